@@ -1,0 +1,52 @@
+"""Checks at the door, and the sentences they answer with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def check_integer(name: str, value: int, *, minimum: int) -> int:
+    """Return ``value`` if it is a whole number of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+    return value
+
+
+def check_option(name: str, value: str, options: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of ``options``."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+    return value
+
+
+def check_integers(name: str, value: Tensor, *, ndim: int | None = None) -> Tensor:
+    """Return ``value`` as int64 if it is a tensor of whole numbers with ``ndim`` dimensions."""
+    if not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{name} must be a tensor of integers, got {kind}")
+    if ndim is not None and value.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, got shape {tuple(value.shape)}")
+    return value.long()
+
+
+def check_labels(labels: Tensor, num_labels: int, num_rows: int) -> Tensor:
+    """Return ``labels`` as int64 if there is one in [0, num_labels) for each of ``num_rows`` rows."""
+    labels = check_integers("labels", labels, ndim=1)
+    if len(labels) != num_rows:
+        raise ValueError(f"labels must have one entry per row of activations, got {len(labels)} for {num_rows}")
+    if num_rows and not (0 <= int(labels.min()) and int(labels.max()) < num_labels):
+        raise ValueError(
+            f"labels must lie in [0, {num_labels}), got values from {int(labels.min())} to {int(labels.max())}"
+        )
+    return labels
+
+
+def check_rows(activations: Tensor, width: int) -> Tensor:
+    """Return ``activations`` if it is a floating point matrix with rows of ``width``."""
+    if activations.ndim != 2 or activations.shape[1] != width or not activations.is_floating_point():
+        raise ValueError(
+            f"activations must be a floating point tensor of shape (N, {width}), "
+            f"got {activations.dtype} of shape {tuple(activations.shape)}"
+        )
+    return activations

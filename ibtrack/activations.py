@@ -1,0 +1,180 @@
+"""Where activations come from: finding sites in a model, and hooks that hand over what passes through them."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fnmatch
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+_WRAPPERS = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)(?=\.|$)")
+
+
+class CaptureError(RuntimeError):
+    """A site did not hand over one tensor per forward pass."""
+
+
+def find_sites(model: nn.Module, layers: str | Sequence[str] = "auto") -> dict[str, str]:
+    """Choose the modules to watch.
+
+    ``auto`` takes the token embedding, as ``embed``, and the repeated blocks of the model, as ``L00``, ``L01`` …: the
+    list of equal modules with most parameters that is not inside another such list. This finds the layers of every
+    Hugging Face decoder. Otherwise name modules, or globs over module names; they become ``L00`` … in module order.
+
+    Names are those of the bare model: what ``torch.compile``, FSDP, DDP and activation checkpointing put in between
+    (``_orig_mod``, ``module`` …) is left out.
+
+    Returns:
+        site to module name.
+
+    Raises:
+        ValueError: no block was found, or a name fits no module; the nearest names are shown.
+
+    Example:
+        >>> model = nn.Sequential(nn.Embedding(9, 4), nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)]))
+        >>> find_sites(model)
+        {'embed': '0', 'L00': '1.0', 'L01': '1.1'}
+        >>> find_sites(model, "1.*")
+        {'L00': '1.0', 'L01': '1.1'}
+    """
+    modules = named_modules(model)
+    if layers == "auto":
+        embedding = _find_embedding(model, modules)
+        blocks = _find_blocks(modules)
+        if not blocks:
+            raise ValueError(
+                "layers='auto' found no list of repeated blocks in the model; name the modules to watch, "
+                "for example layers=['encoder.*']"
+            )
+        return {**({"embed": embedding} if embedding else {}), **_numbered(blocks)}
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    chosen = {name for pattern in patterns for name in _matching(pattern, modules)}
+    if not chosen:
+        raise ValueError("layers must name at least one module, got none")
+    return _numbered([name for name in modules if name in chosen])
+
+
+def named_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Bare module name to module, without the names that wrappers put in between.
+
+    Example:
+        >>> list(named_modules(nn.Sequential(nn.Linear(1, 1))))
+        ['', '0']
+    """
+    modules: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        modules[_WRAPPERS.sub("", name).removeprefix(".")] = module  # the innermost of equal names comes last
+    return modules
+
+
+@contextlib.contextmanager
+def capture(
+    model: nn.Module, sites: Mapping[str, str], receive: Callable[[str, Tensor], None]
+) -> Iterator[Callable[[], None]]:
+    """Hand the raw output of every site to ``receive`` during the forward passes inside the context.
+
+    Args:
+        model: holds the modules.
+        sites: site to bare module name, from `find_sites`.
+        receive: called with the site and its output tensor, inside the forward pass.
+
+    Yields:
+        a function to call after each forward pass.
+
+    Raises:
+        CaptureError: from the yielded function, if a site did not fire exactly once since the last call; from the forward
+            pass, if a site's output holds no tensor.
+    """
+    modules = named_modules(model)
+    fired: Counter[str] = Counter()
+
+    def hook_for(site: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            fired[site] += 1
+            receive(site, output_tensor(output, site))
+
+        return hook
+
+    def check() -> None:
+        wrong = [f"{site} ({name}) fired {fired[site]} times" for site, name in sites.items() if fired[site] != 1]
+        fired.clear()
+        if wrong:
+            raise CaptureError(f"every site must fire once per forward pass, but {', '.join(wrong)}")
+
+    handles = []
+    try:
+        for site, name in sites.items():
+            handles.append(modules[name].register_forward_hook(hook_for(site)))
+        yield check
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def output_tensor(output: Any, site: str) -> Tensor:
+    """The hidden states in what a module returned: a tensor, the first of a tuple, or a field of that name."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
+        return output[0]
+    for field in ("last_hidden_state", "hidden_states"):
+        value = output.get(field) if isinstance(output, Mapping) else getattr(output, field, None)
+        if isinstance(value, Tensor):
+            return value
+    raise CaptureError(f"{site} must return a tensor, a tuple that begins with one, or hidden states, got {type(output)}")
+
+
+def _find_embedding(model: nn.Module, modules: Mapping[str, nn.Module]) -> str | None:
+    """Name of the token embedding: what a Hugging Face model says it is, or the first one there is."""
+    for candidate in modules.values():
+        if hasattr(candidate, "get_input_embeddings"):
+            with contextlib.suppress(NotImplementedError):  # transformers: a model without a token embedding
+                embedding = candidate.get_input_embeddings()
+                return next((name for name, module in modules.items() if module is embedding), None)
+    return next((name for name, module in modules.items() if isinstance(module, nn.Embedding)), None)
+
+
+def _find_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
+    """Children of the largest outermost list of equal modules."""
+    lists: dict[str, list[str]] = {}
+    for name, module in modules.items():
+        if not isinstance(module, (nn.ModuleList, nn.Sequential)) or any(_inside(name, outer) for outer in lists):
+            continue
+        children = [child for child in modules if child and child.rpartition(".")[0] == name]
+        if name == "":
+            children = [child for child in modules if child and "." not in child]
+        if len(children) > 0 and len({type(_bare(modules[child])) for child in children}) == 1:
+            lists[name] = children
+    sizes = {name: sum(p.numel() for p in modules[name].parameters()) for name in lists}
+    largest = max(sizes.values(), default=0)
+    return next((lists[name] for name in reversed(list(lists)) if sizes[name] == largest and largest), [])
+
+
+def _bare(module: nn.Module) -> nn.Module:
+    return getattr(module, "_orig_mod", module)  # type: ignore[return-value]
+
+
+def _inside(name: str, outer: str) -> bool:
+    return outer == "" or name.startswith(outer + ".")
+
+
+def _numbered(names: Sequence[str]) -> dict[str, str]:
+    digits = max(2, len(str(len(names) - 1)))
+    return {f"L{index:0{digits}d}": name for index, name in enumerate(names)}
+
+
+def _matching(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
+    found = [name for name in modules if name and fnmatch.fnmatchcase(name, pattern) and _depth(name) == _depth(pattern)]
+    if not found:
+        near = difflib.get_close_matches(pattern, modules, n=3, cutoff=0.3)
+        raise ValueError(f"layers must name modules of the model, but nothing fits {pattern!r}; nearest: {near}")
+    return found
+
+
+def _depth(name: str) -> int:
+    return name.count(".")

@@ -1,0 +1,156 @@
+"""Activations to soft assignments: which of K random directions each activation points at.
+
+Source: Conklin et al., arXiv 2604.07569, section on the estimator, and Conklin's thesis, arXiv 2505.23960, section 5.4.
+Letters: N rows, D width, K anchors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from scipy.special import gammaln, logsumexp
+from torch import Tensor
+
+from ibtrack._checks import check_integer, check_option
+
+TEMPERATURE_RULES = ("exact", "bounds", "leading_order")
+ROWS_AT_ONCE = 1 << 14  # a cast of half precision rows, and the scores, are never larger than this many rows
+
+
+def draw_anchors(width: int, num_anchors: int = 100, *, seed: int = 0) -> Tensor:
+    """Draw K directions uniformly on the unit sphere: w = g / |g| with g ~ N(0, I).
+
+    They come from a generator on the CPU, so one seed gives the same anchors on every device.
+
+    Returns:
+        (K, D) float32 on the CPU, rows of norm 1.
+
+    Example:
+        >>> draw_anchors(8, 3).norm(dim=1).allclose(torch.ones(3))
+        True
+    """
+    check_integer("width", width, minimum=2)
+    check_integer("num_anchors", num_anchors, minimum=2)
+    directions = torch.randn(num_anchors, width, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(directions, dim=-1)
+
+
+def temperature(width: int, num_anchors: int = 100, rule: str = "exact") -> float:
+    """Choose the softmax temperature ε so that one row tells as much as one of K choices can.
+
+    ``exact`` solves KL( vMF(κ) ‖ uniform on the sphere ) = log K for κ = 1 / ε. ``bounds`` solves it for a lower bound of
+    the divergence, as soft-entropy 0.1.5 does (width of at least 3), and ``leading_order`` is ε = 1 / sqrt(2 D log K).
+    Published numbers were made with one of the latter two.
+
+    Returns:
+        ε > 0. The exact rule is good to a relative 1e-8 for widths from 2 to 16384.
+
+    Example:
+        >>> round(temperature(64), 6), round(temperature(4096), 6)
+        (0.037049, 0.00514)
+    """
+    check_integer("width", width, minimum=2)
+    check_integer("num_anchors", num_anchors, minimum=2)
+    check_option("temperature", rule, TEMPERATURE_RULES)
+    target = math.log(num_anchors)
+    if rule == "leading_order":
+        return 1 / math.sqrt(2 * width * target)
+    if rule == "bounds" and width < 3:
+        raise ValueError(f"temperature='bounds' needs a width of at least 3, got {width}; use 'exact'")
+    divergence = _divergence if rule == "exact" else _divergence_lower_bound
+    upper = 1.0
+    while divergence(upper, width) < target:
+        upper *= 2
+    log_kappa = brentq(
+        lambda x: divergence(math.exp(x), width) - target, math.log(upper) - 60, math.log(upper), xtol=1e-13
+    )
+    return math.exp(-log_kappa)
+
+
+def _divergence(kappa: float, width: int) -> float:
+    """KL( vMF(κ) ‖ uniform ) in nats, from the power series of the Bessel function.
+
+    With ν = D/2 - 1 the normaliser is Z(κ) = Σ_j w_j, w_j = (κ²/4)^j Γ(ν+1) / (j! Γ(ν+j+1)), and κ Z'/Z = 2 E_w[j], so
+    KL = 2 E_w[j] - log Z. All terms are positive and the sum is taken around its peak in logs: nothing underflows,
+    unlike ``scipy.special.ive`` at large ν.
+    """
+    nu = width / 2 - 1
+    peak = (math.hypot(nu, kappa) - nu) / 2
+    reach = 12 * math.sqrt(peak + 1) + 60  # the terms fall off at least like a Poisson law around the peak
+    j = np.arange(max(0, int(peak - reach)), int(peak + reach) + 1, dtype=np.float64)
+    log_terms = 2 * j * math.log(kappa / 2) - gammaln(j + 1) - (gammaln(nu + j + 1) - gammaln(nu + 1))
+    log_normaliser = logsumexp(log_terms)
+    return float(2 * (j @ np.exp(log_terms - log_normaliser)) - log_normaliser)
+
+
+def _divergence_lower_bound(kappa: float, width: int) -> float:
+    """Lower bound of the divergence from Amos-type bounds on the Bessel ratio, for D > 2."""
+    half, nu = width / 2, width / 2 - 1
+    mean_cosine = kappa / (half + math.hypot(kappa, half))
+    root = math.hypot(kappa, nu)
+    log_normaliser = root - nu + nu * math.log(2 * nu / (nu + root))
+    return kappa * mean_cosine - log_normaliser
+
+
+def soft_assign(activations: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    """Assign each row softly to the anchors: softmax( cos(z_i, w_k) / ε ).
+
+    The norm of a row scales its scores, so the (N, D) activations are not copied. A row that is zero or not finite has
+    no direction: its assignments are all ``nan``, see `bad_rows`.
+
+    Args:
+        activations: (N, D) of any floating dtype; half precision is cast in pieces.
+        anchors: (K, D) float32 unit rows on the same device.
+        temperature: ε.
+
+    Returns:
+        (N, K) float32, rows sum to 1.
+    """
+    pieces = activations.split(ROWS_AT_ONCE) if len(activations) > ROWS_AT_ONCE else (activations,)
+    scaled = anchors / temperature
+    assigned = [_assign(piece.float(), scaled) for piece in pieces]
+    return assigned[0] if len(assigned) == 1 else torch.cat(assigned)
+
+
+def _assign(activations: Tensor, scaled_anchors: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(activations, dim=-1, keepdim=True)  # (N, 1)
+    norm = torch.where((norm > 0) & norm.isfinite(), norm, torch.nan)  # an overflowing norm must not read as uniform
+    with torch.autocast(activations.device.type, enabled=False), _full_float32():
+        scores = activations @ scaled_anchors.T  # (N, K)
+    return torch.softmax(scores.div_(norm), dim=-1)
+
+
+@contextlib.contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep TF32 and bfloat16 out of float32 products: a cosine off by 4e-3 over ε = .012 is .3 nats."""
+    try:
+        chosen = torch.get_float32_matmul_precision()
+    except RuntimeError:  # the run set its precision per backend, which this call refuses to summarise
+        backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+        before = [backend.fp32_precision for backend in backends]
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            for backend, precision in zip(backends, before, strict=True):
+                backend.fp32_precision = precision
+        return
+    if chosen == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(chosen)
+
+
+def bad_rows(assignments: Tensor) -> Tensor:
+    """Mark the rows that had no direction: (N, K) assignments to (N,) bool."""
+    return assignments[:, 0].isnan()

@@ -1,0 +1,84 @@
+"""How a model is run on the inputs of a probe, and what its own head says of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ibtrack.activations import named_modules
+
+
+def default_forward(model: nn.Module, inputs: Tensor) -> Any:
+    """Run ``model(inputs)``; a Hugging Face model keeps no cache of keys and values meanwhile.
+
+    A LightningModule without a ``forward`` of its own is looked through if it holds a single model.
+    """
+    target = _callable_part(model)
+    if "use_cache" in inspect.signature(target.forward).parameters:
+        return target(inputs, use_cache=False)
+    return target(inputs)
+
+
+def check_text_fits(model: nn.Module, tokens: Tensor) -> None:
+    """Compare token blocks with the vocabulary and the context that the model declares.
+
+    On a GPU an id beyond the vocabulary would end the process, and rotary positions run past their context unnoticed.
+
+    Raises:
+        ValueError: a token id is beyond the vocabulary, or the blocks are longer than the context.
+    """
+    target = next((m for m in named_modules(model).values() if hasattr(m, "get_input_embeddings")), None)
+    if target is None:
+        embedding = next((m for m in model.modules() if isinstance(m, nn.Embedding)), None)
+    else:
+        embedding = target.get_input_embeddings()
+    vocabulary = getattr(embedding, "num_embeddings", None)
+    if vocabulary is not None and int(tokens.max()) >= vocabulary:
+        raise ValueError(
+            f"the probe's token ids must lie below the model's vocabulary of {vocabulary}, got {int(tokens.max())}; "
+            "was it made with the tokenizer that the model trains on?"
+        )
+    context = getattr(getattr(target, "config", None), "max_position_embeddings", None)
+    if context is not None and tokens.shape[1] > context:
+        raise ValueError(f"the probe's blocks must fit the model's context of {context}, got {tokens.shape[1]} tokens")
+
+
+def next_token_loss(output: Any, targets: Tensor, rows: Tensor) -> Tensor | None:
+    """Sum of the cross entropies, in nats, of the model's own head at some positions.
+
+    Args:
+        output: of the model: logits (B, T, V), or something that holds them.
+        targets: (m,) tokens that follow.
+        rows: (m,) indices of the positions in the flattened (B, T).
+
+    Returns:
+        () float64, or None if the output holds no logits over these tokens.
+    """
+    logits = _logits(output)
+    if logits is None or logits.ndim != 3:
+        return None
+    flat = logits.flatten(0, 1)  # (B T, V)
+    losses = [
+        torch.nn.functional.cross_entropy(flat[piece].float(), target, reduction="sum").double()
+        for piece, target in zip(rows.split(1024), targets.split(1024), strict=True)  # never a float32 copy of all logits
+    ]
+    return torch.stack(losses).sum()
+
+
+def _logits(output: Any) -> Tensor | None:
+    if isinstance(output, Mapping):
+        output = output.get("logits")
+    elif isinstance(output, tuple):
+        output = output[0]
+    output = getattr(output, "logits", output)
+    return output if isinstance(output, Tensor) and output.is_floating_point() else None
+
+
+def _callable_part(model: nn.Module) -> nn.Module:
+    children = list(model.children())
+    inherited = type(model).forward.__module__ in ("lightning.pytorch.core.module", "torch.nn.modules.module")
+    return children[0] if inherited and len(children) == 1 else model

@@ -1,0 +1,75 @@
+"""The names of what is logged, made and read by one pair of functions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+READINGS = ("debiased", "plugin", "null")
+_ORDER_NAMES = {1: "token", 2: "bigram", 3: "trigram", 4: "quadgram"}
+
+
+class Key(NamedTuple):
+    """The parts of a metric key; see `metric_key`."""
+
+    quantity: str
+    site: str | None = None
+    order: str | None = None
+    reading: str = "debiased"
+    prefix: str = "ib"
+
+
+def order_name(order: int) -> str:
+    """Name a k-gram order: token, bigram, trigram, quadgram, then ``5gram`` and so on.
+
+    Example:
+        >>> [order_name(k) for k in (1, 4, 5)]
+        ['token', 'quadgram', '5gram']
+    """
+    return _ORDER_NAMES.get(order, f"{order}gram")
+
+
+def metric_key(
+    quantity: str,
+    *,
+    site: str | None = None,
+    order: str | None = None,
+    reading: str = "debiased",
+    prefix: str = "ib",
+) -> str:
+    """Name one logged number: ``<prefix>[_<reading>]/[<site>/[<order>/]]<quantity>``.
+
+    Args:
+        quantity: ``complexity``, ``expressivity``, ``optimality``, ``regularity``, any of them with ``_se``;
+            ``entropy``, ``ceiling`` of a site; ``tokens_seen``, ``probe_loss`` … of the run.
+        site: ``mean``, ``embed``, ``L00`` …; None for a number of the whole run.
+        order: a label set such as ``token``; None for a number of the whole site.
+        reading: ``debiased`` (no suffix), ``plugin`` or ``null``.
+        prefix: tells several monitors of one run apart.
+
+    Example:
+        >>> metric_key("optimality", site="mean", order="token")
+        'ib/mean/token/optimality'
+        >>> metric_key("complexity", site="L03", order="bigram", reading="plugin")
+        'ib_plugin/L03/bigram/complexity'
+    """
+    head = prefix if reading == "debiased" else f"{prefix}_{reading}"
+    return "/".join(part for part in (head, site, order, quantity) if part is not None)
+
+
+def parse_key(key: str) -> Key:
+    """Take a key apart again.
+
+    Raises:
+        ValueError: if ``key`` does not have the form that `metric_key` gives it.
+
+    Example:
+        >>> parse_key("ib_null/L03/bigram/complexity")
+        Key(quantity='complexity', site='L03', order='bigram', reading='null', prefix='ib')
+    """
+    head, *middle, quantity = key.split("/")
+    if not middle and head == quantity or len(middle) > 2:
+        raise ValueError(f"key must look like ib/<site>/<order>/<quantity>, got {key!r}")
+    prefix, _, suffix = head.rpartition("_")
+    prefix, reading = (prefix, suffix) if suffix in READINGS and prefix else (head, "debiased")
+    site, order = (*middle, None, None)[:2]
+    return Key(quantity, site, order, reading, prefix)

@@ -1,0 +1,95 @@
+"""Tokens to labels: which k-gram ends, and which begins after, each position.
+
+Letters: S blocks, T block length, N kept positions, M distinct labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ibtrack._checks import check_integer, check_integers
+
+SIDES = ("input", "output")
+
+
+def kept_positions(documents: Tensor, max_order: int) -> Tensor:
+    """Find the positions whose input and output k-grams up to ``max_order`` lie inside one document.
+
+    Position i is kept if tokens i-k+1 … i+k exist and belong to the same document, for k = ``max_order``; so all
+    orders speak of the same positions.
+
+    Args:
+        documents: (S, T) document of each token; negative where there is no token (padding).
+        max_order: the longest k-gram.
+
+    Returns:
+        (S, T) bool.
+
+    Example:
+        >>> kept_positions(torch.tensor([[0, 0, 0, 1, 1, 1, 1, -1]]), max_order=2).long()
+        tensor([[0, 0, 0, 0, 1, 0, 0, 0]])
+    """
+    documents = check_integers("documents", documents, ndim=2)
+    check_integer("max_order", max_order, minimum=1)
+    _, length = documents.shape
+    kept = torch.zeros_like(documents, dtype=torch.bool)
+    if length < 2 * max_order:
+        return kept
+    windows = documents.unfold(1, 2 * max_order, 1)  # (S, T - 2k + 1, 2k): tokens i-k+1 … i+k of each position i
+    inside = (windows == windows[..., :1]).all(-1) & (windows[..., 0] >= 0)
+    kept[:, max_order - 1 : length - max_order] = inside
+    return kept
+
+
+def kgram_labels(tokens: Tensor, kept: Tensor, orders: Sequence[int]) -> dict[tuple[str, int], Tensor]:
+    """Label every kept position with its input and output k-grams.
+
+    The input k-gram of position i is tokens i-k+1 … i, the output k-gram tokens i+1 … i+k. Ids are dense and exact: two
+    positions share an id exactly if they share the k-gram, whatever the size of the vocabulary.
+
+    Args:
+        tokens: (S, T) token ids, at least 0.
+        kept: (S, T) bool, from `kept_positions` with the largest of ``orders``.
+        orders: the k to label.
+
+    Returns:
+        (side, k) to (N,) labels in [0, M), positions in the order of ``kept.nonzero()``.
+
+    Example:
+        >>> tokens = torch.tensor([[5, 7, 5, 7, 5, 9]])
+        >>> kept = kept_positions(torch.zeros_like(tokens), max_order=2)
+        >>> {key: ids.tolist() for key, ids in kgram_labels(tokens, kept, (1, 2)).items()}
+        {('input', 1): [1, 0, 1], ('output', 1): [0, 1, 0], ('input', 2): [1, 0, 1], ('output', 2): [0, 2, 1]}
+    """
+    tokens = check_integers("tokens", tokens, ndim=2)
+    row, column = kept.nonzero(as_tuple=True)
+    steps = {"input": -1, "output": 1}
+    labels: dict[tuple[str, int], Tensor] = {}
+    for side in SIDES:
+        ids = torch.zeros_like(row)
+        for k in range(1, max(orders) + 1):
+            neighbour = column + (k if side == "output" else 1 - k)
+            ids = _refine(ids, tokens[row, neighbour])
+            if k in orders:
+                labels[side, k] = ids
+    return {(side, k): labels[side, k] for k in sorted(orders) for side in steps}
+
+
+def _refine(ids: Tensor, tokens: Tensor) -> Tensor:
+    """Dense ids of the pairs (id, token); below N * V, so they fit int64 where V ** k would not."""
+    width = int(tokens.max()) + 1 if len(tokens) else 1
+    return torch.unique(ids * width + tokens, return_inverse=True)[1]
+
+
+def entropy_of_labels(labels: Tensor) -> float:
+    """Plug-in entropy of a label set in nats.
+
+    Example:
+        >>> round(entropy_of_labels(torch.tensor([0, 0, 1, 1])), 4)
+        0.6931
+    """
+    share = torch.bincount(labels).double() / len(labels)
+    return float(torch.special.entr(share).sum())

@@ -1,0 +1,133 @@
+"""When to measure: schedules are values that combine with ``|``.
+
+A schedule counts the marks that a run has passed. A measurement is due when that count has grown since the last one; so
+a mark is never missed between two looks, and never taken twice after a restart.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ibtrack._checks import check_integer
+
+
+class Progress(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        step: optimizer steps taken.
+        tokens: training tokens seen over all processes.
+        seconds: wall time since training began.
+    """
+
+    step: int
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class _Rule(Protocol):
+    def marks(self, progress: Progress) -> float:
+        """How many marks lie at or before ``progress``; never falls."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A union of rules; made by the functions of this module.
+
+    Example:
+        >>> schedule = powers(2) | every(10)
+        >>> last, due = Progress(0), []
+        >>> for now in map(Progress, range(1, 33)):
+        ...     if schedule.due(now, since=last):
+        ...         due.append(now.step)
+        ...     last = now
+        >>> due
+        [1, 2, 4, 8, 10, 16, 20, 30, 32]
+    """
+
+    rules: tuple[_Rule, ...]
+
+    def due(self, now: Progress, *, since: Progress) -> bool:
+        """Whether a mark lies after ``since`` and not after ``now``."""
+        return any(rule.marks(now) > rule.marks(since) for rule in self.rules)
+
+    def __or__(self, other: Schedule) -> Schedule:
+        return Schedule(tuple(dict.fromkeys(self.rules + other.rules)))
+
+
+def every(steps: int) -> Schedule:
+    """Every so many optimizer steps."""
+    return Schedule((_Every("step", check_integer("steps", steps, minimum=1)),))
+
+
+def tokens(number: int) -> Schedule:
+    """Every so many training tokens, at the first step that reaches them."""
+    return Schedule((_Every("tokens", check_integer("number", number, minimum=1)),))
+
+
+def seconds(number: float) -> Schedule:
+    """Every so many seconds of wall time, at the first step that reaches them."""
+    if not number > 0:
+        raise ValueError(f"number must be greater than 0, got {number!r}")
+    return Schedule((_Every("seconds", number),))
+
+
+def powers(base: float = 2) -> Schedule:
+    """Steps 1, base, base² …, rounded up.
+
+    Example:
+        >>> [step for step in range(1, 30) if powers(1.5).due(Progress(step), since=Progress(step - 1))]
+        [1, 2, 3, 4, 6, 8, 12, 18, 26]
+    """
+    if not base > 1:
+        raise ValueError(f"base must be greater than 1, got {base!r}")
+    return Schedule((_Powers(base),))
+
+
+def at(*steps: int) -> Schedule:
+    """At these steps."""
+    if not steps:
+        raise ValueError("at() needs at least one step, got none")
+    return Schedule((_At(tuple(sorted({check_integer("steps", step, minimum=1) for step in steps}))),))
+
+
+def union(*schedules: Schedule) -> Schedule:
+    """All of them together; ``a | b`` for configuration files."""
+    if not schedules:
+        raise ValueError("union() needs at least one schedule, got none")
+    return Schedule(tuple(dict.fromkeys(rule for schedule in schedules for rule in schedule.rules)))
+
+
+def pythia() -> Schedule:
+    """The checkpoints of Pythia (Biderman et al., arXiv 2304.01373): 1, 2, 4 … 512, then every 1000 steps."""
+    return at(*(2**power for power in range(10))) | every(1000)
+
+
+@dataclass(frozen=True)
+class _Every:
+    unit: str
+    number: float
+
+    def marks(self, progress: Progress) -> float:
+        return getattr(progress, self.unit) // self.number
+
+
+@dataclass(frozen=True)
+class _Powers:
+    base: float
+
+    def marks(self, progress: Progress) -> float:
+        passed, power = 0, 1.0
+        while power <= progress.step:  # a few dozen turns at most, and exact where a logarithm is not
+            passed, power = passed + 1, power * self.base
+        return passed
+
+
+@dataclass(frozen=True)
+class _At:
+    steps: tuple[int, ...]
+
+    def marks(self, progress: Progress) -> float:
+        return bisect_right(self.steps, progress.step)

@@ -1,0 +1,236 @@
+"""What a run has shown so far: points on disk, one line each, and the same points in memory.
+
+The file is JSON lines. The first line is the header: the protocol of the measurement (everything that must be equal for
+two numbers to be comparable) and what is known of the run. Each further line is one `Point`. A line is on disk before
+any logger hears of the point.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from ibtrack.keys import parse_key
+
+FORMAT = "ibtrack/1"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement of one model at one step.
+
+    Attributes:
+        step: optimizer steps taken when it was measured.
+        readings: metric key (see `ibtrack.keys.metric_key`, prefix ``ib``) to value; entropies and informations are
+            fractions of log K, ``ib/variational_floor`` and ``ib/probe_loss`` nats. A value that does not exist is ``nan``.
+        notes: key, or site, to the reason why its value is ``nan``.
+        failure: why the measurement did not succeed as a whole, or None.
+        loss: training loss of the step's batch in nats, or None before the first step.
+        tokens_seen: training tokens so far over all processes, or None where the loop does not say.
+        wall_time: seconds since training began, measurements included.
+        measure_time: seconds that this measurement took.
+    """
+
+    step: int
+    readings: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    failure: str | None = None
+    loss: float | None = None
+    tokens_seen: int | None = None
+    wall_time: float = 0.0
+    measure_time: float = 0.0
+
+    def to_json(self) -> str:
+        """One line of JSON; a number that is not finite becomes null, as JSON has no other word for it."""
+        record = asdict(self)
+        record["readings"] = {key: value if math.isfinite(value) else None for key, value in self.readings.items()}
+        if record["loss"] is not None and not math.isfinite(record["loss"]):
+            record["loss"] = None
+            record["notes"] = {**self.notes, "loss": f"training loss was {self.loss}"}
+        return json.dumps(record, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Point:
+        """Read back what `to_json` wrote; null readings come back as ``nan``."""
+        record = json.loads(line)
+        record["readings"] = {k: math.nan if v is None else float(v) for k, v in record["readings"].items()}
+        return cls(**record)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The points of one run in step order, with the protocol they were measured under.
+
+    Attributes:
+        protocol: probe hash, sites, label orders, K, seed, temperature rule … equal protocols give comparable numbers.
+        run: ``name`` and ``config`` of the run, whatever the training script gave.
+        points: in the order of their steps.
+        path: the file it came from, or None.
+
+    Example:
+        >>> trajectory = Trajectory({}, {"name": "a"}, [Point(0, {"ib/mean/entropy": 0.5})])
+        >>> trajectory.steps, trajectory.values("ib/mean/entropy")
+        ([0], [0.5])
+    """
+
+    protocol: Mapping[str, Any]
+    run: Mapping[str, Any]
+    points: Sequence[Point]
+    path: Path | None = None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Trajectory:
+        """Read a trajectory file, or the ``trajectory.jsonl`` of a run's folder.
+
+        A last line that was cut off while it was written is left out with a warning.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not a trajectory, or a line other than the last is damaged.
+        """
+        path = Path(path)
+        path = path / "trajectory.jsonl" if path.is_dir() else path
+        header, points = _read(path)
+        return cls(header["protocol"], header["run"], sorted(points, key=lambda point: point.step), path)
+
+    @property
+    def name(self) -> str:
+        """The run's name, or the name of its folder."""
+        return str(self.run.get("name") or (self.path.parent.name if self.path else "run"))
+
+    @property
+    def steps(self) -> list[int]:
+        return [point.step for point in self.points]
+
+    def values(self, key: str) -> list[float]:
+        """One number per point, ``nan`` where a point does not have it."""
+        return [point.readings.get(key, math.nan) for point in self.points]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Long form: one row per point and number, with the parts of its key as columns."""
+        for point in self.points:
+            for key, value in point.readings.items():
+                parts = parse_key(key)
+                yield {
+                    "run": self.name,
+                    "step": point.step,
+                    "tokens_seen": point.tokens_seen,
+                    "loss": point.loss,
+                    "reading": parts.reading,
+                    "site": parts.site,
+                    "order": parts.order,
+                    "quantity": parts.quantity,
+                    "value": value,
+                }
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write `rows` as a Parquet file; the header is kept in its metadata. Needs pyarrow (``ibtrack[experiments]``)."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pylist(list(self.rows()))
+        header = json.dumps({"protocol": dict(self.protocol), "run": dict(self.run)})
+        pq.write_table(table.replace_schema_metadata({"ibtrack": header}), path)
+
+
+class TrajectoryWriter:
+    """Appends points to a trajectory file, each flushed to the disk before `append` returns."""
+
+    def __init__(self, path: Path, file: TextIO, points: list[Point]) -> None:
+        self.path = path
+        self.points = points
+        self._file = file
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str], protocol: Mapping[str, Any], run: Mapping[str, Any] | None = None
+    ) -> TrajectoryWriter:
+        """Start a new file.
+
+        Raises:
+            FileExistsError: the path already holds a trajectory; it is never overwritten.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("x", encoding="utf-8")
+        except FileExistsError:
+            raise FileExistsError(
+                f"{path} already holds a run's trajectory; choose another path, move it away, "
+                "or resume that run from its checkpoint"
+            ) from None
+        writer = cls(path, file, [])
+        writer._write(json.dumps({"format": FORMAT, "protocol": dict(protocol), "run": dict(run or {})}))
+        return writer
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str], protocol: Mapping[str, Any], *, last_step: int) -> TrajectoryWriter:
+        """Go on with a file after a restart from the checkpoint of ``last_step``; later points are dropped.
+
+        Raises:
+            ValueError: the file was measured under another protocol; the differing entries are shown.
+        """
+        path = Path(path)
+        header, points = _read(path)
+        _require_same_protocol(header["protocol"], protocol, path)
+        kept = [point for point in points if point.step <= last_step]
+        lines = [json.dumps(header), *(point.to_json() for point in kept)]
+        draft = path.with_suffix(".tmp")
+        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        draft.replace(path)  # atomic: a crash here leaves the old file
+        return cls(path, path.open("a", encoding="utf-8"), kept)
+
+    def append(self, point: Point) -> None:
+        """Write one point.
+
+        Raises:
+            ValueError: its step is not after the last one.
+            OSError: the disk did not take it; nothing of it counts as written.
+        """
+        if self.points and point.step <= self.points[-1].step:
+            raise ValueError(f"step must be after {self.points[-1].step}, the last point, got {point.step}")
+        self._write(point.to_json())
+        self.points.append(point)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, line: str) -> None:
+        self._file.write(line + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[Point]]:
+    text = path.read_text(encoding="utf-8")
+    *lines, tail = text.split("\n")  # a whole file ends in a newline, so its tail is empty
+    if tail:
+        warnings.warn(f"{path}: the last line was cut off while it was written; it is left out", stacklevel=3)
+    try:
+        header = json.loads(lines[0])
+        known = header["format"] == FORMAT
+    except (IndexError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(f"{path} is not a trajectory file: its first line must be a header of format {FORMAT!r}")
+    points = []
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            points.append(Point.from_json(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}, line {number} is damaged: {error}") from error
+    return header, points
+
+
+def _require_same_protocol(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    plain = json.loads(json.dumps(dict(new)))  # tuples and lists are one in the file
+    keys = [key for key in sorted({*old, *plain}) if key != "versions" and old.get(key) != plain.get(key)]
+    if keys:
+        differences = "; ".join(f"{key}: {old.get(key)!r} before, {plain.get(key)!r} now" for key in keys)
+        raise ValueError(f"{path} was measured under another protocol ({differences}); its points are not comparable")
