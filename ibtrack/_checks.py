@@ -35,7 +35,7 @@ def check_labels(labels: Tensor, num_labels: int, num_rows: int) -> Tensor:
     labels = check_integers("labels", labels, ndim=1)
     if len(labels) != num_rows:
         raise ValueError(f"labels must have one entry per row of activations, got {len(labels)} for {num_rows}")
-    if num_rows and not (0 <= int(labels.min()) and int(labels.max()) < num_labels):
+    if num_rows and not (int(labels.min()) >= 0 and int(labels.max()) < num_labels):
         raise ValueError(
             f"labels must lie in [0, {num_labels}), got values from {int(labels.min())} to {int(labels.max())}"
         )

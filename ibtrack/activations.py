@@ -87,8 +87,8 @@ def capture(
         a function to call after each forward pass.
 
     Raises:
-        CaptureError: from the yielded function, if a site did not fire exactly once since the last call; from the forward
-            pass, if a site's output holds no tensor.
+        CaptureError: from the yielded function, if a site did not fire exactly once since the last call; from the
+            forward pass, if a site's output holds no tensor.
     """
     modules = named_modules(model)
     fired: Counter[str] = Counter()
@@ -126,7 +126,9 @@ def output_tensor(output: Any, site: str) -> Tensor:
         value = output.get(field) if isinstance(output, Mapping) else getattr(output, field, None)
         if isinstance(value, Tensor):
             return value
-    raise CaptureError(f"{site} must return a tensor, a tuple that begins with one, or hidden states, got {type(output)}")
+    raise CaptureError(
+        f"{site} must return a tensor, a tuple that begins with one, or hidden states, got {type(output)}"
+    )
 
 
 def _find_embedding(model: nn.Module, modules: Mapping[str, nn.Module]) -> str | None:
@@ -134,7 +136,7 @@ def _find_embedding(model: nn.Module, modules: Mapping[str, nn.Module]) -> str |
     for candidate in modules.values():
         if hasattr(candidate, "get_input_embeddings"):
             with contextlib.suppress(NotImplementedError):  # transformers: a model without a token embedding
-                embedding = candidate.get_input_embeddings()
+                embedding = candidate.get_input_embeddings()  # type: ignore[operator]
                 return next((name for name, module in modules.items() if module is embedding), None)
     return next((name for name, module in modules.items() if isinstance(module, nn.Embedding)), None)
 
@@ -169,7 +171,9 @@ def _numbered(names: Sequence[str]) -> dict[str, str]:
 
 
 def _matching(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
-    found = [name for name in modules if name and fnmatch.fnmatchcase(name, pattern) and _depth(name) == _depth(pattern)]
+    found = [
+        name for name in modules if name and fnmatch.fnmatchcase(name, pattern) and _depth(name) == _depth(pattern)
+    ]
     if not found:
         near = difflib.get_close_matches(pattern, modules, n=3, cutoff=0.3)
         raise ValueError(f"layers must name modules of the model, but nothing fits {pattern!r}; nearest: {near}")

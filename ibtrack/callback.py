@@ -24,9 +24,9 @@ from ibtrack.trajectory import Point, Trajectory
 class InformationPlaneMonitor(Callback):
     """Follow a model through the information plane while it trains.
 
-    The model is measured on the probe before the first step, whenever the schedule says, and after the last step. Training
-    with the monitor ends in the same weights, bit for bit, as without. A measurement that fails is a warning and a point
-    that says why.
+    The model is measured on the probe before the first step, whenever the schedule says, and after the last step.
+    Training with the monitor ends in the same weights, bit for bit, as without. A measurement that fails is a warning
+    and a point that says why.
 
     Args:
         probe: what to measure on; documents held out from training.
@@ -111,7 +111,7 @@ class InformationPlaneMonitor(Callback):
             self.path = Path(state_dict["path"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._active = not (trainer.fast_dev_run or trainer.overfit_batches)
+        self._active = not any(getattr(trainer, flag) for flag in ("fast_dev_run", "overfit_batches"))
         if not self._active:
             rank_zero_info("ibtrack: a trial run (fast_dev_run or overfit_batches) is not measured")
             return
@@ -151,9 +151,7 @@ class InformationPlaneMonitor(Callback):
             self._step(trainer, pl_module, self._tracker.finish)
 
     def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
-        point = act(
-            _root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss
-        )
+        point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
         if point is not None:  # where EarlyStopping and ModelCheckpoint look
             metrics = logged_metrics(point, prefix=self.prefix)
             trainer.callback_metrics.update({key: torch.tensor(value) for key, value in metrics.items()})
@@ -198,7 +196,8 @@ def tokens_in(batch: Any) -> int:
 
 def _root(trainer: Trainer, pl_module: LightningModule) -> nn.Module:
     """FSDP gathers its shards in the forward of its root; elsewhere the bare module will do."""
-    return trainer.strategy.model if isinstance(trainer.strategy, FSDPStrategy) else pl_module
+    sharded = trainer.strategy.model if isinstance(trainer.strategy, FSDPStrategy) else None
+    return pl_module if sharded is None else sharded
 
 
 def _max_steps(trainer: Trainer) -> int | None:
@@ -221,5 +220,5 @@ def _run_name(trainer: Trainer) -> str | None:
 
 
 def _printer(trainer: Trainer) -> Callable[[str], None]:
-    bar = trainer.progress_bar_callback
+    bar: Any = trainer.progress_bar_callback
     return bar.print if bar is not None and bar.is_enabled else rank_zero_info

@@ -1,8 +1,8 @@
 """Counts to entropies and informations, in three readings, in nats.
 
-``plugin`` is the published number: H(Z) - Σ_x p(x) H(Z | X=x) with the observed mean of each label. The mean of few rows
-looks purer than it is, so it is biased upward, by most of its value where labels are rare. ``null`` is what the plug-in
-would read if labels told nothing. ``debiased`` estimates the information itself.
+``plugin`` is the published number: H(Z) - Σ_x p(x) H(Z | X=x) with the observed mean of each label. The mean of few
+rows looks purer than it is, so it is biased upward, by most of its value where labels are rare. ``null`` is what the
+plug-in would read if labels told nothing. ``debiased`` estimates the information itself.
 
 Letters: N rows, K anchors, M labels, n_x rows of label x.
 """
@@ -123,9 +123,9 @@ def null_curve(assignments: Tensor, *, seed: int = 0) -> NullCurve:
     """Learn h(n), the entropy that the mean of n random rows has on average.
 
     For n = 1 it is the mean entropy of the rows. For a few n up to 32 random rows are averaged in disjoint groups.
-    Between and beyond them, the curve follows that of Beta marginals with the moments of the mean, p_k and v_k / n, plus
-    the excess over it, linear in log n and falling as 1 / n beyond the last. One curve serves every label set of a layer,
-    and agrees with permuting the labels to about .002 log K.
+    Between and beyond them, the curve follows that of Beta marginals with the moments of the mean, p_k and v_k / n,
+    plus the excess over it, linear in log n and falling as 1 / n beyond the last. One curve serves every label set of a
+    layer, and agrees with permuting the labels to about .002 log K.
 
     Args:
         assignments: (N, K).

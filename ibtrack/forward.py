@@ -35,7 +35,7 @@ def check_text_fits(model: nn.Module, tokens: Tensor) -> None:
     if target is None:
         embedding = next((m for m in model.modules() if isinstance(m, nn.Embedding)), None)
     else:
-        embedding = target.get_input_embeddings()
+        embedding = target.get_input_embeddings()  # type: ignore[operator]
     vocabulary = getattr(embedding, "num_embeddings", None)
     if vocabulary is not None and int(tokens.max()) >= vocabulary:
         raise ValueError(
@@ -64,7 +64,9 @@ def next_token_loss(output: Any, targets: Tensor, rows: Tensor) -> Tensor | None
     flat = logits.flatten(0, 1)  # (B T, V)
     losses = [
         torch.nn.functional.cross_entropy(flat[piece].float(), target, reduction="sum").double()
-        for piece, target in zip(rows.split(1024), targets.split(1024), strict=True)  # never a float32 copy of all logits
+        for piece, target in zip(
+            rows.split(1024), targets.split(1024), strict=True
+        )  # never a float32 copy of all logits
     ]
     return torch.stack(losses).sum()
 

@@ -15,14 +15,15 @@ from torch import nn
 
 @contextlib.contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluate inside, and leave no trace: modes, buffers, random states and gradients are as before, also after an error.
+    """Evaluate inside, and leave no trace: modes, buffers, random states and gradients are as before, also after an
+    error.
 
     Inside, every submodule is in eval mode, gradients are off (``no_grad``, as FSDP does not bear inference mode) and
     compiled code runs eagerly: hooks put on after a compiled call would not fire, and toggling them would recompile.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
-        (module, name, buffer, buffer.clone(), buffer._version)
+        (module, name, buffer, buffer.clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
@@ -38,10 +39,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         for module, training in modes:
             module.training = training
         with torch.no_grad():
-            for module, name, buffer, copy, version in buffers:
+            for module, name, buffer, copy in buffers:
                 module._buffers[name] = buffer
-                if buffer._version != version:
-                    buffer.copy_(copy)
+                buffer.copy_(copy)  # always: batch norm writes its statistics without raising their version
 
 
 def _eager() -> contextlib.AbstractContextManager[Any]:

@@ -67,7 +67,7 @@ def parse_key(key: str) -> Key:
         Key(quantity='complexity', site='L03', order='bigram', reading='null', prefix='ib')
     """
     head, *middle, quantity = key.split("/")
-    if not middle and head == quantity or len(middle) > 2:
+    if (not middle and head == quantity) or len(middle) > 2:
         raise ValueError(f"key must look like ib/<site>/<order>/<quantity>, got {key!r}")
     prefix, _, suffix = head.rpartition("_")
     prefix, reading = (prefix, suffix) if suffix in READINGS and prefix else (head, "debiased")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ibtrack._checks import check_integer, check_labels, check_option, check_rows
 from ibtrack import assignments, entropies
+from ibtrack._checks import check_integer, check_labels, check_option, check_rows
 from ibtrack.assignments import bad_rows, draw_anchors, soft_assign
 from ibtrack.counts import Counts, count, zero_counts
 from ibtrack.keys import READINGS, metric_key
@@ -26,6 +26,8 @@ _SUMS = ("sums", "occurrences", "squares", "row_entropy")
 
 class _SoftAssignment(Metric):
     """Anchors, temperature and float64 counts, shared by the two streaming metrics."""
+
+    anchors: Tensor
 
     is_differentiable = False
     higher_is_better = None
@@ -124,8 +126,8 @@ class SoftMutualInformation(_SoftAssignment):
         num_anchors: K.
         seed: of the anchors, and of the permutations of ``null``.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
-        reading: ``debiased``; ``plugin``, the published number; or ``null``, the plug-in after permuting the labels within
-            each update, which says how much of ``plugin`` is bias if rows come in random order.
+        reading: ``debiased``; ``plugin``, the published number; or ``null``, the plug-in after permuting the labels
+            within each update, which says how much of ``plugin`` is bias if rows come in random order.
         normalized: a fraction of log K instead of nats.
 
     Example:
@@ -162,7 +164,8 @@ class SoftMutualInformation(_SoftAssignment):
         """Add (N, D) activations with (N,) labels in [0, M).
 
         Raises:
-            ValueError: shapes, types or values out of range, or rows that are zero or not finite; nothing is added then.
+            ValueError: shapes, types or values out of range, or rows that are zero or not finite; nothing is added
+                then.
         """
         labels = check_labels(labels, self.num_labels, len(activations))
         if self.reading == "null":
@@ -202,6 +205,10 @@ class InformationPlane(Metric):
         >>> round(float(plane.compute()["ib/L00/token/optimality"]), 6)  # the next token follows from the token
         1.0
     """
+
+    assignments: Tensor
+    seen: Tensor
+    documents: Tensor
 
     is_differentiable = False
     higher_is_better = None

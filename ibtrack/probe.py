@@ -26,8 +26,8 @@ class Probe:
     Args:
         inputs: (S, T) token ids; with ``labels``, any tensor whose first dimension is S.
         orders: k of the k-grams, by default token to quadgram.
-        documents: (S,) or (S, T) document of each block or token, negative for padding. No k-gram crosses documents, and
-            standard errors are taken over them. By default each block is a document of its own.
+        documents: (S,) or (S, T) document of each block or token, negative for padding. No k-gram crosses documents,
+            and standard errors are taken over them. By default each block is a document of its own.
         labels: instead of k-grams: ``{"input": …, "output": …}``, or ``{"input/<name>": …, "output/<name>": …}`` for
             several, integer tensors of shape (S,) or (S, T); negative where there is no label. All label sets are
             restricted to the positions that have every label.
@@ -77,7 +77,7 @@ class Probe:
     def _label_kgrams(self, tokens: Tensor, orders: tuple[int, ...], documents: Tensor | None) -> None:
         if int(tokens.min()) < 0:
             raise ValueError(f"tokens must be at least 0, got {int(tokens.min())}; mark padding by a negative document")
-        document_of = _documents(documents, tokens.shape)
+        document_of = _documents(documents, tuple(tokens.shape))
         kept = kept_positions(document_of, max(orders))
         if not kept.any():
             raise ValueError(
@@ -186,11 +186,10 @@ class Probe:
         check_integer("block_size", block_size, minimum=2)
         encode = _encoder(tokenizer)
         generator = torch.Generator().manual_seed(seed)
-        if isinstance(texts, Sequence):
-            texts = (texts[i] for i in torch.randperm(len(texts), generator=generator).tolist())
         blocks: list[Tensor] = []
         seen = 0
-        for seen, text in enumerate(texts, start=1):
+        for text in _in_random_order(texts, generator):
+            seen += 1
             ids = torch.tensor(encode(text), dtype=torch.int64)
             if len(ids) < block_size:
                 continue
@@ -209,7 +208,8 @@ class Probe:
     def from_dataset(
         cls, dataset: Any, tokenizer: Any, *, column: str = "text", seed: int = 0, **options: Any
     ) -> Probe:
-        """`from_texts` over a column of a ``datasets.Dataset`` or ``IterableDataset`` (a stream, shuffled by its buffer).
+        """`from_texts` over a column of a ``datasets.Dataset`` or ``IterableDataset`` (a stream, shuffled by its
+        buffer).
 
         Args:
             dataset: rows are documents.
@@ -265,6 +265,13 @@ def _documents(documents: Tensor | None, grid: tuple[int, ...]) -> Tensor:
     if tuple(documents.shape) not in (grid, grid[:1]):
         raise ValueError(f"documents must have shape {grid[:1]} or {grid}, got {tuple(documents.shape)}")
     return documents.reshape(*documents.shape, *[1] * (len(grid) - documents.ndim)).expand(grid)
+
+
+def _in_random_order(texts: Iterable[str], generator: torch.Generator) -> Iterable[str]:
+    """A sequence in a random order; a stream as it comes."""
+    if not isinstance(texts, Sequence):
+        return texts
+    return (texts[i] for i in torch.randperm(len(texts), generator=generator).tolist())
 
 
 def _dense(ids: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ class Estimate:
 
     Attributes:
         value: ().
-        influence: (G,) first-order change of ``value`` by each document, summing to about 0. Positions inside a document
-            depend on each other, documents do not; so the spread of these gives the standard error.
+        influence: (G,) first-order change of ``value`` by each document, summing to about 0. Positions inside a
+            document depend on each other, documents do not; so the spread of these gives the standard error.
     """
 
     value: Tensor

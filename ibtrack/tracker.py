@@ -214,18 +214,11 @@ class InformationPlaneTracker:
     def finish(
         self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
     ) -> Point | None:
-        """Measure the last step if it has not been, and close the file."""
-        point = None
-        if self.started and step > self._last.step:
-            point = self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
-        self.close()
-        return point
-
-    def close(self) -> None:
-        """Close the trajectory file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Measure the last step, if it has not been."""
+        measured = self._points[-1].step if self._points else -1
+        if not self.started or step <= measured:
+            return None
+        return self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
@@ -253,9 +246,7 @@ class InformationPlaneTracker:
             measure_time=time.monotonic() - began,
         )
 
-    def _take(
-        self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None
-    ) -> Point:
+    def _take(self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None) -> Point:
         """Measure and record, whatever happens."""
         began = time.monotonic()
         self._last = now

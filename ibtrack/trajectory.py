@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ibtrack.keys import parse_key
 
@@ -28,7 +28,7 @@ class Point:
     Attributes:
         step: optimizer steps taken when it was measured.
         readings: metric key (see `ibtrack.keys.metric_key`, prefix ``ib``) to value; entropies and informations are
-            fractions of log K, ``ib/variational_floor`` and ``ib/probe_loss`` nats. A value that does not exist is ``nan``.
+            fractions of log K, ``ib/variational_floor`` and ``ib/probe_loss`` nats; ``nan`` where there is no value.
         notes: key, or site, to the reason why its value is ``nan``.
         failure: why the measurement did not succeed as a whole, or None.
         loss: training loss of the step's batch in nats, or None before the first step.
@@ -130,7 +130,7 @@ class Trajectory:
                 }
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write `rows` as a Parquet file; the header is kept in its metadata. Needs pyarrow (``ibtrack[experiments]``)."""
+        """Write `rows` as a Parquet file, with the header in its metadata; needs pyarrow (``ibtrack[experiments]``)."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -140,12 +140,11 @@ class Trajectory:
 
 
 class TrajectoryWriter:
-    """Appends points to a trajectory file, each flushed to the disk before `append` returns."""
+    """Appends points to a trajectory file, each on the disk before `append` returns."""
 
-    def __init__(self, path: Path, file: TextIO, points: list[Point]) -> None:
+    def __init__(self, path: Path, points: list[Point]) -> None:
         self.path = path
         self.points = points
-        self._file = file
 
     @classmethod
     def create(
@@ -159,15 +158,14 @@ class TrajectoryWriter:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file = path.open("x", encoding="utf-8")
+            path.touch(exist_ok=False)
         except FileExistsError:
             raise FileExistsError(
                 f"{path} already holds a run's trajectory; choose another path, move it away, "
                 "or resume that run from its checkpoint"
             ) from None
-        writer = cls(path, file, [])
-        writer._write(json.dumps({"format": FORMAT, "protocol": dict(protocol), "run": dict(run or {})}))
-        return writer
+        _append_line(path, json.dumps({"format": FORMAT, "protocol": dict(protocol), "run": dict(run or {})}))
+        return cls(path, [])
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], protocol: Mapping[str, Any], *, last_step: int) -> TrajectoryWriter:
@@ -184,27 +182,32 @@ class TrajectoryWriter:
         draft = path.with_suffix(".tmp")
         draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
         draft.replace(path)  # atomic: a crash here leaves the old file
-        return cls(path, path.open("a", encoding="utf-8"), kept)
+        return cls(path, kept)
 
     def append(self, point: Point) -> None:
         """Write one point.
 
         Raises:
             ValueError: its step is not after the last one.
-            OSError: the disk did not take it; nothing of it counts as written.
+            OSError: the disk did not take it; the file is as it was.
         """
         if self.points and point.step <= self.points[-1].step:
             raise ValueError(f"step must be after {self.points[-1].step}, the last point, got {point.step}")
-        self._write(point.to_json())
+        _append_line(self.path, point.to_json())
         self.points.append(point)
 
-    def close(self) -> None:
-        self._file.close()
 
-    def _write(self, line: str) -> None:
-        self._file.write(line + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+def _append_line(path: Path, line: str) -> None:
+    """Add a line, or, where the disk does not take all of it, nothing."""
+    with path.open("ab") as file:
+        end = file.tell()
+        try:
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Point]]:

@@ -1,0 +1,219 @@
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from soft_entropy import SoftEntropyAccumulator
+
+from ibtrack import Probe
+from ibtrack.metrics import InformationPlane, SoftEntropy, SoftMutualInformation
+from tests import models, references
+
+AGREEMENT = 1e-5  # soft-entropy sums in float32
+
+
+def _data(number=600, width=24, labels=30, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, labels, (number,), generator=generator)
+    means = torch.randn(labels, width, generator=generator)
+    return means[ids] + torch.randn(number, width, generator=generator), ids
+
+
+@pytest.mark.parametrize("width", [4, 24, 512])
+def test_plugin_with_bounds_is_soft_entropy(width):
+    rows, ids = _data(width=width)
+    package = SoftEntropyAccumulator(d=width, n_bins=100, seed=0, backend="torch")
+    package.update(rows, labels={"x": ids})
+    options = {"temperature": "bounds", "normalized": True}
+    entropy, information = SoftEntropy(width, **options), SoftMutualInformation(width, 30, reading="plugin", **options)
+    entropy.update(rows)
+    information.update(rows, ids)
+    assert float(entropy.compute()) == pytest.approx(package.entropy(), abs=AGREEMENT)
+    assert float(information.compute()) == pytest.approx(package.mutual_information()["x"], abs=AGREEMENT)
+
+
+def test_the_whole_plane_with_bounds_is_soft_entropy():
+    probe = models.probe()
+    rows = torch.randn(models.VOCABULARY, 24, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
+    plane = InformationPlane(probe, {"L00": 24}, temperature="bounds")
+    plane.update("L00", rows, torch.arange(probe.num_positions), rows=probe.positions)
+    readings = plane.compute()
+    package = SoftEntropyAccumulator(d=24, n_bins=100, seed=0, backend="torch")
+    package.update(rows[probe.positions], labels=dict(probe.label_sets))
+    for side, quantity in (("input", "complexity"), ("output", "expressivity")):
+        for order in probe.orders:
+            expected = package.mutual_information()[f"{side}/{order}"]
+            assert float(readings[f"ib_plugin/L00/{order}/{quantity}"]) == pytest.approx(expected, abs=AGREEMENT)
+
+
+def test_plugin_is_the_slow_reference():
+    rows, ids = _data()
+    metric = SoftMutualInformation(24, 30, 10, reading="plugin")
+    metric.update(rows, ids)
+    assigned = references.soft_assignments(rows.numpy(), metric.anchors.numpy(), metric.epsilon)
+    assert float(metric.compute()) == pytest.approx(references.plugin_information(assigned, ids.numpy()), abs=1e-6)
+
+
+def _metrics():
+    rows, ids = _data()
+    yield SoftEntropy(24), lambda part: (rows[part],)
+    for reading in ("debiased", "plugin"):
+        yield SoftMutualInformation(24, 30, reading=reading), lambda part: (rows[part], ids[part])
+
+
+@pytest.mark.parametrize(("metric", "batch"), list(_metrics()), ids=["entropy", "debiased", "plugin"])
+def test_the_torchmetrics_contract(metric, batch):
+    metric.update(*batch(slice(None)))
+    whole = metric.compute()
+    metric.reset()
+    for start in range(0, 600, 150):
+        metric.update(*batch(slice(start, start + 150)))
+    torch.testing.assert_close(metric.compute(), whole, rtol=1e-12, atol=0)
+    for twin in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)), metric.clone()):
+        torch.testing.assert_close(twin.compute(), whole, rtol=1e-12, atol=0)
+    metric.reset()
+    metric(*batch(slice(0, 300)))
+    metric(*batch(slice(300, 600)))
+    torch.testing.assert_close(metric.compute(), whole, rtol=1e-12, atol=0)
+    assert whole.dtype == torch.float64
+
+
+def test_null_reads_what_independent_labels_would():
+    rows, ids = _data(number=1500, labels=300)
+    null, plugin = (SoftMutualInformation(24, 300, reading=reading) for reading in ("null", "plugin"))
+    null.update(rows, ids)
+    plugin.update(rows, torch.from_numpy(np.random.default_rng(0).permutation(ids.numpy())))
+    assert float(null.compute()) == pytest.approx(float(plugin.compute()), abs=0.02)
+
+
+def test_normalized_is_a_fraction_of_log_k():
+    rows, _ = _data()
+    nats, fraction = SoftEntropy(24, 50), SoftEntropy(24, 50, normalized=True)
+    nats.update(rows)
+    fraction.update(rows)
+    assert float(nats.compute()) == pytest.approx(float(fraction.compute()) * math.log(50))
+
+
+def test_sums_refuse_half_precision():
+    with pytest.raises(ValueError, match=r"dst_type must be torch\.float64"):
+        SoftEntropy(8).set_dtype(torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "sentence"),
+    [
+        (
+            torch.ones(4, 9),
+            torch.zeros(4).long(),
+            r"activations must be .* shape \(N, 8\), got torch.float32 of .*\(4, 9\)",
+        ),
+        (torch.ones(4, 8).long(), torch.zeros(4).long(), "activations must be a floating point tensor"),
+        (torch.ones(4, 8), torch.zeros(3).long(), "labels must have one entry per row of activations, got 3 for 4"),
+        (torch.ones(4, 8), torch.tensor([0, 1, 2, 3]), r"labels must lie in \[0, 3\), got values from 0 to 3"),
+        (torch.ones(4, 8), torch.tensor([0, 1, -1, 2]), r"labels must lie in \[0, 3\), got values from -1 to 2"),
+        (torch.ones(4, 8), torch.zeros(4), "labels must be a tensor of integers"),
+        (torch.zeros(4, 8), torch.zeros(4).long(), "activations must be finite and not zero, got 4 such rows of 4"),
+        (torch.full((4, 8), math.nan), torch.zeros(4).long(), "finite and not zero, got 4 such rows of 4"),
+    ],
+)
+def test_bad_rows_and_labels_add_nothing(rows, labels, sentence):
+    metric = SoftMutualInformation(8, 3)
+    with pytest.raises(ValueError, match=sentence):
+        metric.update(rows, labels)
+    assert metric.occurrences.sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_labels": 1}, "num_labels must be an integer of at least 2, got 1"),
+        ({"num_labels": 5, "num_anchors": 1}, "num_anchors must be an integer of at least 2, got 1"),
+        ({"num_labels": 5, "width": 1}, "width must be an integer of at least 2, got 1"),
+        ({"num_labels": 5, "reading": "best"}, "reading must be one of 'debiased', 'plugin', 'null', got 'best'"),
+    ],
+)
+def test_bad_arguments(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        SoftMutualInformation(**{"width": 8, **options})
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
+def test_no_rows():
+    with pytest.raises(RuntimeError, match=r"SoftEntropy.compute\(\) needs at least one row"):
+        SoftEntropy(8).compute()
+
+
+def _plane(probe, skip=0, repeat=False):
+    rows = torch.randn(models.VOCABULARY, 8, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
+    plane = InformationPlane(probe, {"L00": 8, "L01": 8})
+    everything = torch.arange(probe.num_positions)
+    plane.update("L00", rows, everything, rows=probe.positions)
+    plane.update("L01", rows, everything[skip:], rows=probe.positions[skip:])
+    if repeat:
+        plane.update("L01", rows[probe.positions[:2]], everything[:2])
+    return plane
+
+
+def test_positions_measured_twice_or_never_are_no_numbers():
+    probe = models.probe()
+    assert _plane(probe).faults() == {}
+    missing, repeated = _plane(probe, skip=3), _plane(probe, repeat=True)
+    number = probe.num_positions
+    assert missing.faults() == {"L01": f"3 of {number} positions were not measured"}
+    assert repeated.faults() == {"L01": f"2 of {number} positions were measured more than once"}
+    for plane in (missing, repeated):
+        readings = plane.compute()
+        assert readings["ib/L01/token/complexity"].isnan() and readings["ib/mean/entropy"].isnan()
+        assert readings["ib/L00/token/complexity"].isfinite()
+
+
+def test_mean_leaves_the_embedding_out():
+    probe = models.probe()
+    plane = InformationPlane(probe, {"embed": 8, "L00": 8})
+    generator = torch.Generator().manual_seed(0)
+    for site in ("embed", "L00"):
+        rows = torch.randn(probe.num_positions, 8, generator=generator)
+        plane.update(site, rows, torch.arange(probe.num_positions))
+    readings = plane.compute()
+    assert readings["ib/mean/entropy"] == readings["ib/L00/entropy"] != readings["ib/embed/entropy"]
+
+
+def test_unknown_site_and_no_site():
+    with pytest.raises(ValueError, match=r"site must be one of \['L00', 'L01'\], got 'L02'"):
+        _plane(models.probe()).update("L02", torch.ones(1, 8), torch.tensor([0]))
+    with pytest.raises(ValueError, match="widths must name at least one site"):
+        InformationPlane(models.probe(), {})
+
+
+def test_distinct_labels_are_nan_and_the_others_are_not():
+    probe = Probe(torch.arange(40).view(2, 20) % 37, orders=(1, 4))
+    plane = InformationPlane(probe, {"L00": 8})
+    rows = torch.randn(probe.num_positions, 8, generator=torch.Generator().manual_seed(0))
+    plane.update("L00", rows, torch.arange(probe.num_positions))
+    assert probe.label_counts["input/quadgram"] == probe.num_positions
+    assert plane.compute()["ib/L00/quadgram/complexity"].isnan()
+
+
+def _measure_share(rank, world, port, queue):
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    rows, ids = _data()
+    metric = SoftMutualInformation(24, 30)
+    cut = [0, 100, 600] if world == 2 else [0, 250, 250, 600]  # one process has nothing
+    metric.update(rows[cut[rank] : cut[rank + 1]], ids[cut[rank] : cut[rank + 1]])
+    value = float(metric.compute())
+    if rank == 0:
+        queue.put(value)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(("world", "port"), [(2, 29731), (3, 29732)])
+def test_processes_with_uneven_shares_read_what_one_does(world, port):
+    rows, ids = _data()
+    alone = SoftMutualInformation(24, 30)
+    alone.update(rows, ids)
+    queue = mp.get_context("spawn").SimpleQueue()
+    mp.spawn(_measure_share, args=(world, port, queue), nprocs=world)
+    assert queue.get() == pytest.approx(float(alone.compute()), abs=1e-9)

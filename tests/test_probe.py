@@ -1,0 +1,144 @@
+import datasets
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from ibtrack import Probe
+
+TEXTS = [" ".join(f"w{(i * j) % 17}" for j in range(40 + i)) for i in range(30)]
+
+
+def words(text):
+    return [int(word[1:]) for word in text.split()]
+
+
+def test_windows_come_from_one_document_each():
+    probe = Probe.from_texts(TEXTS, words, num_blocks=8, block_size=20, orders=(1, 2))
+    documents = [tuple(words(text)) for text in TEXTS]
+    origins = set()
+    for block in probe.inputs.tolist():
+        at = [d for d, ids in enumerate(documents) for i in range(len(ids) - 19) if list(ids[i : i + 20]) == block]
+        assert at
+        origins.add(at[0])
+    assert probe.num_documents == 8
+    assert probe.num_positions == 8 * (20 - 3)
+
+
+def test_same_seed_same_probe_other_seed_another():
+    options = {"num_blocks": 8, "block_size": 20}
+    first, second = (Probe.from_texts(TEXTS, words, **options) for _ in range(2))
+    assert first.hash == second.hash
+    assert first.hash != Probe.from_texts(TEXTS, words, seed=1, **options).hash
+
+
+def test_a_stream_is_taken_in_its_own_order():
+    probe = Probe.from_texts(iter(TEXTS), words, num_blocks=1, block_size=40, orders=(1,))
+    assert probe.inputs[0].tolist() == words(TEXTS[0])
+
+
+def test_hugging_face_and_plain_tokenizers_agree():
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {f"w{i}": i for i in range(17)} | {"?": 17}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=8, name_or_path="words"
+    )  # texts are longer
+    probes = [Probe.from_texts(TEXTS, t, num_blocks=4, block_size=16) for t in (words, tokenizer, fast)]
+    assert len({probe.hash for probe in probes}) == 1
+    assert [probe.tokenizer for probe in probes] == ["function", "Tokenizer", "words"]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_from_dataset(streaming):
+    dataset = datasets.Dataset.from_dict({"text": TEXTS, "id": list(range(30))})
+    dataset = dataset.to_iterable_dataset() if streaming else dataset
+    first, second = (Probe.from_dataset(dataset, words, num_blocks=4, block_size=16, seed=1) for _ in range(2))
+    assert first.hash == second.hash
+    assert first.num_documents == 4
+
+
+def test_from_dataset_without_the_column():
+    with pytest.raises(ValueError, match=r"column must be one of \['text'\], got 'content'"):
+        Probe.from_dataset(datasets.Dataset.from_dict({"text": TEXTS}), words, column="content")
+
+
+def test_saved_probe_is_the_same(tmp_path):
+    probe = Probe.from_texts(TEXTS, words, num_blocks=4, block_size=16)
+    probe.save(tmp_path / "probe.pt")
+    loaded = Probe.load(tmp_path / "probe.pt")
+    assert loaded.protocol() == probe.protocol()
+    assert all(loaded.label_sets[name].equal(labels) for name, labels in probe.label_sets.items())
+
+
+def test_damaged_file_is_refused(tmp_path):
+    probe = Probe.from_texts(TEXTS, words, num_blocks=4, block_size=16)
+    probe.inputs = probe.inputs.clone()
+    probe.inputs[0, 0] += 1
+    probe.save(tmp_path / "probe.pt")
+    with pytest.raises(ValueError, match="is damaged: its content does not have the hash"):
+        Probe.load(tmp_path / "probe.pt")
+
+
+def test_padding_and_packed_documents_are_respected():
+    tokens = torch.arange(20).view(2, 10)
+    documents = torch.tensor([[0] * 5 + [1] * 5, [2] * 8 + [-1] * 2])
+    probe = Probe(tokens, orders=(1, 2), documents=documents)
+    assert probe.positions.tolist() == [1, 2, 6, 7, 11, 12, 13, 14, 15]
+    assert probe.documents.tolist() == [0, 0, 1, 1, 2, 2, 2, 2, 2]
+
+
+def test_labels_of_ones_own():
+    probe = Probe(torch.randn(6, 3), labels={"input": torch.arange(6), "output": torch.tensor([0, 1, 0, 1, -1, 7])})
+    assert probe.orders == ("label",)
+    assert probe.num_positions == 5
+    assert probe.label_counts == {"input/label": 5, "output/label": 3}
+    assert not probe.is_text
+
+
+def test_hash_sees_everything_that_matters():
+    tokens = torch.randint(0, 9, (4, 16), generator=torch.Generator().manual_seed(0))
+    changed = tokens.clone()
+    changed[0, 0] = (changed[0, 0] + 1) % 9
+    probes = [
+        Probe(tokens),
+        Probe(changed),
+        Probe(tokens, orders=(1, 2)),
+        Probe(tokens, documents=torch.tensor([0, 0, 1, 1])),
+    ]
+    assert len({probe.hash for probe in probes}) == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Probe(torch.zeros(0, 8, dtype=torch.long)), "the probe is empty"),
+        (lambda: Probe([[1, 2, 3]]), "the probe is empty: inputs must be a tensor of S blocks, got list"),
+        (lambda: Probe(torch.zeros(2, 8)), "tokens must be a tensor of integers"),
+        (lambda: Probe(torch.zeros(8, dtype=torch.long)), r"tokens must have 2 dimensions, got shape \(8,\)"),
+        (lambda: Probe(torch.full((2, 8), -1)), "tokens must be at least 0, got -1; mark padding"),
+        (lambda: Probe(torch.zeros(2, 7, dtype=torch.long)), "orders up to 4 leave no position in blocks of length 7"),
+        (lambda: Probe(torch.zeros(2, 8, dtype=torch.long), orders=()), "orders must name at least one k"),
+        (lambda: Probe(torch.zeros(2, 8, dtype=torch.long), orders=(0,)), "orders must be an integer of at least 1"),
+        (
+            lambda: Probe(torch.zeros(2, 8, dtype=torch.long), documents=torch.zeros(3, dtype=torch.long)),
+            r"documents must have shape \(2,\) or \(2, 8\), got \(3,\)",
+        ),
+        (lambda: Probe(torch.zeros(2, 3), labels={"input": torch.zeros(2).long()}), "labels must pair an 'input'"),
+        (
+            lambda: Probe(torch.zeros(2, 3), labels={"input": torch.zeros(2).long(), "output": torch.zeros(3).long()}),
+            r"all labels must have one shape, \(2,\) or \(2, T\)",
+        ),
+        (
+            lambda: Probe(torch.zeros(2, 3), labels={"input": torch.tensor([0, -1]), "output": torch.tensor([-1, 0])}),
+            "the probe is empty: no position has all of its labels",
+        ),
+        (lambda: Probe.from_texts(TEXTS, words, num_blocks=31, block_size=16), "needs 31 documents .* got 30 among 30"),
+        (lambda: Probe.from_texts([], words), "needs 64 documents of at least 128 tokens, got 0 among 0"),
+        (lambda: Probe.from_texts(TEXTS, None), "tokenizer must be a tokenizer or a callable .* got NoneType"),
+    ],
+)
+def test_bad_input(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()

@@ -1,0 +1,255 @@
+import errno
+import json
+import math
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from ibtrack import InformationPlaneTracker, MeasurementError, MeasurementWarning, Probe, Trajectory, schedules
+from ibtrack.schedules import Progress
+from tests import models
+from tests.models import Model, Module, probe, tokens
+
+
+def tracker(**options):
+    return InformationPlaneTracker(options.pop("probe", None) or probe(), **options)
+
+
+def test_a_plain_loop_measures_what_is_due_once(tmp_path):
+    follow = tracker(schedule=schedules.every(4), path=tmp_path / "t.jsonl", name="plain", config={"lr": 0.1})
+    model = Model()
+    returned = [
+        follow.step(model, step, tokens_seen=step * 128, loss=1.0) for step in (0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9)
+    ]
+    last = follow.finish(model, 9, tokens_seen=9 * 128)
+    assert [point.step for point in (*returned, last) if point] == [0, 4, 8, 9]
+    trajectory = Trajectory.load(tmp_path / "t.jsonl")
+    assert trajectory.steps == [0, 4, 8, 9]
+    assert [point.tokens_seen for point in trajectory.points] == [0, 512, 1024, 1152]
+    assert trajectory.run == {"name": "plain", "config": {"lr": 0.1}}
+    assert trajectory.points[-1].readings == follow.trajectory.points[-1].readings
+
+
+def test_measure_gives_all_quantities_and_records_nothing():
+    follow = tracker()
+    point = follow.measure(Model())
+    for site in ("mean", "embed", "L00", "L01"):
+        for order in ("token", "bigram"):
+            for quantity in ("complexity", "expressivity", "optimality", "regularity"):
+                assert math.isfinite(point.readings[f"ib/{site}/{order}/{quantity}"])
+                assert point.readings[f"ib/{site}/{order}/{quantity}_se"] > 0
+    assert point.failure is None and not point.notes
+    assert follow.trajectory.steps == []
+
+
+def test_batch_size_does_not_matter():
+    model = Model()
+    whole, pieces = (tracker(batch_size=size).measure(model).readings for size in (24, 5))
+    assert whole.keys() == pieces.keys()
+    for key in whole:
+        assert whole[key] == pytest.approx(pieces[key], abs=1e-5), key  # float32 products of another shape
+
+
+def test_probe_loss_is_the_models_loss_on_the_kept_positions_and_bounds_the_information():
+    model, sample = Model().eval(), probe()
+    with torch.no_grad():
+        losses = nn.functional.cross_entropy(
+            model(sample.inputs)[:, :-1].flatten(0, 1), sample.inputs[:, 1:].flatten(), reduction="none"
+        ).view(len(sample.inputs), -1)
+    kept = torch.zeros(sample.inputs.shape, dtype=torch.bool).flatten().index_fill_(0, sample.positions, True)
+    expected = losses[kept.view(sample.inputs.shape)[:, :-1]].mean()
+    point = tracker(probe=sample).measure(model)
+    assert point.readings["ib/probe_loss"] == pytest.approx(float(expected), rel=1e-5)
+    share = torch.bincount(sample.label_sets["output/token"]).double() / sample.num_positions
+    entropy = float(torch.special.entr(share).sum())
+    assert point.readings["ib/variational_floor"] == pytest.approx(entropy - float(expected), rel=1e-5)
+
+
+def test_protocol_says_what_makes_numbers_comparable():
+    follow = tracker()
+    follow.start(Model(), precision="bf16-mixed")
+    protocol = json.loads(json.dumps(follow.protocol))
+    assert protocol["sites"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
+    assert protocol["widths"] == {"embed": 16, "L00": 16, "L01": 16}
+    assert protocol["probe"]["hash"] == follow.probe.hash
+    assert (protocol["num_anchors"], protocol["temperature"], protocol["precision"]) == (100, "exact", "bf16-mixed")
+
+
+def test_resume_goes_on_where_the_checkpoint_was(tmp_path):
+    path, model = tmp_path / "t.jsonl", Model()
+    first = tracker(schedule=schedules.every(2), path=path)
+    for step in range(7):
+        first.step(model, step)
+    second = tracker(schedule=schedules.every(2), path=path)
+    second.start(model, resume_from=Progress(3))
+    for step in range(3, 9):
+        second.step(model, step)
+    second.finish(model, 8)
+    assert Trajectory.load(path).steps == second.trajectory.steps == [0, 2, 4, 6, 8]
+
+
+def test_another_runs_folder_is_refused_before_anything_is_measured(tmp_path):
+    path = tmp_path / "t.jsonl"
+    tracker(path=path).start(Model())
+    with pytest.raises(FileExistsError, match="already holds a run's trajectory"):
+        tracker(path=path).start(Model())
+
+
+def _wrong_shape(model, inputs):
+    return model(inputs.T)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"layers": "blok.*"}, "nothing fits 'blok"),
+        ({"probe": Probe(torch.full((2, 8), 23))}, "must lie below the model's vocabulary of 23, got 23"),
+        ({"schedule": schedules.every(100)}, "schedule has nothing due within the 10 steps of this run"),
+        ({"forward": lambda model, inputs: model(inputs, 1)}, r"does not take the probe \(TypeError"),
+        ({"forward": lambda model, inputs: None}, "does not take the probe .* fired 0 times"),
+        ({"forward": _wrong_shape}, r"does not take the probe .* must have shape \(1, 16, D\), got \(16, 1, 16\)"),
+    ],
+)
+def test_a_wrong_configuration_raises_at_the_start_and_leaves_nothing(tmp_path, options, sentence):
+    path = tmp_path / "t.jsonl"
+    with pytest.raises(ValueError, match=sentence):
+        tracker(path=path, **options).start(Model(), max_steps=10)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"schedule": 100}, r"schedule must come from ibtrack\.schedules, got int"),
+        ({"num_anchors": 1}, "num_anchors must be an integer of at least 2, got 1"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"temperature": "low"}, "temperature must be one of"),
+        ({"probe": torch.zeros(2, 2)}, r"probe must be an ibtrack\.Probe, got Tensor"),
+    ],
+)
+def test_bad_arguments(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        InformationPlaneTracker(**{"probe": probe(), **options})
+
+
+def _poison(value):
+    def hook(module, args, output):
+        output = output.clone()
+        output[0, 5] = value
+        return output
+
+    return hook
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0])
+def test_bad_rows_are_a_failed_point_that_says_so(tmp_path, value):
+    model = Model()
+    follow = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1))
+    follow.step(model, 0)
+    model.blocks[1].register_forward_hook(_poison(value))
+    with pytest.warns(
+        MeasurementWarning, match=r"step 1 was not measured as a whole: L01: 2 of \d+ positions are zero or"
+    ):
+        point = follow.step(model, 1)  # one in each of two batches
+    assert math.isnan(point.readings["ib/L01/token/complexity"]) and math.isnan(point.readings["ib/mean/entropy"])
+    assert math.isfinite(point.readings["ib/L00/token/complexity"])
+    assert Trajectory.load(tmp_path / "t.jsonl").points[1].failure == point.failure
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda model: setattr(model, "forward", lambda ids: 1 / 0), "ZeroDivisionError"),
+        (lambda model: setattr(model.blocks[0], "mix", nn.Linear(16, 8)), "RuntimeError"),
+        (lambda model: setattr(model, "forward", lambda ids: model.blocks[0](model.embed(ids))), "fired 0 times"),
+        (
+            lambda model: setattr(model.blocks[1], "forward", lambda hidden: hidden[..., :8].contiguous()),
+            "(activations must be .* shape .N, 16.|RuntimeError)",
+        ),
+    ],
+)
+def test_a_fault_while_measuring_is_a_warning_and_a_failed_point(damage, reason):
+    model, follow = Model(), tracker(schedule=schedules.every(1))
+    follow.step(model, 0)
+    damage(model)
+    with pytest.warns(MeasurementWarning, match=reason):
+        point = follow.step(model, 1)
+    assert point.failure and not any(key.startswith("ib/mean") for key in point.readings)
+    strict = tracker(schedule=schedules.every(1), strict=True)
+    with pytest.raises((MeasurementError, ValueError), match=reason):
+        strict.step(model, 0)
+
+
+class _Broken:
+    def log_metrics(self, metrics, step):
+        raise ConnectionError("no route")
+
+
+def test_a_logger_or_disk_that_fails_costs_a_warning_not_the_run(tmp_path, monkeypatch):
+    follow = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1), loggers=[_Broken()])
+    with pytest.warns(MeasurementWarning, match="_Broken did not take the point of step 0: ConnectionError: no route"):
+        follow.step(Model(), 0)
+    follow.loggers.clear()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.warns(
+            MeasurementWarning, match=r"t\.jsonl did not take the point of step 1: OSError: .*No space left"
+        ):
+            follow.step(Model(), 1)
+    follow.step(Model(), 2)
+    assert follow.trajectory.steps == [0, 1, 2]
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 2]  # whole lines only
+    with pytest.raises(ConnectionError):
+        tracker(loggers=[_Broken()], strict=True).step(Model(), 0)
+
+
+def test_distinct_labels_are_noted():
+    ids = torch.arange(2 * 11).view(2, 11) % 23
+    point = tracker(probe=Probe(ids, orders=(1, 4))).measure(Model())
+    assert math.isnan(point.readings["ib/L00/quadgram/complexity"])
+    assert "all labels are distinct" in point.notes["input/quadgram"]
+
+
+def test_one_document_has_no_standard_error():
+    sample = Probe(tokens(4, seed=1), orders=(1,), documents=torch.zeros(4, dtype=torch.long))
+    readings = tracker(probe=sample).measure(Model()).readings
+    assert math.isnan(readings["ib/mean/token/optimality_se"]) and math.isfinite(readings["ib/mean/token/optimality"])
+
+
+def test_a_classifier_with_labels_of_its_own():
+    inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    classes = (inputs[:, 0] > 0).long()
+    sample = Probe(inputs, labels={"input": torch.arange(200) % 40, "output": classes})
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8)), nn.Linear(8, 2))
+    point = tracker(probe=sample, layers=["0.*"]).measure(model)
+    assert point.readings["ib/L01/label/expressivity"] > 0.005
+    assert "ib/probe_loss" not in point.readings
+
+
+def test_module_and_bare_model_read_the_same():
+    model = Model()
+    bare, wrapped = tracker().measure(model).readings, tracker().measure(Module(model)).readings
+    assert bare == wrapped
+
+
+def test_the_overhead_is_logged():
+    follow, model = tracker(schedule=schedules.every(1)), Model()
+    follow.step(model, 0)
+    point = follow.step(model, 1)
+    assert 0 < point.readings["ib/overhead_fraction"] <= 1
+    assert point.measure_time <= follow.measure_seconds
+
+
+def test_two_trackers_do_not_disturb_each_other():
+    model = Model()
+    first, second = tracker(), tracker(probe=Probe(models.tokens(8, seed=5), orders=(1,)))
+    alone = tracker().measure(model).readings
+    first.start(model)
+    second.measure(model)
+    assert first.measure(model).readings == alone
