@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
+import time
 from typing import Any
 
 from ibtrack.keys import metric_key, parse_key
 from ibtrack.trajectory import Point, Trajectory
 
 STEP_KEY = "trainer/global_step"
+PICTURE_SHARE = 0.01  # of wall time that drawing pictures for wandb may take
+FIRST_PICTURE = 2.0  # seconds that the first one is expected to take, imports included
 
 
 def logged_metrics(point: Point, *, prefix: str = "ib") -> dict[str, float]:
@@ -30,57 +34,64 @@ def logged_metrics(point: Point, *, prefix: str = "ib") -> dict[str, float]:
     return metrics
 
 
-def log_point(point: Point, logger: Any, *, trajectory: Trajectory, prefix: str = "ib") -> None:
-    """Give a point to a logger, in one call.
+class PointLog:
+    """Gives the points of a run to one logger, each in one call.
+
+    wandb gets more: every key is defined by its full name before its first value, as overlapping globs resolve in random
+    order; and the plane comes as a picture, as terminals show no Vega: at the end, and before that as long as
+    drawing takes less than a hundredth of the run.
 
     Args:
-        point: the newest of ``trajectory``.
         logger: a Lightning or Fabric logger, or a wandb run.
-        trajectory: so far; wandb gets a picture of it.
         prefix: of the keys.
     """
-    metrics = logged_metrics(point, prefix=prefix)
-    run = _wandb_run(logger)
-    if run is None:
-        logger.log_metrics(metrics, step=point.step)
-    else:
-        _log_to_wandb(run, metrics, point, trajectory, prefix)
+
+    def __init__(self, logger: Any, *, prefix: str = "ib") -> None:
+        self.logger, self.prefix = logger, prefix
+        self._defined: set[str] = set()
+        self._drawing, self._drawn = FIRST_PICTURE, 0.0  # seconds: expected of the next picture, spent so far
+
+    def log(self, point: Point, trajectory: Trajectory) -> None:
+        """Log a point, the newest of ``trajectory``."""
+        metrics = logged_metrics(point, prefix=self.prefix)
+        run = wandb_run(self.logger)
+        if run is None:
+            self.logger.log_metrics(metrics, step=point.step)
+            return
+        for key in metrics.keys() - self._defined:
+            run.define_metric(key, step_metric=STEP_KEY)
+        self._defined.update(metrics)
+        row: dict[str, Any] = {**metrics, STEP_KEY: point.step}
+        try:
+            if self._drawn + self._drawing < PICTURE_SHARE * point.wall_time:
+                row.update(self._picture(trajectory))
+        finally:  # a picture that fails does not cost the numbers
+            run.log(row)
+
+    def finish(self, trajectory: Trajectory) -> None:
+        """Log what stands at the end of a run."""
+        run = wandb_run(self.logger)
+        if run is not None and trajectory.points and (picture := self._picture(trajectory)):
+            run.log({**picture, STEP_KEY: trajectory.points[-1].step})
+
+    def _picture(self, trajectory: Trajectory) -> dict[str, Any]:
+        """The plane so far as a ``wandb.Image`` under its key; nothing before there are two points."""
+        import wandb
+        from PIL import Image
+
+        from ibtrack import charts
+
+        order = trajectory.protocol["orders"][0]
+        if sum(map(math.isfinite, trajectory.values(metric_key("complexity", site="mean", order=order)))) < 2:
+            return {}
+        began = time.monotonic()
+        picture = Image.open(io.BytesIO(charts.to_png(charts.plane([trajectory], order=order))))
+        self._drawing = time.monotonic() - began
+        self._drawn += self._drawing
+        return {metric_key("plane", prefix=self.prefix): wandb.Image(picture)}
 
 
-def _log_to_wandb(run: Any, metrics: dict[str, float], point: Point, trajectory: Trajectory, prefix: str) -> None:
-    """One row: the numbers with their x axis, and the plane as a picture, as terminals and free plans show no Vega.
-
-    Every key is defined by its full name before its first value, since overlapping globs resolve in random order.
-    """
-    known = run.__dict__.setdefault("_ibtrack_keys", set())
-    for key in metrics.keys() - known:
-        run.define_metric(key, step_metric=STEP_KEY)
-    known.update(metrics)
-    row: dict[str, Any] = {**metrics, STEP_KEY: point.step}
-    picture = plane_picture(trajectory)
-    if picture is not None:
-        row[metric_key("plane", prefix=prefix)] = picture
-    run.log(row)
-
-
-def plane_picture(trajectory: Trajectory) -> Any:
-    """The plane so far as a ``wandb.Image``, or None without two measured points."""
-    import io
-
-    import wandb
-    from PIL import Image
-
-    from ibtrack import charts
-
-    order = trajectory.protocol["orders"][0]
-    values = trajectory.values(metric_key("complexity", site="mean", order=order))
-    if sum(map(math.isfinite, values)) < 2:
-        return None
-    chart = charts.plane([trajectory], order=order)
-    return wandb.Image(Image.open(io.BytesIO(charts.to_png(chart))))
-
-
-def _wandb_run(logger: Any) -> Any:
+def wandb_run(logger: Any) -> Any:
     """The wandb run behind a logger, or None if it is not wandb's."""
     if type(logger).__name__ == "WandbLogger":
         return logger.experiment

@@ -23,7 +23,7 @@ from ibtrack.forward import check_text_fits, default_forward, next_token_loss
 from ibtrack.guard import undisturbed
 from ibtrack.keys import metric_key
 from ibtrack.labels import entropy_of_labels
-from ibtrack.loggers import log_point, summary_line
+from ibtrack.loggers import PointLog, summary_line
 from ibtrack.metrics import InformationPlane
 from ibtrack.probe import Probe
 from ibtrack.schedules import Progress, Schedule
@@ -121,6 +121,7 @@ class InformationPlaneTracker:
         self.measure_seconds = 0.0
         self._points: list[Point] = []
         self._writer: TrajectoryWriter | None = None
+        self._logs: list[PointLog] = []
         self._sites: dict[str, str] | None = None
         self._last = Progress(-1)
         self._label_entropy = entropy_of_labels(probe.label_sets["output/token"]) if _predicts_tokens(probe) else None
@@ -184,6 +185,7 @@ class InformationPlaneTracker:
             "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         }
         self._open_file(resume_from)
+        self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if _rank() == 0 else []
         self._sites = sites
         if resume_from is not None:
             self._last = resume_from
@@ -214,11 +216,15 @@ class InformationPlaneTracker:
     def finish(
         self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
     ) -> Point | None:
-        """Measure the last step, if it has not been."""
+        """Measure the last step, if it has not been, and tell the loggers that the run is over."""
         measured = self._points[-1].step if self._points else -1
-        if not self.started or step <= measured:
-            return None
-        return self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
+        point = None
+        if self.started and step > measured:
+            point = self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
+        for log in self._logs:
+            with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
+                log.finish(self.trajectory)
+        return point
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
@@ -257,8 +263,8 @@ class InformationPlaneTracker:
                 raise
             point = Point(now.step, failure=f"{type(error).__name__}: {error}")
         spent = time.monotonic() - began
-        self.measure_seconds += spent
-        share = self.measure_seconds / max(now.seconds + spent, 1e-9)
+        before = self.measure_seconds
+        share = (before + spent) / max(now.seconds + spent, 1e-9)
         point = Point(
             now.step,
             {**point.readings, metric_key("overhead_fraction"): share},
@@ -270,6 +276,7 @@ class InformationPlaneTracker:
             spent,
         )
         self._record(point)
+        self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
 
     def _record(self, point: Point) -> None:
@@ -280,9 +287,9 @@ class InformationPlaneTracker:
         if self._writer is not None:
             with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
                 self._writer.append(point)
-        for logger in self.loggers if _rank() == 0 else ():
-            with self._tolerated(f"{type(logger).__name__} did not take the point of step {point.step}"):
-                log_point(point, logger, trajectory=self.trajectory, prefix=self.prefix)
+        for log in self._logs:
+            with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
+                log.log(point, self.trajectory)
         if self.report is not None and _rank() == 0:
             self.report(summary_line(point))
 

@@ -191,7 +191,7 @@ def test_a_logger_or_disk_that_fails_costs_a_warning_not_the_run(tmp_path, monke
     follow = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1), loggers=[_Broken()])
     with pytest.warns(MeasurementWarning, match="_Broken did not take the point of step 0: ConnectionError: no route"):
         follow.step(Model(), 0)
-    follow.loggers.clear()
+    follow._logs.clear()
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,0 +1,125 @@
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import wandb
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from ibtrack import InformationPlaneMonitor, Point, schedules
+from ibtrack.loggers import PointLog, logged_metrics
+from tests.models import Module, loader, probe, trainer
+
+
+def read_back(folder: Path) -> list[dict]:
+    """The rows of a local wandb run, by wandb's own reader."""
+    (file,) = folder.rglob("*.wandb")
+    reader = Path(sys.executable).parent / "wandb"
+    out = subprocess.run([reader, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.fixture
+def clean_wandb(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    yield
+    wandb.finish()
+    os.environ.pop("WANDB_MODE", None)
+
+
+def _fit(folder, logger, **options):
+    watch = InformationPlaneMonitor(probe(), path=folder / "t.jsonl", verbose=False, **options)
+    with warnings.catch_warnings():  # of lightning 2.6 about its own calls, and of small loaders
+        warnings.simplefilter("ignore")
+        trainer(folder, callbacks=[watch], logger=logger, log_every_n_steps=50).fit(
+            Module(), loader(), loader(blocks=16, shuffle=False)
+        )
+    return watch
+
+
+def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path, clean_wandb):
+    logger = WandbLogger(project="ib", offline=True, save_dir=tmp_path)
+    watch = _fit(tmp_path, logger, schedule=schedules.every(4))
+    wandb.finish()
+    records = read_back(tmp_path / "wandb")
+    rows = [record["history"]["item"] for record in records if record["type"] == "history"]
+    points = [row for row in rows if "ib/mean/entropy" in row]
+    assert [row["trainer/global_step"] for row in points] == watch.trajectory.steps == [0, 4, 8, 12]
+    for row, point in zip(points, watch.trajectory.points, strict=True):
+        for key, value in logged_metrics(point).items():
+            assert row[key] == pytest.approx(value, rel=1e-12)
+    defined = {r["metric"]["name"]: r["metric"].get("step_metric") for r in records if "name" in r.get("metric", {})}
+    assert all(defined[key] == "trainer/global_step" for key in logged_metrics(watch.trajectory.points[-1]))
+    assert rows[-1]["ib/plane._type"] == "image-file"
+    (picture,) = (tmp_path / "wandb").rglob("media/images/ib/plane*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_any_lightning_logger_gets_one_call_per_point(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(CSVLogger, "log_metrics", lambda self, metrics, step=None: calls.append((step, metrics)))
+    watch = _fit(tmp_path, CSVLogger(tmp_path), schedule=schedules.every(5))
+    ours = [(step, metrics) for step, metrics in calls if "ib/mean/entropy" in metrics]
+    assert ours == [(point.step, logged_metrics(point)) for point in watch.trajectory.points]
+    assert all(type(value) is float for _, metrics in ours for value in metrics.values())
+
+
+def test_loggers_get_the_mean_whole_and_of_each_layer_the_debiased():
+    keys = [
+        f"{head}/{site}/token/complexity" for head in ("ib", "ib_plugin", "ib_null") for site in ("mean", "L00", "embed")
+    ]
+    metrics = logged_metrics(Point(1, dict.fromkeys(keys, 0.5)))
+    missing = {key for key in keys if key not in metrics}
+    assert missing == {key for key in keys if "_" in key and "mean" not in key}
+
+
+def test_values_that_do_not_exist_are_not_logged():
+    metrics = logged_metrics(Point(1, {"ib/mean/entropy": float("nan")}, failure="L00: 3 of 8 positions"))
+    assert metrics == {"ib/failed": 1.0}
+
+
+class _Run:
+    def __init__(self):
+        self.rows, self.defined = [], []
+
+    def define_metric(self, key, step_metric):
+        self.defined.append(key)
+
+    def log(self, row):
+        self.rows.append(row)
+
+
+def test_a_picture_that_fails_does_not_cost_the_numbers(monkeypatch):
+    run, log = _Run(), None
+    log = PointLog(run)
+    monkeypatch.setattr(log, "_picture", lambda trajectory: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        log.log(Point(5, {"ib/mean/entropy": 0.5}, wall_time=1e6), None)
+    assert run.rows == [{"ib/mean/entropy": 0.5, "ib/failed": 0.0, "trainer/global_step": 5}]
+
+
+def test_pictures_stay_below_their_share_of_the_run(monkeypatch):
+    run = _Run()
+    log = PointLog(run)
+    drawn = []
+
+    def picture(trajectory):
+        log._drawing, log._drawn = 3.0, log._drawn + 3.0
+        drawn.append(1)
+        return {"ib/plane": "picture"}
+
+    monkeypatch.setattr(log, "_picture", picture)
+    for hundred in range(20):
+        log.log(Point(hundred, {}, wall_time=100.0 * hundred), None)
+    assert 0 < 3.0 * len(drawn) <= 0.01 * 1900
+    assert run.defined == ["ib/failed"]
+
+
+def test_values_are_not_tensors():
+    point = Point(1, {"ib/mean/entropy": torch.tensor(0.5, dtype=torch.float64)})
+    assert type(logged_metrics(point)["ib/mean/entropy"]) is float
