@@ -268,6 +268,8 @@ class InformationPlane(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Key (`ibtrack.keys.metric_key`) to () float64; entropies and informations as fractions of log K."""
+        bad = self.assignments[:, :, 0].isnan().sum(1)
+        self._found = torch.stack([bad, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L), over all processes
         label_sets = {name: getattr(self, _buffer(name)) for name in self.num_labels}
         documents = Documents(self.documents, self.num_documents)
         readings = {
@@ -283,10 +285,8 @@ class InformationPlane(Metric):
         }
 
     def faults(self) -> dict[str, str]:
-        """Site to what is wrong with it; empty if all positions were measured once and had a direction."""
-        bad = self.assignments[:, :, 0].isnan().sum(1)
-        missing, repeated = (self.seen == 0).sum(1), (self.seen > 1).sum(1)
-        found = torch.stack([bad, missing, repeated]).tolist()
+        """Site to what `compute` found wrong with it; empty if every position was measured once and had a direction."""
+        found = self._found.tolist()
         of = f"of {self.seen.shape[1]} positions"
         words = (f"{of} are zero or not finite", f"{of} were not measured", f"{of} were measured more than once")
         faults = {}

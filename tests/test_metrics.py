@@ -159,15 +159,17 @@ def _plane(probe, skip=0, repeat=False):
 
 def test_positions_measured_twice_or_never_are_no_numbers():
     probe = models.probe()
-    assert _plane(probe).faults() == {}
+    whole = _plane(probe)
+    whole.compute()
+    assert whole.faults() == {}
     missing, repeated = _plane(probe, skip=3), _plane(probe, repeat=True)
+    readings = [plane.compute() for plane in (missing, repeated)]
     number = probe.num_positions
     assert missing.faults() == {"L01": f"3 of {number} positions were not measured"}
     assert repeated.faults() == {"L01": f"2 of {number} positions were measured more than once"}
-    for plane in (missing, repeated):
-        readings = plane.compute()
-        assert readings["ib/L01/token/complexity"].isnan() and readings["ib/mean/entropy"].isnan()
-        assert readings["ib/L00/token/complexity"].isfinite()
+    for reading in readings:
+        assert reading["ib/L01/token/complexity"].isnan() and reading["ib/mean/entropy"].isnan()
+        assert reading["ib/L00/token/complexity"].isfinite()
 
 
 def test_mean_leaves_the_embedding_out():
