@@ -37,8 +37,8 @@ def logged_metrics(point: Point, *, prefix: str = "ib") -> dict[str, float]:
 class PointLog:
     """Gives the points of a run to one logger, each in one call.
 
-    wandb gets more: every key is defined by its full name before its first value, as overlapping globs resolve in random
-    order; and the plane comes as a picture, as terminals show no Vega: at the end, and before that as long as
+    wandb gets more: every key is defined by its full name before its first value, as overlapping globs resolve in
+    random order; and the plane comes as a picture, as terminals show no Vega: at the end, and before that as long as
     drawing takes less than a hundredth of the run.
 
     Args:

@@ -5,6 +5,7 @@ Letters: N positions, K anchors, M labels, G documents.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,43 +13,52 @@ import torch
 from torch import Tensor
 
 from ibtrack import entropies
-from ibtrack.counts import Counts, count
+from ibtrack.moments import GroupMeans, LabelGroups, SiteRows, log_or_zero, moments_of_rows, row_effects
+
+CORRECTION_ERROR = (
+    0.035  # of the bias correction, one standard deviation; measured over experiments/benchmarks/truth.py
+)
+FAINT = 0.02  # fraction of log K below which an information is too small for its correction to be wrong
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and how much each document moves it.
+    """A number, how much each document moves it, and how far its correction may be off.
 
     Attributes:
         value: ().
         influence: (G,) first-order change of ``value`` by each document, summing to about 0. Positions inside a
-            document depend on each other, documents do not; so the spread of these gives the standard error.
+            document depend on each other, documents do not; so the spread of these gives the sampling error.
+        systematic: () standard deviation of what no number of documents would remove.
     """
 
     value: Tensor
     influence: Tensor
+    systematic: Tensor
 
     @property
     def standard_error(self) -> Tensor:
-        """() over documents; ``nan`` for a single one."""
+        """() of sampling and correction together; ``nan`` for a single document."""
         documents = len(self.influence)
         if documents < 2:
             return torch.full_like(self.value, torch.nan)
-        return (self.influence.square().sum() * documents / (documents - 1)).sqrt()
+        sampling = self.influence.square().sum() * documents / (documents - 1)
+        return (sampling + self.systematic.square()).sqrt()
 
     def ratio(self, other: Estimate) -> Estimate:
         """self / other, by the delta method."""
         value = self.value / other.value
-        return Estimate(value, (self.influence - value * other.influence) / other.value)
+        influence = (self.influence - value * other.influence) / other.value
+        return Estimate(value, influence, torch.hypot(self.systematic, value * other.systematic) / other.value.abs())
 
     def scaled(self, factor: float) -> Estimate:
-        return Estimate(self.value * factor, self.influence * factor)
+        return Estimate(self.value * factor, self.influence * factor, self.systematic * abs(factor))
 
     @staticmethod
     def mean(estimates: Sequence[Estimate]) -> Estimate:
-        """The mean, whose error accounts for the estimates sharing their documents."""
-        values, influences = zip(*((e.value, e.influence) for e in estimates), strict=True)
-        return Estimate(torch.stack(values).mean(), torch.stack(influences).mean(0))
+        """The mean, whose error accounts for the estimates sharing documents and the faults of their correction."""
+        values, influences, systematics = zip(*((e.value, e.influence, e.systematic) for e in estimates), strict=True)
+        return Estimate(torch.stack(values).mean(), torch.stack(influences).mean(0), torch.stack(systematics).mean())
 
 
 @dataclass(frozen=True)
@@ -100,40 +110,37 @@ class SiteReading:
         )
 
 
-def read_site(
-    assignments: Tensor, label_sets: Mapping[str, Tensor], num_labels: Mapping[str, int], documents: Documents
-) -> SiteReading:
+def read_site(assignments: Tensor, label_sets: Mapping[str, LabelGroups], documents: Documents) -> SiteReading:
     """Read one site: entropy, ceiling, and every label set in its three readings.
 
     Args:
         assignments: (N, K).
-        label_sets: name to (N,) labels.
-        num_labels: name to M.
+        label_sets: name to the groups of its (N,) labels.
         documents: of the positions.
     """
-    curve = entropies.null_curve(assignments)
-    rows = assignments.double()
-    log_marginal = curve.mean.log().nan_to_num(neginf=0.0)  # an anchor with p = 0 has A = 0 everywhere
-    surprise = -(rows @ log_marginal)  # (N,)
-    row_entropy = entropies.entropy(rows)  # (N,)
+    site = SiteRows.of(assignments)
+    curve = entropies.null_curve(site)
+    surprise = -(site.rows @ log_or_zero(site.mean))  # (N,)
+    none = surprise.new_zeros(())
     information, plugin, null = {}, {}, {}
-    for name, labels in label_sets.items():
-        counts = count(assignments, labels, num_labels[name])
-        information[name] = _debiased(rows, labels, counts, surprise, documents)
-        plugin[name] = entropies.information(counts, "plugin")
-        null[name] = entropies.null_information(curve, counts.occurrences)
+    for name, groups in label_sets.items():
+        means = GroupMeans.of(site, groups)
+        moments = moments_of_rows(site, groups, means)
+        plugin[name] = entropies.plugin_information(moments)
+        null[name] = entropies.null_information(curve, moments)
+        value = entropies.debiased_information(moments)
+        effects = row_effects(site, groups, means, entropies.debiased_gradient(moments))
+        systematic = correction_error(value, plugin[name], assignments.shape[1])
+        information[name] = Estimate(value, documents.influence(effects), systematic)
     return SiteReading(
-        Estimate(surprise.mean(), documents.influence(surprise)),
-        Estimate((surprise - row_entropy).mean(), documents.influence(surprise - row_entropy)),
+        Estimate(surprise.mean(), documents.influence(surprise), none),
+        Estimate((surprise - site.entropy).mean(), documents.influence(surprise - site.entropy), none),
         information,
         plugin,
         null,
     )
 
 
-def _debiased(rows: Tensor, labels: Tensor, counts: Counts, surprise: Tensor, documents: Documents) -> Estimate:
-    """The debiased information with the influence values Σ_k A_ik log( Q_xk / p_k ) of its rows."""
-    means = entropies.shrunken_means(counts)  # (M, K)
-    log_means = means.log().nan_to_num(nan=torch.nan, neginf=0.0)
-    gain = surprise + (rows * log_means[labels]).sum(-1)  # (N,)
-    return Estimate(entropies.conditional_information(counts, means), documents.influence(gain))
+def correction_error(debiased: Tensor, plugin: Tensor, num_anchors: int) -> Tensor:
+    """() how far the bias correction may be off: a share of it, and nothing where there is no information."""
+    return CORRECTION_ERROR * (plugin - debiased).abs() * debiased / (debiased + FAINT * math.log(num_anchors))

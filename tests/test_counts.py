@@ -14,15 +14,19 @@ def test_counts_are_sums_over_the_rows_of_each_label():
     for x in range(5):
         torch.testing.assert_close(counts.sums[x], rows.double()[labels == x].sum(0))
         assert counts.occurrences[x] == (labels == x).sum()
-    torch.testing.assert_close(counts.squares, rows.double().square().sum(0))
+        first, second = counts.half_occurrences[:, x].tolist()
+        assert first - second in (0, 1)  # dealt in turn
+        torch.testing.assert_close(counts.half_sums[0, x], rows.double()[labels == x][::2].sum(0))
+    torch.testing.assert_close(counts.products, rows.double().T @ rows.double())
     torch.testing.assert_close(counts.row_entropy, -(rows.double() * rows.double().log()).sum())
 
 
 def test_merging_is_counting_both():
     (rows, labels), (more, others) = _rows(50), _rows(31)
     both = count(torch.cat([rows, more]), torch.cat([labels, others]), 4)
-    merged = merge(merge(count(rows, labels, 4), count(more, others, 4)), zero_counts(4, 6))
-    for name in ("sums", "occurrences", "squares", "row_entropy"):
+    first = count(rows, labels, 4)
+    merged = merge(merge(first, count(more, others, 4, before=first.occurrences)), zero_counts(4, 6))
+    for name in ("half_sums", "half_occurrences", "products", "row_entropy"):
         torch.testing.assert_close(getattr(merged, name), getattr(both, name), rtol=1e-14, atol=0)
 
 

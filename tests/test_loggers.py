@@ -71,7 +71,9 @@ def test_any_lightning_logger_gets_one_call_per_point(tmp_path, monkeypatch):
 
 def test_loggers_get_the_mean_whole_and_of_each_layer_the_debiased():
     keys = [
-        f"{head}/{site}/token/complexity" for head in ("ib", "ib_plugin", "ib_null") for site in ("mean", "L00", "embed")
+        f"{head}/{site}/token/complexity"
+        for head in ("ib", "ib_plugin", "ib_null")
+        for site in ("mean", "L00", "embed")
     ]
     metrics = logged_metrics(Point(1, dict.fromkeys(keys, 0.5)))
     missing = {key for key in keys if key not in metrics}

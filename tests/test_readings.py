@@ -3,18 +3,19 @@ import math
 import pytest
 import torch
 
+from ibtrack.moments import LabelGroups
 from ibtrack.readings import Documents, Estimate, SiteReading, read_site
 
 
-def _estimate(value, influence):
-    return Estimate(torch.tensor(value).double(), torch.tensor(influence).double())
+def _estimate(value, influence, systematic=0.0):
+    return Estimate(*(torch.tensor(part).double() for part in (value, influence, systematic)))
 
 
 def test_standard_error_of_a_mean_is_the_textbook_one():
     of = torch.arange(400) // 10
     rows = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     per_document = rows.view(40, 10).mean(1)
-    estimate = Estimate(rows.mean(), Documents(of, 40).influence(rows))
+    estimate = Estimate(rows.mean(), Documents(of, 40).influence(rows), torch.zeros(()))
     torch.testing.assert_close(estimate.standard_error, per_document.std() / math.sqrt(40))
 
 
@@ -28,6 +29,10 @@ def test_ratio_follows_the_delta_method():
     nudged = [(2.0 + 1e-6 * t) / (4.0 + 1e-6 * b) - 0.5 for t, b in ((0.1, 0.3), (-0.1, -0.3))]
     assert float(ratio.value) == 0.5
     assert ratio.influence.tolist() == pytest.approx([change / 1e-6 for change in nudged], rel=1e-5)
+
+
+def test_errors_of_sampling_and_of_correction_add_in_squares():
+    assert float(_estimate(1.0, [0.3, -0.3], 0.8).standard_error) == pytest.approx(math.sqrt(2 * 0.18 + 0.64))
 
 
 def test_mean_of_two_equal_estimates_has_their_error():
@@ -45,7 +50,7 @@ def _site(num_documents=200, seed=0):
         torch.randn(num_documents, 8, generator=generator)[of] + 2 * torch.eye(12, 8)[labels] + torch.linspace(0, 2, 8)
     )
     rows = (shift + torch.randn(number, 8, generator=generator)).softmax(-1)
-    return read_site(rows, {"input/label": labels}, {"input/label": 12}, Documents(of, num_documents))
+    return read_site(rows, {"input/label": LabelGroups.of(labels)}, Documents(of, num_documents))
 
 
 def test_standard_errors_match_the_spread_over_fresh_documents():
