@@ -7,25 +7,24 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from ibtrack import schedules
 from ibtrack._checks import check_integer, check_option
-from ibtrack.activations import capture, find_sites
+from ibtrack.activations import find_sites
 from ibtrack.assignments import TEMPERATURE_RULES
-from ibtrack.forward import check_text_fits, default_forward, next_token_loss
-from ibtrack.guard import undisturbed
+from ibtrack.forward import check_text_fits, default_forward
 from ibtrack.keys import metric_key
-from ibtrack.labels import entropy_of_labels
 from ibtrack.loggers import PointLog, summary_line
-from ibtrack.metrics import InformationPlane
+from ibtrack.measurement import Forward, Measurement, device_of, site_widths, undefined_readings
 from ibtrack.probe import Probe
+from ibtrack.processes import MeasurementError, rank
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.trajectory import Point, Trajectory, TrajectoryWriter
 
@@ -34,26 +33,6 @@ DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
 
 class MeasurementWarning(UserWarning):
     """A measurement, or its record, did not succeed; training goes on."""
-
-
-class MeasurementError(RuntimeError):
-    """A measurement did not succeed."""
-
-
-class _Batch(NamedTuple):
-    """Some blocks of the probe on the model's device.
-
-    Attributes:
-        inputs: (B, …).
-        rows: (m,) kept positions as rows of the flattened activations.
-        positions: (m,) the same as positions of the probe.
-        recorded: whether it counts; a rank with fewer blocks than others runs one for company.
-    """
-
-    inputs: Tensor
-    rows: Tensor
-    positions: Tensor
-    recorded: bool
 
 
 class InformationPlaneTracker:
@@ -96,7 +75,7 @@ class InformationPlaneTracker:
         seed: int = 0,
         temperature: str = "exact",
         batch_size: int = 16,
-        forward: Callable[[nn.Module, Tensor], Any] = default_forward,
+        forward: Forward = default_forward,
         strict: bool = False,
         prefix: str = "ib",
         name: str | None = None,
@@ -122,9 +101,8 @@ class InformationPlaneTracker:
         self._points: list[Point] = []
         self._writer: TrajectoryWriter | None = None
         self._logs: list[PointLog] = []
-        self._sites: dict[str, str] | None = None
+        self._measurement: Measurement | None = None
         self._last = Progress(-1)
-        self._label_entropy = entropy_of_labels(probe.label_sets["output/token"]) if _predicts_tokens(probe) else None
 
     @property
     def trajectory(self) -> Trajectory:
@@ -134,7 +112,7 @@ class InformationPlaneTracker:
 
     @property
     def started(self) -> bool:
-        return self._sites is not None
+        return self._measurement is not None
 
     @property
     def seconds(self) -> float:
@@ -166,27 +144,30 @@ class InformationPlaneTracker:
         if self.probe.is_text:
             check_text_fits(model, self.probe.inputs)
         sites = find_sites(model, self.layers)
-        widths = self._rehearse(model, sites)
-        plane = InformationPlane(
-            self.probe, widths, num_anchors=self.num_anchors, seed=self.seed, temperature=self.temperature
+        widths = site_widths(model, self.probe, sites, self.forward)
+        estimator = {"num_anchors": self.num_anchors, "seed": self.seed, "temperature": self.temperature}
+        measurement = Measurement(
+            self.probe,
+            sites,
+            widths,
+            forward=self.forward,
+            batch_size=self.batch_size,
+            device=device_of(model),
+            **estimator,
         )
-        self._plane = plane.to(_device(model))
-        self._batches = self._cut_batches(_device(model))
         self.protocol = {
             "probe": self.probe.protocol(),
             "orders": list(self.probe.orders),
             "sites": sites,
             "widths": widths,
-            "num_anchors": self.num_anchors,
-            "seed": self.seed,
-            "temperature": self.temperature,
+            **estimator,
             "unit": "fraction of log K",
             "precision": precision,
             "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         }
         self._open_file(resume_from)
-        self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if _rank() == 0 else []
-        self._sites = sites
+        self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
+        self._measurement = measurement
         if resume_from is not None:
             self._last = resume_from
         self._began = time.monotonic() - self._last.seconds
@@ -232,22 +213,15 @@ class InformationPlaneTracker:
         Raises:
             MeasurementError: the measurement failed on this process or on another.
         """
-        if not self.started:
+        if self._measurement is None:
             self.start(model)
+        assert self._measurement is not None
         began = time.monotonic()
-        self._plane.reset()
-        loss = self._run_probe(model)
-        values = self._plane.compute()
-        readings = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
-        if loss is not None:
-            readings[metric_key("probe_loss")] = loss
-            if self._label_entropy is not None:
-                readings[metric_key("variational_floor")] = self._label_entropy - loss
-        faults = self._plane.faults()
+        readings, faults = self._measurement(model)
         return Point(
             step,
             readings,
-            notes={**faults, **self._undefined()},
+            notes={**faults, **undefined_readings(self.probe)},
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
         )
@@ -265,15 +239,13 @@ class InformationPlaneTracker:
         spent = time.monotonic() - began
         before = self.measure_seconds
         share = (before + spent) / max(now.seconds + spent, 1e-9)
-        point = Point(
-            now.step,
-            {**point.readings, metric_key("overhead_fraction"): share},
-            point.notes,
-            point.failure,
-            None if loss is None else float(loss),
-            tokens_seen,
-            now.seconds + spent,
-            spent,
+        point = replace(
+            point,
+            readings={**point.readings, metric_key("overhead_fraction"): share},
+            loss=None if loss is None else float(loss),
+            tokens_seen=tokens_seen,
+            wall_time=now.seconds + spent,
+            measure_time=spent,
         )
         self._record(point)
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
@@ -290,7 +262,7 @@ class InformationPlaneTracker:
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
                 log.log(point, self.trajectory)
-        if self.report is not None and _rank() == 0:
+        if self.report is not None and rank() == 0:
             self.report(summary_line(point))
 
     @contextlib.contextmanager
@@ -307,91 +279,8 @@ class InformationPlaneTracker:
             raise MeasurementError(sentence)
         warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
 
-    def _rehearse(self, model: nn.Module, sites: Mapping[str, str]) -> dict[str, int]:
-        """Width of every site, from one block of the probe."""
-        widths: dict[str, int] = {}
-        block = self.probe.inputs[:1].to(_device(model))
-
-        def receive(site: str, activations: Tensor) -> None:
-            widths[site] = self._rows(site, activations, 1).shape[1]
-
-        try:
-            with undisturbed(model), capture(model, sites, receive) as check:
-                self.forward(model, block)
-                check()
-        except Exception as error:
-            raise ValueError(
-                f"the model's forward does not take the probe ({type(error).__name__}: {error}); "
-                "pass forward=, a callable of the model and a batch of the probe's inputs"
-            ) from error
-        return {site: widths[site] for site in sites}
-
-    def _rows(self, site: str, activations: Tensor, blocks: int) -> Tensor:
-        """(B, T, D) or (B, D) activations as rows of the flattened grid."""
-        grid = (blocks, *self.probe.grid[1:])
-        if tuple(activations.shape[:-1]) != grid:
-            wanted = ", ".join(map(str, (*grid, "D")))
-            raise MeasurementError(f"{site} must have shape ({wanted}), got {tuple(activations.shape)}")
-        return activations.detach().reshape(-1, activations.shape[-1])
-
-    def _cut_batches(self, device: torch.device) -> list[_Batch]:
-        """This process's share of the blocks, in as many batches as any other process has."""
-        rank, world = _rank(), _world_size()
-        share = torch.arange(rank, self.probe.num_blocks, world)
-        number = -(-self.probe.num_blocks // world)
-        batches = [self._batch(blocks, device, recorded=True) for blocks in share.split(self.batch_size) if len(blocks)]
-        company = self._batch(torch.tensor([0]), device, recorded=False)
-        return batches + [company] * (-(-number // self.batch_size) - len(batches))
-
-    def _batch(self, blocks: Tensor, device: torch.device, *, recorded: bool) -> _Batch:
-        length = self.probe.grid[1] if len(self.probe.grid) == 2 else 1
-        place = torch.full((self.probe.num_blocks,), -1).index_put_((blocks,), torch.arange(len(blocks)))
-        block, offset = self.probe.positions // length, self.probe.positions % length
-        positions = (place[block] >= 0).nonzero().flatten()
-        rows = place[block[positions]] * length + offset[positions]
-        return _Batch(self.probe.inputs[blocks].to(device), rows.to(device), positions.to(device), recorded)
-
-    def _run_probe(self, model: nn.Module) -> float | None:
-        """Forward passes over this process's blocks; the mean loss over all positions, if the model tells one."""
-        error: Exception | None = None
-        losses: list[Tensor] = []
-        try:
-            with undisturbed(model):
-                for batch in self._batches:
-                    losses += self._run_batch(model, batch)
-        except Exception as problem:
-            error = problem
-        _agree(error, self._plane.device)
-        if not losses:
-            return None
-        return float(_sum_over_processes(torch.stack(losses).sum())) / self.probe.num_positions
-
-    def _run_batch(self, model: nn.Module, batch: _Batch) -> list[Tensor]:
-        def receive(site: str, activations: Tensor) -> None:
-            rows = self._rows(site, activations, len(batch.inputs))
-            if batch.recorded:
-                self._plane.update(site, rows, batch.positions, batch.rows)
-
-        with capture(model, self.protocol["sites"], receive) as check:
-            output = self.forward(model, batch.inputs)
-            check()
-        if self._label_entropy is None:
-            return []
-        targets = batch.inputs.flatten()[batch.rows + 1]  # a kept position is never the last of its block
-        loss = next_token_loss(output, targets, batch.rows)
-        return [] if loss is None else [loss * batch.recorded]
-
-    def _undefined(self) -> dict[str, str]:
-        """Label sets whose debiased reading does not exist."""
-        every = self.probe.num_positions
-        return {
-            name: "all labels are distinct, so nothing tells spread within a label from spread between labels"
-            for name, number in self.probe.label_counts.items()
-            if number == every
-        }
-
     def _open_file(self, resume_from: Progress | None) -> None:
-        if self.path is None or _rank() != 0:
+        if self.path is None or rank() != 0:
             return
         if resume_from is not None and self.path.exists():
             self._writer = TrajectoryWriter.resume(self.path, self.protocol, last_step=resume_from.step)
@@ -410,34 +299,3 @@ def check_schedule(schedule: Schedule, max_steps: int | None) -> None:
     end = Progress(max_steps, tokens=1 << 62, seconds=float("inf"))
     if not schedule.due(end, since=Progress(0)):
         raise ValueError(f"schedule has nothing due within the {max_steps} steps of this run: {schedule}")
-
-
-def _predicts_tokens(probe: Probe) -> bool:
-    return probe.is_text and "output/token" in probe.label_sets
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _sum_over_processes(value: Tensor) -> Tensor:
-    if _world_size() > 1:
-        dist.all_reduce(value)
-    return value
-
-
-def _agree(error: Exception | None, device: torch.device) -> None:
-    """Raise on every process if one of them failed, so that none waits for another."""
-    failed = _sum_over_processes(torch.tensor(float(error is not None), device=device))
-    if error is not None:
-        raise MeasurementError(f"{type(error).__name__}: {error}") from error
-    if failed > 0:
-        raise MeasurementError("the measurement failed on another process")

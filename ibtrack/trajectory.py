@@ -211,14 +211,14 @@ def _append_line(path: Path, line: str) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Point]]:
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")  # a file of another kind is refused below
     *lines, tail = text.split("\n")  # a whole file ends in a newline, so its tail is empty
     if tail:
         warnings.warn(f"{path}: the last line was cut off while it was written; it is left out", stacklevel=3)
     try:
         header = json.loads(lines[0])
-        known = header["format"] == FORMAT
-    except (IndexError, ValueError, KeyError, TypeError):
+        known = header["format"] == FORMAT and {"protocol", "run"} <= header.keys()
+    except (IndexError, ValueError, KeyError, TypeError, AttributeError):
         known = False
     if not known:
         raise ValueError(f"{path} is not a trajectory file: its first line must be a header of format {FORMAT!r}")

@@ -79,7 +79,9 @@ def test_a_half_written_last_line_is_left_out_with_a_word(tmp_path):
         assert Trajectory.load(path).steps == [0, 1, 2]
 
 
-@pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", "hello\n", '{"format": "other/1"}\n'])
+@pytest.mark.parametrize(
+    "text", ["", "{}\n", "[1]\n", "hello\n", '{"format": "other/1"}\n', '{"format": "ibtrack/1"}\n', "\x89PNG\n"]
+)
 def test_a_foreign_file_is_refused(tmp_path, text):
     (tmp_path / "t.jsonl").write_text(text)
     with pytest.raises(ValueError, match="is not a trajectory file"):

@@ -1,0 +1,43 @@
+"""Several processes: who this one is, and sums over all of them."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class MeasurementError(RuntimeError):
+    """A measurement did not succeed."""
+
+
+def rank() -> int:
+    return dist.get_rank() if _several() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if _several() else 1
+
+
+def summed(value: Tensor) -> Tensor:
+    """``value`` summed over processes, in place."""
+    if _several():
+        dist.all_reduce(value)
+    return value
+
+
+def agree(error: Exception | None, device: torch.device) -> None:
+    """Raise on every process if one of them failed, so that none waits for another.
+
+    Raises:
+        MeasurementError: this process came with an error, or another did.
+    """
+    failed = summed(torch.tensor(float(error is not None), device=device))
+    if error is not None:
+        raise MeasurementError(f"{type(error).__name__}: {error}") from error
+    if failed > 0:
+        raise MeasurementError("the measurement failed on another process")
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized()
