@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def check_integer(name: str, value: int, *, minimum: int) -> int:
@@ -22,8 +24,15 @@ def check_option(name: str, value: str, options: tuple[str, ...]) -> str:
 
 def check_integers(name: str, value: Tensor, *, ndim: int | None = None) -> Tensor:
     """Return ``value`` as int64 if it is a tensor of whole numbers with ``ndim`` dimensions."""
-    if not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
-        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+    import torch  # here, as the terminal commands check their options without it
+
+    if (
+        not isinstance(value, torch.Tensor)
+        or value.is_floating_point()
+        or value.is_complex()
+        or value.dtype == torch.bool
+    ):
+        kind = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
         raise ValueError(f"{name} must be a tensor of integers, got {kind}")
     if ndim is not None and value.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions, got shape {tuple(value.shape)}")
