@@ -195,7 +195,7 @@ def null_curve(site: SiteRows, *, seed: int = 0) -> NullCurve:
     mean = site.mean
     curve = NullCurve(mean, (site.squares - mean.square()).clamp(min=0), mean.new_ones(1), mean.new_zeros(1))
     shuffled = torch.randperm(len(site.rows), generator=torch.Generator().manual_seed(seed))[:NULL_ROWS]
-    sample = site.rows[shuffled.to(mean.device)].float()  # single precision does for a curve with noise of .001
+    sample = site.single[shuffled.to(mean.device)]  # single precision does for a curve with noise of .001
     sizes = [n for n in NULL_SIZES if n == 1 or len(sample) >= 16 * n]
     observed = [site.entropy.mean()]
     for n in sizes[1:]:

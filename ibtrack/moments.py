@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ibtrack.counts import Counts, occurrence_ranks
 
-EXACT_SIZES = 16  # labels seen more often are put into classes of similar n
-SIZE_RATIO = 1.2
+EXACT_SIZES = 12  # labels seen more often are put into classes of similar n
+SIZE_RATIO = 1.3
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,15 @@ class SiteRows:
     """The rows of a site and what all of its label sets share.
 
     Attributes:
-        rows: (N, K) float64 assignments.
+        single: (N, K) assignments as they came, in float32.
+        rows: (N, K) the same in float64.
         entropy: (N,) H(A_i).
         mean: (K,) p.
         squares: (K,) mean of A_i².
         spread: (), see `weighted_spread`.
     """
 
+    single: Tensor
     rows: Tensor
     entropy: Tensor
     mean: Tensor
@@ -80,7 +82,8 @@ class SiteRows:
         products = (assignments.T @ assignments).double() / len(rows)
         mean = rows.mean(0)
         entropy = torch.special.entr(rows).sum(-1)
-        return cls(rows, entropy, mean, rows.square().mean(0), weighted_spread(products, mean))
+        squares = torch.linalg.vector_norm(rows, dim=0).square() / len(rows)
+        return cls(assignments, rows, entropy, mean, squares, weighted_spread(products, mean))
 
 
 def weighted_spread(products: Tensor, mean: Tensor) -> Tensor:
@@ -106,6 +109,8 @@ class LabelGroups:
         sizes: (U,) classes of n.
         size_class: (N,) class of n_x of every row.
         half_class: (N - N1,) class of n_xh of every row of a repeated label.
+        shares: (U,) share of the rows in each class.
+        half_shares: (U,) share of the rows in each class of their half.
         crowding: Σ_x n_x² / N².
         pair_noise: Σ_x (n_x - 1)² / (n_x1 n_x2) / ( Σ_x (n_x - 1) )².
     """
@@ -121,6 +126,8 @@ class LabelGroups:
     sizes: Tensor
     size_class: Tensor
     half_class: Tensor
+    shares: Tensor
+    half_shares: Tensor
     crowding: float
     pair_noise: float
 
@@ -136,6 +143,7 @@ class LabelGroups:
         halves = 2 * slots + occurrence_ranks(labels)[rows] % 2
         half_occurrences = torch.bincount(halves, minlength=2 * int(repeated.sum()))
         sizes, class_of = _size_classes(occurrences, half_occurrences)
+        size_class, half_class = class_of[occurrences[labels]], class_of[half_occurrences[halves]]
         return cls(
             len(labels),
             len(occurrences),
@@ -146,8 +154,10 @@ class LabelGroups:
             occurrences[repeated].double(),
             half_occurrences.double(),
             sizes,
-            class_of[occurrences[labels]],
-            class_of[half_occurrences[halves]],
+            size_class,
+            half_class,
+            torch.bincount(size_class, minlength=len(sizes)).double() / len(labels),
+            torch.bincount(half_class, minlength=len(sizes)).double() / len(labels),
             float((occurrences.double() / len(labels)).square().sum()),
             float(_pair_noise(occurrences[repeated].double(), half_occurrences.double().view(-1, 2).T)),
         )
@@ -164,29 +174,32 @@ class GroupMeans:
     Attributes:
         label: (R, K) P_x.
         half: (2 R, K) P_xh.
+        log_label: (R, K) log P_x.
+        log_half: (2 R, K) log P_xh.
     """
 
     label: Tensor
     half: Tensor
+    log_label: Tensor
+    log_half: Tensor
 
     @classmethod
     def of(cls, site: SiteRows, groups: LabelGroups) -> GroupMeans:
         number = len(groups.half_occurrences)
         sums = site.rows.new_zeros(number, site.rows.shape[1]).index_add_(0, groups.halves, site.rows[groups.rows])
         label = sums.view(-1, 2, sums.shape[1]).sum(1) / groups.occurrences.unsqueeze(1)
-        return cls(label, sums / groups.half_occurrences.unsqueeze(1))
+        half = sums / groups.half_occurrences.unsqueeze(1)
+        return cls(label, half, log_or_zero(label), log_or_zero(half))
 
 
 def moments_of_rows(site: SiteRows, groups: LabelGroups, means: GroupMeans) -> Moments:
     """The moments of a label set whose groups are known."""
     total = groups.num_rows
-    whole = groups.occurrences @ _entropy(means.label)
-    halved = groups.half_occurrences @ _entropy(means.half)
+    whole = -(groups.occurrences @ (means.label * means.log_label).sum(1))
+    halved = -(groups.half_occurrences @ (means.half * means.log_half).sum(1))
     first, second = means.half.view(-1, 2, means.half.shape[1]).unbind(1)
     pairs = (groups.occurrences - 1) @ (first * second)
     rows = site.rows
-    shares = torch.bincount(groups.size_class, minlength=len(groups.sizes)).to(rows) / total
-    half_shares = torch.bincount(groups.half_class, minlength=len(groups.sizes)).to(rows) / total
     return Moments(
         site.mean,
         site.squares,
@@ -195,8 +208,8 @@ def moments_of_rows(site: SiteRows, groups: LabelGroups, means: GroupMeans) -> M
         (whole + site.entropy[groups.once].sum()) / total,
         (whole - halved) / total,
         rows.new_tensor((total - groups.num_labels) / total),
-        shares,
-        half_shares,
+        groups.shares,
+        groups.half_shares,
         groups.sizes,
         total,
         rows.new_tensor(groups.crowding),
@@ -211,16 +224,17 @@ def row_effects(site: SiteRows, groups: LabelGroups, means: GroupMeans, gradient
     P_xh P_xg + (n_x - 1) / n_xh (A - P_xh) P_xg to ``pairs``; -A log P_x to ``conditional``; A log P_xh - A log P_x to
     ``halving``; 1 to ``degrees``; and one row to its classes of n.
     """
-    g, rows = gradient, site.rows
-    effect = rows @ g.mean + rows.square() @ g.squares + site.entropy * g.row_entropy + g.shares[groups.size_class]
+    g, rows = gradient, site.single  # errors need no more than single precision
+    effect = (rows * (g.mean.float() + rows * g.squares.float())).sum(1).double()
+    effect = effect + site.entropy * g.row_entropy + g.shares[groups.size_class]
     effect = effect.index_add(0, groups.once, site.entropy[groups.once] * g.conditional)
     other = means.half.view(-1, 2, rows.shape[1]).flip(1).reshape_as(means.half)  # (2 R, K) P_xg
     weight = (groups.occurrences - 1).repeat_interleave(2) / groups.half_occurrences  # (2 R,)
     common = (means.half * other) @ g.pairs  # (2 R,)
-    table = weight.unsqueeze(1) * other * g.pairs + g.halving * log_or_zero(means.half)  # (2 R, K)
-    table = table - ((g.conditional + g.halving) * log_or_zero(means.label)).repeat_interleave(2, 0)
+    table = weight.unsqueeze(1) * other * g.pairs + g.halving * means.log_half  # (2 R, K)
+    table = table - ((g.conditional + g.halving) * means.log_label).repeat_interleave(2, 0)
     constant = common * (1 - weight) + g.degrees  # (2 R,)
-    again = (rows[groups.rows] * table[groups.halves]).sum(-1) + constant[groups.halves]
+    again = (rows[groups.rows] * table.float()[groups.halves]).sum(-1).double() + constant[groups.halves]
     again = again + g.half_shares[groups.half_class]
     effect = effect.index_add(0, groups.rows, again)
     return effect - effect.mean()
