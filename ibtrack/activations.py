@@ -12,7 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-_WRAPPERS = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)(?=\.|$)")
+_WRAPPERS = re.compile(
+    r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)(?=\.|$)"
+)
 
 
 class CaptureError(RuntimeError):

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from ibtrack.keys import metric_key, parse_key
+from ibtrack.phases import find_phases
 from ibtrack.trajectory import Point, Trajectory
 
 STEP_KEY = "trainer/global_step"
@@ -69,9 +70,14 @@ class PointLog:
             run.log(row)
 
     def finish(self, trajectory: Trajectory) -> None:
-        """Log what stands at the end of a run."""
+        """Log what stands at the end of a run: for wandb the phases, in its summary, and the last picture."""
         run = wandb_run(self.logger)
-        if run is not None and trajectory.points and (picture := self._picture(trajectory)):
+        if run is None or not trajectory.points:
+            return
+        run.summary[metric_key("phases", prefix=self.prefix)] = find_phases(
+            trajectory, trajectory.protocol["orders"][0]
+        ).sentence()
+        if picture := self._picture(trajectory):
             run.log({**picture, STEP_KEY: trajectory.points[-1].step})
 
     def _picture(self, trajectory: Trajectory) -> dict[str, Any]:

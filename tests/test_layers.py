@@ -17,7 +17,7 @@ TIERS = [
     {"metrics", "cli"},
     {"measurement"},
     {"tracker"},
-    {"callback"},
+    {"callback", "huggingface"},
     {"__init__"},
 ]
 MEASURING = {

@@ -56,6 +56,8 @@ def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path, clean_wandb):
     defined = {r["metric"]["name"]: r["metric"].get("step_metric") for r in records if "name" in r.get("metric", {})}
     assert all(defined[key] == "trainer/global_step" for key in logged_metrics(watch.trajectory.points[-1]))
     assert rows[-1]["ib/plane._type"] == "image-file"
+    summary = {key: value for r in records for key, value in r.get("summary", {}).get("update", {}).items()}
+    assert "compression" in summary["ib/phases"]
     (picture,) = (tmp_path / "wandb").rglob("media/images/ib/plane*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
 

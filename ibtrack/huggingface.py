@@ -1,0 +1,61 @@
+"""The callback for ``transformers.Trainer``: routes its events to the tracker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ibtrack.probe import Probe
+from ibtrack.schedules import Progress
+from ibtrack.tracker import InformationPlaneTracker
+from ibtrack.trajectory import Trajectory
+
+
+class InformationPlaneTrainerCallback(TrainerCallback):
+    """Follow a model through the information plane while ``transformers.Trainer`` trains it.
+
+    Args:
+        probe: what to measure on; documents held out from training.
+        **options: of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file. Give ``loggers=[wandb.run]``
+            for rows in the run that the trainer reports to.
+
+    Raises:
+        ValueError: when training starts, if layers, probe, model, or schedule do not fit each other.
+        FileExistsError: when training starts, if ``path`` holds another run's trajectory.
+    """
+
+    def __init__(self, probe: Probe, **options: Any) -> None:
+        self._tracker = InformationPlaneTracker(probe, **options)
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What has been recorded so far."""
+        return self._tracker.trajectory
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **rest: Any
+    ) -> None:
+        resumed = Progress(state.global_step, state.num_input_tokens_seen) if state.global_step else None
+        self._tracker.start(model, max_steps=state.max_steps, resume_from=resumed, precision=_precision(args))
+        self._tracker.step(model, state.global_step, tokens_seen=_tokens(state))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **rest: Any
+    ) -> None:
+        self._tracker.step(model, state.global_step, tokens_seen=_tokens(state))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **rest: Any
+    ) -> None:
+        self._tracker.finish(model, state.global_step, tokens_seen=_tokens(state))
+
+
+def _tokens(state: TrainerState) -> int | None:
+    """The trainer counts tokens only with ``include_num_input_tokens_seen``."""
+    return int(state.num_input_tokens_seen) or None
+
+
+def _precision(args: TrainingArguments) -> str:
+    return "bf16-mixed" if args.bf16 else "16-mixed" if args.fp16 else "32-true"
