@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ibtrack.probe import Probe
@@ -18,8 +17,8 @@ class InformationPlaneTrainerCallback(TrainerCallback):
 
     Args:
         probe: what to measure on; documents held out from training.
-        **options: of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file. Give ``loggers=[wandb.run]``
-            for rows in the run that the trainer reports to.
+        **options: of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file, and ``loggers=[wandb.run]``
+            gives rows to the run that the trainer reports to.
 
     Raises:
         ValueError: when training starts, if layers, probe, model, or schedule do not fit each other.
@@ -35,21 +34,17 @@ class InformationPlaneTrainerCallback(TrainerCallback):
         return self._tracker.trajectory
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **rest: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
     ) -> None:
         resumed = Progress(state.global_step, state.num_input_tokens_seen) if state.global_step else None
-        self._tracker.start(model, max_steps=state.max_steps, resume_from=resumed, precision=_precision(args))
-        self._tracker.step(model, state.global_step, tokens_seen=_tokens(state))
+        self._tracker.start(rest["model"], max_steps=state.max_steps, resume_from=resumed, precision=_precision(args))
+        self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **rest: Any
-    ) -> None:
-        self._tracker.step(model, state.global_step, tokens_seen=_tokens(state))
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **rest: Any
-    ) -> None:
-        self._tracker.finish(model, state.global_step, tokens_seen=_tokens(state))
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        self._tracker.finish(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
 
 def _tokens(state: TrainerState) -> int | None:
