@@ -39,6 +39,7 @@ class InformationPlaneMonitor(Callback):
         batch_size: blocks per forward pass of the probe.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: tokens in a batch of this process; by default the size of its first integer tensor.
+        max_overhead: share of wall time that measuring may take; due points are left out where it would be passed.
         strict: raise when a measurement fails.
         prefix: of the logged keys and of the state in checkpoints; tells several monitors of one run apart.
         name: of the run, for the trajectory; by default the logger's.
@@ -63,6 +64,7 @@ class InformationPlaneMonitor(Callback):
         batch_size: int = 16,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
         count_tokens: Callable[[Any], int] | None = None,
+        max_overhead: float | None = None,
         strict: bool = False,
         prefix: str = "ib",
         name: str | None = None,
@@ -84,6 +86,7 @@ class InformationPlaneMonitor(Callback):
             seed=seed,
             temperature=temperature,
             batch_size=batch_size,
+            max_overhead=max_overhead,
             strict=strict,
             prefix=prefix,
         )

@@ -26,6 +26,15 @@ def summed(value: Tensor) -> Tensor:
     return value
 
 
+def as_the_first_says(answer: bool) -> bool:
+    """The answer of the first process, on all: clocks differ, and a measurement needs everyone."""
+    if not _several():
+        return answer
+    said = [answer]
+    dist.broadcast_object_list(said)
+    return said[0]
+
+
 def agree(error: Exception | None, device: torch.device) -> None:
     """Raise on every process if one of them failed, so that none waits for another.
 

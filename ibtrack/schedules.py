@@ -53,6 +53,11 @@ class Schedule:
         """Whether a mark lies after ``since`` and not after ``now``."""
         return any(rule.marks(now) > rule.marks(since) for rule in self.rules)
 
+    @property
+    def by_the_clock(self) -> bool:
+        """Whether it depends on wall time, on which processes differ."""
+        return any(isinstance(rule, _Every) and rule.unit == "seconds" for rule in self.rules)
+
     def __or__(self, other: Schedule) -> Schedule:
         return Schedule(tuple(dict.fromkeys(self.rules + other.rules)))
 

@@ -24,7 +24,7 @@ from ibtrack.keys import metric_key
 from ibtrack.loggers import PointLog, summary_line
 from ibtrack.measurement import Forward, Measurement, device_of, site_widths, undefined_readings
 from ibtrack.probe import Probe
-from ibtrack.processes import MeasurementError, rank
+from ibtrack.processes import MeasurementError, as_the_first_says, rank
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.trajectory import Point, Trajectory, TrajectoryWriter
 
@@ -48,6 +48,8 @@ class InformationPlaneTracker:
         temperature: ``exact``, ``bounds`` or ``leading_order``.
         batch_size: blocks per forward pass of the probe.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
+        max_overhead: share of wall time that measuring may take; once it is passed, due points are left out until it is
+            kept again, and the next point says which. The first and the last step are measured all the same.
         strict: raise when a measurement fails, instead of a warning and a failed point.
         prefix: of the logged keys, to tell several trackers of one run apart.
         name: of the run, for the trajectory's header.
@@ -76,6 +78,7 @@ class InformationPlaneTracker:
         temperature: str = "exact",
         batch_size: int = 16,
         forward: Forward = default_forward,
+        max_overhead: float | None = None,
         strict: bool = False,
         prefix: str = "ib",
         name: str | None = None,
@@ -93,6 +96,9 @@ class InformationPlaneTracker:
         self.seed = seed
         self.temperature = check_option("temperature", temperature, TEMPERATURE_RULES)
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        if max_overhead is not None and not 0 < max_overhead < 1:
+            raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
+        self.max_overhead = max_overhead
         self.forward, self.strict, self.prefix = forward, strict, prefix
         self.name, self.config = name, dict(config or {})
         self.loggers, self.report = list(loggers), report
@@ -103,6 +109,7 @@ class InformationPlaneTracker:
         self._logs: list[PointLog] = []
         self._measurement: Measurement | None = None
         self._last = Progress(-1)
+        self._left_out: list[int] = []
 
     @property
     def trajectory(self) -> Trajectory:
@@ -188,10 +195,18 @@ class InformationPlaneTracker:
         """
         if not self.started:
             self.start(model)
-        now = self._now(step, tokens_seen)
-        due = step == 0 > self._last.step or (step > self._last.step and self.schedule.due(now, since=self._last))
-        if not due:
+        if step <= self._last.step:
             return None
+        now = self._now(step, tokens_seen)
+        if step > 0:
+            due = self.schedule.due(now, since=self._last)
+            due = as_the_first_says(due) if self.schedule.by_the_clock else due
+            if not due:
+                return None
+            if self.max_overhead is not None and as_the_first_says(self._over_budget(now)):
+                self._last = now
+                self._left_out.append(step)
+                return None
         return self._take(model, now, tokens_seen, loss)
 
     def finish(
@@ -242,6 +257,7 @@ class InformationPlaneTracker:
         point = replace(
             point,
             readings={**point.readings, metric_key("overhead_fraction"): share},
+            notes={**point.notes, **self._account_for_left_out()},
             loss=None if loss is None else float(loss),
             tokens_seen=tokens_seen,
             wall_time=now.seconds + spent,
@@ -250,6 +266,17 @@ class InformationPlaneTracker:
         self._record(point)
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
+
+    def _account_for_left_out(self) -> dict[str, str]:
+        steps, self._left_out = self._left_out, []
+        if not steps:
+            return {}
+        return {"schedule": f"left out to keep max_overhead={self.max_overhead}: steps {', '.join(map(str, steps))}"}
+
+    def _over_budget(self, now: Progress) -> bool:
+        """Whether one more measurement, as long as the last, would pass the budget."""
+        expected = self._points[-1].measure_time if self._points else 0.0
+        return (self.measure_seconds + expected) > self.max_overhead * (now.seconds + expected)  # type: ignore[operator]
 
     def _record(self, point: Point) -> None:
         """To the file first, then to whoever listens; a fault of theirs is not the run's."""

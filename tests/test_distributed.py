@@ -108,3 +108,29 @@ def test_lightning_with_two_processes(tmp_path):
     assert trajectory.steps == [0, 3, 4]
     assert [point.tokens_seen for point in trajectory.points] == [step * 2 * 8 * models.LENGTH for step in (0, 3, 4)]
     assert not any(point.failure for point in trajectory.points)
+
+
+def _measure_sharded(rank, world, port, folder):
+    from torch.distributed.fsdp import fully_shard
+
+    _join(rank, world, port)
+    model = _model()
+    mesh = dist.init_device_mesh("cpu", (world,))
+    for block in model.blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    follow = _tracker(path=folder / "t.jsonl")
+    follow.step(model, 0)
+    model(models.tokens(4, seed=0)).square().mean().backward()  # training still works afterwards
+    follow.finish(model, 1)
+    dist.destroy_process_group()
+
+
+def test_fully_sharded_models_read_what_whole_ones_do(tmp_path):
+    mp.spawn(_measure_sharded, args=(2, _free_port(), tmp_path), nprocs=2)
+    trajectory = Trajectory.load(tmp_path / "t.jsonl")
+    assert [point.failure for point in trajectory.points] == [None, None]
+    assert trajectory.protocol["sites"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
+    alone = _tracker().measure(_model()).readings
+    together = {key: value for key, value in trajectory.points[0].readings.items() if key != "ib/overhead_fraction"}
+    assert together == pytest.approx(alone, abs=1e-6)  # float32 activations of batches of another size

@@ -124,6 +124,7 @@ def test_a_wrong_configuration_raises_at_the_start_and_leaves_nothing(tmp_path, 
     [
         ({"schedule": 100}, r"schedule must come from ibtrack\.schedules, got int"),
         ({"num_anchors": 1}, "num_anchors must be an integer of at least 2, got 1"),
+        ({"max_overhead": 1.5}, "max_overhead must lie between 0 and 1, got 1.5"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"temperature": "low"}, "temperature must be one of"),
         ({"probe": torch.zeros(2, 2)}, r"probe must be an ibtrack\.Probe, got Tensor"),
@@ -244,6 +245,18 @@ def test_the_overhead_is_logged():
     point = follow.step(model, 1)
     assert 0 < point.readings["ib/overhead_fraction"] <= 1
     assert point.measure_time <= follow.measure_seconds
+
+
+def test_a_budget_leaves_points_out_and_says_which():
+    follow, model = tracker(schedule=schedules.every(1), max_overhead=0.01), Model()
+    for step in range(6):
+        follow.step(model, step)  # nothing but measuring: the budget is spent at once
+    follow._began -= 1e6  # as after eleven days of training
+    follow.step(model, 6)
+    follow.finish(model, 7)
+    assert follow.trajectory.steps == [0, 6, 7]
+    assert follow.trajectory.points[1].notes["schedule"] == "left out to keep max_overhead=0.01: steps 1, 2, 3, 4, 5"
+    assert "schedule" not in follow.trajectory.points[2].notes
 
 
 def test_two_trackers_do_not_disturb_each_other():
