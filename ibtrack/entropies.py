@@ -4,7 +4,8 @@
 rows looks purer than it is, so it is biased upward, by most of its value where labels are rare. ``null`` is what the
 plug-in would read if labels told nothing. ``debiased`` estimates the information itself.
 
-Letters: N rows, K anchors, M labels, n_x rows of label x, U classes of n.
+Letters: N rows, K anchors, M labels, n_x rows of label x, U classes of n. Moments may be those of one site or stacked
+for several; the results have the same leading dimensions, written (...).
 """
 
 from __future__ import annotations
@@ -68,14 +69,14 @@ def debiased_information(moments: Moments) -> Tensor:
     Measured in ``experiments/benchmarks/truth.py``. It goes wrong where labels differ much in how much they tell.
 
     Returns:
-        () nats; ``nan`` if no label occurs twice, as nothing then tells the spread within a label from
+        (...) nats; ``nan`` if no label occurs twice, as nothing then tells the spread within a label from
         the spread between labels, and if there is one label alone.
     """
     within, between = variances(moments)
     ratio, noise = signal_ratio(moments, within, between)
     kept = ratio * (1 - (CAUTION * noise / ratio).square())
     ratio = torch.where(ratio > CAUTION * noise, kept, 0 * ratio)
-    bound = torch.log1p(ratio * (within / _positive(moments.mean)).sum())
+    bound = torch.log1p(ratio * (within / _positive(moments.mean)).sum(-1))
     return torch.minimum((plugin_information(moments) - _excess(moments, within, between, ratio)).clamp(min=0), bound)
 
 
@@ -89,47 +90,49 @@ def debiased_gradient(moments: Moments) -> Moments:
         ratio, noise = signal_ratio(at, within, between)
         ratio = ratio + (torch.maximum(ratio, noise) - ratio).detach()
         value = plugin_information(at) - _excess(at, within, between, ratio)
-        gradients: Any = torch.autograd.grad(value, list(leaves.values()))
+        gradients: Any = torch.autograd.grad(value.sum(), list(leaves.values()))
     return replace(moments, **dict(zip(names, gradients, strict=True)))
 
 
 def variances(moments: Moments) -> tuple[Tensor, Tensor]:
-    """(K,) variance of the rows within labels, and of the true means between labels, which may come out negative."""
+    """(..., K) variance of the rows within labels, and of the true means between, which may come out negative."""
     m = moments
     total = m.squares - m.mean.square()
-    seen = m.pairs / m.degrees - m.mean.square() + total / (m.num_rows - 1)  # (K,) two rows of N are never the same
+    alike = m.pairs / m.degrees.unsqueeze(-1) + total / (m.num_rows - 1)  # two rows of N are never the same one
+    seen = alike - m.mean.square()
     within = (total - seen) / (1 - 1 / m.num_rows)
-    return within.maximum(1e-12 * _positive(m.mean).square()), seen / (1 - m.crowding)
+    return within.maximum(1e-12 * _positive(m.mean).square()), seen / (1 - m.crowding.unsqueeze(-1))
 
 
 def signal_ratio(moments: Moments, within: Tensor, between: Tensor) -> tuple[Tensor, Tensor]:
-    """() pooled variance between over within labels, and its standard error if labels told nothing."""
+    """(...) pooled variance between over within labels, and its standard error if labels told nothing."""
     weight = _positive(moments.mean).rsqrt().detach()
-    scale = (weight * within).sum()
-    return (weight * between).sum() / scale, (moments.noise.sqrt() / scale).detach()
+    scale = (weight * within).sum(-1)
+    return (weight * between).sum(-1) / scale, (moments.noise.sqrt() / scale).detach()
 
 
 def _excess(moments: Moments, within: Tensor, between: Tensor, ratio: Tensor) -> Tensor:
-    """() what few rows per label add to the plug-in, with true variances in the given ratio to those within."""
+    """(...) what few rows per label add to the plug-in, with true variances in the given ratio to those within."""
     m, p = moments, _positive(moments.mean)
     true = between.clamp(min=0)
-    spread = (true / p).sum()
-    true = true * torch.where(spread > 0, ratio * (within / p).sum() / spread, 0.0)
+    spread = (true / p).sum(-1)
+    true = true * torch.where(spread > 0, ratio * (within / p).sum(-1) / spread, 0.0).unsqueeze(-1)
     true = torch.minimum(true, 0.98 * p * (1 - p))
-    variance = true + within / m.sizes.unsqueeze(1)  # (U, K)
-    signal = (true / p).sum() / (variance / p).sum(1)  # (U,) share of it that is no noise
-    mixture = _mixture(m)
-    of_means = _information(p, variance, mixture + SMOOTHER * signal**SMOOTH_POWER)  # (U,) j(n)
-    of_truth = _information(p, true, mixture + SMOOTHER)  # () j(∞)
-    excess = m.shares @ (of_means - of_truth)
+    each, p_each = true.unsqueeze(-2), p.unsqueeze(-2)  # (..., 1, K)
+    variance = each + within.unsqueeze(-2) / m.sizes.unsqueeze(-1)  # (..., U, K)
+    signal = (each / p_each).sum(-1) / (variance / p_each).sum(-1)  # (..., U) share of it that is no noise
+    mixture = _mixture(m).unsqueeze(-1)
+    of_means = _information(p_each, variance, mixture + SMOOTHER * signal**SMOOTH_POWER)  # (..., U) j(n)
+    of_truth = _information(p_each, each, mixture + SMOOTHER)  # (..., 1) j(∞)
+    excess = (m.shares * (of_means - of_truth)).sum(-1)
     repeated = torch.where(m.sizes > 1, m.shares, 0.0)
-    predicted = (m.half_shares - repeated) @ of_means
+    predicted = ((m.half_shares - repeated) * of_means).sum(-1)
     scale = torch.where(predicted > 0, m.halving / predicted, 1.0).clamp(0.3, 3.0)
     return scale * excess
 
 
 def _mixture(moments: Moments) -> Tensor:
-    """() where the rows' own information lies between that of Beta, 0, and of lognormal marginals, 1."""
+    """(...) where the rows' own information lies between that of Beta, 0, and of lognormal marginals, 1."""
     p = _positive(moments.mean)
     variance = (moments.squares - p.square()).clamp(min=0)
     beta, lognormal = _beta(p, variance), _lognormal(p, variance)

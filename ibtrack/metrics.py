@@ -20,7 +20,7 @@ from ibtrack.counts import Counts, count, zero_counts
 from ibtrack.keys import READINGS, metric_key
 from ibtrack.moments import LabelGroups, moments_of_counts
 from ibtrack.probe import Probe
-from ibtrack.readings import Documents, Estimate, SiteReading, read_site
+from ibtrack.readings import Documents, Estimate, SiteReading, read_sites
 
 _SUMS = ("half_sums", "half_occurrences", "products", "row_entropy")
 
@@ -279,7 +279,8 @@ class InformationPlane(Metric):
         device = self.documents.device
         groups = {name: known.to(device) for name, known in self._groups.items()}
         documents = Documents(self.documents, self.num_documents)
-        readings = {site: read_site(self._whole(index), groups, documents) for index, site in enumerate(self.sites)}
+        read = read_sites([self._whole(index) for index in range(len(self.sites))], groups, documents)
+        readings = dict(zip(self.sites, read, strict=True))
         blocks = [reading for site, reading in readings.items() if site != "embed"] or list(readings.values())
         readings = {"mean": SiteReading.mean(blocks), **readings}
         return {

@@ -9,7 +9,8 @@ of n; h the half that a row was dealt to, P_xh the mean of that half.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ibtrack.counts import Counts, occurrence_ranks
 
 EXACT_SIZES = 12  # labels seen more often are put into classes of similar n
 SIZE_RATIO = 1.3
+_ALIKE = ("sizes", "num_rows")  # of a label set at every site
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,20 @@ class Moments:
     num_rows: int
     crowding: Tensor
     noise: Tensor
+
+    @staticmethod
+    def stack(moments: Sequence[Moments]) -> Moments:
+        """The moments of one label set at several sites, with a leading dimension; ``sizes`` are theirs in common."""
+        columns = {field.name: [getattr(m, field.name) for m in moments] for field in fields(Moments)}
+        stacked: dict[str, Any] = {k: v[0] if k in _ALIKE else torch.stack(v) for k, v in columns.items()}
+        return Moments(**stacked)
+
+    def unstack(self) -> list[Moments]:
+        """The moments of each site."""
+        return [
+            Moments(*(v if name in _ALIKE else v[index] for name, v in vars(self).items()))
+            for index in range(len(self.mean))
+        ]
 
 
 @dataclass(frozen=True)

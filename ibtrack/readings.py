@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ibtrack import entropies
-from ibtrack.moments import GroupMeans, LabelGroups, SiteRows, log_or_zero, moments_of_rows, row_effects
+from ibtrack.moments import GroupMeans, LabelGroups, Moments, SiteRows, log_or_zero, moments_of_rows, row_effects
 
 CORRECTION_ERROR = (
     0.035  # of the bias correction, one standard deviation; measured over experiments/benchmarks/truth.py
@@ -111,36 +111,62 @@ class SiteReading:
 
 
 def read_site(assignments: Tensor, label_sets: Mapping[str, LabelGroups], documents: Documents) -> SiteReading:
-    """Read one site: entropy, ceiling, and every label set in its three readings.
+    """`read_sites` for one site."""
+    return read_sites([assignments], label_sets, documents)[0]
+
+
+def read_sites(
+    assignments: Sequence[Tensor], label_sets: Mapping[str, LabelGroups], documents: Documents
+) -> list[SiteReading]:
+    """Read sites: entropy, ceiling, and every label set in its three readings.
 
     Args:
-        assignments: (N, K).
+        assignments: (N, K) of every site.
         label_sets: name to the groups of its (N,) labels.
         documents: of the positions.
     """
-    site = SiteRows.of(assignments)
-    curve = entropies.null_curve(site)
+    sites = [SiteRows.of(rows) for rows in assignments]
+    curves = [entropies.null_curve(site) for site in sites]
+    information: dict[str, list[Estimate]] = {}
+    plugin: dict[str, list[Tensor]] = {}
+    null: dict[str, list[Tensor]] = {}
+    for name, groups in label_sets.items():
+        means = [GroupMeans.of(site, groups) for site in sites]
+        each = [moments_of_rows(site, groups, mean) for site, mean in zip(sites, means, strict=True)]
+        moments = Moments.stack(each)
+        values = entropies.debiased_information(moments)
+        gradients = entropies.debiased_gradient(moments).unstack()
+        plugins = entropies.plugin_information(moments)
+        systematic = correction_error(values, plugins, assignments[0].shape[1])
+        influences = [
+            documents.influence(row_effects(site, groups, mean, gradient))
+            for site, mean, gradient in zip(sites, means, gradients, strict=True)
+        ]
+        information[name] = [Estimate(*parts) for parts in zip(values, influences, systematic, strict=True)]
+        plugin[name] = list(plugins)
+        null[name] = [entropies.null_information(curve, m) for curve, m in zip(curves, each, strict=True)]
+    return [
+        SiteReading(
+            *_of_the_cloud(site, documents),
+            {name: found[index] for name, found in information.items()},
+            {name: found[index] for name, found in plugin.items()},
+            {name: found[index] for name, found in null.items()},
+        )
+        for index, site in enumerate(sites)
+    ]
+
+
+def _of_the_cloud(site: SiteRows, documents: Documents) -> tuple[Estimate, Estimate]:
+    """Entropy and ceiling, which need no labels."""
     surprise = -(site.rows @ log_or_zero(site.mean))  # (N,)
     none = surprise.new_zeros(())
-    information, plugin, null = {}, {}, {}
-    for name, groups in label_sets.items():
-        means = GroupMeans.of(site, groups)
-        moments = moments_of_rows(site, groups, means)
-        plugin[name] = entropies.plugin_information(moments)
-        null[name] = entropies.null_information(curve, moments)
-        value = entropies.debiased_information(moments)
-        effects = row_effects(site, groups, means, entropies.debiased_gradient(moments))
-        systematic = correction_error(value, plugin[name], assignments.shape[1])
-        information[name] = Estimate(value, documents.influence(effects), systematic)
-    return SiteReading(
-        Estimate(surprise.mean(), documents.influence(surprise), none),
-        Estimate((surprise - site.entropy).mean(), documents.influence(surprise - site.entropy), none),
-        information,
-        plugin,
-        null,
+    entropy, gain = surprise, surprise - site.entropy
+    return (
+        Estimate(entropy.mean(), documents.influence(entropy), none),
+        Estimate(gain.mean(), documents.influence(gain), none),
     )
 
 
 def correction_error(debiased: Tensor, plugin: Tensor, num_anchors: int) -> Tensor:
-    """() how far the bias correction may be off: a share of it, and nothing where there is no information."""
+    """(...) how far the bias correction may be off: a share of it, and nothing where there is no information."""
     return CORRECTION_ERROR * (plugin - debiased).abs() * debiased / (debiased + FAINT * math.log(num_anchors))
