@@ -1,0 +1,1 @@
+"""Pre-training runs that are watched by ibtrack: documents → tokenizer → blocks → model → run."""

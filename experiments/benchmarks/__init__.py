@@ -1,0 +1,1 @@
+"""Programs that measure the measurement, and write what they find as JSON."""

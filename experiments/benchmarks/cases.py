@@ -1,0 +1,83 @@
+"""The cases that the readings are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
+
+from experiments.benchmarks.clouds import Recipe
+
+STRENGTHS = {"independent": 0.0, "weak": 0.3, "strong": 1.1}
+LAWS = {"uniform": 0.0, "zipf": 1.0}
+
+
+def grid() -> list[Recipe]:
+    """48 clouds of 4 sizes: 2 label laws, 3 strengths, centred or not, equal spreads or not, 2 widths."""
+    choices = product((64, 512), LAWS, STRENGTHS, ("centred", "off-centre"), ("equal", "unequal"))
+    return [
+        Recipe(
+            f"{law} {strength} {centre} {spreads}",
+            STRENGTHS[strength],
+            LAWS[law],
+            float(centre == "off-centre"),
+            spreads=spreads,
+            independent=strength == "independent",
+            width=width,
+            seed=seed,
+        )
+        for seed, (width, law, strength, centre, spreads) in enumerate(choices)
+    ]
+
+
+def corners() -> list[Recipe]:
+    """The half of the grid that is centred with equal spreads, or neither."""
+    return [recipe for recipe in grid() if (recipe.offset > 0) == (recipe.spreads != "equal")]
+
+
+def others() -> list[Recipe]:
+    """Clouds of other kinds than those of the grid."""
+    recipes = []
+    for law, exponent in LAWS.items():
+        kinds = [
+            Recipe("300 labels", 0.6, num_labels=300, width=128),
+            Recipe("300 labels, strong, off-centre", 1.6, offset=0.7, spreads="unequal", num_labels=300, width=128),
+            Recipe("6000 labels", 0.5, num_labels=6000),
+            Recipe("6000 labels, strong, off-centre", 1.5, offset=0.5, num_labels=6000, width=128),
+            Recipe("subspace", 0.9, means="subspace", width=128),
+            Recipe("hierarchy", 0.9, means="hierarchy", width=128),
+            Recipe("hierarchy, 6000 labels", 1.2, offset=0.5, means="hierarchy", num_labels=6000),
+            Recipe("frequent apart", 0.9, means="frequent apart", width=128),
+            Recipe("rare apart", 0.9, means="rare apart", width=128),
+            Recipe("quarter", 0.9, means="quarter", width=128),
+            Recipe("heavy spreads", 0.8, spreads="heavy", width=128),
+            Recipe("heavy rows", 0.8, heavy_rows=4, width=128),
+            Recipe("narrow", 0.8, width=16),
+            Recipe("narrow, off-centre", 0.4, offset=1.0, spreads="unequal", width=16),
+            Recipe("spreads alone", 0.0, offset=1.0, spreads="unequal", width=128),
+            Recipe("faint", 0.15, width=128),
+            Recipe("independent clusters", 0.9, spreads="unequal", independent=True, width=128),
+            Recipe("independent, 6000 labels", 0.9, offset=1.0, independent=True, num_labels=6000),
+        ]
+        recipes += [replace(kind, name=f"{law} {kind.name}", exponent=exponent) for kind in kinds]
+    for exponent in (0.7, 1.4):
+        recipes.append(Recipe(f"rank^-{exponent} hierarchy", 0.9, exponent, means="hierarchy", num_labels=6000))
+    return [replace(recipe, sizes=(4000, 16_000, 64_000), seed=1000 + i) for i, recipe in enumerate(recipes)]
+
+
+def shrunk(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """A twentieth of the labels and rows of the narrower clouds: to see that the program runs, not to measure."""
+    return [
+        replace(recipe, num_labels=recipe.num_labels // 20, sizes=tuple(size // 20 for size in recipe.sizes[:2]))
+        for recipe in recipes
+        if recipe.width <= 64
+    ]
+
+
+def small(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Up to 8000 rows: larger samples take long to repeat, and their intervals are wrong for the same reasons."""
+    return [replace(recipe, sizes=tuple(size for size in recipe.sizes if size <= 8000)) for recipe in recipes]
+
+
+SETS: dict[str, Callable[[], list[Recipe]]] = {"grid": grid, "others": others}
+REPEATED: dict[str, Callable[[], list[Recipe]]] = {"grid": corners, "others": others}

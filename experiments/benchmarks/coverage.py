@@ -1,0 +1,100 @@
+"""How often the 95 % interval holds the truth: every case drawn again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from experiments.benchmarks.clouds import Cloud, Recipe, Truth, true_information
+from experiments.benchmarks.row import Row, read
+
+HEAD = f"{'':45}{'D':>4}{'N':>7}  truth          bias    spread  se     of sampling  held"
+
+
+@dataclass(frozen=True)
+class CoverageRow:
+    """One case, repeated, as fractions of log K.
+
+    Attributes:
+        recipe: of the cloud, which stays; labels, rows and documents are drawn anew.
+        num_rows: N.
+        truth: the information, with its own error.
+        bias: mean of debiased less truth.
+        spread: standard deviation of debiased.
+        standard_error: mean of what is logged.
+        sampling_error: mean of the part of it that documents tell.
+        held: share of the intervals, debiased ± 1.96 standard errors, that hold the truth.
+        held_by_sampling: the same with the sampling errors alone.
+        plugin: of every repetition.
+        debiased: of every repetition.
+        sampling_errors: of every repetition.
+    """
+
+    recipe: Recipe
+    num_rows: int
+    truth: Truth
+    bias: float
+    spread: float
+    standard_error: float
+    sampling_error: float
+    held: float
+    held_by_sampling: float
+    plugin: list[float]
+    debiased: list[float]
+    sampling_errors: list[float]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> CoverageRow:
+        """Sum up the repetitions of one case."""
+        return cls(
+            rows[0].recipe,
+            rows[0].num_rows,
+            rows[0].truth,
+            fmean(row.error("debiased") for row in rows),
+            stdev(row.debiased for row in rows),
+            fmean(row.standard_error for row in rows),
+            fmean(row.sampling_error for row in rows),
+            fmean(row.holds(row.standard_error) for row in rows),
+            fmean(row.holds(row.sampling_error) for row in rows),
+            [round(row.plugin, 5) for row in rows],
+            [round(row.debiased, 5) for row in rows],
+            [round(row.sampling_error, 5) for row in rows],
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.recipe.name:45}{self.recipe.width:4}{self.num_rows:7}  {self.truth} {self.bias:+.4f}  "
+            f"{self.spread:.4f}  {self.standard_error:.4f} {self.sampling_error:.4f}       {self.held:.3f}"
+        )
+
+
+def measure_coverage(recipes: Iterable[Recipe], repetitions: int) -> Iterator[CoverageRow]:
+    """Draw and read every case so many times."""
+    for recipe in recipes:
+        cloud = Cloud(recipe)
+        truth = true_information(cloud)
+        for num_rows in recipe.sizes:
+            samples = (cloud.sample(num_rows, repetition=repetition) for repetition in range(repetitions))
+            yield CoverageRow.of([read(recipe, sample, truth) for sample in samples])
+
+
+def summarise(rows: Sequence[CoverageRow]) -> dict[str, float]:
+    """Shares of intervals that hold the truth: over all cases, and of the extreme ones."""
+    held = [row.held for row in rows]
+    return {
+        "cases": len(rows),
+        "held, mean": fmean(held),
+        "held, least": min(held),
+        "cases below 92 %": sum(share < 0.92 for share in held),
+        "cases above 98 %": sum(share > 0.98 for share in held),
+        "held by sampling errors alone, mean": fmean(row.held_by_sampling for row in rows),
+        "standard error, mean": fmean(row.standard_error for row in rows),
+        "standard error of sampling, mean": fmean(row.sampling_error for row in rows),
+    }
+
+
+def summary_lines(summary: dict[str, float]) -> list[str]:
+    """The summary; the mean share is wanted between 92 and 98 %."""
+    wanted = {"held, mean": "  wanted .92 to .98"}
+    return [f"{name:38}{value:8.4g}{wanted.get(name, '')}" for name, value in summary.items()]

@@ -1,0 +1,144 @@
+"""The model: any causal language model of transformers, from its configuration, never from weights."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, SchedulerType, get_scheduler
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+# learning rate of the 1M model; betas and decay as in GPT-3 (arXiv 2005.14165, appendix B)
+ADAMW = partial(torch.optim.AdamW, lr=2e-3, betas=(0.9, 0.95), weight_decay=0.1)
+
+
+class LanguageModel(LightningModule):
+    """A decoder that learns to predict the next token.
+
+    Args:
+        architecture: a model type of transformers: ``llama``, ``gpt2``, ``gpt_neox``, ``olmo2`` …
+        settings: what differs from that architecture's default configuration.
+        vocab_size: of the tokenizer.
+        block_size: tokens in a training block; must fit the context.
+        optimizer: takes parameter groups, gives an optimizer. Only matrices decay.
+        schedule: of the learning rate, a name that `transformers.get_scheduler` knows.
+        warmup_steps: optimizer steps in which the rate rises from 0; the names without a warm-up do not look at it.
+        schedule_settings: further arguments of that schedule.
+
+    Raises:
+        ValueError: an architecture, setting or schedule that there is none of, or a block longer than the context.
+
+    Example:
+        >>> tiny = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        >>> model = LanguageModel("olmo2", tiny, vocab_size=300, block_size=8)
+        >>> model(torch.zeros(2, 8, dtype=torch.long)).logits.shape
+        torch.Size([2, 8, 300])
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        settings: Mapping[str, Any],
+        *,
+        vocab_size: int,
+        block_size: int,
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer] = ADAMW,
+        schedule: str = "cosine_with_min_lr",
+        warmup_steps: int = 0,
+        schedule_settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.optimizer = optimizer
+        self.schedule = SchedulerType(schedule)
+        self.warmup_steps = warmup_steps
+        self.schedule_settings = dict(schedule_settings or {})
+        config = _configuration(architecture, settings, vocab_size)
+        if block_size > config.max_position_embeddings:
+            raise ValueError(
+                f"block_size must be at most {config.max_position_embeddings}, the model's context, got {block_size}"
+            )
+        self.network = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+
+    def forward(self, input_ids: Tensor) -> CausalLMOutputWithPast:
+        """Token ids (B, T) → the output of the transformers model, with ``logits`` (B, T, V)."""
+        return self.network(input_ids=input_ids)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Mean cross-entropy in nats of the tokens after the first."""
+        loss = self._loss(batch)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """The same on held-out blocks, logged as ``val/loss``."""
+        self.log("val/loss", self._loss(batch), prog_bar=True, sync_dist=True)
+
+    def configure_model(self) -> None:
+        """Shard the blocks and then the rest, where the strategy brings a device mesh (FSDP2)."""
+        if self.device_mesh is None:
+            return
+        mesh = self.device_mesh["data_parallel"]
+        for block in self._blocks():
+            fully_shard(block, mesh=mesh)
+        fully_shard(self.network, mesh=mesh)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimizer, and the schedule stepped once an optimizer step.
+
+        Raises:
+            ValueError: the trainer has no last step, which every schedule but a constant one needs.
+        """
+        num_steps = self.trainer.estimated_stepping_batches
+        endless = num_steps == float("inf")
+        if endless and self.schedule not in (SchedulerType.CONSTANT, SchedulerType.CONSTANT_WITH_WARMUP):
+            raise ValueError(
+                f"schedule {self.schedule.value!r} must know the last step; give the trainer max_steps or max_epochs, "
+                "or use constant_with_warmup"
+            )
+        optimizer = self.optimizer(self._parameter_groups())
+        schedule = get_scheduler(
+            self.schedule, optimizer, self.warmup_steps, None if endless else int(num_steps), self.schedule_settings
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _loss(self, batch: Tensor) -> Tensor:
+        logits = self.network(input_ids=batch).logits[:, :-1]  # the last token has no next one
+        return cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+
+    def _blocks(self) -> list[nn.Module]:
+        names = self.network._no_split_modules
+        return [module for module in self.network.modules() if type(module).__name__ in names]
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        parameters = list(self.parameters())
+        matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
+        vectors = [parameter for parameter in parameters if parameter.ndim < 2]
+        return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _configuration(architecture: str, settings: Mapping[str, Any], vocab_size: int) -> PretrainedConfig:
+    if architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ValueError(
+            f"architecture must be a causal language model of transformers{_like(architecture)}, got {architecture!r}"
+        )
+    default = AutoConfig.for_model(architecture)
+    for name in settings:
+        if not hasattr(default, name):
+            raise ValueError(f"settings must be those of a {architecture} configuration, got {name!r}")
+    # blocks are packed, so there is no padding; with an id for it, that row of the embedding would stay zero (OLMo2: 1)
+    no_special = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+    return AutoConfig.for_model(architecture, **no_special, vocab_size=vocab_size, use_cache=False, **settings)
+
+
+def _like(architecture: str) -> str:
+    names = difflib.get_close_matches(architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) or ["llama", "gpt2", "olmo2"]
+    return f", such as {', '.join(names)}"

@@ -1,0 +1,76 @@
+"""The summary: what a run has shown, as a table for the terminal, and where its files lie."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from ibtrack import Trajectory
+from ibtrack.keys import metric_key
+from ibtrack.trajectory import Point
+
+SHOWN_ORDERS = ("token", "bigram")
+_QUANTITIES = ("complexity", "expressivity", "optimality")
+_WIDTH = 37  # of the columns of one order
+
+
+def table(trajectory: Trajectory) -> str:
+    """Lay out step, loss, H and the quantities of the mean over layers, a row for each point.
+
+    Args:
+        trajectory: of the run; only the orders of `SHOWN_ORDERS` that its probe has are shown.
+
+    Example:
+        >>> readings = {"ib/mean/entropy": 0.5, "ib/mean/token/complexity": 0.4, "ib/mean/token/complexity_se": 0.01}
+        >>> print(table(Trajectory({"orders": ["token"]}, {}, [Point(8, readings, loss=2.5)])))
+                               token
+          step   loss     H    complexity   expressivity optimality
+             8  2.500  .500    .400 ±.010   –            –
+    """
+    orders = [order for order in trajectory.protocol["orders"] if order in SHOWN_ORDERS]
+    head = "                       " + "".join(f"{order:<{_WIDTH}}" for order in orders)
+    names = "  step   loss     H    " + f"{'complexity':<13}{'expressivity':<13}{'optimality':<11}" * len(orders)
+    return "\n".join(line.rstrip() for line in [head, names, *(_row(point, orders) for point in trajectory.points)])
+
+
+def places(run_dir: Path) -> str:
+    """Name the files that a run has left in its folder, and the commands that open them."""
+    names = {
+        "trajectory": run_dir / "trajectory.jsonl",
+        "plane": run_dir / "plane.png",
+        "report": run_dir / "report.html",
+    }
+    lines = [f"{name:<11}{path}" for name, path in names.items() if path.exists()]
+    for folder in sorted(run_dir.glob("wandb/*run-*")):
+        lines += [f"{'wandb':<11}{folder}", f"{'to open it':<11}wandb leet run {folder}"]
+    return "\n".join(lines)
+
+
+def _row(point: Point, orders: list[str]) -> str:
+    if point.failure is not None:
+        return f"{point.step:>6}  not measured: {point.failure}"
+    loss = f"{point.loss:.3f}" if point.loss is not None else "–"
+    entropy = _fraction(point.readings.get(metric_key("entropy", site="mean")))
+    return f"{point.step:>6}{loss:>7}{entropy:>6}    " + "".join(_cells(point, order) for order in orders)
+
+
+def _cells(point: Point, order: str) -> str:
+    cells = []
+    for quantity, width in zip(_QUANTITIES, (13, 13, 11), strict=True):
+        value = point.readings.get(metric_key(quantity, site="mean", order=order))
+        error = point.readings.get(metric_key(f"{quantity}_se", site="mean", order=order))
+        cells.append(f"{_fraction(value)} ±{_fraction(error)}".removesuffix(" ±–").ljust(width))
+    return "".join(cells)
+
+
+def _fraction(value: float | None) -> str:
+    """Three decimals without the zero before the point.
+
+    Example:
+        >>> _fraction(0.4), _fraction(-0.0123), _fraction(1.0), _fraction(-1e-9), _fraction(None)
+        ('.400', '-.012', '1.000', '.000', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    digits = f"{abs(value):.3f}".removeprefix("0")
+    return f"-{digits}" if round(value, 3) < 0 else digits

@@ -1,0 +1,164 @@
+"""Pre-train a small language model and measure it as it goes; the configuration is conf/config.yaml.
+
+python experiments/train.py experiment=demo
+python experiments/train.py -m experiment=tiny_sweep
+"""
+
+# ruff: noqa: E402 (the folder above has to be found first)
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf, read_write
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the configuration names experiments.data and so on
+
+from experiments.isolation import isolated
+from experiments.summary import places, table
+from ibtrack import InformationPlaneMonitor, Trajectory, charts
+from ibtrack.report import write_report
+
+
+@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
+def main(cfg: DictConfig) -> float:
+    """Run what the command line says, once or as a job of a sweep."""
+    with _as_job(cfg):
+        return train(cfg)
+
+
+def train(cfg: DictConfig) -> float:
+    """Train and measure one model, write its files to ``cfg.run_dir``, and print what it has shown.
+
+    Whatever happens, environment, random states and wandb are then as they were before.
+
+    Returns:
+        the objective: ``cfg.objective`` at the end of the run.
+
+    Raises:
+        ValueError: there is no such objective.
+    """
+    with isolated():
+        # blocks lie in memory, ready to be used: worker processes would only slow their loader down
+        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning 2.6 on torch 2.13
+        trainer, monitor = _fit(cfg)
+        if trainer.is_global_zero:
+            _show(monitor.trajectory, Path(cfg.run_dir))
+        return objective(monitor.trajectory, trainer.callback_metrics, cfg.objective)
+
+
+def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> float:
+    """Find a number of the end of a run: a reading of the last point, or a metric that was logged.
+
+    Raises:
+        ValueError: there is no such number, or it is not finite, as after a failed measurement.
+
+    Example:
+        >>> objective(Trajectory({}, {}, []), {"val/loss": 2.5}, "val/loss")
+        2.5
+    """
+    last = dict(trajectory.points[-1].readings) if trajectory.points else {}
+    values = {**metrics, **last}
+    if key not in values:
+        shown = [name for name in values if "/L" not in name and "embed" not in name]
+        raise ValueError(f"objective must be one of {', '.join(sorted(shown))}, got {key!r}")
+    value = float(values[key])
+    if not math.isfinite(value):
+        raise ValueError(f"objective {key} must be finite at the end of the run, got {value}")
+    return value
+
+
+def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    seed_everything(cfg.seed)
+    data = instantiate(cfg.data)
+    data.setup()
+    model = instantiate(cfg.model, vocab_size=data.tokenizer.get_vocab_size(), block_size=data.block_size)
+    probe = _partial(cfg.probe)(data.probe_texts, data.tokenizer)
+    monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
+    loggers = _loggers(cfg.logger)
+    callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]
+    trainer = _partial(cfg.trainer)(logger=loggers, callbacks=callbacks)
+    for logger in loggers:
+        logger.log_hyperparams(config)
+    trainer.fit(model, datamodule=data)
+    return trainer, monitor
+
+
+def _loggers(config: DictConfig) -> list[Logger]:
+    if "wandb" in config:
+        wandb.setup()  # reads WANDB_SILENT before the first word is said
+    return [instantiate(logger) for logger in config.values()]
+
+
+def _show(trajectory: Trajectory, run_dir: Path) -> None:
+    charts.save_png(charts.plane([trajectory], order=trajectory.protocol["orders"][0]), run_dir / "plane.png")
+    write_report([trajectory], run_dir / "report.html")
+    print(f"\n{table(trajectory)}\n\nmean over layers, fractions of log K, ± standard error\n\n{places(run_dir)}")
+
+
+def _partial(config: DictConfig) -> Any:
+    """A constructor with its settings filled in; objects cannot pass through a configuration."""
+    return instantiate(config, _partial_=True, _convert_="all")
+
+
+@contextmanager
+def _as_job(cfg: DictConfig) -> Iterator[None]:
+    """In a sweep, give the job its own name and the group of the sweep, and make it look like a single run.
+
+    Lightning starts the other processes of a run by this process's own command line, which would start the sweep again.
+    """
+    job = HydraConfig.get()
+    if job.mode != RunMode.MULTIRUN:
+        yield
+        return
+    cfg.group = cfg.group or Path(job.sweep.dir).name
+    argv = sys.argv
+    cfg.name = _job_name(cfg.name, [override for override in job.overrides.task if override not in argv])
+    own = [f"name={_quoted(cfg.name)}", f"group={_quoted(cfg.group)}", "hydra.mode=RUN"]
+    sys.argv = [argv[0], *job.overrides.task, *own]
+    with read_write(job):
+        job.run.dir = job.runtime.output_dir
+    try:
+        yield
+    finally:
+        sys.argv = argv
+
+
+def _job_name(name: str, overrides: list[str]) -> str:
+    """Name a job after what was overridden for it alone.
+
+    Example:
+        >>> _job_name("sweep", ["model=llama_1M", "model.optimizer.lr=0.01", "seed=0"])
+        'sweep model=llama_1M lr=0.01 seed=0'
+    """
+    pairs = [override.lstrip("+").partition("=") for override in overrides]
+    return " ".join([name, *(f"{key.split('.')[-1]}={value}" for key, _, value in pairs)])
+
+
+def _quoted(text: str) -> str:
+    """Quote a value as Hydra's command line wants it.
+
+    Example:
+        >>> print(_quoted("it's"))
+        'it\\'s'
+    """
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+if __name__ == "__main__":
+    main()
