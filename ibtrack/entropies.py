@@ -75,7 +75,7 @@ def debiased_information(moments: Moments) -> Tensor:
     within, between = variances(moments)
     ratio, noise = signal_ratio(moments, within, between)
     kept = ratio * (1 - (CAUTION * noise / ratio).square())
-    ratio = torch.where(ratio > CAUTION * noise, kept, 0 * ratio)
+    ratio = torch.where(ratio > CAUTION * noise, kept, (0 * ratio).abs())  # still nan where there is none
     bound = torch.log1p(ratio * (within / _positive(moments.mean)).sum(-1))
     return torch.minimum((plugin_information(moments) - _excess(moments, within, between, ratio)).clamp(min=0), bound)
 

@@ -4,7 +4,10 @@ import math
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
+from itertools import combinations
+from operator import attrgetter
 from statistics import fmean, stdev
 
 import numpy as np
@@ -78,6 +81,14 @@ def test_the_grid_is_the_one_that_was_asked_for():
     assert len({(recipe.name, recipe.width) for recipe in recipes}) == len(recipes) == 48
     assert {recipe.width for recipe in recipes} == {64, 512}
     assert sum(recipe.independent for recipe in recipes) == 16
+
+
+def test_half_of_the_grid_is_balanced():
+    recipes = cases.half()
+    assert len(recipes) == 24
+    for choices in combinations(("width", "exponent", "offset", "spreads"), 2):
+        assert set(Counter(attrgetter(*choices)(recipe) for recipe in recipes).values()) == {6}
+    assert set(Counter(recipe.strength for recipe in recipes).values()) == {8}
 
 
 def test_seeds_differ_and_cloud_means_do_not_lie_on_anchors():

@@ -30,9 +30,14 @@ def grid() -> list[Recipe]:
     ]
 
 
-def corners() -> list[Recipe]:
-    """The half of the grid that is centred with equal spreads, or neither."""
-    return [recipe for recipe in grid() if (recipe.offset > 0) == (recipe.spreads != "equal")]
+def half() -> list[Recipe]:
+    """Every other cloud of the grid, like the black squares of a board: no choice is favoured with another one."""
+    return [recipe for recipe in grid() if _square(recipe) % 2 == 0]
+
+
+def _square(recipe: Recipe) -> int:
+    strength = list(STRENGTHS.values()).index(recipe.strength)
+    return strength + sum((recipe.width > 64, recipe.exponent > 0, recipe.offset > 0, recipe.spreads == "unequal"))
 
 
 def others() -> list[Recipe]:
@@ -80,4 +85,4 @@ def small(recipes: Sequence[Recipe]) -> list[Recipe]:
 
 
 SETS: dict[str, Callable[[], list[Recipe]]] = {"grid": grid, "others": others}
-REPEATED: dict[str, Callable[[], list[Recipe]]] = {"grid": corners, "others": others}
+REPEATED: dict[str, Callable[[], list[Recipe]]] = {"grid": half, "others": others}
