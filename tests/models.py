@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import lightning
 import torch
 from lightning.pytorch import LightningModule
@@ -75,6 +77,13 @@ class Module(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.AdamW(self.parameters(), 1e-2)
+
+
+def free_port() -> int:
+    """A port of this machine for processes to meet at."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
 
 
 def loader(*, blocks: int = 64, seed: int = 0, workers: int = 0, shuffle: bool = True) -> DataLoader:

@@ -1,6 +1,5 @@
 """Several processes (gloo): the points are those of one, and none waits for another that failed."""
 
-import socket
 import warnings
 
 import pytest
@@ -10,12 +9,6 @@ import torch.multiprocessing as mp
 
 from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Trajectory, schedules
 from tests import models
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 def _join(rank, world, port):
@@ -41,7 +34,7 @@ def _measure(rank, world, port, folder):
 
 @pytest.mark.parametrize("world", [2, 3])  # 25 blocks: uneven shares, of uneven numbers of batches
 def test_the_points_are_those_of_one_process(tmp_path, world):
-    mp.spawn(_measure, args=(world, _free_port(), tmp_path), nprocs=world)
+    mp.spawn(_measure, args=(world, models.free_port(), tmp_path), nprocs=world)
     (point,) = Trajectory.load(tmp_path / "t.jsonl").points
     assert point.failure is None
     alone = _tracker().measure(_model()).readings
@@ -71,7 +64,7 @@ def _fail_on_one(rank, world, port, folder):
 
 
 def test_a_fault_on_one_process_is_a_failed_point_on_all(tmp_path):
-    mp.spawn(_fail_on_one, args=(2, _free_port(), tmp_path), nprocs=2)
+    mp.spawn(_fail_on_one, args=(2, models.free_port(), tmp_path), nprocs=2)
     points = Trajectory.load(tmp_path / "t.jsonl").points
     assert [point.failure for point in points] == [
         None,
@@ -103,7 +96,7 @@ def _train(rank, world, port, folder):
 
 
 def test_lightning_with_two_processes(tmp_path):
-    mp.spawn(_train, args=(2, _free_port(), tmp_path), nprocs=2)
+    mp.spawn(_train, args=(2, models.free_port(), tmp_path), nprocs=2)
     trajectory = Trajectory.load(tmp_path / "t.jsonl")
     assert trajectory.steps == [0, 3, 4]
     assert [point.tokens_seen for point in trajectory.points] == [step * 2 * 8 * models.LENGTH for step in (0, 3, 4)]
@@ -127,7 +120,7 @@ def _measure_sharded(rank, world, port, folder):
 
 
 def test_fully_sharded_models_read_what_whole_ones_do(tmp_path):
-    mp.spawn(_measure_sharded, args=(2, _free_port(), tmp_path), nprocs=2)
+    mp.spawn(_measure_sharded, args=(2, models.free_port(), tmp_path), nprocs=2)
     trajectory = Trajectory.load(tmp_path / "t.jsonl")
     assert [point.failure for point in trajectory.points] == [None, None]
     assert trajectory.protocol["sites"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
