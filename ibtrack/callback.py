@@ -150,8 +150,10 @@ class InformationPlaneMonitor(Callback):
             self._step(trainer, pl_module, self._tracker.finish)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._tracker.started:
+        if self._tracker.started and trainer.world_size == 1:
             self._step(trainer, pl_module, self._tracker.finish)
+        elif self._tracker.started:
+            self._tracker.close()  # the other processes may never come to a measurement
 
     def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
         point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
@@ -211,7 +213,9 @@ def _max_steps(trainer: Trainer) -> int | None:
 def _loss_of(outputs: Any, accumulated: int) -> Tensor | None:
     """Lightning hands over the loss divided by the number of accumulated batches."""
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-    return loss.detach() * accumulated if isinstance(loss, Tensor) else None
+    if not isinstance(loss, Tensor):
+        return None
+    return loss.detach() * accumulated if accumulated > 1 else loss.detach()
 
 
 def _run_name(trainer: Trainer) -> str | None:

@@ -39,13 +39,14 @@ def agree(error: Exception | None, device: torch.device) -> None:
     """Raise on every process if one of them failed, so that none waits for another.
 
     Raises:
-        MeasurementError: this process came with an error, or another did.
+        Exception: this process's own error.
+        MeasurementError: another process came with one.
     """
     failed = summed(torch.tensor(float(error is not None), device=device))
     if error is not None:
-        raise MeasurementError(f"{type(error).__name__}: {error}") from error
+        raise error
     if failed > 0:
-        raise MeasurementError("the measurement failed on another process")
+        raise MeasurementError("it failed on another process")
 
 
 def _several() -> bool:

@@ -24,7 +24,7 @@ from ibtrack.keys import metric_key
 from ibtrack.loggers import PointLog, summary_line
 from ibtrack.measurement import Forward, Measurement, device_of, site_widths, undefined_readings
 from ibtrack.probe import Probe
-from ibtrack.processes import MeasurementError, as_the_first_says, rank
+from ibtrack.processes import MeasurementError, agree, as_the_first_says, rank
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.trajectory import Point, Trajectory, TrajectoryWriter
 
@@ -172,7 +172,7 @@ class InformationPlaneTracker:
             "precision": precision,
             "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         }
-        self._open_file(resume_from)
+        self._open_file_together(resume_from, device_of(model))
         self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._measurement = measurement
         if resume_from is not None:
@@ -217,10 +217,14 @@ class InformationPlaneTracker:
         point = None
         if self.started and step > measured:
             point = self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
+        self.close()
+        return point
+
+    def close(self) -> None:
+        """Tell the loggers that the run is over, without a last measurement."""
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
                 log.finish(self.trajectory)
-        return point
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
@@ -314,6 +318,15 @@ class InformationPlaneTracker:
             self._points = list(self._writer.points)
         else:
             self._writer = TrajectoryWriter.create(self.path, self.protocol, {"name": self.name, "config": self.config})
+
+    def _open_file_together(self, resume_from: Progress | None, device: torch.device) -> None:
+        """Only the first process writes, but all of them stop if it cannot."""
+        problem: Exception | None = None
+        try:
+            self._open_file(resume_from)
+        except (OSError, ValueError) as error:
+            problem = error
+        agree(problem, device)
 
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)

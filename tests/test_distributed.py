@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from lightning.pytorch.callbacks import Callback
 
-from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Trajectory, schedules
+from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, MeasurementError, Trajectory, schedules
 from tests import models
 
 
@@ -68,12 +69,12 @@ def test_a_fault_on_one_process_is_a_failed_point_on_all(tmp_path):
     points = Trajectory.load(tmp_path / "t.jsonl").points
     assert [point.failure for point in points] == [
         None,
-        "MeasurementError: the measurement failed on another process",
+        "MeasurementError: it failed on another process",
         None,
     ]
 
 
-def _train(rank, world, port, folder):
+def _train(rank, world, port, folder, *callbacks):
     import os
 
     torch.set_num_threads(1)
@@ -89,7 +90,7 @@ def _train(rank, world, port, folder):
     )
     torch.manual_seed(0)
     strategy = DDPStrategy(process_group_backend="gloo", cluster_environment=TorchElasticEnvironment())
-    models.trainer(folder, callbacks=[watch], strategy=strategy, devices=world, max_steps=4).fit(
+    models.trainer(folder, callbacks=[watch, *callbacks], strategy=strategy, devices=world, max_steps=4).fit(
         models.Module(), models.loader(), models.loader(blocks=16, shuffle=False)
     )
     assert watch.trajectory.steps == [0, 3, 4]
@@ -127,3 +128,31 @@ def test_fully_sharded_models_read_what_whole_ones_do(tmp_path):
     alone = _tracker().measure(_model()).readings
     together = {key: value for key, value in trajectory.points[0].readings.items() if key != "ib/overhead_fraction"}
     assert together == pytest.approx(alone, abs=1e-6)  # float32 activations of batches of another size
+
+
+def _start_in_anothers_folder(rank, world, port, folder):
+    _join(rank, world, port)
+    with pytest.raises(FileExistsError if rank == 0 else MeasurementError):
+        _tracker(path=folder / "t.jsonl").start(_model())
+    dist.destroy_process_group()
+
+
+def test_all_processes_stop_if_the_file_cannot_be_opened(tmp_path):
+    (tmp_path / "t.jsonl").write_text("another run's")
+    mp.spawn(_start_in_anothers_folder, args=(2, models.free_port(), tmp_path), nprocs=2)
+
+
+class _FailOnOne(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_rank == 1 and trainer.global_step == 2:
+            raise ValueError("a bug on one process")
+
+
+def _train_until_one_fails(rank, world, port, folder):
+    _train(rank, world, port, folder, _FailOnOne())
+
+
+def test_training_that_fails_on_one_process_does_not_hang(tmp_path):
+    with pytest.raises(mp.ProcessRaisedException, match=r"a bug on one process|closed by peer"):
+        mp.spawn(_train_until_one_fails, args=(2, models.free_port(), tmp_path), nprocs=2)
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0]
