@@ -15,7 +15,7 @@ from torch import Tensor
 from ibtrack import entropies
 from ibtrack.moments import GroupMeans, LabelGroups, Moments, SiteRows, log_or_zero, moments_of_rows, row_effects
 
-CORRECTION_ERROR = 0.05  # of the bias correction, one deviation; from the cases of experiments/benchmarks/truth.py
+CORRECTION_ERROR = 0.04  # of the bias correction, one deviation; from the cases of experiments/benchmarks/truth.py
 FAINT = 0.02  # fraction of log K below which an information is too small for its correction to be wrong
 
 
