@@ -6,6 +6,7 @@ Letters: S blocks, T block length, N kept positions, M distinct labels.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
+from ibtrack.bottleneck import bottleneck_curve
 from ibtrack.keys import order_name
 from ibtrack.labels import kept_positions, kgram_labels
 
@@ -151,6 +153,25 @@ class Probe:
             "documents": self.num_documents,
             "label_counts": self.label_counts,
         }
+
+    def bottleneck_curve(self, num_anchors: int = 100) -> dict[str, list[float]] | None:
+        """The information-bottleneck curve of token and next token, see `ibtrack.bottleneck.bottleneck_curve`.
+
+        Args:
+            num_anchors: K.
+
+        Returns:
+            ``complexity`` I(X; T) and ``expressivity`` I(T; Y) of its points, as fractions of log K to four decimals;
+            None if the probe is not text, or has no labels of order 1.
+        """
+        names = ("input/token", "output/token")
+        if not self.is_text or not self.label_sets.keys() >= set(names):
+            return None
+        points = bottleneck_curve(*(self.label_sets[name] for name in names))
+        kept, told = (
+            [round(nats / math.log(num_anchors), 4) for nats in column] for column in zip(*points, strict=True)
+        )
+        return {"complexity": kept, "expressivity": told}
 
     @classmethod
     def from_texts(

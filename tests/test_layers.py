@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ibtrack"
 TIERS = [
     {"_checks", "keys", "guard", "processes"},
-    {"labels", "activations", "assignments", "counts", "schedules", "trajectory"},
+    {"labels", "bottleneck", "activations", "assignments", "counts", "schedules", "trajectory"},
     {"moments", "forward", "rows"},
     {"entropies", "charts", "phases"},
     {"readings", "probe", "loggers", "report"},
@@ -21,7 +21,7 @@ TIERS = [
     {"__init__"},
 ]
 MEASURING = {
-    *("labels", "activations", "assignments", "counts", "moments", "entropies", "readings"),
+    *("labels", "bottleneck", "activations", "assignments", "counts", "moments", "entropies", "readings"),
     *("probe", "metrics", "forward", "guard", "measurement"),
 }
 SHOWING = {"trajectory", "rows", "charts", "phases", "loggers", "report", "cli"}
