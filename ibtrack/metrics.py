@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,9 +19,11 @@ from ibtrack._checks import check_integer, check_labels, check_option, check_row
 from ibtrack.assignments import bad_rows, draw_anchors, soft_assign
 from ibtrack.counts import Counts, count, zero_counts
 from ibtrack.keys import READINGS, metric_key
+from ibtrack.labels import LONE_LABELS
 from ibtrack.moments import LabelGroups, moments_of_counts
 from ibtrack.probe import Probe
 from ibtrack.readings import Documents, Estimate, SiteReading, read_sites
+from ibtrack.swaps import swapped_information
 
 _SUMS = ("half_sums", "half_occurrences", "products", "row_entropy")
 
@@ -244,6 +247,7 @@ class InformationPlane(Metric):
         for width in self.epsilons:
             self.register_buffer(f"anchors_{width}", draw_anchors(width, num_anchors, seed=seed), persistent=False)
         self._groups = {name: LabelGroups.of(labels) for name, labels in probe.label_sets.items()}
+        self._lone = {name: labels for name, labels in probe.label_sets.items() if name in LONE_LABELS}
         self.register_buffer("documents", probe.documents, persistent=False)
         rows = (len(self.sites), probe.num_positions)
         self.add_state("assignments", torch.zeros(*rows, num_anchors), dist_reduce_fx="sum")
@@ -280,6 +284,11 @@ class InformationPlane(Metric):
         groups = {name: known.to(device) for name, known in self._groups.items()}
         documents = Documents(self.documents, self.num_documents)
         read = read_sites([self._whole(index) for index in range(len(self.sites))], groups, documents)
+        for name, labels in self._lone.items():
+            read = [
+                debiased_by_swaps(reading, name, self._swapped(index, labels.to(device)))
+                for index, reading in enumerate(read)
+            ]
         readings = dict(zip(self.sites, read, strict=True))
         blocks = [reading for site, reading in readings.items() if site != "embed"] or list(readings.values())
         readings = {"mean": SiteReading.mean(blocks), **readings}
@@ -301,10 +310,20 @@ class InformationPlane(Metric):
                 faults[site] = "; ".join(reasons)
         return faults
 
+    def _swapped(self, index: int, labels: Tensor) -> Tensor:
+        return swapped_information(self._whole(index), labels, self.documents, num_documents=self.num_documents)
+
     def _whole(self, index: int) -> Tensor:
         """(N, K) assignments of a site, all ``nan`` if any position was missed or measured twice."""
         once = (self.seen[index] == 1).all()
         return self.assignments[index] + torch.where(once, 0.0, torch.nan)
+
+
+def debiased_by_swaps(reading: SiteReading, name: str, swapped: Tensor) -> SiteReading:
+    """Take the bias of a label set, and the error of labels that tell nothing, from `swapped_information`."""
+    null = swapped.mean()
+    estimate = replace(reading.information[name], value=reading.plugin[name] - null, systematic=swapped.std())
+    return replace(reading, information={**reading.information, name: estimate}, null={**reading.null, name: null})
 
 
 def _named(site: str, reading: SiteReading, orders: tuple[str, ...], log_anchors: float) -> dict[str, Tensor]:
@@ -319,6 +338,11 @@ def _named(site: str, reading: SiteReading, orders: tuple[str, ...], log_anchors
     entropy = reading.entropy.scaled(unit)
     add("entropy", entropy)
     add("ceiling", reading.ceiling.scaled(unit))
+    for lone in sorted(reading.information.keys() & set(LONE_LABELS)):
+        quantity = f"{lone}_information"
+        add(quantity, reading.information[lone].scaled(unit))
+        named[metric_key(quantity, site=site, reading="plugin")] = reading.plugin[lone] * unit
+        named[metric_key(quantity, site=site, reading="null")] = reading.null[lone] * unit
     for order in orders:
         complexity = reading.information[f"input/{order}"].scaled(unit)
         expressivity = reading.information[f"output/{order}"].scaled(unit)

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ibtrack"
 TIERS = [
     {"_checks", "keys", "guard", "processes"},
-    {"labels", "bottleneck", "activations", "assignments", "counts", "schedules", "trajectory"},
-    {"moments", "forward", "rows"},
+    {"labels", "texts", "bottleneck", "activations", "assignments", "counts", "schedules", "trajectory"},
+    {"moments", "forward", "rows", "preferences", "swaps"},
     {"entropies", "charts", "phases"},
     {"readings", "probe", "loggers", "report"},
     {"metrics", "cli", "estimators"},
@@ -21,8 +21,8 @@ TIERS = [
     {"__init__"},
 ]
 MEASURING = {
-    *("labels", "bottleneck", "activations", "assignments", "counts", "moments", "entropies", "readings"),
-    *("probe", "metrics", "estimators", "forward", "guard", "measurement"),
+    *("labels", "texts", "preferences", "bottleneck", "activations", "assignments", "counts", "moments"),
+    *("entropies", "swaps", "readings", "probe", "metrics", "estimators", "forward", "guard", "measurement"),
 }
 SHOWING = {"trajectory", "rows", "charts", "phases", "loggers", "report", "cli"}
 
