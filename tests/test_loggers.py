@@ -10,8 +10,8 @@ import torch
 import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from ibtrack import InformationPlaneMonitor, Point, schedules
-from ibtrack.loggers import PointLog, logged_metrics
+from ibtrack import InformationPlaneMonitor, Point, Trajectory, schedules
+from ibtrack.loggers import PointLog, logged_metrics, summary_line
 from tests.models import Module, loader, probe, trainer
 
 
@@ -122,6 +122,17 @@ def test_pictures_stay_below_their_share_of_the_run(monkeypatch):
         log.log(Point(hundred, {}, wall_time=100.0 * hundred), None)
     assert 0 < 3.0 * len(drawn) <= 0.01 * 1900
     assert run.defined == ["ib/failed"]
+
+
+def test_a_preference_probe_has_no_plane_to_draw():
+    run = _Run()
+    log = PointLog(run, prefix="pref")
+    point = Point(5, {"ib/mean/preference_information": 0.01}, wall_time=1e6)
+    trajectory = Trajectory({"orders": []}, {}, [point])
+    log.log(point, trajectory)
+    log.finish(trajectory)
+    assert run.rows == [{"pref/mean/preference_information": 0.01, "pref/failed": 0.0, "trainer/global_step": 5}]
+    assert summary_line(point) == "ibtrack step 5: I(pref;Z) 0.010 (0.00 s)"
 
 
 def test_values_are_not_tensors():
