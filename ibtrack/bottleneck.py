@@ -33,7 +33,8 @@ def bottleneck_curve(
     At each slope s the iteration lowers s I(X; T) - I(T; Y), from fine descriptions to coarse ones, until one round
     gains less than ``tolerance``. Every point is reached by a description that was found, so what is left undone puts
     the curve too low, never too high: by about .002 nats for 8k tokens of text. With more than `MAX_CELLS` pairs of x
-    and t, rare x get no t of their own, and it may be .02 nats too low. Nothing is random.
+    and t, rare x get no t of their own; then it may be .02 nats too low, and more towards its upper end. Nothing is
+    random.
 
     It is the curve of the *sample*. Where pairs are rarely seen twice, as with tokens of text, the sample's I(X; Y) is
     far above that of the source, and so is the curve: it bounds descriptions of these positions, not what can be
