@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import torch
 import typer
 
-Threads = Annotated[Optional[int], typer.Option(min=1, help="Of torch; by default as many as it takes.")]  # noqa: UP045
+Threads = Annotated[int | None, typer.Option(min=1, help="Of torch; by default as many as it takes.")]
 Repetitions = Annotated[int, typer.Option(min=1, help="Rounds that are timed; medians are taken.")]
-JsonFile = Annotated[Optional[Path], typer.Option("--json", help="Write everything here.")]  # noqa: UP045
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything here.")]
 
 
 def use_threads(threads: int | None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import Annotated, Optional
+from typing import Annotated
 
 import torch
 import typer
@@ -102,8 +102,8 @@ class Difference:
 
 
 def main(
-    checkpoint: Annotated[Optional[Path], typer.Option(help="That --save wrote, instead of training.")] = None,  # noqa: UP045
-    save: Annotated[Optional[Path], typer.Option(help="Write the trained model here.")] = None,  # noqa: UP045
+    checkpoint: Annotated[Path | None, typer.Option(help="That --save wrote, instead of training.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the trained model here.")] = None,
     overrides: Annotated[list[str], typer.Option("--set", help="Of the configuration, before training.")] = [],  # noqa: B006
     sizes: Annotated[list[int], typer.Option("--size", min=2, help="Tokens; may be repeated.")] = list(SIZES),  # noqa: B006
     probes: Annotated[int, typer.Option(min=1, help="Disjoint ones of each size, as far as the text goes.")] = 8,

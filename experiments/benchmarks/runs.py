@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import wandb
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
@@ -16,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.data import TextData
 from experiments.isolation import isolated
-from ibtrack import Trajectory
+from ibtrack import InformationPlaneMonitor, Trajectory
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -52,19 +54,17 @@ def fit(config: DictConfig, *, watched: bool) -> Run:
     with isolated():
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        os.environ["WANDB_SILENT"] = "true"
+        wandb.setup()  # reads it before the first word is said
         seed_everything(config.seed, verbose=False)
         data, model = prepare(config)
-        monitor = _with_settings(config.monitor)(
-            _with_settings(config.probe)(data.probe_texts, data.tokenizer), name=config.name
-        )
+        monitors = [_monitor(config, data)] if watched else []
         loggers = [instantiate(logger) for logger in config.logger.values()]
-        trainer = _with_settings(config.trainer)(
-            logger=loggers, callbacks=[monitor] if watched else [], enable_progress_bar=False
-        )
+        trainer = _with_settings(config.trainer)(logger=loggers, callbacks=[*monitors], enable_progress_bar=False)
         began = time.perf_counter()
         trainer.fit(model, datamodule=data)
         seconds = time.perf_counter() - began
-    return Run(seconds, data, model, monitor.trajectory if watched else None)
+    return Run(seconds, data, model, monitors[0].trajectory if monitors else None)
 
 
 def prepare(config: DictConfig) -> tuple[TextData, LightningModule]:
@@ -79,6 +79,11 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(
         OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), resolve=True
     )  # type: ignore[return-value]
+
+
+def _monitor(config: DictConfig, data: TextData) -> InformationPlaneMonitor:
+    probe = _with_settings(config.probe)(data.probe_texts, data.tokenizer)
+    return _with_settings(config.monitor)(probe, name=config.name)
 
 
 def _with_settings(config: DictConfig) -> Any:
