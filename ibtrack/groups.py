@@ -7,6 +7,7 @@ documents; h the half that a row was dealt to.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from ibtrack._checks import check_option
 from ibtrack.counts import occurrence_ranks
 
 BAG = 64  # rows that are added up in single precision; beyond, the sums would lose digits
-BAGS_AT_ONCE = 256  # bounds the memory of what is worked out per row
+ROWS_AT_ONCE = 1 << 11  # more or less: what is worked out per row stays in the cache
 EXACT_SIZES = 12  # labels seen more often are put into classes of similar n
 SIZE_RATIO = 1.3
 LABEL_WEIGHTS = ("empirical", "uniform")
@@ -35,6 +36,7 @@ class Bags:
         of: (n,) group of each of them, ascending.
         starts: (B,) where in ``rows`` each bag begins.
         bag_group: (B,) group of each bag.
+        pattern: (number, N) sparse, a place for each row in the line of its group.
         number: of groups.
         pieces: consecutive parts of ``rows`` and of the bags: first and last row, first and last bag.
     """
@@ -43,19 +45,32 @@ class Bags:
     of: Tensor
     starts: Tensor
     bag_group: Tensor
+    pattern: Tensor
     number: int
     pieces: tuple[tuple[int, int, int, int], ...]
 
     @classmethod
-    def of_groups(cls, groups: Tensor, number: int, rows: Tensor | None = None) -> Bags:
-        """Put (n,) rows, by default all, which are in (n,) groups, into bags."""
+    def of_groups(cls, groups: Tensor, number: int, rows: Tensor | None = None, num_rows: int | None = None) -> Bags:
+        """Put rows into bags.
+
+        Args:
+            groups: (n,) in [0, number).
+            number: of groups.
+            rows: (n,) which rows are in them, by default all.
+            num_rows: N, if these are not all rows.
+        """
         by_group = torch.argsort(groups, stable=True)
         starts = (occurrence_ranks(groups)[by_group] % BAG == 0).nonzero().flatten()
         of = groups[by_group]
-        cuts = [*range(0, len(starts), BAGS_AT_ONCE), len(starts)]
+        order = by_group if rows is None else rows[by_group]
+        piece_of = starts // ROWS_AT_ONCE
+        cuts = [*(piece_of.diff(prepend=piece_of.new_tensor([-1])).nonzero().flatten()).tolist(), len(starts)]
         ends = [*starts[cuts[:-1]].tolist(), len(of)]
         pieces = tuple(zip(ends[:-1], ends[1:], cuts[:-1], cuts[1:], strict=True))
-        return cls(by_group if rows is None else rows[by_group], of, starts, of[starts], number, pieces)
+        pattern = _pattern(
+            torch.bincount(groups, minlength=number), order, len(groups) if num_rows is None else num_rows
+        )
+        return cls(order, of, starts, of[starts], pattern, number, pieces)
 
     def sums(self, values: Tensor) -> Tensor:
         """Add up the rows of (N, K) float32 by group: (number, K) float32, good to the last digits.
@@ -77,13 +92,9 @@ class Bags:
         return self._by_group(torch.cat(sums))
 
     def products(self, values: Tensor, table: Tensor) -> Tensor:
-        """Multiply every row of (N, K) with the row of its group in a (number, K) table: (n,), in the order of
+        """Multiply every row of (N, K) float32 with the row of its group in a (number, K) table: (n,), in the order of
         ``rows``."""
-        products = [
-            values.index_select(0, self.rows[begin:end]).mul_(table.index_select(0, self.of[begin:end])).sum(1)
-            for begin, end, *_ in self.pieces
-        ]
-        return torch.cat(products) if products else values.new_zeros(0)
+        return torch.sparse.sampled_addmm(self.pattern, table, values.T, beta=0).values()
 
     def _by_group(self, sums: Tensor) -> Tensor:
         if len(sums) == self.number:
@@ -171,7 +182,7 @@ class LabelGroups:
         again = repeated[labels]
         rows, once = again.nonzero().flatten(), (~again).nonzero().flatten()
         in_halves = 2 * slot_of[labels[rows]] + occurrence_ranks(labels)[rows] % 2
-        halves = Bags.of_groups(in_halves, 2 * int(repeated.sum()), rows)
+        halves = Bags.of_groups(in_halves, 2 * int(repeated.sum()), rows, len(labels))
         half_occurrences = torch.bincount(in_halves, minlength=halves.number)
         sizes, class_of = size_classes(occurrences, half_occurrences)
         by_class = _by_document(documents.of, class_of[occurrences[labels]], documents.number, len(sizes))
@@ -233,6 +244,15 @@ class LabelWeights:
         shares = torch.zeros_like(sizes).index_add_(0, where, weight)
         number = len(groups.occurrences)
         return cls(weight[:number], float(weight[number]) if len(groups.once) else 0.0, sizes, shares)
+
+
+def _pattern(sizes: Tensor, columns: Tensor, num_columns: int) -> Tensor:
+    ends = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse")  # that they are young, and are not checked
+        return torch.sparse_csr_tensor(
+            ends, columns, torch.zeros(len(columns)), (len(sizes), num_columns), check_invariants=False
+        )
 
 
 def moved(groups: _Groups, device: torch.device) -> _Groups:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from ibtrack.counts import Counts
 from ibtrack.groups import Documents, LabelGroups, pair_noise, size_classes
 
 SAMPLE = 1 << 13  # rows that tell what a random row is like; the noise of what they tell is about .001 log K
-ROWS_AT_ONCE = 1 << 14  # bounds the memory of what is worked out per row
+ROWS_AT_ONCE = 1 << 11  # what is worked out per row stays in the cache
 _ALIKE = ("sizes", "num_rows")  # of a label set at every site
 
 
@@ -75,52 +76,55 @@ class Moments:
 
 @dataclass(frozen=True)
 class SiteRows:
-    """The rows of a site and what all of its label sets share.
+    """The rows of a site and what all of its label sets share, worked out when it is first asked for.
 
     Attributes:
         rows: (N, K) assignments, float32.
-        entropy: (N,) H(A_i).
-        sample: (S, K) rows drawn at random, at most 8192.
+        documents: of the rows.
+        entropy: (N,) H(A_i), float64 like all that follows.
+        document_sums: (G, K) Σ A_i over the rows of a document.
         mean: (K,) p.
-        squares: (K,) mean of A_i².
-        spread: (), see `weighted_spread`.
-        document_sums: (G, K) Σ A_i over the rows of a document, float64 like all that follows from sums.
-        document_squares: (G, K) Σ A_i².
-        document_entropy: (G,) Σ H(A_i).
     """
 
     rows: Tensor
+    documents: Documents
     entropy: Tensor
-    sample: Tensor
-    mean: Tensor
-    squares: Tensor
-    spread: Tensor
     document_sums: Tensor
-    document_squares: Tensor
-    document_entropy: Tensor
+    mean: Tensor
 
     @classmethod
-    def of(cls, assignments: Tensor, documents: Documents, *, seed: int = 0) -> SiteRows:
-        """Take (N, K) float32 assignments; ``seed`` is of the sample, drawn on the CPU."""
-        number = len(assignments)
-        drawn = torch.randperm(number, generator=torch.Generator().manual_seed(seed))[:SAMPLE]
-        sample = assignments.index_select(0, drawn.to(assignments.device))
+    def of(cls, assignments: Tensor, documents: Documents) -> SiteRows:
+        """Take (N, K) float32 assignments."""
+        sums = documents.bags.sums(assignments).double()
         entropy = row_entropies(assignments).double()
-        sums, squares = documents.bags.sums(assignments).double(), documents.bags.sums_of_squares(assignments).double()
-        mean = sums.sum(0) / number
-        few = sample[: SAMPLE // 2]
-        spread = weighted_spread((few.T @ few).double() / len(few), few.mean(0, dtype=torch.float64))
-        return cls(
-            assignments,
-            entropy,
-            sample,
-            mean,
-            squares.sum(0) / number,
-            spread,
-            sums,
-            squares,
-            documents.totals(entropy),
-        )
+        return cls(assignments, documents, entropy, sums, sums.sum(0) / len(assignments))
+
+    @cached_property
+    def document_squares(self) -> Tensor:
+        """(G, K) Σ A_i² over the rows of a document."""
+        return self.documents.bags.sums_of_squares(self.rows).double()
+
+    @cached_property
+    def document_entropy(self) -> Tensor:
+        """(G,) Σ H(A_i) over the rows of a document."""
+        return self.documents.totals(self.entropy)
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """(K,) mean of A_i²."""
+        return self.document_squares.sum(0) / len(self.rows)
+
+    @cached_property
+    def sample(self) -> Tensor:
+        """(S, K) rows in random order, at most 8192, the same for every site."""
+        drawn = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        return self.rows.index_select(0, drawn.to(self.rows.device))
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """(), see `weighted_spread`."""
+        few = self.sample[: SAMPLE // 2]
+        return weighted_spread((few.T @ few).double() / len(few), few.mean(0, dtype=torch.float64))
 
 
 def row_entropies(rows: Tensor) -> Tensor:
@@ -162,6 +166,13 @@ class GroupMeans:
         log_label, log_half = label.clamp(min=_TINY).log_(), half.clamp(min=_TINY).log_()
         of_label, of_half = -label.mul_(log_label).sum(1).double(), -(half * log_half).sum(1).double()
         return cls(half, log_label, log_half, of_label, of_half)
+
+
+def label_entropies(site: SiteRows, groups: LabelGroups) -> Tensor:
+    """(R,) H(P_x) of the repeated labels alone, float64."""
+    sums = groups.halves.sums(site.rows)
+    label = sums.view(-1, 2, sums.shape[1]).sum(1).div_(groups.occurrences.float().unsqueeze(1))
+    return row_entropies(label).double()
 
 
 def moments_of_rows(site: SiteRows, groups: LabelGroups, means: GroupMeans) -> Moments:

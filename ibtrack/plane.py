@@ -14,7 +14,7 @@ from ibtrack import assignments
 from ibtrack._checks import check_integer, check_option, check_rows
 from ibtrack.assignments import assign_rows, draw_anchors
 from ibtrack.groups import LABEL_WEIGHTS, LabelWeights, moved
-from ibtrack.keys import metric_key
+from ibtrack.keys import READINGS, metric_key
 from ibtrack.probe import Probe
 from ibtrack.readings import Estimate, Readings, read_sites
 
@@ -42,6 +42,7 @@ class InformationPlane(Metric):
         label_weights: how labels count in the plug-in reading and its null, ``empirical`` or ``uniform``; see
             `ibtrack.groups.LabelWeights`. The debiased reading has empirical weights always.
         min_count: labels that occur less often are left out of the plug-in reading and its null.
+        readings: which of ``debiased``, ``plugin`` and ``null``; only the first has standard errors, and takes longest.
 
     Raises:
         ValueError: no site, or an argument out of its range.
@@ -74,11 +75,13 @@ class InformationPlane(Metric):
         anchor_draws: int = 1,
         label_weights: str = "empirical",
         min_count: int = 1,
+        readings: Sequence[str] = READINGS,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         if not widths:
             raise ValueError("widths must name at least one site, got none")
+        self.read = tuple(check_option("readings", reading, READINGS) for reading in readings)
         self.sites, self.widths = list(widths), dict(widths)
         self.num_anchors = check_integer("num_anchors", num_anchors, minimum=2)
         self.anchor_draws = check_integer("anchor_draws", anchor_draws, minimum=1)
@@ -140,7 +143,7 @@ class InformationPlane(Metric):
         device = self.device
         groups = {name: moved(known, device) for name, known in self._groups.items()}
         weights = {name: moved(known, device) for name, known in self._weights.items()}
-        read = read_sites(list(cells), groups, moved(self._documents, device), weights)
+        read = read_sites(list(cells), groups, moved(self._documents, device), weights=weights, readings=self.read)
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.anchor_draws)
         return read.each(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
 
@@ -209,7 +212,7 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
     add("entropy", entropy)
     add("ceiling", readings.ceiling.scaled(unit))
     known = None
-    for order in orders:
+    for order in orders if information else ():
         complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
         add("complexity", complexity, order)
         add("expressivity", expressivity, order)
@@ -219,17 +222,17 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
         if nested:
             add("share", (complexity if known is None else complexity.minus(known)).ratio(entropy), order)
             known = complexity
-        for reading, values in (("plugin", readings.plugin), ("null", readings.null)):
-            before, after = values[f"input/{order}"] * unit, values[f"output/{order}"] * unit
-            found["complexity", order, reading] = before
-            found["expressivity", order, reading] = after
-            if reading == "plugin":
-                found["optimality", order, reading] = after / before
-                found["regularity", order, reading] = before / entropy.value
     for name in (name for name in information if "/" not in name):
         add(f"{name}_information", information[name])
-        found[f"{name}_information", None, "plugin"] = readings.plugin[name] * unit
-        found[f"{name}_information", None, "null"] = readings.null[name] * unit
+    for reading, values in (("plugin", readings.plugin), ("null", readings.null)):
+        for name, value in values.items():
+            side, _, label = name.rpartition("/")
+            quantity = {"input": "complexity", "output": "expressivity"}.get(side, f"{label}_information")
+            found[quantity, label if side else None, reading] = value * unit
+    for order in orders if readings.plugin else ():
+        before = found["complexity", order, "plugin"]
+        found["optimality", order, "plugin"] = found["expressivity", order, "plugin"] / before
+        found["regularity", order, "plugin"] = before / entropy.value
     return found
 
 

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from ibtrack import entropies
 from ibtrack.groups import Documents, LabelGroups, LabelWeights
-from ibtrack.moments import GroupMeans, Moments, SiteRows, document_effects, moments_of_rows
+from ibtrack.keys import READINGS
+from ibtrack.moments import (
+    GroupMeans,
+    Moments,
+    SiteRows,
+    document_effects,
+    label_entropies,
+    moments_of_rows,
+)
 
 CORRECTION_ERROR = 0.04  # of the bias correction, one deviation; from the cases of experiments/benchmarks/truth.py
 FAINT = 0.02  # fraction of log K below which an information is too small for its correction to be wrong
@@ -121,7 +129,9 @@ def read_sites(
     assignments: Sequence[Tensor],
     label_sets: Mapping[str, LabelGroups],
     documents: Documents,
+    *,
     weights: Mapping[str, LabelWeights] | None = None,
+    readings: Sequence[str] = READINGS,
 ) -> Readings:
     """Read sites: entropy, ceiling, and every label set in its three readings.
 
@@ -130,10 +140,11 @@ def read_sites(
         label_sets: name to the groups of its (N,) labels.
         documents: of the positions.
         weights: name to how much each label counts in ``plugin`` and ``null``; by default as often as it occurs.
+        readings: which of ``debiased``, ``plugin`` and ``null``; the others' mappings are empty.
     """
     at_once = max(1, POSITIONS_AT_ONCE // len(documents.of))
     parts = [assignments[start : start + at_once] for start in range(0, len(assignments), at_once)]
-    return Readings.join([_read_together(part, label_sets, documents, weights or {}) for part in parts])
+    return Readings.join([_read_together(part, label_sets, documents, weights or {}, readings) for part in parts])
 
 
 def _read_together(
@@ -141,26 +152,51 @@ def _read_together(
     label_sets: Mapping[str, LabelGroups],
     documents: Documents,
     weights: Mapping[str, LabelWeights],
+    readings: Sequence[str],
 ) -> Readings:
     sites = [SiteRows.of(rows, documents) for rows in assignments]
+    entropy, ceiling = _of_the_cloud(sites, documents)
     information: dict[str, Estimate] = {}
     plugin: dict[str, Tensor] = {}
     for name, groups in label_sets.items():
-        means = [GroupMeans.of(site, groups) for site in sites]
-        moments = Moments.stack([moments_of_rows(site, groups, mean) for site, mean in zip(sites, means, strict=True)])
-        values = entropies.debiased_information(moments)
-        observed = entropies.plugin_information(moments)
-        gradients = entropies.debiased_gradient(moments).unstack()
-        effects = [
-            document_effects(site, groups, mean, gradient, documents)
-            for site, mean, gradient in zip(sites, means, gradients, strict=True)
-        ]
-        systematic = correction_error(values, observed, assignments[0].shape[1])
-        information[name] = Estimate(values, torch.stack(effects), systematic)
-        plugin[name] = observed if name not in weights else _weighted_plugin(sites, groups, means, weights[name])
-    null = _null(sites, {name: weights.get(name, groups) for name, groups in label_sets.items()})
-    entropy, ceiling = _of_the_cloud(sites, documents)
+        if "debiased" in readings:
+            means = [GroupMeans.of(site, groups) for site in sites]
+            information[name] = _debiased(sites, groups, means, documents)
+            of_labels = [mean.label_entropy for mean in means]
+        elif "plugin" in readings:
+            of_labels = [label_entropies(site, groups) for site in sites]
+        if "plugin" in readings:
+            conditional = [
+                _conditional(site, groups, of_label, weights.get(name))
+                for site, of_label in zip(sites, of_labels, strict=True)
+            ]
+            plugin[name] = entropy.value - torch.stack(conditional)
+    null: dict[str, Tensor] = {}
+    if "null" in readings:
+        null = _null(sites, {name: weights.get(name, groups) for name, groups in label_sets.items()})
     return Readings(entropy, ceiling, information, plugin, null)
+
+
+def _debiased(
+    sites: Sequence[SiteRows], groups: LabelGroups, means: Sequence[GroupMeans], documents: Documents
+) -> Estimate:
+    moments = Moments.stack([moments_of_rows(site, groups, mean) for site, mean in zip(sites, means, strict=True)])
+    values = entropies.debiased_information(moments)
+    gradients = entropies.debiased_gradient(moments).unstack()
+    effects = [
+        document_effects(site, groups, mean, gradient, documents)
+        for site, mean, gradient in zip(sites, means, gradients, strict=True)
+    ]
+    plugin = entropies.plugin_information(moments)
+    return Estimate(values, torch.stack(effects), correction_error(values, plugin, sites[0].rows.shape[1]))
+
+
+def _conditional(site: SiteRows, groups: LabelGroups, of_labels: Tensor, weights: LabelWeights | None) -> Tensor:
+    """() Σ_x p(x) H(P_x), from (R,) entropies of the repeated labels."""
+    once = site.entropy.index_select(0, groups.once).sum()
+    if weights is None:
+        return (groups.occurrences @ of_labels + once) / groups.num_rows
+    return weights.repeated @ of_labels + weights.once * once
 
 
 def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelGroups | LabelWeights]) -> dict[str, Tensor]:
@@ -173,16 +209,6 @@ def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelGroups | Labe
         name: entropy - values @ known.shares
         for (name, known), values in zip(label_sets.items(), expected.split(counts, dim=1), strict=True)
     }
-
-
-def _weighted_plugin(
-    sites: Sequence[SiteRows], groups: LabelGroups, means: Sequence[GroupMeans], weights: LabelWeights
-) -> Tensor:
-    conditional = [
-        weights.repeated @ mean.label_entropy + weights.once * site.entropy.index_select(0, groups.once).sum()
-        for site, mean in zip(sites, means, strict=True)
-    ]
-    return entropies.entropy(torch.stack([site.mean for site in sites])) - torch.stack(conditional)
 
 
 def _of_the_cloud(sites: Sequence[SiteRows], documents: Documents) -> tuple[Estimate, Estimate]:

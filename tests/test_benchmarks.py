@@ -303,7 +303,7 @@ def test_scaling_fits_the_slope_and_knows_what_was_left_out(tmp_path, monkeypatc
 
 
 def test_a_case_has_a_process_of_its_own_and_ends_at_its_limit():
-    """40 MB of assignments, and as much again, are no less than that above the model; 400 MB are too much for .4 GiB."""
+    """40 MB of assignments, and as much again, are at least that above the model; 400 MB are too many for .4 GiB."""
     common = {"repetitions": 1, "threads": 1}
     found = scaling.measure({"positions": 100_000, **common})
     assert 4 * 100 * found["num_positions"] < found["peak_above"] < found["peak"] < 2 * scaling.GIB

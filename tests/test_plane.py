@@ -133,6 +133,7 @@ def test_mean_cosine_is_that_of_all_pairs():
     [
         ({"anchor_draws": 0}, "anchor_draws must be an integer of at least 1, got 0"),
         ({"label_weights": "flat"}, "label_weights must be one of 'empirical', 'uniform', got 'flat'"),
+        ({"readings": ("best",)}, "readings must be one of 'debiased', 'plugin', 'null', got 'best'"),
         ({"min_count": 0}, "min_count must be an integer of at least 1, got 0"),
     ],
 )
@@ -149,3 +150,12 @@ def test_the_published_weights_change_the_plugin_alone():
         assert published[key] != plain[key] and published[key].isfinite()
     assert published["ib/mean/bigram/complexity"] == plain["ib/mean/bigram/complexity"]
     assert math.isclose(published["ib/mean/entropy"], plain["ib/mean/entropy"])
+
+
+def test_the_plugin_alone_is_that_of_all_readings():
+    everything, alone = (_filled(models.probe(), **o).compute() for o in ({}, {"readings": ("plugin",)}))
+    assert {key for key in everything if key.startswith("ib_plugin")} == {
+        key for key in alone if "/bigram" in key or "/token" in key
+    }
+    for key, value in alone.items():
+        assert float(value) == pytest.approx(float(everything[key]), abs=1e-7, nan_ok=True)

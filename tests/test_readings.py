@@ -104,12 +104,12 @@ def test_uniform_weights_of_frequent_labels_are_the_definition():
     labels = torch.tensor([0] * 30 + [1] * 20 + [2] * 6 + [3] * 3 + [4])
     documents = Documents.of_rows(torch.arange(60) // 6)
     groups = LabelGroups.of(labels, documents)
-    read = read_sites([rows], {"x": groups}, documents, {"x": LabelWeights.of(groups, "uniform", 5)})
+    read = read_sites([rows], {"x": groups}, documents, weights={"x": LabelWeights.of(groups, "uniform", 5)})
     entropies = [references.entropy(rows[labels == x].double().mean(0).numpy()) for x in (0, 1, 2)]
     expected = references.entropy(rows.double().mean(0).numpy()) - sum(entropies) / 3
     assert float(read.plugin["x"]) == pytest.approx(expected, abs=1e-6)
     everything = LabelWeights.of(groups, "empirical", 1)
-    plain, weighted = (read_sites([rows], {"x": groups}, documents, w) for w in ({}, {"x": everything}))
+    plain, weighted = (read_sites([rows], {"x": groups}, documents, weights=w) for w in ({}, {"x": everything}))
     for name in ("plugin", "null"):
         torch.testing.assert_close(getattr(weighted, name)["x"], getattr(plain, name)["x"], rtol=1e-6, atol=1e-9)
     assert LabelWeights.of(groups, "uniform", 31).repeated.isnan().all()  # no label is left
