@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ibtrack._checks import check_option
 from ibtrack.activations import capture
 from ibtrack.forward import next_token_loss
 from ibtrack.guard import undisturbed
 from ibtrack.keys import metric_key
 from ibtrack.labels import entropy_of_labels
-from ibtrack.metrics import InformationPlane
+from ibtrack.plane import InformationPlane
 from ibtrack.probe import Probe
 from ibtrack.processes import MeasurementError, agree, rank, summed, world_size
+from ibtrack.readings import Readings
+from ibtrack.transforms import TRANSFORMS, CloudStatistics, Transform
 
 Forward = Callable[[nn.Module, Tensor], Any]
 DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
@@ -38,6 +41,9 @@ class _Batch(NamedTuple):
     recorded: bool
 
 
+Receive = Callable[[str, Tensor, _Batch], None]
+
+
 class Measurement:
     """Runs a probe through a model and reads its sites. Under several processes each runs its share of the blocks.
 
@@ -48,7 +54,11 @@ class Measurement:
         forward: runs the model on a batch of the probe's inputs.
         batch_size: blocks per forward pass.
         device: of the model.
-        **options: ``num_anchors``, ``seed`` and ``temperature`` of `ibtrack.metrics.InformationPlane`.
+        max_memory: bytes for the assignments of the sites that are measured in one pass over the probe. If all sites
+            need more, the probe is run several times.
+        transform: ``none``, ``center`` or ``whiten``: what is done to the cloud of a site, by its own statistics over
+            the probe, before it is put on the sphere. It takes one more pass.
+        **options: the estimator, see `ibtrack.plane.InformationPlane`.
     """
 
     def __init__(
@@ -60,13 +70,20 @@ class Measurement:
         forward: Forward,
         batch_size: int,
         device: torch.device,
+        max_memory: int = 1 << 30,
+        transform: str = "none",
         **options: Any,
     ) -> None:
-        self._probe, self._sites, self._forward = probe, sites, forward
-        self._plane = InformationPlane(probe, widths, **options).to(device)
+        self._probe, self._sites, self._widths, self._forward = probe, sites, widths, forward
+        self._transform = check_option("transform", transform, TRANSFORMS)
+        self._device, self._options = device, options
         self._batches = _batches(probe, batch_size, device)
         tells_loss = probe.is_text and "output/token" in probe.label_sets
         self._label_entropy = entropy_of_labels(probe.label_sets["output/token"]) if tells_loss else None
+        one = InformationPlane(probe, dict([next(iter(widths.items()))]), **options)  # refuses bad options now
+        together = max(1, max_memory // one.assignments.nbytes)
+        names = list(sites)
+        self._passes = [names[start : start + together] for start in range(0, len(names), together)]
 
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
         """Measure now.
@@ -77,35 +94,62 @@ class Measurement:
         Raises:
             MeasurementError: on all processes, if the forward pass or a site failed on one.
         """
-        self._plane.reset()
-        loss = self._run(model)
-        values = self._plane.compute()
+        read: list[Readings] = []
+        cosines: list[Tensor] = []
+        faults: dict[str, str] = {}
+        for names in self._passes:
+            plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, **self._options)
+            plane = plane.to(self._device)
+            loss = self._fill(model, plane)
+            with plane.sync_context():
+                read.append(plane.readings())
+                cosines.append(plane.mean_cosines())
+            faults |= plane.faults()
+        values = plane.named(Readings.join(read), torch.cat(cosines), list(self._sites))
         readings = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
         if loss is not None and self._label_entropy is not None:
             readings[metric_key("probe_loss")] = loss
             readings[metric_key("variational_floor")] = self._label_entropy - loss
-        return readings, self._plane.faults()
+        return readings, faults
 
-    def _run(self, model: nn.Module) -> float | None:
+    def _fill(self, model: nn.Module, plane: InformationPlane) -> float | None:
+        """Pass the probe through the model to the plane; the mean loss over all positions, if the model tells one."""
+        transforms: dict[str, Transform] = {}
+
+        def observe(site: str, activations: Tensor, batch: _Batch) -> None:
+            statistics.add(site, activations, batch.rows)
+
+        def measure(site: str, activations: Tensor, batch: _Batch) -> None:
+            changed = transforms[site](activations) if transforms else activations
+            plane.update(site, changed, batch.positions, batch.rows)
+
+        if self._transform != "none":
+            statistics = CloudStatistics(plane.widths, self._transform, self._device)
+            self._run(model, plane.sites, observe)
+            transforms = statistics.transforms()
+        return self._run(model, plane.sites, measure)
+
+    def _run(self, model: nn.Module, names: Sequence[str], receive: Receive) -> float | None:
         """Forward passes over this process's blocks; the mean loss over all positions, if the model tells one."""
         error: Exception | None = None
         losses: list[Tensor] = []
+        sites = {site: self._sites[site] for site in names}
         try:
             with undisturbed(model):
                 for batch in self._batches:
-                    losses += self._run_batch(model, batch)
+                    losses += self._run_batch(model, batch, sites, receive)
         except Exception as problem:
             error = problem
-        agree(error, self._plane.device)
+        agree(error, self._device)
         return float(summed(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
 
-    def _run_batch(self, model: nn.Module, batch: _Batch) -> list[Tensor]:
-        def receive(site: str, activations: Tensor) -> None:
+    def _run_batch(self, model: nn.Module, batch: _Batch, sites: Mapping[str, str], receive: Receive) -> list[Tensor]:
+        def take(site: str, activations: Tensor) -> None:
             rows = _rows(site, activations, (len(batch.inputs), *self._probe.grid[1:]))
             if batch.recorded:
-                self._plane.update(site, rows, batch.positions, batch.rows)
+                receive(site, rows, batch)
 
-        with capture(model, self._sites, receive) as check:
+        with capture(model, sites, take) as check:
             output = self._forward(model, batch.inputs)
             check()
         if self._label_entropy is None:
