@@ -7,6 +7,7 @@ python experiments/train.py -m experiment=tiny_sweep
 # ruff: noqa: E402 (the folder above has to be found first)
 from __future__ import annotations
 
+import json
 import math
 import sys
 import warnings
@@ -87,6 +88,8 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
     data.setup()
+    if hasattr(data, "known"):  # of a source that can say so: the numbers that the run is compared with
+        config["known"] = data.known
     model = instantiate(cfg.model, vocab_size=data.tokenizer.get_vocab_size(), block_size=data.block_size)
     probe = _partial(cfg.probe)(data.probe_texts, data.tokenizer)
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
@@ -108,6 +111,8 @@ def _loggers(config: DictConfig) -> list[Logger]:
 def _show(trajectory: Trajectory, run_dir: Path) -> None:
     charts.save_png(charts.plane([trajectory], order=trajectory.protocol["orders"][0]), run_dir / "plane.png")
     write_report([trajectory], run_dir / "report.html")
+    if known := trajectory.run["config"].get("known"):
+        print(f"\nknown of the source, nats\n{json.dumps(known, indent=1)}")
     print(f"\n{table(trajectory)}\n\nmean over layers, fractions of log K, ± standard error\n\n{places(run_dir)}")
 
 

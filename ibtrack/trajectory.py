@@ -19,6 +19,7 @@ from typing import Any
 from ibtrack.keys import parse_key
 
 FORMAT = "ibtrack/1"
+_NO_RULES = {"versions", "bottleneck_curve"}  # of a protocol: circumstances, and what follows from the probe
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Point]]:
 
 def _require_same_protocol(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     plain = json.loads(json.dumps(dict(new)))  # tuples and lists are one in the file
-    keys = [key for key in sorted({*old, *plain}) if key != "versions" and old.get(key) != plain.get(key)]
+    keys = [key for key in sorted({*old, *plain} - _NO_RULES) if old.get(key) != plain.get(key)]
     if keys:
         differences = "; ".join(f"{key}: {old.get(key)!r} before, {plain.get(key)!r} now" for key in keys)
         raise ValueError(f"{path} was measured under another protocol ({differences}); its points are not comparable")

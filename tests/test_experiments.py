@@ -28,6 +28,7 @@ from omegaconf import DictConfig
 
 from experiments import data, documents, isolation, model, summary, tokenizer, train
 from experiments.data import TextData, pack
+from experiments.hmm import HmmData
 from experiments.isolation import isolated
 from experiments.model import LanguageModel
 from experiments.summary import places, table
@@ -571,7 +572,7 @@ def test_callbacks_can_watch_the_readings(tmp_path: Path):
 def test_every_data_config_has_its_parts(name: str):
     parts = ["data.documents={_target_: experiments.documents.stdlib, _partial_: true}"] if name == "base" else []
     files = ["data.documents.files=a.txt"] if name == "local" else []
-    assert isinstance(instantiate(config(f"data={name}", *parts, *files).data), TextData)
+    assert isinstance(instantiate(config(f"data={name}", *parts, *files).data), TextData | HmmData)
 
 
 @pytest.mark.parametrize("name", options("trainer"))
