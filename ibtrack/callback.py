@@ -36,7 +36,7 @@ class InformationPlaneMonitor(Callback):
         num_anchors: K, the resolution of the estimator.
         seed: of the anchors.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
-        batch_size: blocks per forward pass of the probe.
+        batch_size: blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: tokens in a batch of this process; by default the size of its first integer tensor.
         max_overhead: share of wall time that measuring may take; due points are left out where it would be passed.

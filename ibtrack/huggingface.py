@@ -52,5 +52,6 @@ def _tokens(state: TrainerState) -> int | None:
     return int(state.num_input_tokens_seen) or None
 
 
-def _precision(args: TrainingArguments) -> str:
-    return "bf16-mixed" if args.bf16 else "16-mixed" if args.fp16 else "32-true"
+def _precision(args: TrainingArguments) -> str | None:
+    """Of the autocast that the trainer puts into the model's forward; without one, the weights tell."""
+    return "bf16-mixed" if args.bf16 else "16-mixed" if args.fp16 else None

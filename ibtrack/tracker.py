@@ -22,12 +22,13 @@ from ibtrack.assignments import TEMPERATURE_RULES
 from ibtrack.forward import check_text_fits, default_forward
 from ibtrack.keys import metric_key
 from ibtrack.loggers import PointLog, summary_line
-from ibtrack.measurement import Forward, Measurement, device_of, site_widths, undefined_readings
+from ibtrack.measurement import Forward, Measurement, device_of, find_layouts, undefined_readings
 from ibtrack.probe import Probe
 from ibtrack.processes import MeasurementError, agree, as_the_first_says, rank
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.trajectory import Point, Trajectory, TrajectoryWriter
 
+_PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
 
 
@@ -132,7 +133,7 @@ class InformationPlaneTracker:
         *,
         max_steps: int | None = None,
         resume_from: Progress | None = None,
-        precision: str = "32-true",
+        precision: str | None = None,
     ) -> None:
         """Find the sites, try one block of the probe on the model, and open the trajectory file.
 
@@ -140,23 +141,25 @@ class InformationPlaneTracker:
             model: to be measured.
             max_steps: last step of the run, if known.
             resume_from: progress at the checkpoint that training goes on from; later points of the file are dropped.
-            precision: of the run, for the protocol.
+            precision: of the run, for the protocol; by default that of the model's weights and of an autocast around
+                this call.
 
         Raises:
             ValueError: layers that do not exist, a probe that does not fit the model, a schedule with nothing due, a
                 trajectory of another protocol to resume.
-            FileExistsError: ``path`` holds another run's trajectory.
+            FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
+                protocol and config, is moved aside with a warning.
         """
         check_schedule(self.schedule, max_steps)
         if self.probe.is_text:
             check_text_fits(model, self.probe.inputs)
         sites = find_sites(model, self.layers)
-        widths = site_widths(model, self.probe, sites, self.forward)
+        layouts = find_layouts(model, self.probe, sites, self.forward)
         estimator = {"num_anchors": self.num_anchors, "seed": self.seed, "temperature": self.temperature}
         measurement = Measurement(
             self.probe,
             sites,
-            widths,
+            layouts,
             forward=self.forward,
             batch_size=self.batch_size,
             device=device_of(model),
@@ -166,10 +169,10 @@ class InformationPlaneTracker:
             "probe": self.probe.protocol(),
             "orders": list(self.probe.orders),
             "sites": sites,
-            "widths": widths,
+            "widths": {site: layouts[site].width for site in sites},
             **estimator,
             "unit": "fraction of log K",
-            "precision": precision,
+            "precision": precision or precision_of(model),
             "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         }
         self._open_file_together(resume_from, device_of(model))
@@ -240,7 +243,7 @@ class InformationPlaneTracker:
         return Point(
             step,
             readings,
-            notes={**faults, **undefined_readings(self.probe)},
+            notes={**faults, **undefined_readings(self.probe), **self._account_for_memory(self._measurement)},
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
         )
@@ -270,6 +273,14 @@ class InformationPlaneTracker:
         self._record(point)
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
+
+    def _account_for_memory(self, measurement: Measurement) -> dict[str, str]:
+        if measurement.batch_size == self.batch_size:
+            return {}
+        sentence = f"{self.batch_size} blocks at once did not fit into memory, {measurement.batch_size} do"
+        self.batch_size = measurement.batch_size
+        warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
+        return {"batch_size": sentence}
 
     def _account_for_left_out(self) -> dict[str, str]:
         steps, self._left_out = self._left_out, []
@@ -330,6 +341,20 @@ class InformationPlaneTracker:
 
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)
+
+
+def precision_of(model: nn.Module) -> str:
+    """In Lightning's words: ``bf16-true`` for weights in bfloat16, ``bf16-mixed`` inside an autocast to it.
+
+    Example:
+        >>> precision_of(nn.Linear(2, 2)), precision_of(nn.Linear(2, 2, dtype=torch.bfloat16))
+        ('32-true', 'bf16-true')
+    """
+    device = device_of(model).type
+    if torch.is_autocast_enabled(device):
+        return f"{_PRECISIONS[torch.get_autocast_dtype(device)]}-mixed"
+    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return f"{_PRECISIONS.get(weights, str(weights))}-true"
 
 
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:
