@@ -87,8 +87,8 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
     data.setup()
-    model = instantiate(cfg.model, vocab_size=data.tokenizer.get_vocab_size(), block_size=data.block_size)
-    probe = _partial(cfg.probe)(data.probe_texts, data.tokenizer)
+    model = instantiate(cfg.model, **data.model_settings)
+    probe = _partial(cfg.probe)(*data.probe_source)
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
     callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]
