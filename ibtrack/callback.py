@@ -28,6 +28,9 @@ class InformationPlaneMonitor(Callback):
     Training with the monitor ends in the same weights, bit for bit, as without. A measurement that fails is a warning
     and a point that says why.
 
+    ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
+    key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` bears that.
+
     Args:
         probe: what to measure on; documents held out from training.
         layers: ``"auto"`` for the blocks of any decoder, module names or globs.
@@ -78,6 +81,7 @@ class InformationPlaneMonitor(Callback):
         self._progress = Progress(0)
         self._resume_from: Progress | None = None
         self._loss: Tensor | None = None
+        self._metrics: dict[str, float] = {}
         self._tracker = InformationPlaneTracker(
             probe,
             layers=layers,
@@ -104,12 +108,14 @@ class InformationPlaneMonitor(Callback):
         return {
             "progress": tuple(self._progress),
             "measure_seconds": self._tracker.measure_seconds,
+            "metrics": dict(self._metrics),
             "path": None if self.path is None else str(self.path),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._progress = self._resume_from = Progress(*state_dict["progress"])
         self._tracker.measure_seconds = state_dict["measure_seconds"]
+        self._metrics = dict(state_dict["metrics"])
         if self.path is None and state_dict["path"] is not None:
             self.path = Path(state_dict["path"])
 
@@ -131,6 +137,7 @@ class InformationPlaneMonitor(Callback):
             resume_from=self._resume_from,
             precision=str(trainer.precision),
         )
+        self._publish(trainer)  # those of the checkpoint: after a restart the next point may be far away
         self._step(trainer, pl_module, tracker.step)
 
     def on_train_batch_end(
@@ -157,9 +164,13 @@ class InformationPlaneMonitor(Callback):
 
     def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
         point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
-        if point is not None:  # where EarlyStopping and ModelCheckpoint look
-            metrics = logged_metrics(point, prefix=self.prefix)
-            trainer.callback_metrics.update({key: torch.tensor(value) for key, value in metrics.items()})
+        if point is not None:
+            self._metrics.update(logged_metrics(point, prefix=self.prefix))
+            self._publish(trainer)
+
+    def _publish(self, trainer: Trainer) -> None:
+        """Put the latest value of every key where EarlyStopping and ModelCheckpoint look."""
+        trainer.callback_metrics.update({key: torch.tensor(value) for key, value in self._metrics.items()})
 
     def _forward_in(self, trainer: Trainer) -> Callable[[nn.Module, Tensor], Any]:
         """The forward pass under the precision that training runs in."""

@@ -2,6 +2,7 @@ import errno
 import json
 import math
 import os
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -183,6 +184,10 @@ def test_bad_rows_are_a_failed_point_that_says_so(tmp_path, value):
         (lambda model: setattr(model.blocks[0], "mix", nn.Linear(16, 8)), "RuntimeError"),
         (lambda model: setattr(model, "forward", lambda ids: model.blocks[0](model.embed(ids))), "fired 0 times"),
         (
+            lambda model: setattr(model, "forward", lambda ids: model.blocks[0](model.blocks[0](model.embed(ids)))),
+            r"L00 \(blocks\.0\) fired 2 times",
+        ),
+        (
             lambda model: setattr(model.blocks[1], "forward", lambda hidden: hidden[..., :8].contiguous()),
             "(activations must be .* shape .N, 16.|RuntimeError)",
         ),
@@ -198,6 +203,54 @@ def test_a_fault_while_measuring_is_a_warning_and_a_failed_point(damage, reason)
     strict = tracker(schedule=schedules.every(1), strict=True)
     with pytest.raises((MeasurementError, ValueError), match=reason):
         strict.step(model, 0)
+
+
+@dataclass
+class _Output:
+    last_hidden_state: torch.Tensor
+    attentions: None = None
+
+
+class _Boxing(nn.Module):
+    """A block that puts what it makes into something."""
+
+    def __init__(self, block, box):
+        super().__init__()
+        self.block, self.box = block, box
+
+    def forward(self, hidden):
+        return self.box(self.block(hidden))
+
+
+class _Boxed(Model):
+    """Runs its blocks side by side, so that none has to open the box of another."""
+
+    def __init__(self, box):
+        super().__init__()
+        self.blocks = nn.ModuleList(_Boxing(block, box) for block in self.blocks)
+
+    def forward(self, ids):
+        hidden = self.embed(ids)
+        for block in self.blocks:
+            block(hidden)
+        return self.head(hidden)
+
+
+@pytest.mark.parametrize("box", [lambda hidden: (hidden, None), _Output, lambda hidden: {"hidden_states": hidden}])
+def test_blocks_that_return_a_tuple_or_a_dataclass(box):
+    model = _Boxed(lambda hidden: hidden)
+    expected = tracker().measure(model).readings
+    for block in model.blocks:
+        block.box = box
+    assert tracker().measure(model).readings == expected
+
+
+def test_a_block_that_begins_to_return_something_else_is_a_failed_point():
+    model, follow = _Boxed(lambda hidden: hidden), tracker(schedule=schedules.every(1))
+    follow.step(model, 0)
+    model.blocks[1].box = lambda hidden: {"loss": hidden}
+    with pytest.warns(MeasurementWarning, match="CaptureError: L01 must return a tensor, .* got <class 'dict'>"):
+        assert follow.step(model, 1).failure
 
 
 class _Small:
