@@ -15,6 +15,8 @@ from ibtrack.trajectory import Trajectory
 class InformationPlaneTrainerCallback(TrainerCallback):
     """Follow a model through the information plane while ``transformers.Trainer`` trains it.
 
+    The trainer has no event for an exception: after one, the last point is that of the last due step.
+
     Args:
         probe: what to measure on; documents held out from training.
         **options: of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file, and ``loggers=[wandb.run]``

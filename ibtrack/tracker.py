@@ -344,12 +344,16 @@ class InformationPlaneTracker:
 
 
 def precision_of(model: nn.Module) -> str:
-    """In Lightning's words: ``bf16-true`` for weights in bfloat16, ``bf16-mixed`` inside an autocast to it.
+    """In Lightning's words: ``bf16-true`` for weights in bfloat16, ``bf16-mixed`` inside an autocast to it, or what
+    Fabric has wrapped the model in.
 
     Example:
         >>> precision_of(nn.Linear(2, 2)), precision_of(nn.Linear(2, 2, dtype=torch.bfloat16))
         ('32-true', 'bf16-true')
     """
+    fabric = getattr(model, "_strategy", None)
+    if fabric is not None:
+        return str(fabric.precision.precision)  # type: ignore[union-attr]
     device = device_of(model).type
     if torch.is_autocast_enabled(device):
         return f"{_PRECISIONS[torch.get_autocast_dtype(device)]}-mixed"

@@ -115,6 +115,18 @@ def test_transformers_counts_the_tokens(trajectories):
     assert [point.tokens_seen for point in trajectories["_transformers"].points] == [None, 256, 512, 640]
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_fabric_measures_in_the_precision_of_the_run(precision):
+    seen = []
+    bare = _seeded()
+    bare.head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    model = Fabric(accelerator="cpu", devices=1, precision=precision).setup_module(bare)
+    tracker = InformationPlaneTracker(probe())
+    assert tracker.measure(model).failure is None
+    assert set(seen) == {torch.bfloat16}
+    assert tracker.protocol["precision"] == precision
+
+
 @pytest.mark.filterwarnings("ignore:.*")  # of transformers and accelerate
 def test_transformers_measures_in_the_precision_of_the_run(tmp_path):
     from transformers import Trainer, TrainingArguments
