@@ -39,6 +39,11 @@ class InformationPlaneMonitor(Callback):
         num_anchors: K, the resolution of the estimator.
         seed: of the anchors.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
+        anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
+        label_weights: of the plug-in reading and its null, ``empirical`` or ``uniform``.
+        min_count: labels that occur less often are left out of the plug-in reading and its null.
+        transform: of each layer's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``.
+        max_memory: bytes for the assignments of the layers measured in one pass over the probe.
         batch_size: blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: tokens in a batch of this process; by default the size of its first integer tensor.
@@ -64,6 +69,11 @@ class InformationPlaneMonitor(Callback):
         num_anchors: int = 100,
         seed: int = 0,
         temperature: str = "exact",
+        anchor_draws: int = 1,
+        label_weights: str = "empirical",
+        min_count: int = 1,
+        transform: str = "none",
+        max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
         count_tokens: Callable[[Any], int] | None = None,
@@ -89,6 +99,11 @@ class InformationPlaneMonitor(Callback):
             num_anchors=num_anchors,
             seed=seed,
             temperature=temperature,
+            anchor_draws=anchor_draws,
+            label_weights=label_weights,
+            min_count=min_count,
+            transform=transform,
+            max_memory=max_memory,
             batch_size=batch_size,
             max_overhead=max_overhead,
             strict=strict,

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ibtrack._checks import check_option
 from ibtrack.activations import capture
 from ibtrack.forward import logits_of, next_token_loss
 from ibtrack.guard import undisturbed
 from ibtrack.keys import metric_key
 from ibtrack.labels import entropy_of_labels
-from ibtrack.metrics import InformationPlane
+from ibtrack.plane import InformationPlane
 from ibtrack.probe import Probe
 from ibtrack.processes import MeasurementError, agree, on_any, rank, summed, world_size
+from ibtrack.readings import Readings
+from ibtrack.transforms import TRANSFORMS, CloudStatistics, Transform
 
 Forward = Callable[[nn.Module, Tensor], Any]
 DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
 SINGLE = "there is one label only, so there is nothing to tell"
+
+
+class MemoryExhausted(MeasurementError):
+    """A batch of the probe did not fit into memory."""
 
 
 class Layout(NamedTuple):
@@ -50,6 +57,9 @@ class _Batch(NamedTuple):
     recorded: bool
 
 
+Receive = Callable[[str, Tensor, _Batch], None]
+
+
 class Measurement:
     """Runs a probe through a model and reads its sites. Under several processes each runs its share of the blocks.
 
@@ -60,7 +70,11 @@ class Measurement:
         forward: runs the model on a batch of the probe's inputs.
         batch_size: blocks per forward pass; halved whenever that many do not fit into memory.
         device: of the model.
-        **options: ``num_anchors``, ``seed`` and ``temperature`` of `ibtrack.metrics.InformationPlane`.
+        max_memory: bytes for the assignments of the sites that are measured in one pass over the probe. If all sites
+            need more, the probe is run several times.
+        transform: ``none``, ``center`` or ``whiten``: what is done to the cloud of a site, by its own statistics over
+            the probe, before it is put on the sphere. It takes one more pass.
+        **options: the estimator, see `ibtrack.plane.InformationPlane`.
     """
 
     def __init__(
@@ -72,17 +86,22 @@ class Measurement:
         forward: Forward,
         batch_size: int,
         device: torch.device,
+        max_memory: int = 1 << 30,
+        transform: str = "none",
         **options: Any,
     ) -> None:
-        self._probe, self._sites, self._forward = probe, sites, forward
-        self._layouts = layouts
-        widths = {site: layouts[site].width for site in sites}
-        self._plane = InformationPlane(probe, widths, **options).to(device)
+        self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
+        self._widths = {site: layouts[site].width for site in sites}
+        self._transform = check_option("transform", transform, TRANSFORMS)
+        self._device, self._options = device, options
         self.batch_size = batch_size
         self._batches = _batches(probe, batch_size, device)
-        tells_loss = probe.is_text and "output/token" in probe.label_sets
-        tells_loss = tells_loss and "logits" in layouts
+        tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
         self._label_entropy = entropy_of_labels(probe.label_sets["output/token"]) if tells_loss else None
+        one = InformationPlane(probe, dict([next(iter(self._widths.items()))]), **options)  # refuses bad options now
+        together = max(1, max_memory // one.assignments.nbytes)
+        names = list(sites)
+        self._passes = [names[start : start + together] for start in range(0, len(names), together)]
 
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
         """Measure now.
@@ -94,48 +113,80 @@ class Measurement:
             MeasurementError: on all processes, if the forward pass or a site failed on one, or a single block does not
                 fit into memory.
         """
-        loss = self._run(model)
-        values = self._plane.compute()
+        read: list[Readings] = []
+        cosines: list[Tensor] = []
+        faults: dict[str, str] = {}
+        for names in self._passes:
+            plane, loss = self._filled(model, names)
+            with plane.sync_context():
+                read.append(plane.readings())
+                cosines.append(plane.mean_cosines())
+            faults |= plane.faults()
+        values = plane.named(Readings.join(read), torch.cat(cosines), list(self._sites))
         readings = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
         if loss is not None and self._label_entropy is not None:
             readings[metric_key("probe_loss")] = loss
             readings[metric_key("variational_floor")] = self._label_entropy - loss
-        return readings, self._plane.faults()
+        return readings, faults
 
-    def _run(self, model: nn.Module) -> float | None:
-        """Forward passes over this process's blocks; the mean loss over all positions, if the model tells one.
+    def _filled(self, model: nn.Module, names: Sequence[str]) -> tuple[InformationPlane, float | None]:
+        """A plane of some sites and the mean loss; begun again with half as many blocks at once where memory runs out.
 
-        Where a batch does not fit into the memory of a process, all of them begin again with half as many blocks.
+        All processes do the same, whichever it was.
         """
-        losses, error = self._try(model)
-        while on_any(_out_of_memory(error), self._plane.device) and self.batch_size > 1:
-            error = None  # its traceback holds on to the activations
-            if self._plane.device.type == "cuda":
-                torch.cuda.empty_cache()
+        while True:
+            plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, **self._options)
+            plane = plane.to(self._device)
+            try:
+                return plane, self._fill(model, plane)
+            except MemoryExhausted:
+                if self.batch_size == 1:
+                    raise
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()  # the error is gone here, and with it what its traceback held on to
             self.batch_size //= 2
-            self._batches = _batches(self._probe, self.batch_size, self._plane.device)
-            losses, error = self._try(model)
-        agree(error, self._plane.device)
-        return float(summed(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
+            self._batches = _batches(self._probe, self.batch_size, self._device)
 
-    def _try(self, model: nn.Module) -> tuple[list[Tensor], Exception | None]:
-        self._plane.reset()
+    def _fill(self, model: nn.Module, plane: InformationPlane) -> float | None:
+        """Pass the probe through the model to the plane; the mean loss over all positions, if the model tells one."""
+        transforms: dict[str, Transform] = {}
+
+        def observe(site: str, activations: Tensor, batch: _Batch) -> None:
+            statistics.add(site, activations, batch.rows)
+
+        def measure(site: str, activations: Tensor, batch: _Batch) -> None:
+            changed = transforms[site](activations) if transforms else activations
+            plane.update(site, changed, batch.positions, batch.rows)
+
+        if self._transform != "none":
+            statistics = CloudStatistics(plane.widths, self._transform, self._device)
+            self._run(model, plane.sites, observe)
+            transforms = statistics.transforms()
+        return self._run(model, plane.sites, measure)
+
+    def _run(self, model: nn.Module, names: Sequence[str], receive: Receive) -> float | None:
+        """Forward passes over this process's blocks; the mean loss over all positions, if the model tells one."""
+        error: Exception | None = None
         losses: list[Tensor] = []
+        sites = {site: self._sites[site] for site in names}
         try:
             with undisturbed(model):
                 for batch in self._batches:
-                    losses += self._run_batch(model, batch)
+                    losses += self._run_batch(model, batch, sites, receive)
         except Exception as problem:
-            return [], problem
-        return losses, None
+            error = problem
+        if on_any(_out_of_memory(error), self._device):
+            raise MemoryExhausted("on another process" if error is None else f"{type(error).__name__}: {error}")
+        agree(error, self._device)
+        return float(summed(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
 
-    def _run_batch(self, model: nn.Module, batch: _Batch) -> list[Tensor]:
-        def receive(site: str, activations: Tensor) -> None:
+    def _run_batch(self, model: nn.Module, batch: _Batch, sites: Mapping[str, str], receive: Receive) -> list[Tensor]:
+        def take(site: str, activations: Tensor) -> None:
             rows = _rows(site, activations, (len(batch.inputs), *self._probe.grid[1:]), self._layouts[site])
             if batch.recorded:
-                self._plane.update(site, rows, batch.positions, batch.rows)
+                receive(site, rows, batch)
 
-        with capture(model, self._sites, receive) as check:
+        with capture(model, sites, take) as check:
             output = self._forward(model, batch.inputs)
             check()
         if self._label_entropy is None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
+from ibtrack.groups import Documents, LabelGroups
 from ibtrack.keys import order_name
 from ibtrack.labels import kept_positions, kgram_labels
 
@@ -138,6 +140,16 @@ class Probe:
     def label_counts(self) -> dict[str, int]:
         """Distinct labels M of every label set."""
         return {name: int(ids.max()) + 1 for name, ids in self.label_sets.items()}
+
+    @cached_property
+    def document_groups(self) -> Documents:
+        """The positions by document, as the readings need them."""
+        return Documents.of_rows(self.documents)
+
+    @cached_property
+    def label_groups(self) -> dict[str, LabelGroups]:
+        """The positions by label, for each label set."""
+        return {name: LabelGroups.of(labels, self.document_groups) for name, labels in self.label_sets.items()}
 
     def protocol(self) -> dict[str, Any]:
         """What must be equal for two readings to be of the same probe."""

@@ -20,6 +20,7 @@ from ibtrack._checks import check_integer, check_option
 from ibtrack.activations import find_sites
 from ibtrack.assignments import TEMPERATURE_RULES
 from ibtrack.forward import check_text_fits, default_forward
+from ibtrack.groups import LABEL_WEIGHTS
 from ibtrack.keys import metric_key
 from ibtrack.loggers import PointLog, summary_line
 from ibtrack.measurement import Forward, Measurement, device_of, find_layouts, undefined_readings
@@ -27,6 +28,7 @@ from ibtrack.probe import Probe
 from ibtrack.processes import MeasurementError, agree, as_the_first_says, rank
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.trajectory import Point, Trajectory, TrajectoryWriter
+from ibtrack.transforms import TRANSFORMS
 
 _PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
@@ -47,6 +49,12 @@ class InformationPlaneTracker:
         num_anchors: K.
         seed: of the anchors.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
+        anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
+        label_weights: of the plug-in reading and its null, ``empirical`` or ``uniform``.
+        min_count: labels that occur less often are left out of the plug-in reading and its null.
+        transform: of each site's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``. It
+            takes a second pass over the probe.
+        max_memory: bytes for the assignments of the sites measured in one pass; for more, the probe is run again.
         batch_size: blocks per forward pass of the probe.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
         max_overhead: share of wall time that measuring may take; once it is passed, due points are left out until it is
@@ -77,6 +85,11 @@ class InformationPlaneTracker:
         num_anchors: int = 100,
         seed: int = 0,
         temperature: str = "exact",
+        anchor_draws: int = 1,
+        label_weights: str = "empirical",
+        min_count: int = 1,
+        transform: str = "none",
+        max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Forward = default_forward,
         max_overhead: float | None = None,
@@ -93,9 +106,16 @@ class InformationPlaneTracker:
             raise ValueError(f"schedule must come from ibtrack.schedules, got {type(schedule).__name__}")
         self.probe, self.layers, self.schedule = probe, layers, schedule
         self.path = None if path is None else Path(path)
-        self.num_anchors = check_integer("num_anchors", num_anchors, minimum=2)
-        self.seed = seed
-        self.temperature = check_option("temperature", temperature, TEMPERATURE_RULES)
+        self.estimator: dict[str, Any] = {
+            "num_anchors": check_integer("num_anchors", num_anchors, minimum=2),
+            "seed": seed,
+            "temperature": check_option("temperature", temperature, TEMPERATURE_RULES),
+            "anchor_draws": check_integer("anchor_draws", anchor_draws, minimum=1),
+            "label_weights": check_option("label_weights", label_weights, LABEL_WEIGHTS),
+            "min_count": check_integer("min_count", min_count, minimum=1),
+            "transform": check_option("transform", transform, TRANSFORMS),
+        }
+        self.max_memory = check_integer("max_memory", max_memory, minimum=1)
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
         if max_overhead is not None and not 0 < max_overhead < 1:
             raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
@@ -155,7 +175,6 @@ class InformationPlaneTracker:
             check_text_fits(model, self.probe.inputs)
         sites = find_sites(model, self.layers)
         layouts = find_layouts(model, self.probe, sites, self.forward)
-        estimator = {"num_anchors": self.num_anchors, "seed": self.seed, "temperature": self.temperature}
         measurement = Measurement(
             self.probe,
             sites,
@@ -163,14 +182,15 @@ class InformationPlaneTracker:
             forward=self.forward,
             batch_size=self.batch_size,
             device=device_of(model),
-            **estimator,
+            max_memory=self.max_memory,
+            **self.estimator,
         )
         self.protocol = {
             "probe": self.probe.protocol(),
             "orders": list(self.probe.orders),
             "sites": sites,
             "widths": {site: layouts[site].width for site in sites},
-            **estimator,
+            **self.estimator,
             "unit": "fraction of log K",
             "precision": precision or precision_of(model),
             "versions": {"torch": torch.__version__, "lightning": lightning.__version__},

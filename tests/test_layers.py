@@ -10,19 +10,21 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ibtrack"
 TIERS = [
     {"_checks", "keys", "guard", "processes"},
-    {"labels", "activations", "assignments", "counts", "schedules", "trajectory"},
-    {"moments", "forward", "rows"},
-    {"entropies", "charts", "phases"},
-    {"readings", "probe", "loggers", "report"},
-    {"metrics", "cli"},
+    {"labels", "activations", "assignments", "counts", "schedules", "trajectory", "transforms"},
+    {"groups", "forward", "rows"},
+    {"moments", "probe", "charts", "phases"},
+    {"entropies", "loggers", "report"},
+    {"readings", "cli"},
+    {"plane"},
+    {"metrics"},
     {"measurement"},
     {"tracker"},
     {"callback", "huggingface"},
     {"__init__"},
 ]
 MEASURING = {
-    *("labels", "activations", "assignments", "counts", "moments", "entropies", "readings"),
-    *("probe", "metrics", "forward", "guard", "measurement"),
+    *("labels", "activations", "transforms", "assignments", "counts", "groups", "moments", "entropies", "readings"),
+    *("probe", "plane", "metrics", "forward", "guard", "measurement"),
 }
 SHOWING = {"trajectory", "rows", "charts", "phases", "loggers", "report", "cli"}
 

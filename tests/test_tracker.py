@@ -53,6 +53,25 @@ def test_batch_size_does_not_matter():
         assert whole[key] == pytest.approx(pieces[key], abs=1e-5), key  # float32 products of another shape
 
 
+def test_sites_measured_in_several_passes_read_the_same():
+    model = Model()
+    together = tracker(anchor_draws=2).measure(model).readings
+    sample = probe()
+    one_site = 2 * sample.num_positions * 100 * 4
+    apart = tracker(anchor_draws=2, max_memory=one_site)
+    assert apart.measure(model).readings == pytest.approx(together, abs=1e-9)
+    assert apart._measurement._passes == [["embed"], ["L00"], ["L01"]]
+
+
+@pytest.mark.parametrize("transform", ["center", "whiten"])
+def test_transformed_clouds_are_measured_around_their_own_mean(transform):
+    model = Model()
+    plain, moved = (tracker(transform=t, batch_size=5).measure(model).readings for t in ("none", transform))
+    assert abs(moved["ib/L01/mean_cosine"]) < 0.02
+    assert moved["ib/L01/token/complexity"] != plain["ib/L01/token/complexity"]
+    assert moved["ib/probe_loss"] == pytest.approx(plain["ib/probe_loss"])
+
+
 def test_probe_loss_is_the_models_loss_on_the_kept_positions_and_bounds_the_information():
     model, sample = Model().eval(), probe()
     with torch.no_grad():
@@ -295,7 +314,9 @@ def test_not_even_one_block_is_a_failed_point():
     follow = tracker(batch_size=4, schedule=schedules.every(1), forward=small)
     follow.step(model, 0)
     small.blocks, small.tried = 0, []
-    with pytest.warns(MeasurementWarning, match="step 1 was not measured as a whole: OutOfMemoryError: CUDA out of"):
+    with pytest.warns(
+        MeasurementWarning, match="step 1 was not measured as a whole: MemoryExhausted: OutOfMemoryError: CUDA"
+    ):
         follow.step(model, 1)
     assert small.tried == [4, 2, 1]
     small.blocks = 24
