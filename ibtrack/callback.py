@@ -149,7 +149,7 @@ class InformationPlaneMonitor(Callback):
         tracker.start(
             _root(trainer, pl_module),
             max_steps=_max_steps(trainer),
-            resume_from=self._resume_from,
+            resume_from=self._resumed(trainer),
             precision=str(trainer.precision),
         )
         self._publish(trainer)  # those of the checkpoint: after a restart the next point may be far away
@@ -182,6 +182,13 @@ class InformationPlaneMonitor(Callback):
         if point is not None:
             self._metrics.update(logged_metrics(point, prefix=self.prefix))
             self._publish(trainer)
+
+    def _resumed(self, trainer: Trainer) -> Progress | None:
+        """Where training goes on from: a checkpoint, or the end of an earlier fit of the same trainer."""
+        goes_on = trainer.global_step > 0 and self._progress.step == trainer.global_step
+        resumed, self._resume_from = self._resume_from or (self._progress if goes_on else None), None
+        self._progress = resumed or Progress(0)
+        return resumed
 
     def _publish(self, trainer: Trainer) -> None:
         """Put the latest value of every key where EarlyStopping and ModelCheckpoint look."""

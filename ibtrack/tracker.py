@@ -198,8 +198,7 @@ class InformationPlaneTracker:
         self._open_file_together(resume_from, device_of(model))
         self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._measurement = measurement
-        if resume_from is not None:
-            self._last = resume_from
+        self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
 
     def step(
@@ -238,7 +237,7 @@ class InformationPlaneTracker:
         """Measure the last step, if it has not been, and tell the loggers that the run is over."""
         measured = self._points[-1].step if self._points else -1
         point = None
-        if self.started and step > measured:
+        if self.started and as_the_first_says(step > measured):  # the others may not know the points before a restart
             point = self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
         self.close()
         return point
@@ -342,6 +341,8 @@ class InformationPlaneTracker:
         warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
 
     def _open_file(self, resume_from: Progress | None) -> None:
+        if resume_from is None:
+            self._points, self._left_out, self.measure_seconds = [], [], 0.0
         if self.path is None or rank() != 0:
             return
         if resume_from is not None and self.path.exists():

@@ -267,6 +267,26 @@ def test_resume_writes_every_due_step_once(tmp_path):
     assert [point.wall_time for point in resumed.points] == sorted(point.wall_time for point in resumed.points)
 
 
+def test_a_trainer_that_fits_again_goes_on_with_its_trajectory(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(5))
+    fit, module = trainer(tmp_path, callbacks=[watch], max_steps=7), Module()
+    for steps in (7, 12):
+        fit.fit_loop.epoch_loop.max_steps = steps
+        fit.fit(module, loader(), loader(blocks=16, seed=3, shuffle=False))
+    assert Trajectory.load(tmp_path).steps == watch.trajectory.steps == [0, 5, 7, 10, 12]
+    assert watch.trajectory.points[-1].tokens_seen == 12 * 8 * LENGTH
+
+
+def test_a_monitor_of_a_second_run_begins_anew_and_keeps_the_first(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(5))
+    _fit(tmp_path, watch, max_steps=7)
+    with pytest.warns(UserWarning, match=r"3 points up to step 7; .* it is moved to trajectory\.1\.jsonl"):
+        _fit(tmp_path, watch, max_steps=6)
+    assert Trajectory.load(tmp_path).steps == watch.trajectory.steps == [0, 5, 6]
+    assert watch.trajectory.points[-1].tokens_seen == 6 * 8 * LENGTH
+    assert Trajectory.load(tmp_path / "trajectory.1.jsonl").steps == [0, 5, 7]
+
+
 def test_resume_refuses_another_protocol(tmp_path):
     save = ModelCheckpoint(tmp_path / "ckpt", every_n_train_steps=4, save_top_k=-1, filename="{step}")
     _fit(tmp_path, monitor(tmp_path), callbacks=[save], enable_checkpointing=True)
