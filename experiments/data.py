@@ -71,6 +71,16 @@ class TextData(LightningDataModule):
         self.max_bytes = max_bytes
         self.seed = seed
 
+    @property
+    def model_settings(self) -> dict[str, int]:
+        """What the model has to know of the data."""
+        return {"vocab_size": self.tokenizer.get_vocab_size(), "block_size": self.block_size}
+
+    @property
+    def probe_source(self) -> tuple[list[str], Tokenizer]:
+        """What `ibtrack.Probe.from_texts` takes."""
+        return self.probe_texts, self.tokenizer
+
     def setup(self, stage: str | None = None) -> None:
         """Read, split, tokenize and pack; done once, however often it is called.
 

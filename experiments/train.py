@@ -90,8 +90,8 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     data.setup()
     if hasattr(data, "known"):  # of a source that can say so: the numbers that the run is compared with
         config["known"] = data.known
-    model = instantiate(cfg.model, vocab_size=data.tokenizer.get_vocab_size(), block_size=data.block_size)
-    probe = _partial(cfg.probe)(data.probe_texts, data.tokenizer)
+    model = instantiate(cfg.model, **data.model_settings)
+    probe = _partial(cfg.probe)(*data.probe_source)
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
     callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]
