@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ibtrack import charts, rows
+from ibtrack import charts, looks, rows
 from ibtrack.keys import READINGS
 from ibtrack.phases import Movement, Phases, find_phases, verdict
 from ibtrack.trajectory import Trajectory
@@ -172,9 +172,9 @@ def _payload(runs: Sequence[Trajectory], labels: Sequence[str]) -> dict[str, Any
             order: verdict({label: found[order] for label, found in zip(labels, phases, strict=True)})
             for order in orders
         },
-        "palette": charts.PALETTE,
-        "shapes": charts.SHAPES,
-        "ramp": charts.RAMP,
+        "palette": looks.PALETTE,
+        "shapes": looks.SHAPES,
+        "ramp": looks.RAMP,
         "specs": _specs(runs, orders[0]),
     }
 

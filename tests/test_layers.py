@@ -12,10 +12,11 @@ TIERS = [
     {"_checks", "keys", "guard", "processes"},
     {"labels", "activations", "assignments", "counts", "schedules", "trajectory"},
     {"moments", "forward", "rows"},
-    {"entropies", "charts", "phases"},
-    {"readings", "probe", "loggers", "report"},
-    {"metrics", "cli"},
-    {"measurement"},
+    {"entropies", "looks", "phases"},
+    {"readings", "probe", "paths"},
+    {"metrics", "charts"},
+    {"measurement", "loggers", "dashboard", "report"},
+    {"cli"},
     {"tracker"},
     {"callback", "huggingface"},
     {"__init__"},
@@ -24,7 +25,7 @@ MEASURING = {
     *("labels", "activations", "assignments", "counts", "moments", "entropies", "readings"),
     *("probe", "metrics", "forward", "guard", "measurement"),
 }
-SHOWING = {"trajectory", "rows", "charts", "phases", "loggers", "report", "cli"}
+SHOWING = {"trajectory", "rows", "looks", "paths", "charts", "phases", "loggers", "dashboard", "report", "cli"}
 
 
 def imports(path: Path) -> set[str]:
