@@ -106,6 +106,24 @@ class Phases:
             return f"fitting until {self.fitting.end} ({_size(self.fitting)} se), no compression"
         return "none can be told from noise"
 
+    def numbers(self) -> dict[str, float]:
+        """The phases as numbers, for tables that sort and bars that compare; what was not found is not in it.
+
+        Example:
+            >>> Phases(compression=Movement(256, 4000, -0.05, 0.01), last=4000).numbers()
+            {'compression': 0.05, 'compression_num_se': 5.0, 'compression_start': 256.0, 'compression_end': 4000.0}
+        """
+        numbers: dict[str, float] = {}
+        for name, movement in (("fitting", self.fitting), ("compression", self.compression)):
+            if movement is not None:
+                numbers |= {
+                    name: abs(movement.change),
+                    f"{name}_num_se": movement.num_se,
+                    f"{name}_start": float(movement.start),
+                    f"{name}_end": float(movement.end),
+                }
+        return numbers
+
     def _collapse(self) -> str:
         if self.collapse is None:
             return ""

@@ -22,6 +22,11 @@ class Quantity(NamedTuple):
     scope: str
 
 
+# of `table_rows`, in the order in which a table shows them
+TABLE_COLUMNS = (
+    *("run", "order", "step", "tokens", "loss"),
+    *("complexity", "complexity_se", "expressivity", "expressivity_se", "why"),
+)
 QUANTITIES = {
     "complexity": Quantity("complexity I(X;Z)", "fraction of log K", "order"),
     "expressivity": Quantity("expressivity I(Y;Z)", "fraction of log K", "order"),
@@ -76,6 +81,21 @@ def plane_rows(
         lost = [keys[name] for name in keys if row[name] is None]
         rows.append({**row, "why": why_missing(point, lost[0]) if lost else None})
     return rows
+
+
+def table_rows(trajectory: Trajectory, run: str) -> list[dict[str, Any]]:
+    """Rows of the table that wandb keeps: those of the plane at the mean, of every order, under the name ``run``.
+
+    Example:
+        >>> trajectory = Trajectory({"orders": ["token", "bigram"]}, {"name": "a"}, [Point(8, loss=5.0)])
+        >>> [(row["run"], row["order"], row["step"], row["why"]) for row in table_rows(trajectory, "a 1x")]
+        [('a 1x', 'token', 8, 'not in this trajectory'), ('a 1x', 'bigram', 8, 'not in this trajectory')]
+    """
+    return [
+        {**row, "run": run, "order": order}
+        for order in trajectory.protocol["orders"]
+        for row in plane_rows([trajectory], order=order)
+    ]
 
 
 def curve_rows(

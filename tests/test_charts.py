@@ -173,7 +173,7 @@ def test_runs_of_one_name_stay_apart(tmp_path):
 def test_a_picture_has_its_points_where_the_numbers_put_them():
     """The ring of the start and the disc of the end, in a square of 420 pixels for 0 to .3; the legend is cut off."""
     image = pixels(charts.plane(trajectories.of([0.1, 0.27], [0.05, 0.22], se=None)))[:, :460]
-    start, end = (np.argwhere(near(image, colour)) for colour in (looks.RAMP[0], charts.RAMP[-1]))
+    start, end = (np.argwhere(near(image, colour)) for colour in (looks.RAMP[0], looks.RAMP[-1]))
     (y0, x0), (y1, x1) = start.mean(axis=0), end.mean(axis=0)
     assert x1 - x0 == pytest.approx(0.17 * 420 / 0.3, abs=3)  # the line covers a little of the ring
     assert y0 - y1 == pytest.approx(0.17 * 420 / 0.3, abs=3)
