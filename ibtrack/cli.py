@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -115,6 +116,30 @@ def plane(
 
     chart = charts.plane([_load(run) for run in runs], site=site, order=order, reading=reading)
     typer.echo(f"wrote {charts.save_png(chart, out)}")
+
+
+@app.command()
+@one_line_errors
+def dashboard(
+    run: Run,
+    entity: Annotated[str, typer.Option(help="wandb user or team.")],
+    project: Annotated[str, typer.Option(help="wandb project that the runs are in.")],
+    name: Annotated[str, typer.Option(help="Of the workspace.")] = "Information plane",
+    prefix: Annotated[str, typer.Option(help="Of the logged keys, as in the monitor.")] = "ib",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; no network.")] = False,
+    chart_installed: Annotated[bool, typer.Option("--chart-installed", help="Leave the chart as it is.")] = False,
+) -> None:
+    """Make a wandb workspace for a project whose runs are like RUN, and install the plane as a custom chart.
+
+    Each call saves a new view of the project; no other view is touched.
+    """
+    from ibtrack.dashboard import make_dashboard
+
+    made = make_dashboard(_load(run), entity=entity, project=project, name=name, prefix=prefix)
+    if dry_run:
+        typer.echo(json.dumps(made.requests(), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"wrote {made.send(install_chart=not chart_installed)}")
 
 
 def terminal_plane(rows: Sequence[dict[str, Any]], *, width: int = 60, height: int = 20) -> str:

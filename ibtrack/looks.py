@@ -43,7 +43,8 @@ class Looks:
 
     def shape_of_run(self) -> alt.Shape:
         shapes = [SHAPES[i // len(PALETTE) % len(SHAPES)] for i in range(len(self.labels))] or SHAPES
-        return alt.Shape("run:N", scale=self._scale_of_run(shapes), legend=self._legend())
+        legend = self._legend() if self.labels else None  # two scales without names do not merge into one legend
+        return alt.Shape("run:N", scale=self._scale_of_run(shapes), legend=legend)
 
     def of_point(self) -> alt.Color:
         if not self.by_step:
