@@ -132,7 +132,7 @@ def curves(
             for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]))
         ),
         known.mark_line(strokeWidth=2).encode(y=y, **in_order),
-        known.transform_calculate(value_text=value_text("value", "se"))
+        known.transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
         .mark_point(filled=True, size=36, opacity=1)
         .encode(y=y, color=looks.of_run(), shape=looks.shape_of_run(), tooltip=tooltip),
         _crosses(base.transform_filter(f"!isValid(datum.value) && isValid(datum.{x})")).encode(y=alt.value("height")),
@@ -170,7 +170,7 @@ def heatmap(
     tooltip = [alt.Tooltip("site:N", title="layer"), *tooltip_of_point()]
     cells = (
         base.transform_filter("isValid(datum.value)")
-        .transform_calculate(value_text=value_text("value", "se"))
+        .transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
         .mark_rect()
         .encode(
             color=alt.Color("value:Q", title=None, scale=alt.Scale(scheme="viridis"), legend=alt.Legend(format=".2~f")),

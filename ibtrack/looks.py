@@ -35,6 +35,7 @@ class Looks:
         colour = colour or ("step" if len(runs) == 1 else "run")
         self.by_step = check_option("colour", colour, ("step", "run")) == "step"
         self.labels = run_labels(runs)
+        self.crowded = len(self.labels) > len(PALETTE)  # smaller marks, so that paths can be told
         self.last = max((step for run in runs for step in run.steps), default=0)
 
     def of_run(self) -> alt.Color:
@@ -58,7 +59,7 @@ class Looks:
 
     def size_of_point(self) -> Any:
         domain = [0, max(self.last, 1)] if self.labels else alt.Undefined
-        scale = alt.Scale(type="symlog", domain=domain, range=[12, 110])
+        scale = alt.Scale(type="symlog", domain=domain, range=[8, 40] if self.crowded else [12, 110])
         return alt.value(60) if self.by_step else alt.Size("step:Q", scale=scale, legend=None)
 
     def _scale_of_run(self, looks: Sequence[str]) -> alt.Scale:
@@ -81,10 +82,12 @@ def ticks(last: float, first: float = 1) -> list[float]:
     return [0, *powers, *([last] if last else [])]
 
 
-def value_text(value: str, se: str) -> str:
-    """Expression for a value and the half width of its 95 % interval."""
+def value_text(value: str, se: str, anchor_sd: str) -> str:
+    """Expression for a value, the half width of its 95 % interval, and its spread over draws of the anchors."""
     error = f"' ± ' + format({Z95} * datum.{se}, '.4f')"
-    return f"format(datum.{value}, '.4f') + (isValid(datum.{se}) ? {error} : '')"
+    spread = f"' (sd over anchors ' + format(datum.{anchor_sd}, '.4f') + ')'"
+    shown = f"(isValid(datum.{se}) ? {error} : '') + (isValid(datum.{anchor_sd}) ? {spread} : '')"
+    return f"format(datum.{value}, '.4f') + {shown}"
 
 
 def tooltip_of_point() -> list[alt.Tooltip]:

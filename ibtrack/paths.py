@@ -22,8 +22,8 @@ def path(looks: Looks) -> list[alt.Chart]:
         .transform_filter("isValid(datum.complexity) && isValid(datum.expressivity) && datum.step <= until")
         .transform_joinaggregate(first="min(step)", last="max(step)", groupby=["run"])
         .transform_calculate(
-            complexity_text=value_text("complexity", "complexity_se"),
-            expressivity_text=value_text("expressivity", "expressivity_se"),
+            complexity_text=value_text("complexity", "complexity_se", "complexity_anchor_sd"),
+            expressivity_text=value_text("expressivity", "expressivity_se", "expressivity_anchor_sd"),
         )
         .encode(
             x=alt.X("complexity:Q", title=_X_TITLE, scale=scale), y=alt.Y("expressivity:Q", title=_Y_TITLE, scale=scale)
@@ -36,28 +36,31 @@ def path(looks: Looks) -> list[alt.Chart]:
         alt.Tooltip("expressivity_text:N", title="expressivity"),
     ]
     marks = {"color": looks.of_point(), "shape": looks.shape_of_run(), "tooltip": tooltip}
+    end_size = 70 if looks.crowded else 190
     layers = [
         base.mark_line(strokeWidth=1.8, strokeOpacity=0.75).encode(
             color=looks.of_line(), detail="run:N", order=alt.Order("step:Q", sort="ascending")
         ),
-        _bar(base, "complexity").encode(x=alt.X("bar_low:Q", title=_X_TITLE), x2="bar_high:Q", color=looks.of_point()),
-        _bar(base, "expressivity").encode(
+        _bar(base, "complexity", looks).encode(
+            x=alt.X("bar_low:Q", title=_X_TITLE), x2="bar_high:Q", color=looks.of_point()
+        ),
+        _bar(base, "expressivity", looks).encode(
             y=alt.Y("bar_low:Q", title=_Y_TITLE), y2="bar_high:Q", color=looks.of_point()
         ),
         base.mark_point(filled=True, opacity=1, stroke=INK, strokeWidth=0.5).encode(
             size=looks.size_of_point(), **marks
         ),
-        start.mark_point(filled=False, opacity=1, size=190, strokeWidth=2).encode(**marks),
-        end.mark_point(filled=True, opacity=1, size=190, stroke=INK, strokeWidth=1.2).encode(**marks),
+        start.mark_point(filled=False, opacity=1, size=end_size, strokeWidth=2).encode(**marks),
+        end.mark_point(filled=True, opacity=1, size=end_size, stroke=INK, strokeWidth=1.2).encode(**marks),
     ]
     return [*layers, *_end_labels(start, end)] if looks.by_step and len(looks.labels) == 1 else layers
 
 
-def _bar(base: alt.Chart, name: str) -> alt.Chart:
+def _bar(base: alt.Chart, name: str, looks: Looks) -> alt.Chart:
     value, se = f"datum.{name}", f"datum.{name}_se"
     known = base.transform_filter(f"isValid({se})")
     ends = known.transform_calculate(bar_low=f"{value} - {Z95} * {se}", bar_high=f"{value} + {Z95} * {se}")
-    return ends.mark_rule(strokeOpacity=0.55)
+    return ends.mark_rule(strokeOpacity=0.25 if looks.crowded else 0.55)
 
 
 def _end_labels(start: alt.Chart, end: alt.Chart) -> list[alt.Chart]:
@@ -72,9 +75,9 @@ def _end_labels(start: alt.Chart, end: alt.Chart) -> list[alt.Chart]:
 
 def diagonal() -> list[alt.Chart]:
     """From corner to corner; cut by its data, because one clip path makes a PNG ten times as slow."""
-    text = "I(X;Z) = I(Y;Z): for orientation, no bound"
+    text = "I(X;Z) = I(Y;Z), not a bound"
     line = _along_diagonal(0.0, 1.0).mark_line(strokeDash=[6, 4], color=INK, strokeWidth=1.2)
-    label = _along_diagonal(0.62).mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
+    label = _along_diagonal(0.72).mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
     return [layer.encode(x=alt.X("at:Q", title=_X_TITLE), y=alt.Y("at:Q", title=_Y_TITLE)) for layer in (line, label)]
 
 
@@ -103,6 +106,6 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     return [
         visible.mark_line(color=RED, strokeWidth=1.6).encode(order="at:Q"),
         visible.transform_filter("datum.at == datum.end").mark_text(
-            color=RED, align="right", dy=-8, dx=-4, fontSize=12, text="bottleneck curve: bound for the token alone"
+            color=RED, align="right", dy=-8, dx=-4, fontSize=12, text="bottleneck curve of the tokens"
         ),
     ]

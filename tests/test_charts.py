@@ -81,7 +81,7 @@ def test_one_run_is_coloured_by_step_and_several_by_run():
 
 def test_the_diagonal_is_named_for_what_it_is():
     texts = [layer["mark"].get("text") for layer in layers(charts.plane(trajectories.make()), "text")]
-    assert "I(X;Z) = I(Y;Z): for orientation, no bound" in texts
+    assert "I(X;Z) = I(Y;Z), not a bound" in texts
 
 
 def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one():

@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "ibtrack"
 TIERS = [
     {"_checks", "keys", "guard", "processes"},
     {"labels", "activations", "assignments", "counts", "schedules", "trajectory"},
-    {"moments", "forward", "rows"},
+    {"moments", "forward", "rows", "differences"},
     {"entropies", "looks", "phases"},
-    {"readings", "probe", "paths"},
+    {"readings", "probe", "paths", "ranking"},
     {"metrics", "charts"},
     {"measurement", "loggers", "report"},
     {"dashboard"},
@@ -26,7 +26,10 @@ MEASURING = {
     *("labels", "activations", "assignments", "counts", "moments", "entropies", "readings"),
     *("probe", "metrics", "forward", "guard", "measurement"),
 }
-SHOWING = {"trajectory", "rows", "looks", "paths", "charts", "phases", "loggers", "dashboard", "report", "cli"}
+SHOWING = {
+    *("trajectory", "rows", "differences", "looks", "paths", "charts", "phases", "ranking"),
+    *("loggers", "dashboard", "report", "cli"),
+}
 
 
 def imports(path: Path) -> set[str]:
