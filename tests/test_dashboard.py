@@ -69,6 +69,7 @@ def test_the_dry_run_is_what_the_libraries_send(made, sent):
     requests = made.requests()
     assert [first, second] == [*requests]
     assert json.loads(chart.pop("spec")) == requests[first]["spec"]
+    assert requests[first]["access"] == "private"
     assert chart.pop("access") == requests[first]["access"].upper()  # as create_custom_chart sends it
     assert chart == {key: value for key, value in requests[first].items() if key not in ("spec", "access")}
     assert view.pop("name").startswith("nw-")  # drawn when it is saved
@@ -169,6 +170,8 @@ def test_the_preset_draws_the_plane_of_charts(tmp_path):
         middles[label] = found[found[:, 1] < 380, 1].mean()  # left of the legend
     assert sorted(middles, key=middles.get) == sorted(ends, key=ends.get)  # who compresses more is further left
     assert near(image, looks.PALETTE[3]).sum() < 5
+    right = max(np.argwhere(near(image[:, :380], colour))[:, 1].max() for colour in looks.PALETTE[:3])
+    assert right > 280  # of 313 pixels from 57 on: the axes end where the points do
 
 
 def test_an_empty_project_is_an_empty_plane():

@@ -34,7 +34,7 @@ def test_the_most_telling_setting_has_few_groups_and_parts_the_numbers():
     by_lr = [config["lr"] + 0.1 * config["width"] for config in configs]
     assert most_telling(["width", "lr", "run"], configs, by_width) == "width"
     assert most_telling(["width", "lr", "run"], configs, by_lr) == "lr"
-    assert most_telling(["run"], configs, by_width) is None
+    assert most_telling(["run"], configs[:4], by_width[:4]) is None  # as many groups as runs
 
 
 def test_nested_config_is_one_level():
