@@ -15,7 +15,7 @@ import altair as alt
 
 from ibtrack._checks import check_option
 from ibtrack.looks import INK, RED, SHORT, Looks, ticks, tooltip_of_point, value_text
-from ibtrack.paths import bottleneck, diagonal, path
+from ibtrack.paths import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.rows import (
     QUANTITIES,
     Z95,
@@ -72,7 +72,9 @@ def plane(
     parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token"}
     lines = [_subtitle("order", site, order, reading)]
     lines += [] if looks.by_step else ["ring: start · points grow with the step · largest: end"]
-    layers = [*diagonal(), *bottleneck(runs), *path(looks)]
+    curve = bottleneck(runs)
+    lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
+    layers = [*diagonal(), *curve, *path(looks)]
     chart = _finished(layers, rows, _title(runs), [*lines, *_shortened(missing_lines(rows))])
     return chart.properties(width=420, height=420).add_params(
         *(alt.param(name=name, value=value) for name, value in parameters.items())

@@ -87,6 +87,9 @@ def _along_diagonal(first: float, last: float | None = None) -> alt.Chart:
     return alt.Chart(shares).transform_calculate(at="low + datum.share * (high - low)")
 
 
+BOTTLENECK_WORDS = "red: bottleneck curve, the most that the current token alone could say of the next"
+
+
 def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     """The information-bottleneck curve of the probe's tokens, where the runs agree on one.
 
@@ -106,6 +109,6 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     return [
         visible.mark_line(color=RED, strokeWidth=1.6).encode(order="at:Q"),
         visible.transform_filter("datum.at == datum.end").mark_text(
-            color=RED, align="right", dy=-8, dx=-4, fontSize=12, text="bottleneck curve of the tokens"
+            color=RED, align="right", dy=-8, dx=-4, fontSize=12, text="bottleneck curve"
         ),
     ]

@@ -127,6 +127,9 @@ class Phases:
     def _collapse(self) -> str:
         if self.collapse is None:
             return ""
+        if self.fitting and self.collapse.end >= self.fitting.end:
+            fall = f"I(X;Z) falls along with the fitting, {_evidence(self.collapse)} to {self.collapse.end}"
+            return f"{fall}; with neither a rise nor a fitting before it, it is not called compression."
         return f"First a collapse until step {self.collapse.end}: I(X;Z) {_evidence(self.collapse)}."
 
     def _fitting(self) -> str:

@@ -233,6 +233,7 @@ function updatePlane() {
   views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
     .signal("bottleneck", state.order === "token").data("points", rows).run();
   const words = [`${where()} · ${state.order} labels · ${state.reading} reading. Ring: start; points grow with the step.`];
+  if (DATA.bottleneck && state.order === "token") words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
   $("plane-note").textContent = [...words, ...missing(rows)].join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }
@@ -387,7 +388,7 @@ function updateSummary() {
   const thresholds = RUNS.map((run) => run.phases[state.order].threshold).filter((value) => value !== null);
   const needed = thresholds.length ? ` (here ${[...new Set([Math.min(...thresholds), Math.max(...thresholds)].map((value) => value.toFixed(1)))].join(" to ")})` : "";
   const dropped = DATA.differing.length > settings().length ? " Not all settings that differ have a column; choose them under Colour by." : "";
-  const tied = DATA.rankings[state.order].some((other) => other.tied && other.behind > 0)
+  const tied = DATA.rankings[state.order].some((other) => other.tied && other.behind)
     ? " Tied: noise could make the difference to the first in one of twenty such sets of runs." : "";
   $("summary-note").textContent =
     `Mean over the layers, ${state.order} labels, debiased reading, fractions of log K. A change counts as a phase when it ` +

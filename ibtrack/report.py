@@ -22,12 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from ibtrack import charts, looks, rows
+from ibtrack import charts, looks, paths, rows
 from ibtrack.differences import as_text, flat, most_telling, protocol_differences, telling_settings
 from ibtrack.keys import READINGS
 from ibtrack.phases import Movement, Phases, find_phases
 from ibtrack.ranking import ranking, verdict
 from ibtrack.trajectory import Trajectory
+
+NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
 def write_report(
@@ -70,7 +72,7 @@ def write_report(
     if differences:
         banners.insert(0, "These runs were measured under different protocols. Compare shapes, never numbers. ")
         banners[0] += "They differ in " + "; ".join(differences)
-    page = _page(loaded, labels, banners)
+    page = _page(loaded, labels, banners, mixed=bool(differences))
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
@@ -87,8 +89,10 @@ def _load(run: Trajectory | str | os.PathLike[str], banners: list[str]) -> Traje
     return trajectory
 
 
-def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[str]) -> str:
-    payload = json.dumps(_payload(runs, labels), allow_nan=False).replace("<", "\\u003c")  # no </script> inside
+def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[str], *, mixed: bool) -> str:
+    payload = json.dumps(_payload(runs, labels, mixed=mixed), allow_nan=False).replace(
+        "<", "\\u003c"
+    )  # no </script> inside
     return Template(_asset("report.html")).substitute(
         title=html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
         probe=html.escape(_probe_sentence([run.protocol.get("probe", {}) for run in runs])),
@@ -101,7 +105,7 @@ def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[s
     )
 
 
-def _payload(runs: Sequence[Trajectory], labels: Sequence[str]) -> dict[str, Any]:
+def _payload(runs: Sequence[Trajectory], labels: Sequence[str], *, mixed: bool) -> dict[str, Any]:
     orders = list(dict.fromkeys(order for run in runs for order in run.protocol.get("orders", ()))) or ["token"]
     phases = [{order: find_phases(run, order) for order in orders} for run in runs]
     configs = [flat(run.run.get("config") or {}) for run in runs]
@@ -115,11 +119,12 @@ def _payload(runs: Sequence[Trajectory], labels: Sequence[str]) -> dict[str, Any
         "quantities": {name: quantity._asdict() for name, quantity in rows.QUANTITIES.items()},
         "differing": differing,
         "colour": _first_colour(runs, configs, differing, list(found[orders[0]].values())),
-        "verdicts": {order: verdict(of) for order, of in found.items()},
-        "rankings": {order: _places(of) for order, of in found.items()},
+        "verdicts": {order: NOT_RANKED if mixed else verdict(of) for order, of in found.items()},
+        "rankings": {order: _places(of, mixed=mixed) for order, of in found.items()},
         "palette": looks.PALETTE,
         "shapes": looks.SHAPES,
         "ramp": looks.RAMP,
+        "bottleneck": paths.BOTTLENECK_WORDS if paths.bottleneck(runs) else "",
         "specs": _specs(runs, orders[0]),
     }
 
@@ -155,11 +160,11 @@ def _first_colour(
     return (most_telling(differing, configs, falls) if len(runs) > len(looks.PALETTE) else None) or "run"
 
 
-def _places(found: Mapping[str, Phases]) -> list[dict[str, Any]]:
-    """The ranking, runs by their number on the page."""
+def _places(found: Mapping[str, Phases], *, mixed: bool) -> list[dict[str, Any]]:
+    """The ranking, runs by their number on the page; of mixed protocols only their order."""
     numbers = {label: number for number, label in enumerate(found)}
     return [
-        {"run": numbers[place.run], "behind": place.behind if place.fall else None, "tied": place.tied}
+        {"run": numbers[place.run], "behind": place.behind if place.fall and not mixed else None, "tied": place.tied}
         for place in ranking(found)
     ]
 

@@ -53,6 +53,9 @@ def test_a_fall_after_a_plateau_on_which_expressivity_rose_is_compression():
 def test_a_fall_on_which_expressivity_rises_from_the_start_is_a_collapse():
     phases = find_phases(trajectories.of([0.4, 0.3, 0.2, 0.1], [0.0, 0.05, 0.1, 0.15]))
     assert phases.compression is None and phases.collapse.end == 8
+    assert phases.sentence().startswith(
+        "I(X;Z) falls along with the fitting, -0.300 from step 0 (106.1 se) to 8; with neither"
+    )
 
 
 def test_a_compression_that_is_over_says_so():

@@ -345,8 +345,9 @@ def test_keys_that_some_runs_have_are_shown_where_they_are(show):
 def test_null_ceiling_and_bottleneck_curve_are_drawn(show):
     page = show([trajectories.make(bottleneck_curve=CURVE)])
     assert "bottleneck curve" in marks(page)
+    assert "Red: bottleneck curve" in page.locator("#plane-note").inner_text()
     page.select_option("#order", "bigram")
-    assert "bottleneck curve" not in marks(page)
+    assert "bottleneck curve" not in marks(page) + page.locator("#plane-note").inner_text()
     assert page.locator("#curves [stroke-dasharray]").count() == 2
     assert "dashed" in page.locator("#curves-note").inner_text()
     page.locator("#references").uncheck()
@@ -472,6 +473,8 @@ def test_a_foreign_protocol_has_its_banner(show):
     page = show([trajectories.make("a"), trajectories.make("b", temperature="bounds")], allow_mixed=True)
     assert "Compare shapes, never numbers" in page.locator(".banner").first.inner_text()
     assert page.locator("#protocol h3").count() == 2
+    assert page.locator("#verdict").inner_text().startswith("These runs are not ranked")
+    assert page.locator("#summary [data-column=behind]").count() == 0
 
 
 def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show, tmp_path):
