@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ibtrack.keys import metric_key, parse_key
-from ibtrack.phases import find_phases
+from ibtrack.phases import Phases, find_phases
 from ibtrack.rows import TABLE_COLUMNS, table_rows
 from ibtrack.trajectory import Point, Trajectory
 
@@ -85,6 +85,7 @@ class PointLog:
         self.logger, self.prefix = logger, prefix
         self._defined: set[str] = set()
         self._budget = Budget(SHOWING_SHARE, **FIRST)
+        self._told: list[str] = []  # numbers of phases that the summary holds
 
     def log(self, point: Point, trajectory: Trajectory) -> None:
         """Log a point, the newest of ``trajectory``."""
@@ -125,13 +126,18 @@ class PointLog:
         """All points so far as a ``wandb.Table``; and the phases so far, into the summary."""
         import wandb
 
-        phases = find_phases(trajectory, trajectory.protocol["orders"][0])
-        run.summary[metric_key("phases", prefix=self.prefix)] = phases.sentence()
-        for name, number in phases.numbers().items():
-            run.summary[metric_key(name, site="phases", prefix=self.prefix)] = number
-        rows = table_rows(trajectory, f"{run.name or trajectory.name} {run.id}")  # names need not differ, ids do
+        self._tell_phases(run, find_phases(trajectory, trajectory.protocol["orders"][0]))
+        name = run.name or trajectory.name
+        rows = table_rows(trajectory, name if run.id in name else f"{name} {run.id}")  # names may be equal, ids not
         data = [[row[column] for column in TABLE_COLUMNS] for row in rows]
         return wandb.Table(columns=list(TABLE_COLUMNS), data=data, log_mode="MUTABLE")
+
+    def _tell_phases(self, run: Any, phases: Phases) -> None:
+        numbers: dict[str, float | None] = {**dict.fromkeys(self._told), **phases.numbers()}  # None: no longer so
+        self._told = list(numbers)
+        run.summary[metric_key("phases", prefix=self.prefix)] = phases.sentence()
+        for name, number in numbers.items():
+            run.summary[metric_key(name, site="phases", prefix=self.prefix)] = number
 
     def _picture(self, run: Any, trajectory: Trajectory) -> Any:
         """The plane so far as a ``wandb.Image``; None before there are two points."""

@@ -14,6 +14,7 @@ from ibtrack import InformationPlaneMonitor, Point, loggers, schedules
 from ibtrack.loggers import PointLog, logged_metrics
 from ibtrack.phases import find_phases
 from ibtrack.rows import TABLE_COLUMNS, table_rows
+from ibtrack.trajectory import Trajectory
 from tests import trajectories
 from tests.models import Module, loader, probe, trainer
 
@@ -65,9 +66,9 @@ def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path, clean_wandb):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert (rows[-1]["ib/points._type"], rows[-1]["ib/points.log_mode"]) == ("table-file", "MUTABLE")
     table = json.loads(next((tmp_path / "wandb").rglob(rows[-1]["ib/points.path"])).read_text())
-    expected = table_rows(watch.trajectory, f"{watch.trajectory.name} {logger.experiment.id}")
     assert table["columns"] == [*TABLE_COLUMNS]
-    assert [dict(zip(table["columns"], row, strict=True)) for row in table["data"]] == expected
+    expected = table_rows(watch.trajectory, watch.trajectory.name)  # which has the id in it
+    assert table["data"] == [[row[column] for column in TABLE_COLUMNS] for row in expected]
 
 
 def test_any_lightning_logger_gets_one_call_per_point(tmp_path, monkeypatch):
@@ -158,6 +159,15 @@ def test_the_table_names_runs_apart_and_the_summary_can_be_sorted():
     assert run.summary["ib/phases"] == phases.sentence()
     assert run.summary["ib/phases/compression_num_se"] == phases.compression.num_se
     assert run.summary["ib/phases/fitting_end"] == phases.fitting.end
+
+
+def test_a_phase_that_is_no_longer_found_does_not_stay_in_the_summary():
+    run = _Run()
+    log = PointLog(run)
+    log.finish(Trajectory({"orders": ["token"]}, {}, trajectories.make("demo").points))
+    assert run.summary["ib/phases/compression"] > 0
+    log.finish(Trajectory({"orders": ["token"]}, {}, trajectories.make("demo", shape="rise").points))
+    assert run.summary["ib/phases/compression"] is None and run.summary["ib/phases/fitting"] > 0
 
 
 def test_values_are_not_tensors():

@@ -411,7 +411,7 @@ def test_a_phone_sees_all_of_it_without_scrolling_sideways(show):
 
 
 def test_print_is_light_and_leaves_the_controls_out(show):
-    page = show(sweep(), color_scheme="dark")
+    page = show(sweep(4), color_scheme="dark")
     assert page.pdf(format="A4").startswith(b"%PDF")
     assert page.locator("#protocol").get_attribute("open") is not None  # print shows what is folded
     page.emulate_media(media="print", color_scheme="dark")
@@ -419,6 +419,8 @@ def test_print_is_light_and_leaves_the_controls_out(show):
     for hidden in (".controls", "#theme", "#play"):
         assert not page.locator(hidden).is_visible()
     assert page.locator("#plane svg").is_visible()
+    page.set_viewport_size({"width": 718, "height": 900})  # A4 less its margins
+    page.wait_for_function("document.documentElement.scrollWidth === 718")
 
 
 def test_a_name_that_is_a_script_stays_text(show):
