@@ -6,11 +6,12 @@ that `ibtrack.charts.plane` makes. The workspace is made with wandb-workspaces, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,19 +74,24 @@ class Dashboard:
             The address of the workspace.
 
         Raises:
-            ValueError: wandb did not take the chart; its words are in the message.
+            ValueError: wandb did not take the chart or the workspace; its words are in the message.
         """
         import wandb
 
         if install_chart:
-            try:
+            hint = "; if it is there already, leave this step out with --chart-installed"
+            with _told_in_words(f"the chart {self.chart_id}", hint):
                 wandb.Api().create_custom_chart(**self.chart)
-            except Exception as error:  # of the service, whose classes are not public
-                raise ValueError(
-                    f"wandb did not take the chart {self.chart_id} ({error}); "
-                    "if it is there already, leave this step out with --chart-installed"
-                ) from error
-        return str(self.workspace.save().url)
+        with _told_in_words(f"the workspace {self.workspace.name!r}"):
+            return str(self.workspace.save().url)
+
+
+@contextlib.contextmanager
+def _told_in_words(what: str, hint: str = "") -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # no login, no network, no right, a refusal: the classes of most are not public
+        raise ValueError(f"wandb did not take {what} ({error}){hint}") from error
 
 
 def make_dashboard(

@@ -82,14 +82,20 @@ def test_a_chart_that_is_installed_is_left_alone(made, sent):
     assert [call for call, _ in sent] == ["upsertView"]
 
 
-def test_what_wandb_says_against_the_chart_is_told(made, sent, monkeypatch):
-    def refuse(request):
-        raise RuntimeError("chart name is taken")
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("send_api_request", r"the chart team/ibtrack-plane-\w{8} \(name is taken\); if it is there already"),
+        ("execute_graphql", r"the workspace 'Information plane' \(name is taken\)$"),
+    ],
+)
+def test_what_wandb_says_against_it_is_told(made, sent, monkeypatch, call, words):
+    def refuse(self, *args, **kwargs):
+        raise RuntimeError("name is taken")
 
-    monkeypatch.setattr(Sent, "send_api_request", lambda self, request: refuse(request))
-    with pytest.raises(ValueError, match=r"did not take the chart team/ibtrack-plane-\w{8} \(chart name is taken\)"):
+    monkeypatch.setattr(Sent, call, refuse)
+    with pytest.raises(ValueError, match=f"wandb did not take {words}"):
         made.send()
-    assert sent == []
 
 
 def test_the_workspace_survives_the_librarys_own_reading(made):
