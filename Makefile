@@ -43,6 +43,6 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) --editable '.[experiments,test,lint]'
+	$(PIP) --editable '.[experiments,dashboard,test,lint]'
 	$(PIP) --no-deps soft-entropy
 	touch $(READY)

@@ -11,13 +11,13 @@ PACKAGE = Path(__file__).parent.parent / "ibtrack"
 TIERS = [
     {"_checks", "keys", "guard", "processes"},
     {"labels", "texts", "bottleneck", "activations", "assignments", "counts", "schedules", "trajectory", "transforms"},
-    {"groups", "forward", "rows", "preferences", "swaps"},
-    {"moments", "probe", "charts", "phases"},
-    {"entropies", "loggers", "report"},
-    {"readings", "cli"},
-    {"plane"},
-    {"metrics", "estimators"},
-    {"measurement"},
+    {"groups", "forward", "rows", "preferences", "swaps", "differences"},
+    {"moments", "probe", "looks", "phases"},
+    {"entropies", "paths", "ranking"},
+    {"readings", "charts"},
+    {"plane", "loggers", "report"},
+    {"metrics", "estimators", "dashboard"},
+    {"measurement", "cli"},
     {"tracker"},
     {"callback", "huggingface"},
     {"__init__"},
@@ -27,7 +27,10 @@ MEASURING = {
     *("moments", "entropies", "swaps", "readings", "probe", "plane", "metrics", "estimators", "forward", "guard"),
     "measurement",
 }
-SHOWING = {"trajectory", "rows", "charts", "phases", "loggers", "report", "cli"}
+SHOWING = {
+    *("trajectory", "rows", "differences", "looks", "paths", "charts", "phases", "ranking"),
+    *("loggers", "dashboard", "report", "cli"),
+}
 
 
 def imports(path: Path) -> set[str]:
