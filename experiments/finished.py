@@ -1,4 +1,4 @@
-"""Finished jobs: the mark that a job of a sweep leaves at its end, so that launching the sweep again goes on with it."""
+"""Finished jobs: the mark that a job of a sweep leaves at its end, so that a second launch goes on with the others."""
 
 from __future__ import annotations
 
@@ -100,5 +100,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"{folder} is being written to by another process; has the sweep been launched twice?") from None
+            raise RuntimeError(
+                f"{folder} is being written to by another process; has the sweep been launched twice?"
+            ) from None
         yield
