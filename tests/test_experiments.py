@@ -371,8 +371,21 @@ def test_the_rate_warms_up_and_falls_to_its_minimum():
     assert learning_rates() == pytest.approx([0, 0.5 * 2e-3, *(2e-3 * share for share in cosine)])
 
 
+@pytest.mark.parametrize("name", options("model/schedule"))
+def test_every_schedule_has_its_shape(name: str):
+    falls = {
+        "constant": lambda step: 1.0,
+        "cosine": lambda step: 0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * step / 4)),
+        "linear": lambda step: 1 - step / 4,
+        "wsd": lambda step: min(1.0, 0.5 * (1 + np.cos(np.pi * (step - 2) / 2)) if step > 2 else 1.0),
+    }
+    decay = ["model.schedule_settings.num_decay_steps=2"] if name == "wsd" else []
+    rates = learning_rates(f"model/schedule={name}", *decay)
+    assert rates == pytest.approx([0, 1e-3, *(2e-3 * falls[name](step) for step in range(4))])
+
+
 def test_a_constant_rate_needs_no_last_step():
-    constant = ["model.schedule=constant_with_warmup", "model.schedule_settings=null"]
+    constant = ["model/schedule=constant"]
     assert learning_rates(*constant) == pytest.approx([0, 1e-3, 2e-3, 2e-3, 2e-3, 2e-3])
     endless = {"max_steps": -1, "max_time": {"seconds": 1}}
     assert learning_rates(*constant, **endless)[:4] == pytest.approx([0, 1e-3, 2e-3, 2e-3])
