@@ -259,6 +259,16 @@ class HmmData(LightningDataModule):
         self.probe_texts = [" ".join(map(str, block)) for block in self.held_out_blocks.tolist()]
         self.known = self.source.known()
 
+    @property
+    def model_settings(self) -> dict[str, int]:
+        """What a model has to know of the data."""
+        return {"vocab_size": self.source.vocab_size, "block_size": self.block_size}
+
+    @property
+    def probe_source(self) -> tuple[list[str], Symbols]:
+        """What a probe is cut out of."""
+        return self.probe_texts, self.tokenizer
+
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Batches (B, T) of training blocks, shuffled anew each epoch."""
         generator = torch.Generator().manual_seed(self.seed)

@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
 from ibtrack.bottleneck import bottleneck_curve
+from ibtrack.groups import Documents, LabelGroups
 from ibtrack.keys import order_name
 from ibtrack.labels import LONE_LABELS, kept_positions, kgram_labels
 from ibtrack.preferences import preference_blocks
@@ -160,6 +162,16 @@ class Probe:
     def label_counts(self) -> dict[str, int]:
         """Distinct labels M of every label set."""
         return {name: int(ids.max()) + 1 for name, ids in self.label_sets.items()}
+
+    @cached_property
+    def document_groups(self) -> Documents:
+        """The positions by document, as the readings need them."""
+        return Documents.of_rows(self.documents)
+
+    @cached_property
+    def label_groups(self) -> dict[str, LabelGroups]:
+        """The positions by label, for each label set."""
+        return {name: LabelGroups.of(labels, self.document_groups) for name, labels in self.label_sets.items()}
 
     def protocol(self) -> dict[str, Any]:
         """What must be equal for two readings to be of the same probe."""

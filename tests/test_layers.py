@@ -10,21 +10,27 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ibtrack"
 TIERS = [
     {"_checks", "keys", "guard", "processes"},
-    {"labels", "texts", "bottleneck", "activations", "assignments", "counts", "schedules", "trajectory"},
-    {"moments", "forward", "rows", "preferences", "swaps"},
-    {"entropies", "charts", "phases"},
-    {"readings", "probe", "loggers", "report"},
-    {"metrics", "cli", "estimators"},
-    {"measurement"},
+    {"labels", "texts", "bottleneck", "activations", "assignments", "counts", "schedules", "trajectory", "transforms"},
+    {"groups", "forward", "rows", "preferences", "swaps", "differences"},
+    {"moments", "probe", "looks", "phases"},
+    {"entropies", "paths", "ranking"},
+    {"readings", "charts"},
+    {"plane", "loggers", "report"},
+    {"metrics", "estimators", "dashboard"},
+    {"measurement", "cli"},
     {"tracker"},
     {"callback", "huggingface"},
     {"__init__"},
 ]
 MEASURING = {
-    *("labels", "texts", "preferences", "bottleneck", "activations", "assignments", "counts", "moments"),
-    *("entropies", "swaps", "readings", "probe", "metrics", "estimators", "forward", "guard", "measurement"),
+    *("labels", "texts", "preferences", "bottleneck", "activations", "transforms", "assignments", "counts", "groups"),
+    *("moments", "entropies", "swaps", "readings", "probe", "plane", "metrics", "estimators", "forward", "guard"),
+    "measurement",
 }
-SHOWING = {"trajectory", "rows", "charts", "phases", "loggers", "report", "cli"}
+SHOWING = {
+    *("trajectory", "rows", "differences", "looks", "paths", "charts", "phases", "ranking"),
+    *("loggers", "dashboard", "report", "cli"),
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Probe, Trajectory, schedules
 from ibtrack.preferences import preference_blocks
+from ibtrack.readings import Estimate, Readings
 from ibtrack.swaps import swapped_information
 from tests import models, references
 from tests.models import Model, Module
@@ -148,6 +149,15 @@ def test_errors_and_bias_know_that_a_response_is_one():
     ratios = torch.tensor(ratios)
     assert ratios.mean().abs() < 0.5 and (ratios.abs() < 2.0).double().mean() >= 0.9
     assert min(plugins) > 0.001  # what would be read without the correction
+
+
+def test_swaps_give_bias_and_error():
+    before = Estimate(torch.tensor([9.0]), torch.tensor([[0.03, -0.03]]), torch.tensor([9.0]))
+    readings = Readings(before, before, {"preference": before}, {"preference": torch.tensor([0.5])}, {})
+    after = readings.debiased_by_swaps("preference", torch.tensor([[0.1, 0.2, 0.3]]))
+    found = after.information["preference"]
+    assert float(found.value) == pytest.approx(0.3) and float(after.null["preference"]) == pytest.approx(0.2)
+    assert float(found.systematic) == pytest.approx(0.1) and found.influence is before.influence
 
 
 def test_swaps_are_the_slow_loop():
