@@ -172,6 +172,12 @@ def test_swaps_are_the_slow_loop():
         assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
+def test_token_ids_are_compared_with_the_models_vocabulary():
+    probe = Probe.from_preferences(ROWS, lambda text: [*letters(text), 23], num_pairs=2, block_size=64)
+    with pytest.raises(ValueError, match="must lie below the model's vocabulary of 23, got 23"):
+        InformationPlaneTracker(probe).start(Model())
+
+
 @pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
 def test_a_second_monitor_follows_it_through_a_run(tmp_path):
     preferences = Probe.from_preferences(ROWS, letters, num_pairs=20, block_size=48)
