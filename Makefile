@@ -24,7 +24,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# half an hour and more: each program says how far it is, leaves its JSON, and can be run alone
+# about an hour on two cores; each program leaves its JSON and can be run alone
 bench: $(READY)
 	set -e; for name in $(BENCHMARKS); do \
 		echo "== $$name"; CUDA_VISIBLE_DEVICES= $(BIN)/python experiments/benchmarks/$$name.py --json $(RESULTS)/$$name.json; \
@@ -43,6 +43,6 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) --editable '.[experiments,test,lint]'
+	$(PIP) --editable '.[experiments,dashboard,test,lint]'
 	$(PIP) --no-deps soft-entropy
 	touch $(READY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -11,7 +12,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from ibtrack.differences import protocol_differences
 from ibtrack.phases import find_phases
+from ibtrack.ranking import Place, ranking, verdict
 from ibtrack.rows import Z95, plane_domain, plane_rows
 from ibtrack.trajectory import Trajectory
 
@@ -67,14 +70,26 @@ def list_runs(
     folder: Annotated[Path, typer.Argument(help="Every trajectory.jsonl below it is listed.")] = Path("."),
     order: Order = "token",
 ) -> None:
-    """List the runs below a folder: steps, last values, phase."""
+    """List the runs below a folder: steps, last values, phase, and which compresses most.
+
+    The column "behind" says by how many standard errors a run's fall of I(X;Z) is smaller than the largest.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
     paths = sorted(folder.rglob("trajectory.jsonl"))
     if not paths:
         raise ValueError(f"there is no trajectory.jsonl below {folder}")
-    head = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "phase")
-    typer.echo(_table([head, *(_list_row(path, path.parent.relative_to(folder), order) for path in paths)]))
+    runs = {str(path.parent.relative_to(folder)): _read(path) for path in paths}
+    readable = {name: run for name, run in runs.items() if isinstance(run, Trajectory)}
+    found = {name: of for name, run in readable.items() if (of := find_phases(run, order)).why_not is None}
+    differences = protocol_differences({name: readable[name] for name in found})
+    behind = {} if differences else {place.run: _behind(place) for place in ranking(found)}
+    head = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
+    typer.echo(_table([head, *(_list_row(name, run, order, behind.get(name, "")) for name, run in runs.items())]))
+    if differences:
+        typer.echo(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
+    elif len(found) > 1:
+        typer.echo(f"\n{verdict(found)}")
 
 
 @app.command()
@@ -115,6 +130,30 @@ def plane(
 
     chart = charts.plane([_load(run) for run in runs], site=site, order=order, reading=reading)
     typer.echo(f"wrote {charts.save_png(chart, out)}")
+
+
+@app.command()
+@one_line_errors
+def dashboard(
+    run: Run,
+    entity: Annotated[str, typer.Option(help="wandb user or team.")],
+    project: Annotated[str, typer.Option(help="wandb project that the runs are in.")],
+    name: Annotated[str, typer.Option(help="Of the workspace.")] = "Information plane",
+    prefix: Annotated[str, typer.Option(help="Of the logged keys, as in the monitor.")] = "ib",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; no network.")] = False,
+    chart_installed: Annotated[bool, typer.Option("--chart-installed", help="Leave the chart as it is.")] = False,
+) -> None:
+    """Make a wandb workspace for a project whose runs are like RUN, and install the plane as a custom chart.
+
+    Each call saves a new view of the project; no other view is touched.
+    """
+    from ibtrack.dashboard import make_dashboard
+
+    made = make_dashboard(_load(run), entity=entity, project=project, name=name, prefix=prefix)
+    if dry_run:
+        typer.echo(json.dumps(made.requests(), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"wrote {made.send(install_chart=not chart_installed)}")
 
 
 def terminal_plane(rows: Sequence[dict[str, Any]], *, width: int = 60, height: int = 20) -> str:
@@ -169,17 +208,29 @@ def _letters(rows: Sequence[dict[str, Any]]) -> list[str]:
     return ["×" if missing else next(letters, "+") for missing in lost]
 
 
-def _list_row(path: Path, name: Path, order: str) -> tuple[str, ...]:
+def _read(path: Path) -> Trajectory | str:
+    """The trajectory, or why it cannot be read."""
     try:
-        trajectory = _load(path)
+        return Trajectory.load(path)
     except (OSError, ValueError, KeyError) as error:
-        return (str(name), "", "", "", "", "", f"not readable: {_sentence(error)}")
-    rows = plane_rows([trajectory], order=order)
+        return _sentence(error)
+
+
+def _list_row(name: str, run: Trajectory | str, order: str, behind: str) -> tuple[str, ...]:
+    if isinstance(run, str):
+        return (name, "", "", "", "", "", "", f"not readable: {run}")
+    rows = plane_rows([run], order=order)
     if not rows:
-        return (str(name), "0", "", "", "", "", "no points yet")
-    failed = sum(point.failure is not None for point in trajectory.points)
+        return (name, "0", "", "", "", "", "", "no points yet")
+    failed = sum(point.failure is not None for point in run.points)
     points = f"{len(rows)} ({failed} failed)" if failed else str(len(rows))
-    return (str(name), points, *_show_row(rows[-1]), find_phases(trajectory, order).short())
+    return (name, points, *_show_row(rows[-1]), behind, find_phases(run, order).short())
+
+
+def _behind(place: Place) -> str:
+    if place.fall is None:
+        return ""
+    return "first" if place.behind == 0 else f"{place.behind:.1f} se" + (", tied" if place.tied else "")
 
 
 def _show_row(row: dict[str, Any]) -> tuple[str, ...]:

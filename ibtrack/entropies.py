@@ -207,7 +207,8 @@ def null_curve(site: SiteRows) -> NullCurve:
 
 def _sums_of_groups(rows: Tensor, size: int) -> Tensor:
     """Sums of consecutive groups of so many rows; a rest is dropped."""
-    return rows[: len(rows) // size * size].view(-1, size, rows.shape[1]).sum(1)
+    first, *others = rows[: len(rows) // size * size].view(-1, size, rows.shape[1]).unbind(1)
+    return sum(others, start=first)
 
 
 def _interpolate(n: Tensor, sizes: Tensor, excess: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from ibtrack.keys import READINGS
 from ibtrack.moments import moments_of_counts
 from ibtrack.plane import InformationPlane
 
-__all__ = ["InformationPlane", "SoftEntropy", "SoftMutualInformation"]
+__all__ = ["InformationPlane", "SoftDisentanglement", "SoftEntropy", "SoftMutualInformation"]
 
 _SUMS = ("half_sums", "half_occurrences", "products", "row_entropy")
 
@@ -184,3 +184,64 @@ class SoftMutualInformation(_SoftAssignment):
         """() float64; ``nan`` for ``debiased`` when no label occurs twice."""
         read = entropies.debiased_information if self.reading == "debiased" else entropies.plugin_information
         return self._unit(read(moments_of_counts(self._counts())))
+
+
+class SoftDisentanglement(_SoftAssignment):
+    """How far apart the activations of one label lie from those of all others, on average over labels.
+
+    Source: Conklin and Smith, arXiv 2406.02449: the Jensen-Shannon divergence between the distributions of Z given a
+    label and given any other, here over soft assignments and divided by log 2. It is a plug-in number: labels with few
+    rows read too far apart, so leave them out by ``min_count``.
+
+    Args:
+        width: D.
+        num_labels: M.
+        num_anchors: K.
+        seed: of the anchors.
+        temperature: ``exact``, ``bounds`` or ``leading_order``.
+        min_count: labels that occur less often are left out of the mean.
+
+    Example:
+        >>> labels = torch.arange(400) % 2
+        >>> activations = torch.eye(16)[labels] + 0.01 * torch.randn(400, 16)
+        >>> metric = SoftDisentanglement(width=16, num_labels=2)
+        >>> metric.update(activations, labels)
+        >>> bool(metric.compute() > 0.7)
+        True
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_labels: int,
+        num_anchors: int = 100,
+        *,
+        seed: int = 0,
+        temperature: str = "exact",
+        min_count: int = 5,
+        **options: Any,
+    ) -> None:
+        check_integer("num_labels", num_labels, minimum=2)
+        super().__init__(width, num_labels, num_anchors, seed, temperature, normalized=False, **options)
+        self.min_count = check_integer("min_count", min_count, minimum=1)
+
+    def update(self, activations: Tensor, labels: Tensor) -> None:
+        """Add (N, D) activations with (N,) labels in [0, M).
+
+        Raises:
+            ValueError: shapes, types or values out of range, or rows that are zero or not finite; nothing is added
+                then.
+        """
+        self._count(activations, check_labels(labels, self.num_labels, len(activations)))
+
+    def compute(self) -> Tensor:
+        """() float64 in [0, 1]; ``nan`` if no label occurs ``min_count`` times beside another."""
+        counts = self._counts()
+        own, number = counts.sums, counts.occurrences
+        rest, others = own.sum(0) - own, counts.total - number
+        kept = (number >= self.min_count) & (others > 0)
+        if not kept.any():
+            return own.new_tensor(math.nan)
+        pair = torch.stack([own[kept] / number[kept, None], rest[kept] / others[kept, None]])  # (2, M, K)
+        divergence = entropies.entropy(pair.mean(0)) - entropies.entropy(pair).mean(0)
+        return divergence.mean() / math.log(2)

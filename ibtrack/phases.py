@@ -12,7 +12,7 @@ of standard errors given here is therefore conservative. It is about the probe: 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -106,9 +106,30 @@ class Phases:
             return f"fitting until {self.fitting.end} ({_size(self.fitting)} se), no compression"
         return "none can be told from noise"
 
+    def numbers(self) -> dict[str, float]:
+        """The phases as numbers, for tables that sort and bars that compare; what was not found is not in it.
+
+        Example:
+            >>> Phases(compression=Movement(256, 4000, -0.05, 0.01), last=4000).numbers()
+            {'compression': 0.05, 'compression_num_se': 5.0, 'compression_start': 256.0, 'compression_end': 4000.0}
+        """
+        numbers: dict[str, float] = {}
+        for name, movement in (("fitting", self.fitting), ("compression", self.compression)):
+            if movement is not None:
+                numbers |= {
+                    name: abs(movement.change),
+                    f"{name}_num_se": movement.num_se,
+                    f"{name}_start": float(movement.start),
+                    f"{name}_end": float(movement.end),
+                }
+        return numbers
+
     def _collapse(self) -> str:
         if self.collapse is None:
             return ""
+        if self.fitting and self.collapse.end >= self.fitting.end:
+            fall = f"I(X;Z) falls along with the fitting, {_evidence(self.collapse)} to {self.collapse.end}"
+            return f"{fall}; with neither a rise nor a fitting before it, it is not called compression."
         return f"First a collapse until step {self.collapse.end}: I(X;Z) {_evidence(self.collapse)}."
 
     def _fitting(self) -> str:
@@ -191,47 +212,6 @@ def noise_threshold(num_points: int) -> float:
     """
     num_pairs = num_points * (num_points - 1) / 2
     return NormalDist().inv_cdf(1 - LEVEL / (2 * num_pairs))
-
-
-def verdict(phases: Mapping[str, Phases]) -> str:
-    """Which run compresses most, by how much, and which others can be told from it.
-
-    Args:
-        phases: the phases of each run, by the run's name.
-
-    Example:
-        >>> falls = {"a": Movement(64, 512, -0.10, 0.01), "b": Movement(64, 512, -0.09, 0.01)}
-        >>> falls["c"] = Movement(64, 512, -0.04, 0.01)
-        >>> print(verdict({name: Phases(compression=fall) for name, fall in falls.items()}))
-        a compresses most: I(X;Z) falls by 0.100 from step 64 to 512, 10.0 standard errors.
-        It cannot be told apart from b.
-        Next is c: its fall of 0.040 is smaller by 4.2 standard errors.
-    """
-    if len(phases) < 2:
-        return next((found.sentence() for found in phases.values()), "No runs.")
-    falls = [(name, found.compression) for name, found in phases.items() if found.compression is not None]
-    if not falls:
-        return f"In none of the {len(phases)} runs can a compression phase be told from noise."
-    (name, most), *others = sorted(falls, key=lambda pair: pair[1].change)
-    lines = [
-        f"{name} compresses most: I(X;Z) falls by {-most.change:.3f} from step {most.start} to {most.end}, "
-        f"{_size(most)} standard errors."
-    ]
-    gaps = {other: (fall.change - most.change) / math.hypot(fall.se, most.se) for other, fall in others}
-    near = [other for other, gap in gaps.items() if gap <= noise_threshold(len(phases))]
-    far = [(other, fall) for other, fall in others if other not in near]
-    lines += [f"It cannot be told apart from {_listed(near)}."] if near else []
-    lines += [
-        f"Next is {other}: its fall of {-fall.change:.3f} is smaller by {gaps[other]:.1f} standard errors."
-        for other, fall in far[:1]
-    ]
-    lines += [] if others else ["In no other run can a compression phase be told from noise."]
-    return "\n".join(lines)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = list(names) if len(names) <= 5 else [*names[:4], f"{len(names) - 4} more"]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def _fitting(readings: Sequence[Reading], threshold: float) -> Movement | None:

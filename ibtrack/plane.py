@@ -15,8 +15,10 @@ from ibtrack._checks import check_integer, check_option, check_rows
 from ibtrack.assignments import assign_rows, draw_anchors
 from ibtrack.groups import LABEL_WEIGHTS, LabelWeights, moved
 from ibtrack.keys import READINGS, metric_key
+from ibtrack.labels import LONE_LABELS
 from ibtrack.probe import Probe
 from ibtrack.readings import Estimate, Readings, read_sites
+from ibtrack.swaps import swapped_information
 
 
 class InformationPlane(Metric):
@@ -87,6 +89,8 @@ class InformationPlane(Metric):
         self.anchor_draws = check_integer("anchor_draws", anchor_draws, minimum=1)
         self.orders, self.nested = probe.orders, probe.is_text
         self._documents, self._groups = probe.document_groups, probe.label_groups
+        self._lone = {name: labels for name, labels in probe.label_sets.items() if name in LONE_LABELS}
+        self.read = READINGS if self._lone else self.read  # exchanging their labels takes all
         self._weights = _label_weights(probe, label_weights, min_count)
         self._shape = (len(self.sites), anchor_draws, probe.num_positions, num_anchors)
         self.epsilons = {
@@ -144,8 +148,14 @@ class InformationPlane(Metric):
         groups = {name: moved(known, device) for name, known in self._groups.items()}
         weights = {name: moved(known, device) for name, known in self._weights.items()}
         read = read_sites(list(cells), groups, moved(self._documents, device), weights=weights, readings=self.read)
+        for name, labels in self._lone.items():
+            read = read.debiased_by_swaps(name, self._swapped(cells, labels.to(device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.anchor_draws)
         return read.each(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
+
+    def _swapped(self, cells: Tensor, labels: Tensor) -> Tensor:
+        of, number = self._documents.of.to(self.device), self._documents.number
+        return torch.stack([swapped_information(rows, labels, of, num_documents=number) for rows in cells])
 
     def mean_cosines(self) -> Tensor:
         """(L,) mean cosine between two different rows: 0 for a cloud around the origin, near 1 for a narrow cone."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -105,6 +105,13 @@ class Readings:
             {name: change(values) for name, values in self.plugin.items()},
             {name: change(values) for name, values in self.null.items()},
         )
+
+    def debiased_by_swaps(self, name: str, swapped: Tensor) -> Readings:
+        """Take the bias of a label set, and the error of labels that tell nothing, from draws of
+        `ibtrack.swaps.swapped_information`, (L, F)."""
+        null = swapped.mean(1)
+        found = replace(self.information[name], value=self.plugin[name] - null, systematic=swapped.std(1))
+        return replace(self, information={**self.information, name: found}, null={**self.null, name: null})
 
     @staticmethod
     def join(parts: Sequence[Readings]) -> Readings:

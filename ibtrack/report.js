@@ -6,7 +6,7 @@ const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - 
 const GREY = "#7d838c";
 const Z95 = 1.96;
 const state = {
-  order: DATA.orders[0], site: "mean", reading: "debiased", colour: RUNS.length > 1 ? "run" : "step", focus: "",
+  order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
   quantity: "complexity", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
@@ -27,6 +27,12 @@ function read(run, key, i) {
   const row = run.index.get(key);
   const value = row === undefined ? NaN : run.table[row * run.steps.length + i];
   return Number.isFinite(value) ? value : null;
+}
+
+/** Whether any run has a quantity, for any site, order and reading. */
+function isKnown(quantity) {
+  if (quantity === "loss") return RUNS.some((run) => run.losses.some((loss) => loss !== null));
+  return RUNS.some((run) => run.keys.some((key) => key.endsWith("/" + quantity)));
 }
 
 function keyOf(quantity, site = state.site, reading = state.reading) {
@@ -125,6 +131,7 @@ function planeRows() {
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
         complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
+        complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
         why: lost === null ? null : why(run, lost, i),
       };
     });
@@ -141,7 +148,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
       const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
-        se: read(run, key + "_se", i),
+        se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
         null: referred && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
         ceiling: referred ? read(run, keyOf("ceiling", site), i) : null,
         why: value === null ? why(run, key, i) : null,
@@ -151,7 +158,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
 }
 
 function heatmapRun() {
-  return RUNS[Number(state.focus || 0)];
+  return RUNS[state.focus === "" ? DATA.rankings[state.order][0].run : Number(state.focus)];
 }
 
 function heatmapQuantity() {
@@ -226,6 +233,7 @@ function updatePlane() {
   views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
     .signal("bottleneck", state.order === "token").data("points", rows).run();
   const words = [`${where()} · ${state.order} labels · ${state.reading} reading. Ring: start; points grow with the step.`];
+  if (DATA.bottleneck && state.order === "token") words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
   $("plane-note").textContent = [...words, ...missing(rows)].join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }
@@ -295,6 +303,7 @@ function columns() {
     id: "config." + key, label: shortName(key), value: (run) => run.config[key] ?? "—", text: (run) => run.config[key] ?? "—",
   }));
   const fall = (run) => -(phase(run).compression?.change ?? 0);
+  const ranked = DATA.rankings[state.order].filter(({ behind }) => behind !== null).length;
   const uneven = new Set(RUNS.map(points)).size > 1 || RUNS.some((run) => Object.keys(run.failures).length);
   return [
     { id: "run", label: "run", value: (run) => run.label, text: nameCell },
@@ -302,6 +311,7 @@ function columns() {
       text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).known ? "within noise" : "not known"),
       bar: (run) => fall(run) / (Math.max(...RUNS.map(fall)) || 1) },
     { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
+    ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
     { id: "since", label: "since step", value: (run) => phase(run).compression?.start ?? null, text: (run) => whole(phase(run).compression?.start) },
     ...config,
     { id: "fitting", label: "fitting until", value: (run) => phase(run).fitting?.end ?? null, text: (run) => whole(phase(run).fitting?.end) },
@@ -310,6 +320,14 @@ function columns() {
     { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
     ...(uneven ? [{ id: "points", label: "points", value: (run) => run.steps.length, text: points }] : []),
   ];
+}
+
+const place = (run) => DATA.rankings[state.order].find((other) => other.run === run.number);
+
+function behind(run) {
+  const { behind, tied } = place(run);
+  if (behind === null) return "—";
+  return behind === 0 ? "first" : format(behind, 1) + (tied ? ", tied" : "");
 }
 
 function points(run) {
@@ -370,10 +388,12 @@ function updateSummary() {
   const thresholds = RUNS.map((run) => run.phases[state.order].threshold).filter((value) => value !== null);
   const needed = thresholds.length ? ` (here ${[...new Set([Math.min(...thresholds), Math.max(...thresholds)].map((value) => value.toFixed(1)))].join(" to ")})` : "";
   const dropped = DATA.differing.length > settings().length ? " Not all settings that differ have a column; choose them under Colour by." : "";
+  const tied = DATA.rankings[state.order].some((other) => other.tied && other.behind)
+    ? " Tied: noise could make the difference to the first in one of twenty such sets of runs." : "";
   $("summary-note").textContent =
     `Mean over the layers, ${state.order} labels, debiased reading, fractions of log K. A change counts as a phase when it ` +
     `is more standard errors than noise would reach anywhere in a run${needed}, at 5 % for the whole run. The standard errors (se) are over the probe's ` +
-    `documents, not over training seeds.${dropped}`;
+    `documents, not over training seeds.${tied}${dropped}`;
 }
 
 function headCell(column, active) {
@@ -442,7 +462,8 @@ function failures(run) {
 }
 
 function updateSentences() {
-  $("sentences").replaceChildren(...RUNS.flatMap((run) => [cell("dt", run.name), cell("dd", run.phases[state.order].sentence, failures(run))]));
+  const inPlace = DATA.rankings[state.order].map(({ run }) => RUNS[run]);
+  $("sentences").replaceChildren(...inPlace.flatMap((run) => [cell("dt", run.name), cell("dd", run.phases[state.order].sentence, failures(run))]));
 }
 
 // ---- controls ------------------------------------------------------------------------------------------------------
@@ -503,7 +524,7 @@ function controls() {
   choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled labels)", plugin: "plug-in" }[reading] ?? reading]));
   choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
   choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
-  choices("quantity", Object.entries(DATA.quantities).map(([name, { title }]) => [name, title]));
+  choices("quantity", Object.entries(DATA.quantities).filter(([name]) => isKnown(name) || name === state.quantity).map(([name, { title }]) => [name, title]));
   $("x").addEventListener("change", async () => {
     state.x = $("x").value;
     await drawCurves();
@@ -529,7 +550,9 @@ function controls() {
     else delete document.documentElement.dataset.theme;
     $("theme").textContent = `Theme: ${next || "as the system"}`;
   });
-  addEventListener("beforeprint", () => ($("protocol").open = true));
+  $("phases").parentElement.hidden = RUNS.length === 1; // its phases are the sentence on top
+  $("phases").open = RUNS.length <= DATA.palette.length;
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
 }
 
 async function start() {

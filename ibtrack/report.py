@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from ibtrack import charts, rows
+from ibtrack import charts, looks, paths, rows
+from ibtrack.differences import as_text, flat, most_telling, protocol_differences, telling_settings
 from ibtrack.keys import READINGS
-from ibtrack.phases import Movement, Phases, find_phases, verdict
+from ibtrack.phases import Movement, Phases, find_phases
+from ibtrack.ranking import ranking, verdict
 from ibtrack.trajectory import Trajectory
 
-# results or circumstances of the run, not rules of the measurement: two model sizes or torch versions may share a page
-_MAY_DIFFER = ("versions", "sites", "widths", "bottleneck_curve")
+NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
 def write_report(
@@ -71,66 +72,11 @@ def write_report(
     if differences:
         banners.insert(0, "These runs were measured under different protocols. Compare shapes, never numbers. ")
         banners[0] += "They differ in " + "; ".join(differences)
-    page = _page(loaded, labels, banners)
+    page = _page(loaded, labels, banners, mixed=bool(differences))
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
-
-
-def protocol_differences(runs: Mapping[str, Trajectory]) -> list[str]:
-    """What makes the numbers of runs incomparable, one sentence part per entry of the protocol.
-
-    Example:
-        >>> runs = {name: Trajectory({"seed": seed}, {}, []) for name, seed in (("a", 0), ("b", 1))}
-        >>> protocol_differences(runs)
-        ["seed: 0 in 'a', 1 in 'b'"]
-    """
-    protocols = {
-        name: flat({k: v for k, v in run.protocol.items() if k not in _MAY_DIFFER}) for name, run in runs.items()
-    }
-    differing = _differing(list(protocols.values()))
-    if "probe.hash" in differing:  # another probe, so its other entries say nothing more
-        differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
-    differences = []
-    for key in differing:
-        first: dict[str, str] = {}  # value → the first run that has it
-        for name, protocol in protocols.items():
-            first.setdefault(_text(protocol.get(key)), name)
-        differences.append(f"{key}: " + ", ".join(f"{value} in {name!r}" for value, name in first.items()))
-    return differences
-
-
-def telling_settings(configs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Settings that differ between runs: of several with the same values only the one with the shortest key.
-
-    A setting that is the run's name, or a path that no two runs share, says nothing of the run and is left out.
-
-    Example:
-        >>> runs = [{"seed": s, "data.seed": s, "lr": 0.1, "name": f"r{s}", "dir": f"out/{s}"} for s in (0, 1)]
-        >>> telling_settings(runs, ["r0", "r1"])
-        ['seed']
-    """
-    found: dict[tuple[str, ...], str] = {}
-    for key in _differing(configs):
-        values = tuple(_text(config.get(key)) for config in configs)
-        own_path = len(set(values)) == len(values) and all("/" in value for value in values)
-        if not own_path and values != tuple(names) and len(key) < len(found.get(values, key + " ")):
-            found[values] = key
-    return [key for key in _differing(configs) if key in found.values()]
-
-
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level with dotted keys.
-
-    Example:
-        >>> flat({"model": {"width": 64}, "seed": 0})
-        {'model.width': 64, 'seed': 0}
-    """
-    result: dict[str, Any] = {}
-    for key, value in nested.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return result
 
 
 def _load(run: Trajectory | str | os.PathLike[str], banners: list[str]) -> Trajectory:
@@ -143,8 +89,10 @@ def _load(run: Trajectory | str | os.PathLike[str], banners: list[str]) -> Traje
     return trajectory
 
 
-def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[str]) -> str:
-    payload = json.dumps(_payload(runs, labels), allow_nan=False).replace("<", "\\u003c")  # no </script> inside
+def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[str], *, mixed: bool) -> str:
+    payload = json.dumps(_payload(runs, labels, mixed=mixed), allow_nan=False).replace(
+        "<", "\\u003c"
+    )  # no </script> inside
     return Template(_asset("report.html")).substitute(
         title=html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
         probe=html.escape(_probe_sentence([run.protocol.get("probe", {}) for run in runs])),
@@ -157,24 +105,26 @@ def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[s
     )
 
 
-def _payload(runs: Sequence[Trajectory], labels: Sequence[str]) -> dict[str, Any]:
+def _payload(runs: Sequence[Trajectory], labels: Sequence[str], *, mixed: bool) -> dict[str, Any]:
     orders = list(dict.fromkeys(order for run in runs for order in run.protocol.get("orders", ()))) or ["token"]
     phases = [{order: find_phases(run, order) for order in orders} for run in runs]
     configs = [flat(run.run.get("config") or {}) for run in runs]
+    differing = telling_settings(configs, [run.name for run in runs])
+    found = {order: dict(zip(labels, (of[order] for of in phases), strict=True)) for order in orders}
     return {
         "runs": [_run(*parts) for parts in zip(runs, labels, configs, phases, strict=True)],
         "orders": orders,
         "sites": ["mean", *dict.fromkeys(site for run in runs for site in rows.sites_of(run))],
         "readings": READINGS,
         "quantities": {name: quantity._asdict() for name, quantity in rows.QUANTITIES.items()},
-        "differing": telling_settings(configs, [run.name for run in runs]),
-        "verdicts": {
-            order: verdict({label: found[order] for label, found in zip(labels, phases, strict=True)})
-            for order in orders
-        },
-        "palette": charts.PALETTE,
-        "shapes": charts.SHAPES,
-        "ramp": charts.RAMP,
+        "differing": differing,
+        "colour": _first_colour(runs, configs, differing, list(found[orders[0]].values())),
+        "verdicts": {order: NOT_RANKED if mixed else verdict(of) for order, of in found.items()},
+        "rankings": {order: _places(of, mixed=mixed) for order, of in found.items()},
+        "palette": looks.PALETTE,
+        "shapes": looks.SHAPES,
+        "ramp": looks.RAMP,
+        "bottleneck": paths.BOTTLENECK_WORDS if paths.bottleneck(runs) else "",
         "specs": _specs(runs, orders[0]),
     }
 
@@ -185,7 +135,7 @@ def _run(run: Trajectory, label: str, config: Mapping[str, Any], phases: Mapping
         "label": label,
         "name": run.name,
         "path": str(run.path or ""),
-        "config": {key: _text(value) for key, value in config.items()},
+        "config": {key: as_text(value) for key, value in config.items()},
         "sites": rows.sites_of(run),
         "steps": run.steps,
         "tokens": [rows.tokens_of(point) for point in run.points],
@@ -198,6 +148,25 @@ def _run(run: Trajectory, label: str, config: Mapping[str, Any], phases: Mapping
         "notes": {i: dict(point.notes) for i, point in enumerate(run.points) if point.notes},
         "phases": {order: _found(found) for order, found in phases.items()},
     }
+
+
+def _first_colour(
+    runs: Sequence[Trajectory], configs: Sequence[Mapping[str, Any]], differing: Sequence[str], found: Sequence[Phases]
+) -> str:
+    """By what the page colours at first: more runs than colours are told apart by the setting that parts them best."""
+    if len(runs) == 1:
+        return "step"
+    falls = [-of.compression.change if of.compression else 0.0 for of in found]
+    return (most_telling(differing, configs, falls) if len(runs) > len(looks.PALETTE) else None) or "run"
+
+
+def _places(found: Mapping[str, Phases], *, mixed: bool) -> list[dict[str, Any]]:
+    """The ranking, runs by their number on the page; of mixed protocols only their order."""
+    numbers = {label: number for number, label in enumerate(found)}
+    return [
+        {"run": numbers[place.run], "behind": place.behind if place.fall and not mixed else None, "tied": place.tied}
+        for place in ranking(found)
+    ]
 
 
 def _packed(table: Sequence[Sequence[float]]) -> str:
@@ -248,7 +217,7 @@ def _protocol_table(runs: Sequence[Trajectory], labels: Sequence[str]) -> str:
     for run, label in zip(runs, labels, strict=True):
         shown = {key: value for key, value in run.protocol.items() if key != "bottleneck_curve"}
         table = "".join(
-            f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(_text(value))}</td></tr>'
+            f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(as_text(value))}</td></tr>'
             for key, value in flat(shown).items()
         )
         tables.setdefault(table, []).append(label)
@@ -258,23 +227,12 @@ def _protocol_table(runs: Sequence[Trajectory], labels: Sequence[str]) -> str:
     )
 
 
-def _differing(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
-    keys = dict.fromkeys(key for mapping in mappings for key in mapping)
-    return [key for key in keys if len({_text(mapping.get(key)) for mapping in mappings}) > 1]
-
-
 def _probe_sentence(probes: Sequence[Mapping[str, Any]]) -> str:
     first = probes[0]
     if any(probe != first for probe in probes) or not first.keys() >= {"name", "blocks", "block_size", "positions"}:
         return ""
     size = f"{first['blocks']} blocks of {first['block_size']} tokens, {first['positions']:,} positions"
     return f"Measured on {size} ({first['name']})."
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "—"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _asset(name: str) -> str:

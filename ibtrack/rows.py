@@ -22,6 +22,11 @@ class Quantity(NamedTuple):
     scope: str
 
 
+# of `table_rows`, in the order in which a table shows them
+TABLE_COLUMNS = (
+    *("run", "order", "step", "tokens", "loss"),
+    *("complexity", "complexity_se", "expressivity", "expressivity_se", "why"),
+)
 QUANTITIES = {
     "complexity": Quantity("complexity I(X;Z)", "fraction of log K", "order"),
     "expressivity": Quantity("expressivity I(Y;Z)", "fraction of log K", "order"),
@@ -29,7 +34,8 @@ QUANTITIES = {
     "regularity": Quantity("regularity I(X;Z) / H(Z)", "", "order"),
     "entropy": Quantity("entropy H(Z)", "fraction of log K", "site"),
     "ceiling": Quantity("ceiling I(Z;J)", "fraction of log K", "site"),
-    "mean_cosine": Quantity("mean cosine", "", "site"),
+    "mean_cosine": Quantity("mean cosine between positions", "", "site"),
+    "preference_information": Quantity("preference information", "fraction of log K", "site"),
     "loss": Quantity("training loss", "nats", "run"),
     "probe_loss": Quantity("loss on the probe", "nats", "run"),
     "variational_floor": Quantity("variational floor of I(Y;Z)", "nats", "run"),
@@ -64,18 +70,34 @@ def plane_rows(
         >>> readings = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
         >>> for row in plane_rows([Trajectory({}, {"name": "a"}, [Point(8, readings, loss=5.0)])]):
         ...     print(row)
-        {'run': 'a', 'step': 8, 'tokens': None, 'loss': 5.0, 'complexity': 0.4, 'complexity_se': None, \
-'expressivity': 0.1, 'expressivity_se': None, 'why': None}
+        {'run': 'a', 'step': 8, 'tokens': None, 'loss': 5.0, \
+'complexity': 0.4, 'complexity_se': None, 'complexity_anchor_sd': None, \
+'expressivity': 0.1, 'expressivity_se': None, 'expressivity_anchor_sd': None, 'why': None}
     """
     keys = {name: quantity_key(name, site, order, reading) for name in ("complexity", "expressivity")}
     rows = []
     for label, point in _points(trajectories):
         row = _common(label, point)
         for name, key in keys.items():
-            row |= {name: _value(point, key), f"{name}_se": _value(point, f"{key}_se")}
+            row |= {f"{name}{more}": _value(point, f"{key}{more}") for more in ("", "_se", "_anchor_sd")}
         lost = [keys[name] for name in keys if row[name] is None]
         rows.append({**row, "why": why_missing(point, lost[0]) if lost else None})
     return rows
+
+
+def table_rows(trajectory: Trajectory, run: str) -> list[dict[str, Any]]:
+    """Rows of the table that wandb keeps: those of the plane at the mean, of every order, under the name ``run``.
+
+    Example:
+        >>> trajectory = Trajectory({"orders": ["token", "bigram"]}, {"name": "a"}, [Point(8, loss=5.0)])
+        >>> [(row["run"], row["order"], row["step"], row["why"]) for row in table_rows(trajectory, "a 1x")]
+        [('a 1x', 'token', 8, 'not in this trajectory'), ('a 1x', 'bigram', 8, 'not in this trajectory')]
+    """
+    return [
+        {**row, "run": run, "order": order}
+        for order in trajectory.protocol["orders"]
+        for row in plane_rows([trajectory], order=order)
+    ]
 
 
 def curve_rows(
@@ -99,6 +121,7 @@ def curve_rows(
                 **_common(label, point),
                 "value": value,
                 "se": _value(point, f"{key}_se"),
+                "anchor_sd": _value(point, f"{key}_anchor_sd"),
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
                 "why": why_missing(point, "loss" if quantity == "loss" else key) if value is None else None,

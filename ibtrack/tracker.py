@@ -193,6 +193,7 @@ class InformationPlaneTracker:
             **self.estimator,
             "unit": "fraction of log K",
             "precision": precision or precision_of(model),
+            "bottleneck_curve": self.probe.bottleneck_curve(self.estimator["num_anchors"]),
             "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         }
         self._open_file_together(resume_from, device_of(model))

@@ -20,6 +20,7 @@ from typing import Any
 from ibtrack.keys import parse_key
 
 FORMAT = "ibtrack/1"
+_NO_RULES = {"versions", "bottleneck_curve"}  # of a protocol: circumstances, and what follows from the probe
 
 
 @dataclass(frozen=True)
@@ -285,9 +286,9 @@ def _require_same_protocol(old: Mapping[str, Any], new: Mapping[str, Any], path:
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two protocols, versions aside."""
+    """What differs between two protocols, but for what is no rule of measuring."""
     new = _plain(new)
-    keys = [key for key in sorted({*old, *new}) if key != "versions" and old.get(key) != new.get(key)]
+    keys = [key for key in sorted({*old, *new} - _NO_RULES) if old.get(key) != new.get(key)]
     return [f"{key}: {old.get(key)!r} before, {new.get(key)!r} now" for key in keys]
 
 

@@ -1,5 +1,7 @@
 """The command line: what it prints, and that a mistake is one line and exit code 2."""
 
+import re
+
 import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
@@ -50,10 +52,27 @@ def test_report_refuses_mixed_protocols_unless_asked(run, folder, tmp_path):
 
 
 def test_list_has_a_line_per_run_with_steps_values_and_phase(run, folder):
-    head, first, second = run("list", folder).stdout.splitlines()
+    head, first, second, *_ = run("list", folder).stdout.splitlines()
     assert head.split()[:2] == ["run", "points"]
     assert first.split()[:4] == ["w32", "14", "4000", "2.200"]
     assert "± 0.008" in first and "compression since 278 (" in second
+
+
+def test_list_says_which_run_compresses_most_and_by_how_much(run, folder):
+    still = trajectories.make("still", shape="flat", num_points=14)
+    trajectories.write(still, folder / "still")
+    lines = run("list", folder).stdout.splitlines()
+    falls = {line.split()[0]: line for line in lines[1:4]}
+    assert "  first  " in falls["w64"] and re.search(r" \d\.\d se", falls["w32"])
+    assert not re.search("first| se  ", falls["still"])
+    assert lines[5].startswith("w64 compresses most: I(X;Z) falls by 0.1")
+
+
+def test_list_does_not_rank_across_protocols(run, folder):
+    trajectories.write(trajectories.make("other", num_points=14, num_anchors=50), folder / "other")
+    text = run("list", folder).stdout
+    assert "Not ranked, as they were measured under different protocols: num_anchors: 50 in 'other'" in text
+    assert "first" not in text and "compresses most" not in text
 
 
 def test_list_shows_failed_young_cut_and_foreign_runs(run, folder):
@@ -65,7 +84,7 @@ def test_list_shows_failed_young_cut_and_foreign_runs(run, folder):
     cut = folder / "w64" / "trajectory.jsonl"
     cut.write_text(cut.read_text()[:-50])
     result = run("list", folder)
-    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()[:6]}
     assert "no points yet" in lines["young"]
     assert "1 (1 failed)" in lines["failed"] and "no value: out of memory" in lines["failed"]
     assert "not readable: " in lines["foreign"]

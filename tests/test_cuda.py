@@ -51,21 +51,21 @@ def test_the_plane_reads_what_it_reads_on_the_cpu():
     _close(found[1], found[0])
 
 
-@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("precision", ["highest", "high"])  # the latter is TF32
 @pytest.mark.parametrize("reading", ["debiased", "plugin", "null"])
-def test_streamed_information_is_that_of_the_cpu(reading, tf32):
+def test_streamed_information_is_that_of_the_cpu(reading, precision):
     rows, labels = _rows(4000), torch.arange(4000) % 500
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
     try:
         found = []
         for device in ("cpu", "cuda"):
             metric = SoftMutualInformation(96, 500, reading=reading, normalized=True).to(device)
             metric.update(rows.to(device), labels.to(device))
             found.append(float(metric.compute()))
-        assert torch.backends.cuda.matmul.allow_tf32 == tf32
+        assert torch.get_float32_matmul_precision() == precision
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+        torch.set_float32_matmul_precision(before)
     assert found[1] == pytest.approx(found[0], abs=AGREEMENT)
 
 

@@ -10,8 +10,12 @@ import torch
 import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from ibtrack import InformationPlaneMonitor, Point, schedules
+from ibtrack import InformationPlaneMonitor, Point, loggers, schedules
 from ibtrack.loggers import PointLog, logged_metrics
+from ibtrack.phases import find_phases
+from ibtrack.rows import TABLE_COLUMNS, table_rows
+from ibtrack.trajectory import Trajectory
+from tests import trajectories
 from tests.models import Module, loader, probe, trainer
 
 
@@ -60,6 +64,11 @@ def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path, clean_wandb):
     assert "compression" in summary["ib/phases"]
     (picture,) = (tmp_path / "wandb").rglob("media/images/ib/plane*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
+    assert (rows[-1]["ib/points._type"], rows[-1]["ib/points.log_mode"]) == ("table-file", "MUTABLE")
+    table = json.loads(next((tmp_path / "wandb").rglob(rows[-1]["ib/points.path"])).read_text())
+    assert table["columns"] == [*TABLE_COLUMNS]
+    expected = table_rows(watch.trajectory, watch.trajectory.name)  # which has the id in it
+    assert table["data"] == [[row[column] for column in TABLE_COLUMNS] for row in expected]
 
 
 def test_any_lightning_logger_gets_one_call_per_point(tmp_path, monkeypatch):
@@ -88,40 +97,77 @@ def test_values_that_do_not_exist_are_not_logged():
 
 
 class _Run:
+    name, id = "run", "1x"
+
     def __init__(self):
-        self.rows, self.defined = [], []
+        self.rows, self.defined, self.summary, self._open = [], [], {}, {}
 
     def define_metric(self, key, step_metric):
         self.defined.append(key)
 
-    def log(self, row):
-        self.rows.append(row)
+    def log(self, row, commit=True):
+        self._open |= row
+        if commit:
+            self.rows.append(self._open)
+            self._open = {}
 
 
-def test_a_picture_that_fails_does_not_cost_the_numbers(monkeypatch):
-    run, log = _Run(), None
+@pytest.mark.parametrize("thing", ["_table", "_picture"])
+def test_what_fails_to_be_drawn_does_not_cost_the_numbers(monkeypatch, thing):
+    run = _Run()
     log = PointLog(run)
-    monkeypatch.setattr(log, "_picture", lambda trajectory: 1 / 0)
+    monkeypatch.setattr(log, "_table", lambda run, trajectory: None)
+    monkeypatch.setattr(log, thing, lambda run, trajectory: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         log.log(Point(5, {"ib/mean/entropy": 0.5}, wall_time=1e6), None)
     assert run.rows == [{"ib/mean/entropy": 0.5, "ib/failed": 0.0, "trainer/global_step": 5}]
+    with pytest.raises(ZeroDivisionError):
+        log.finish(trajectories.make(num_points=3))
+    assert run.rows[1:] == [{"trainer/global_step": 4000}]
 
 
-def test_pictures_stay_below_their_share_of_the_run(monkeypatch):
+def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loggers.time, "monotonic", lambda: now[0])
+
+    def make(seconds):
+        def takes(run, trajectory):
+            now[0] += seconds
+            return f"took {seconds}"
+
+        return takes
+
     run = _Run()
     log = PointLog(run)
-    drawn = []
-
-    def picture(trajectory):
-        log._drawing, log._drawn = 3.0, log._drawn + 3.0
-        drawn.append(1)
-        return {"ib/plane": "picture"}
-
-    monkeypatch.setattr(log, "_picture", picture)
+    monkeypatch.setattr(log, "_table", make(0.1))
+    monkeypatch.setattr(log, "_picture", make(3.0))
     for hundred in range(20):
         log.log(Point(hundred, {}, wall_time=100.0 * hundred), None)
-    assert 0 < 3.0 * len(drawn) <= 0.01 * 1900
+    tables, pictures = (sum(key in row for row in run.rows) for key in ("ib/points", "ib/plane"))
+    assert tables == 18 and 0 < pictures <= 6  # the first table is expected to take a second and a half
+    assert 0.1 * tables + 3.0 * pictures == pytest.approx(log._budget.spent) and log._budget.spent <= 0.01 * 1900
     assert run.defined == ["ib/failed"]
+
+
+def test_the_table_names_runs_apart_and_the_summary_can_be_sorted():
+    run, trajectory = _Run(), trajectories.make("demo")
+    PointLog(run).finish(trajectory)
+    (row,) = run.rows
+    assert {*row["ib/points"].get_column("run")} == {"run 1x"}
+    assert row["ib/points"].get_column("order").count("bigram") == len(trajectory.points)
+    phases = find_phases(trajectory)
+    assert run.summary["ib/phases"] == phases.sentence()
+    assert run.summary["ib/phases/compression_num_se"] == phases.compression.num_se
+    assert run.summary["ib/phases/fitting_end"] == phases.fitting.end
+
+
+def test_a_phase_that_is_no_longer_found_does_not_stay_in_the_summary():
+    run = _Run()
+    log = PointLog(run)
+    log.finish(Trajectory({"orders": ["token"]}, {}, trajectories.make("demo").points))
+    assert run.summary["ib/phases/compression"] > 0
+    log.finish(Trajectory({"orders": ["token"]}, {}, trajectories.make("demo", shape="rise").points))
+    assert run.summary["ib/phases/compression"] is None and run.summary["ib/phases/fitting"] > 0
 
 
 def test_values_are_not_tensors():

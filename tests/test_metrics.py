@@ -8,7 +8,7 @@ import torch
 import torch.multiprocessing as mp
 from soft_entropy import SoftEntropyAccumulator
 
-from ibtrack.metrics import SoftEntropy, SoftMutualInformation
+from ibtrack.metrics import SoftDisentanglement, SoftEntropy, SoftMutualInformation
 from tests import references
 from tests.models import free_port
 
@@ -73,6 +73,27 @@ def test_null_reads_what_independent_labels_would():
     null.update(rows, ids)
     plugin.update(rows, torch.from_numpy(np.random.default_rng(0).permutation(ids.numpy())))
     assert float(null.compute()) == pytest.approx(float(plugin.compute()), abs=0.02)
+
+
+def test_disentanglement_is_the_divergence_of_each_label_from_the_rest():
+    rows, ids = _data(labels=4)
+    ids[0] = 4  # seen once: left out of the mean, but not of the rest
+    metric = SoftDisentanglement(24, 5, 10)
+    metric.update(rows, ids)
+    assigned = references.soft_assignments(rows.numpy(), metric.anchors.numpy(), metric.epsilon)
+    each = []
+    for x in range(4):
+        own, rest = assigned[ids.numpy() == x].mean(0), assigned[ids.numpy() != x].mean(0)
+        between = references.entropy((own + rest) / 2) - (references.entropy(own) + references.entropy(rest)) / 2
+        each.append(between / math.log(2))
+    assert float(metric.compute()) == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_disentanglement_of_one_label_is_nan():
+    rows, ids = _data()
+    metric = SoftDisentanglement(24, 30)
+    metric.update(rows, torch.zeros_like(ids))
+    assert metric.compute().isnan()
 
 
 def test_normalized_is_a_fraction_of_log_k():

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from ibtrack.phases import Movement, Phases, find_phases, noise_threshold, verdict
+from ibtrack.phases import Movement, find_phases, noise_threshold
 from ibtrack.trajectory import Point, Trajectory
 from tests import trajectories
 
@@ -53,6 +53,9 @@ def test_a_fall_after_a_plateau_on_which_expressivity_rose_is_compression():
 def test_a_fall_on_which_expressivity_rises_from_the_start_is_a_collapse():
     phases = find_phases(trajectories.of([0.4, 0.3, 0.2, 0.1], [0.0, 0.05, 0.1, 0.15]))
     assert phases.compression is None and phases.collapse.end == 8
+    assert phases.sentence().startswith(
+        "I(X;Z) falls along with the fitting, -0.300 from step 0 (106.1 se) to 8; with neither"
+    )
 
 
 def test_a_compression_that_is_over_says_so():
@@ -136,31 +139,3 @@ def test_the_threshold_is_that_of_one_comparison_for_two_points_and_grows_with_t
 def test_the_demo_shows_its_three_movements():
     phases = find_phases(trajectories.make())
     assert phases.collapse.end <= 35 and phases.compression.start == 278 and phases.fitting.end > 1000
-
-
-def fall(change: float, se: float = 0.01) -> Phases:
-    return Phases(compression=Movement(64, 512, change, se))
-
-
-def test_the_verdict_names_the_run_and_its_evidence():
-    assert verdict({"a": fall(-0.02), "b": fall(-0.2), "c": Phases()}) == (
-        "b compresses most: I(X;Z) falls by 0.200 from step 64 to 512, 20.0 standard errors.\n"
-        "Next is a: its fall of 0.020 is smaller by 12.7 standard errors."
-    )
-
-
-def test_the_verdict_says_which_runs_are_as_good():
-    many = {f"r{i}": fall(-0.1 + 0.001 * i) for i in range(8)}
-    assert "It cannot be told apart from r1, r2, r3, r4 and 3 more." in verdict(many)
-    assert "Next is" not in verdict(many)
-
-
-def test_the_verdict_of_none_one_and_still_runs():
-    assert verdict({}) == "No runs."
-    assert verdict({"a": fall(-0.1)}) == fall(-0.1).sentence()
-    assert (
-        verdict({"a": Phases(), "b": Phases()}) == "In none of the 2 runs can a compression phase be told from noise."
-    )
-    assert verdict({"a": fall(-0.1), "b": Phases()}).endswith(
-        "In no other run can a compression phase be told from noise."
-    )

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ibtrack.report import flat, protocol_differences, write_report
+from ibtrack.report import write_report
 from ibtrack.trajectory import Point, Trajectory
 from tests import trajectories
 
 EVIL = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
-CURVE = {"complexity": [0.0, 0.1, 0.2, 0.3, 0.4, 0.6], "expressivity": [0.0, 0.09, 0.16, 0.2, 0.22, 0.23]}
+CURVE = [[0.0, 0.0], [0.1, 0.09], [0.2, 0.16], [0.3, 0.2], [0.4, 0.22], [0.6, 0.23]]
 
 
 def sweep(num_seeds=2, **kinds):
@@ -101,7 +101,6 @@ def test_runs_of_other_depth_width_and_versions_share_a_page(tmp_path):
         trajectories.make(f"l{n}", num_layers=n, num_points=3, widths={"L00": 8 * n}, versions={"torch": f"2.{n}"})
         for n in (2, 4)
     ]
-    assert "sites" not in "".join(protocol_differences({run.name: run for run in runs}))
     assert data_of(write_report(runs, tmp_path / "r.html"))["sites"][-1] == "L03"
 
 
@@ -145,10 +144,6 @@ def test_settings_that_say_nothing_of_a_run_are_left_out(tmp_path):
 
     runs = [trajectories.make(f"{s} {w}", num_points=2, config=config(s, w)) for s in (0, 1) for w in (8, 16)]
     assert data_of(write_report(runs, tmp_path / "r.html"))["differing"] == ["model.width", "seed"]
-
-
-def test_nested_config_is_one_level():
-    assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
 
 
 # ---- in a browser ----------------------------------------------------------------------------------------------------
@@ -303,11 +298,56 @@ def test_runs_are_grouped_by_a_setting_that_differs(show):
     assert float(re.search(r"0\.\d+", groups[1]).group()) > float(re.search(r"0\.\d+", groups[0]).group())
 
 
+def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show):
+    drops = {"a": 0.2, "b": 0.2, "c": 0.05}
+    runs = [trajectories.make(name, drop=drop) for name, drop in drops.items()]
+    page = show([trajectories.make("still", shape="flat"), *runs])
+    texts = page.locator("#summary tbody tr").all_inner_texts()
+    rows = [[cell.strip() for cell in text.split("\t")] for text in texts]
+    assert {rows[0][0], rows[1][0]} == {"a", "b"} and [row[0] for row in rows[2:]] == ["c", "still"]
+    assert rows[0][3] == "first" and rows[3][3] == "—"
+    assert re.fullmatch(r"[0-2]\.\d, tied", rows[1][3])
+    assert float(rows[2][3]) == pytest.approx((float(rows[0][1]) - float(rows[2][1])) / 0.008, abs=0.3)
+    assert "Tied: noise could make" in page.locator("#summary-note").inner_text()
+    assert page.locator("#heatmap-axis").inner_text().startswith(f"{rows[0][0]}: complexity")
+    assert page.locator("#sentences dt").first.inner_text() == rows[0][0]
+
+
+def test_many_runs_are_coloured_by_the_setting_that_parts_them(show):
+    page = show(sweep(4))
+    assert page.locator("#colour").input_value() == "model.width"
+    assert page.locator("#groups tbody tr").count() == 2
+    assert page.locator("#phases").get_attribute("open") is None
+    page.locator("#phases summary").click()
+    assert page.locator("#sentences dd").first.is_visible()
+
+
+def test_keys_that_some_runs_have_are_shown_where_they_are(show):
+    run, other = trajectories.make("a", num_points=4), trajectories.make("b", num_points=4)
+    for point in run.points:
+        point.readings["ib/mean/token/complexity_anchor_sd"] = 0.0123
+        point.readings["ib/mean/preference_information_se"] = 0.001
+    for point in other.points:
+        for key in [key for key in point.readings if key.endswith("preference_information")]:
+            del point.readings[key]
+    page = show([run, other])
+    page.select_option("#quantity", "preference_information")
+    assert page.locator("#curves-axis").inner_text() == "preference information, fraction of log K"
+    assert "b: 4 of 4 points have no value" in page.locator("#curves-note").inner_text()
+    page = show([run])
+    page.locator("#plane .mark-symbol path").last.hover()
+    tip = page.locator("#vg-tooltip-element").inner_text()
+    assert tip.count("(sd over anchors 0.0123)") == 1
+    page = show([other])
+    assert page.locator("#quantity option[value=preference_information]").count() == 0
+
+
 def test_null_ceiling_and_bottleneck_curve_are_drawn(show):
     page = show([trajectories.make(bottleneck_curve=CURVE)])
     assert "bottleneck curve" in marks(page)
+    assert "Red: bottleneck curve" in page.locator("#plane-note").inner_text()
     page.select_option("#order", "bigram")
-    assert "bottleneck curve" not in marks(page)
+    assert "bottleneck curve" not in marks(page) + page.locator("#plane-note").inner_text()
     assert page.locator("#curves [stroke-dasharray]").count() == 2
     assert "dashed" in page.locator("#curves-note").inner_text()
     page.locator("#references").uncheck()
@@ -371,7 +411,7 @@ def test_a_phone_sees_all_of_it_without_scrolling_sideways(show):
 
 
 def test_print_is_light_and_leaves_the_controls_out(show):
-    page = show(sweep(), color_scheme="dark")
+    page = show(sweep(4), color_scheme="dark")
     assert page.pdf(format="A4").startswith(b"%PDF")
     assert page.locator("#protocol").get_attribute("open") is not None  # print shows what is folded
     page.emulate_media(media="print", color_scheme="dark")
@@ -379,6 +419,8 @@ def test_print_is_light_and_leaves_the_controls_out(show):
     for hidden in (".controls", "#theme", "#play"):
         assert not page.locator(hidden).is_visible()
     assert page.locator("#plane svg").is_visible()
+    page.set_viewport_size({"width": 718, "height": 900})  # A4 less its margins
+    page.wait_for_function("document.documentElement.scrollWidth === 718")
 
 
 def test_a_name_that_is_a_script_stays_text(show):
@@ -433,6 +475,8 @@ def test_a_foreign_protocol_has_its_banner(show):
     page = show([trajectories.make("a"), trajectories.make("b", temperature="bounds")], allow_mixed=True)
     assert "Compare shapes, never numbers" in page.locator(".banner").first.inner_text()
     assert page.locator("#protocol h3").count() == 2
+    assert page.locator("#verdict").inner_text().startswith("These runs are not ranked")
+    assert page.locator("#summary [data-column=behind]").count() == 0
 
 
 def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show, tmp_path):
@@ -442,7 +486,7 @@ def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show, tmp_
     ]
     assert len(runs[0].protocol["sites"]) == 13
     times = []
-    for _ in range(3):  # the best of three: the machine may be busy with something else
+    while not times or (min(times) >= 2000 and len(times) < 6):  # again if the machine is busy with something else
         page = show(runs)
         times.append(page.evaluate("performance.now()"))
     assert (tmp_path / "0.html").stat().st_size < 5e6

@@ -95,6 +95,7 @@ def test_protocol_says_what_makes_numbers_comparable():
     assert protocol["widths"] == {"embed": 16, "L00": 16, "L01": 16}
     assert protocol["probe"]["hash"] == follow.probe.hash
     assert (protocol["num_anchors"], protocol["temperature"], protocol["precision"]) == (100, "exact", "bf16-mixed")
+    assert protocol["bottleneck_curve"] == follow.probe.bottleneck_curve(num_anchors=100)
 
 
 def test_resume_goes_on_where_the_checkpoint_was(tmp_path):

@@ -115,6 +115,12 @@ def test_resuming_drops_what_came_after_the_checkpoint(tmp_path):
     assert Trajectory.load(path).steps == [0, 1, 2, 4, 8]
 
 
+def test_a_run_begun_before_there_were_bottleneck_curves_can_be_resumed(tmp_path):
+    path = write(tmp_path / "t.jsonl")
+    TrajectoryWriter.resume(path, {**PROTOCOL, "bottleneck_curve": {"complexity": [0.0]}}, last_step=2)
+    assert Trajectory.load(path).steps == [0, 1, 2]
+
+
 def test_resuming_under_another_protocol_shows_the_difference(tmp_path):
     path = write(tmp_path / "t.jsonl")
     before = path.read_text()

@@ -103,6 +103,7 @@ def _site(
         metric_key("entropy", site=site): clean + 0.45,
         metric_key("ceiling", site=site): clean + 0.12,
         metric_key("mean_cosine", site=site): 0.6 - clean,
+        metric_key("preference_information", site=site): known / 4,
     }
     for k, order in enumerate(ORDERS, start=1):
         values = {"complexity": clean + 0.02 * (k - 1), "expressivity": known + 0.03 * (k - 1)}

@@ -86,8 +86,9 @@ def run(case: Case) -> dict[str, object]:
     """Measure a case.
 
     Returns:
-        positions and label counts as they came out; seconds of each measurement and of a bare forward pass; bytes of
-        memory that measuring took at its peak above the model, the probe and one batch, and of the whole process.
+        positions and label counts as they came out; seconds of what is done once, of each measurement and of a bare
+        forward pass; bytes of memory that all of it took at its peak above the model, the probe and one batch, and of
+        the whole process.
     """
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
@@ -101,6 +102,9 @@ def run(case: Case) -> dict[str, object]:
     tracker = InformationPlaneTracker(
         probe, layers="blocks.*", num_anchors=case.anchors, batch_size=BATCH_SIZE, strict=True
     )
+    began = time.perf_counter()
+    tracker.start(model)
+    prepared = time.perf_counter() - began
     seconds: list[float] = []
     while len(seconds) < case.repetitions and sum(seconds) < case.seconds:
         began = time.perf_counter()
@@ -112,6 +116,7 @@ def run(case: Case) -> dict[str, object]:
     return {
         "num_positions": probe.num_positions,
         "label_counts": probe.label_counts,
+        "prepared": prepared,
         "measured": seconds,
         "bare": bare_seconds(model, probe),
         "peak_above": peak - before,

@@ -146,7 +146,8 @@ def _against_forward(
 def _reading_seconds(model: Decoder, probe: Probe, repetitions: int, wait: Callable[[], object]) -> list[float]:
     """Of one sum over bf16 activations of all sites and tokens of the probe."""
     rows, width = probe.inputs.numel(), model.embedding.embedding_dim
-    sites = [torch.ones(rows, width, dtype=torch.bfloat16, device=model.norm.weight.device)] * (1 + len(model.blocks))
+    shape = {"dtype": torch.bfloat16, "device": model.norm.weight.device}
+    sites = [torch.ones(rows, width, **shape) for _ in range(1 + len(model.blocks))]  # together more than a cache holds
     return interleaved({"read": lambda: [site.sum() for site in sites]}, repetitions, wait=wait)["read"]
 
 

@@ -6,13 +6,14 @@ python experiments/benchmarks/probe_size.py --checkpoint demo.pt
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Annotated
 
 import torch
@@ -246,20 +247,27 @@ def _difference(size: int, label_set: str, of_sites: list[list[tuple[Reading, Re
         len(of_sites[0]),
         label_set,
         fmean(means),
-        max(means, key=abs),
-        fmean(stdev(values) for values in debiased) if len(of_sites[0]) > 1 else None,
+        _furthest(means),
+        float(torch.tensor(debiased).std(1).mean()) if len(of_sites[0]) > 1 else None,
         fmean(one.standard_error for pairs in of_sites for one, _ in pairs),
-        max((value for values in debiased for value in values), key=abs),
+        _furthest([value for values in debiased for value in values]),
         fmean(plugin),
-        max(plugin, key=abs),
+        _furthest(plugin),
     )
 
 
+def _furthest(values: Sequence[float]) -> float:
+    """From 0; a reading that does not exist is further than any."""
+    return max(values, key=lambda value: math.inf if math.isnan(value) else abs(value))
+
+
 def _figures(differences: Sequence[Difference], readings: Sequence[Reading], stated: str) -> list[Figure]:
-    worst = max((abs(each.worst) for each in differences if each.tokens == REFERRED), default=None)
-    plugin = max((abs(each.plugin_worst) for each in differences if each.tokens == REFERRED), default=0.0)
-    number = max((each.probes for each in differences if each.tokens == REFERRED), default=0)
-    note = f"{stated}; mean of {number} disjoint probes, plug-in {plugin:.4f}"
+    referred = [each for each in differences if each.tokens == REFERRED]
+    worst, note = None, f"no probes of {REFERRED} tokens"
+    if referred:
+        worst = abs(_furthest([each.worst for each in referred]))
+        plugin = abs(_furthest([each.plugin_worst for each in referred]))
+        note = f"{stated}; mean of {referred[0].probes} disjoint probes, plug-in {plugin:.4f}"
     singles = _worst_of_each(readings)
     return [
         Figure(
@@ -283,11 +291,11 @@ def _worst_of_each(readings: Sequence[Reading]) -> list[float]:
     """For every probe of the referred size, its largest difference of any site and label set."""
     largest = max(reading.tokens for reading in readings)
     reference = {(r.site, r.label_set): r.debiased for r in readings if r.tokens == largest and r.probe == 0}
-    found: dict[int, float] = {}
+    found: dict[int, list[float]] = {}
     for r in readings:
         if r.tokens == REFERRED != largest:
-            found[r.probe] = max(found.get(r.probe, 0.0), abs(r.debiased - reference[r.site, r.label_set]))
-    return list(found.values())
+            found.setdefault(r.probe, []).append(r.debiased - reference[r.site, r.label_set])
+    return [abs(_furthest(differences)) for differences in found.values()]
 
 
 if __name__ == "__main__":
