@@ -82,7 +82,7 @@ def test_a_fault_on_one_process_is_a_failed_point_on_all(tmp_path):
         None,
         "MeasurementError: it failed on another process",
         None,
-        "L01: 144 of 300 positions are zero or not finite",  # those of 12 of 25 blocks
+        "L01: 156 of 325 positions are zero or not finite",  # those of 12 of 25 blocks
     ]
 
 

@@ -35,7 +35,7 @@ class Row(NamedTuple):
 class BinnedPlane(Callback):
     """Keeps all activations whenever the monitor has recorded a point; at the end bins them and writes ``bins.csv``.
 
-    A ReLU has no largest value, so its bins reach to the largest seen in the run, as in Saxe et al.
+    A ReLU has no largest value, so its bins reach to the largest seen in the run.
 
     Args:
         path: the file.

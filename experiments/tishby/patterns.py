@@ -113,7 +113,7 @@ def power_spectrum() -> Tensor:
 def symmetric_function() -> tuple[Tensor, Tensor]:
     """A function f of the power spectrum with random weights: its values (4096,), and which of its 64 they are."""
     spectrum = power_spectrum()
-    standard = (spectrum - spectrum.mean(0)) / spectrum.std(0).clamp_min(1e-9)  # P_1 of an icosahedron may stand still
+    standard = (spectrum - spectrum.mean(0)) / spectrum.std(0)
     weights = torch.randn(DEGREE + 1, generator=torch.Generator().manual_seed(RULE_SEED), dtype=torch.float64)
     values = standard @ weights
     orbits = torch.unique(values.round(decimals=6), return_inverse=True)[

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the folder of ex
 
 from experiments.tishby.bins import Row
 from ibtrack import Trajectory, charts
+from ibtrack.looks import INK, RAMP
 
 
 def main(
@@ -52,15 +53,11 @@ def _panel(rows: Sequence[Row], config: dict[str, Any]) -> alt.LayerChart:
     ends = [point for point in points if point["step"] == last]
     x = alt.X("input:Q", title="I(X;T), bits", scale=alt.Scale(domain=[0, 12]))
     y = alt.Y("label:Q", title="I(T;Y), bits", scale=alt.Scale(domain=[0, 1]))
-    colour = alt.Color("shown:Q", title="step + 1", scale=alt.Scale(type="log", range=list(charts.RAMP)))
+    colour = alt.Color("shown:Q", title="step + 1", scale=alt.Scale(type="log", range=list(RAMP)))
     base = alt.Chart(alt.InlineData(values=points)).encode(x=x, y=y)
-    paths = base.mark_line(color=charts.INK, strokeWidth=1).encode(detail="layer:N", order="step:Q")
+    paths = base.mark_line(color=INK, strokeWidth=1).encode(detail="layer:N", order="step:Q")
     dots = base.mark_circle(size=45, opacity=1).encode(color=colour)
-    names = (
-        alt.Chart(alt.InlineData(values=ends))
-        .mark_text(dx=-8, dy=-9, color=charts.INK)
-        .encode(x=x, y=y, text="layer:N")
-    )
+    names = alt.Chart(alt.InlineData(values=ends)).mark_text(dx=-8, dy=-9, color=INK).encode(x=x, y=y, text="layer:N")
     title = f"{config['model']['activation']}, 30 bins, seed {config['seed']}"
     return alt.layer(paths, dots, names).properties(width=380, height=320, title=title)
 
