@@ -20,6 +20,7 @@ from ibtrack.moments import Moments, SiteRows, row_entropies
 
 CAUTION = 2.0  # standard errors by which a spread between labels must show before it counts
 SMOOTHER, SMOOTH_POWER = 0.15, 8  # label means are smooth, so more lognormal than means of a few spiky rows
+_GIVEN = ("inverse", "clumps", "num_rows", "crowding", "noise")  # not differentiated
 NULL_BASES, NULL_LARGEST = (1, 3), 32  # the null is learned at 1, 2, 4 … and 3, 6, 12 … rows, up to 32
 NULL_GROUPS = 16  # of rows, at least, to average over
 
@@ -56,9 +57,11 @@ def plugin_information(moments: Moments) -> Tensor:
 def debiased_information(moments: Moments) -> Tensor:
     """I(X; Z) itself: the plug-in less the part of it that is due to labels having few rows.
 
-    1. Products of two rows of one label split the spread of the rows into σ²_k within and τ²_k between labels. Their
-       ratio r = Σ τ²_k p_k^-½ / Σ σ²_k p_k^-½ is drawn towards 0 as far as its own noise goes.
-    2. The mean of n rows of one label has variance v_k = τ²_k + σ²_k / n. The information j(n) of a random distribution
+    1. Products of two rows of one label, in two documents, split the spread of the rows into σ²_k within and τ²_k
+       between labels. Their ratio r = Σ τ²_k p_k^-½ / Σ σ²_k p_k^-½ is drawn towards 0 as far as its own noise goes.
+    2. The mean of n rows of one label has variance v_k = τ²_k + σ²_k ( (1 - ρ) / n + ρ q ), where ρ is how alike rows
+       of one label and document are, and 1 / q the effective number of documents: a word that a text repeats has been
+       seen in one context, not in many. The information j(n) of a random distribution
        with mean p and these variances is between that of Beta and that of lognormal marginals, both known in closed
        form; the single rows, whose j is I(Z; J), say where between.
     3. Halving the rows of every label raises the plug-in by something seen and something predicted by j; their ratio κ
@@ -69,7 +72,7 @@ def debiased_information(moments: Moments) -> Tensor:
     Measured in ``experiments/benchmarks/truth.py``. It goes wrong where labels differ much in how much they tell.
 
     Returns:
-        (...) nats; ``nan`` if no label occurs twice, as nothing then tells the spread within a label from
+        (...) nats; ``nan`` if no label occurs in two documents, as nothing then tells the spread within a label from
         the spread between labels, and if there is one label alone.
     """
     within, between = variances(moments)
@@ -82,7 +85,7 @@ def debiased_information(moments: Moments) -> Tensor:
 
 def debiased_gradient(moments: Moments) -> Moments:
     """Gradient of `debiased_information` in every moment; the ratio is held above its noise, where it would vanish."""
-    names = [field.name for field in fields(Moments) if field.name not in ("sizes", "num_rows", "crowding", "noise")]
+    names = [field.name for field in fields(Moments) if field.name not in _GIVEN]
     with torch.enable_grad():
         leaves: dict[str, Any] = {name: getattr(moments, name).detach().requires_grad_() for name in names}
         at = replace(moments, **leaves)
@@ -108,7 +111,21 @@ def signal_ratio(moments: Moments, within: Tensor, between: Tensor) -> tuple[Ten
     """(...) pooled variance between over within labels, and its standard error if labels told nothing."""
     weight = _positive(moments.mean).rsqrt().detach()
     scale = (weight * within).sum(-1)
-    return (weight * between).sum(-1) / scale, (moments.noise.sqrt() / scale).detach()
+    alike = likeness(moments).detach()
+    parts = torch.stack([(1 - alike).square(), alike * (1 - alike), alike.square()], -1)
+    return (weight * between).sum(-1) / scale, ((parts * moments.noise).sum(-1).sqrt() / scale).detach()
+
+
+def likeness(moments: Moments) -> Tensor:
+    """(...) correlation ρ of two rows of one label and document, beyond what the label makes alike, in [0, 1].
+
+    Its gradient is that of the estimate before it is held there, so that its error does not vanish at the ends.
+    """
+    m, weight = moments, _positive(moments.mean).rsqrt().detach()
+    apart = (weight * m.pairs).sum(-1) / m.degrees
+    found = (m.mates / m.mate_degrees - apart) / ((weight * m.squares).sum(-1) - apart)
+    found = torch.where(m.mate_degrees > 0, found, 0.0)
+    return found + (found.clamp(0, 1) - found).detach()
 
 
 def _excess(moments: Moments, within: Tensor, between: Tensor, ratio: Tensor) -> Tensor:
@@ -119,15 +136,16 @@ def _excess(moments: Moments, within: Tensor, between: Tensor, ratio: Tensor) ->
     true = true * torch.where(spread > 0, ratio * (within / p).sum(-1) / spread, 0.0).unsqueeze(-1)
     true = torch.minimum(true, 0.98 * p * (1 - p))
     each, p_each = true.unsqueeze(-2), p.unsqueeze(-2)  # (..., 1, K)
-    variance = each + within.unsqueeze(-2) / m.sizes.unsqueeze(-1)  # (..., U, K)
+    alike = likeness(m).unsqueeze(-1)
+    fewness = (1 - alike) * m.inverse + alike * m.clumps  # (..., U) one over the effective number of rows
+    variance = each + within.unsqueeze(-2) * fewness.unsqueeze(-1)  # (..., U, K)
     signal = (each / p_each).sum(-1) / (variance / p_each).sum(-1)  # (..., U) share of it that is no noise
     mixture = _mixture(m).unsqueeze(-1)
     of_means = _information(p_each, variance, mixture + SMOOTHER * signal**SMOOTH_POWER)  # (..., U) j(n)
     of_truth = _information(p_each, each, mixture + SMOOTHER)  # (..., 1) j(∞)
     excess = (m.shares * (of_means - of_truth)).sum(-1)
-    repeated = torch.where(m.sizes > 1, m.shares, 0.0)
-    predicted = ((m.half_shares - repeated) * of_means).sum(-1)
-    scale = torch.where(predicted > 0, m.halving / predicted, 1.0).clamp(0.3, 3.0)
+    predicted = ((m.half_shares - m.repeated) * of_means).sum(-1)
+    scale = torch.where(predicted > 0, m.halving / predicted, 1.0).clamp(0.1, 3.0)
     return scale * excess
 
 

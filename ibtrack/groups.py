@@ -18,10 +18,11 @@ from torch.nn.functional import embedding_bag
 from ibtrack._checks import check_option
 from ibtrack.counts import occurrence_ranks
 
-BAG = 64  # rows that are added up in single precision; beyond, the sums would lose digits
+BAG = 64  # rows, or bags, that are added up in single precision; beyond, the sums would lose digits
 ROWS_AT_ONCE = 1 << 11  # more or less: what is worked out per row stays in the cache
-EXACT_SIZES = 12  # labels seen more often are put into classes of similar n
-SIZE_RATIO = 1.3
+EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
+SIZE_RATIO = 1.5
+CLUMP_RATIO = 1.15  # of effective numbers of documents, most of which are near 1
 LABEL_WEIGHTS = ("empirical", "uniform")
 
 _Groups = TypeVar("_Groups")
@@ -35,22 +36,35 @@ class Bags:
         rows: (n,) rows, group after group.
         of: (n,) group of each of them, ascending.
         starts: (B,) where in ``rows`` each bag begins.
+        sizes: (B,) rows in each bag, as float32.
         bag_group: (B,) group of each bag.
+        group_starts: (number,) where in the bags each group begins.
         pattern: (number, N) sparse, a place for each row in the line of its group.
-        number: of groups.
+        number: of groups, none of which is empty.
         pieces: consecutive parts of ``rows`` and of the bags: first and last row, first and last bag.
+        short: whether no group has more than 64 bags.
     """
 
     rows: Tensor
     of: Tensor
     starts: Tensor
+    sizes: Tensor
     bag_group: Tensor
+    group_starts: Tensor
     pattern: Tensor
     number: int
     pieces: tuple[tuple[int, int, int, int], ...]
+    short: bool
 
     @classmethod
-    def of_groups(cls, groups: Tensor, number: int, rows: Tensor | None = None, num_rows: int | None = None) -> Bags:
+    def of_groups(
+        cls,
+        groups: Tensor,
+        number: int,
+        rows: Tensor | None = None,
+        num_rows: int | None = None,
+        cells: Tensor | None = None,
+    ) -> Bags:
         """Put rows into bags.
 
         Args:
@@ -58,19 +72,31 @@ class Bags:
             number: of groups.
             rows: (n,) which rows are in them, by default all.
             num_rows: N, if these are not all rows.
+            cells: (n,) dense index of parts of the groups; no bag holds rows of two.
         """
-        by_group = torch.argsort(groups, stable=True)
-        starts = (occurrence_ranks(groups)[by_group] % BAG == 0).nonzero().flatten()
-        of = groups[by_group]
-        order = by_group if rows is None else rows[by_group]
+        cells = groups if cells is None else cells
+        order = torch.argsort(groups * (int(cells.max()) + 1 if len(cells) else 1) + cells, stable=True)
+        starts = (occurrence_ranks(cells)[order] % BAG == 0).nonzero().flatten()
+        of = groups[order]
+        bag_group = of[starts]
+        sizes = torch.diff(starts, append=starts.new_tensor([len(of)])).float()
         piece_of = starts // ROWS_AT_ONCE
         cuts = [*(piece_of.diff(prepend=piece_of.new_tensor([-1])).nonzero().flatten()).tolist(), len(starts)]
         ends = [*starts[cuts[:-1]].tolist(), len(of)]
-        pieces = tuple(zip(ends[:-1], ends[1:], cuts[:-1], cuts[1:], strict=True))
-        pattern = _pattern(
-            torch.bincount(groups, minlength=number), order, len(groups) if num_rows is None else num_rows
+        bags = torch.bincount(bag_group, minlength=number)
+        chosen = order if rows is None else rows[order]
+        return cls(
+            chosen,
+            of,
+            starts,
+            sizes,
+            bag_group,
+            bags.cumsum(0) - bags,
+            _pattern(torch.bincount(groups, minlength=number), chosen, len(groups) if num_rows is None else num_rows),
+            number,
+            tuple(zip(ends[:-1], ends[1:], cuts[:-1], cuts[1:], strict=True)),
+            int(bags.max()) <= BAG if len(bags) else True,
         )
-        return cls(order, of, starts, of[starts], pattern, number, pieces)
 
     def sums(self, values: Tensor) -> Tensor:
         """Add up the rows of (N, K) float32 by group: (number, K) float32, good to the last digits.
@@ -80,7 +106,11 @@ class Bags:
             >>> bags.sums(torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])).tolist()
             [[0.5, 0.5], [1.0, 1.0]]
         """
-        return self._by_group(embedding_bag(self.rows, values, self.starts, mode="sum"))
+        return self.by_group(self.bag_sums(values))
+
+    def bag_sums(self, values: Tensor) -> Tensor:
+        """Add up the rows of (N, K) float32 by bag: (B, K)."""
+        return embedding_bag(self.rows, values, self.starts, mode="sum")
 
     def sums_of_squares(self, values: Tensor) -> Tensor:
         """Add up the squares of the rows of (N, K) float32 by group: (number, K) float32."""
@@ -89,16 +119,19 @@ class Bags:
             squares = values.index_select(0, self.rows[begin:end]).square_()
             places = torch.arange(end - begin, device=values.device)
             sums.append(embedding_bag(places, squares, self.starts[first:last] - begin, mode="sum"))
-        return self._by_group(torch.cat(sums))
+        return self.by_group(torch.cat(sums))
 
     def products(self, values: Tensor, table: Tensor) -> Tensor:
         """Multiply every row of (N, K) float32 with the row of its group in a (number, K) table: (n,), in the order of
         ``rows``."""
         return torch.sparse.sampled_addmm(self.pattern, table, values.T, beta=0).values()
 
-    def _by_group(self, sums: Tensor) -> Tensor:
+    def by_group(self, sums: Tensor) -> Tensor:
+        """Add up (B, K) sums of bags: (number, K) float32."""
         if len(sums) == self.number:
             return sums
+        if self.short:
+            return embedding_bag(torch.arange(len(sums), device=sums.device), sums, self.group_starts, mode="sum")
         whole = sums.new_zeros(self.number, sums.shape[1], dtype=torch.float64)
         return whole.index_add_(0, self.bag_group, sums.double()).float()
 
@@ -139,73 +172,128 @@ class Documents:
 class LabelGroups:
     """The rows of a label set in groups: labels seen once need no slot, only their own row.
 
+    Rows of one document are alike for reasons of their own: a text repeats itself. So the occurrences of a label are
+    dealt to two halves by documents, and what they have in common is of the label. Where there is one document only,
+    rows are dealt.
+
     Attributes:
         num_rows: N.
-        num_labels: M.
+        num_halved: R, labels that occur in two documents.
         once: (N1,) rows whose label occurs once.
         once_document: (N1,) document of each.
-        halves: the other rows in 2 R groups, by repeated label and half, 2 slot + h.
-        half_document: (N - N1,) document of each row, in the order of ``halves``.
-        occurrences: (R,) n_x.
-        half_occurrences: (2 R,) n_xh.
-        sizes: (U,) classes of n.
+        parts: the other rows in 2 R + R' groups: halves of the labels, 2 x + h, and then the labels that occur several
+            times in a single document. Their bags are of one label and one document.
+        part_document: (N - N1,) document of each row, in the order of ``parts``.
+        bag_of: (N - N1,) bag of each row, in the order of ``parts``.
+        bag_document: (B,) document of each bag.
+        occurrences: (R + R',) n_x.
+        part_occurrences: (2 R + R',) rows in each part.
+        inverse: (U,) mean of 1 / n over the rows of each class.
+        clumps: (U,) mean of Σ_d n_d² / n², one over the effective number of documents.
         shares: (U,) share of the rows whose label is in the class.
-        half_shares: (U,) share of the rows that have a repeated label and whose half is in the class.
+        repeated: (U,) those of them whose label has halves.
+        half_shares: (U,) share of the rows whose half is in the class.
         document_sizes: (G, U) rows of each document whose label is in the class.
-        document_half_sizes: (G, U) the same of the halves.
+        absence: (R,) D / (D - 1) for D documents of a label: without one of two, there are no halves left.
+        document_repeated: (G, U) those of them whose label has halves, times its ``absence``.
+        document_half_sizes: (G, U) rows of each document whose half is in the class, times ``absence``.
+        degrees: Σ_x (n_x - 1) / N over the labels that have halves.
         crowding: Σ_x n_x² / N².
-        pair_noise: Σ_x (n_x - 1)² / (n_x1 n_x2) / ( Σ_x (n_x - 1) )².
+        pair_noise: of Σ_x (n_x - 1) P_x1 P_x2, see `pair_noise`.
     """
 
     num_rows: int
-    num_labels: int
+    num_halved: int
     once: Tensor
     once_document: Tensor
-    halves: Bags
-    half_document: Tensor
+    parts: Bags
+    part_document: Tensor
+    bag_of: Tensor
+    bag_document: Tensor
     occurrences: Tensor
-    half_occurrences: Tensor
-    sizes: Tensor
+    part_occurrences: Tensor
+    inverse: Tensor
+    clumps: Tensor
     shares: Tensor
+    repeated: Tensor
     half_shares: Tensor
     document_sizes: Tensor
+    absence: Tensor
+    document_repeated: Tensor
     document_half_sizes: Tensor
+    degrees: float
     crowding: float
-    pair_noise: float
+    pair_noise: tuple[float, float, float]
 
     @classmethod
     def of(cls, labels: Tensor, documents: Documents) -> LabelGroups:
         """Group (N,) dense labels."""
+        total, of = len(labels), documents.of
+        apart = of if documents.number > 1 else torch.arange(total)
+        cells = torch.unique(labels * (int(apart.max()) + 1) + apart, return_inverse=True)[1]  # by label, then document
+        cell_sizes = torch.bincount(cells)
+        cell_label = labels.new_zeros(len(cell_sizes)).index_put_((cells,), labels)
+        spread = torch.bincount(cell_label)  # documents of each label
         occurrences = torch.bincount(labels)
-        repeated = occurrences > 1
-        slot_of = repeated.cumsum(0) - 1  # by label
-        again = repeated[labels]
+        clumps = _clumps(cell_label, cell_sizes, len(occurrences))
+
+        halved, single = spread > 1, (spread == 1) & (occurrences > 1)
+        number = int(halved.sum())
+        part_of_label = torch.where(halved, 2 * (halved.cumsum(0) - 1), 2 * number + single.cumsum(0) - 1)
+        half = occurrence_ranks(cell_label) % 2 * halved[cell_label]
+        part_of_cell = part_of_label[cell_label] + half
+        again = occurrences[labels] > 1
         rows, once = again.nonzero().flatten(), (~again).nonzero().flatten()
-        in_halves = 2 * slot_of[labels[rows]] + occurrence_ranks(labels)[rows] % 2
-        halves = Bags.of_groups(in_halves, 2 * int(repeated.sum()), rows, len(labels))
-        half_occurrences = torch.bincount(in_halves, minlength=halves.number)
-        sizes, class_of = size_classes(occurrences, half_occurrences)
-        by_class = _by_document(documents.of, class_of[occurrences[labels]], documents.number, len(sizes))
-        by_half_class = _by_document(
-            documents.of[rows], class_of[half_occurrences[in_halves]], documents.number, len(sizes)
-        )
+        num_parts = 2 * number + int(single.sum())
+        parts = Bags.of_groups(part_of_cell[cells[rows]], num_parts, rows, total, cells[rows])
+        part_occurrences = torch.bincount(parts.of, minlength=num_parts)
+        in_halves = halved[cell_label]
+        half_clumps = _clumps(part_of_cell[in_halves], cell_sizes[in_halves], 2 * number)
+
+        in_half = (parts.of < 2 * number).nonzero().flatten()
+        n = torch.cat([occurrences[labels], part_occurrences[parts.of[in_half]]])
+        q = torch.cat([clumps[labels], half_clumps[parts.of[in_half]]])
+        class_of, inverse, alike = _classes(n, q)
+        num_classes = len(inverse)
+        by_class = _by_document(of, class_of[:total], documents.number, num_classes)
+        absence = (spread / (spread - 1).clamp(min=1)).double()  # by label
+        half_rows, half_class = parts.rows[in_half], class_of[total:]
+        label_rows = halved[labels].nonzero().flatten()
+        label_class = class_of[label_rows]
+
+        def without(rows: Tensor, classes: Tensor) -> Tensor:
+            return _by_document(of[rows], classes, documents.number, num_classes, absence[labels[rows]])
+
+        weights = occurrences[halved].double() - 1
         return cls(
-            len(labels),
-            len(occurrences),
+            total,
+            number,
             once,
-            documents.of[once],
-            halves,
-            documents.of[halves.rows],
-            occurrences[repeated].double(),
-            half_occurrences.double(),
-            sizes,
-            by_class.sum(0) / len(labels),
-            by_half_class.sum(0) / len(labels),
+            of[once],
+            parts,
+            of[parts.rows],
+            torch.arange(len(parts.starts)).repeat_interleave(parts.sizes.long()),
+            of[parts.rows[parts.starts]],
+            torch.cat([occurrences[halved], occurrences[single]]).double(),
+            part_occurrences.double(),
+            inverse,
+            alike,
+            by_class.sum(0) / total,
+            torch.bincount(label_class, minlength=num_classes).double() / total,
+            torch.bincount(half_class, minlength=num_classes).double() / total,
             by_class,
-            by_half_class,
-            float((occurrences.double() / len(labels)).square().sum()),
-            float(pair_noise(occurrences[repeated].double(), half_occurrences.double().view(-1, 2).T)),
+            absence[halved],
+            without(label_rows, label_class),
+            without(half_rows, half_class),
+            float(weights.sum()) / total,
+            float((occurrences.double() / total).square().sum()),
+            pair_noise(weights, 1 / part_occurrences[: 2 * number].double().view(-1, 2), half_clumps.view(-1, 2)),
         )
+
+    @property
+    def sizes(self) -> Tensor:
+        """(U,) n of each class."""
+        return 1 / self.inverse
 
 
 @dataclass(frozen=True)
@@ -267,33 +355,76 @@ def moved(groups: _Groups, device: torch.device) -> _Groups:
     return replace(groups, **changed)  # type: ignore[type-var]
 
 
-def _by_document(documents: Tensor, classes: Tensor, num_documents: int, num_classes: int) -> Tensor:
-    """(G, U) how many of (n,) rows of a document are in a class."""
-    cells = torch.bincount(documents * num_classes + classes, minlength=num_documents * num_classes)
+def _by_document(
+    documents: Tensor, classes: Tensor, num_documents: int, num_classes: int, weights: Tensor | None = None
+) -> Tensor:
+    """(G, U) how many of (n,) rows of a document are in a class, or the sum of their weights."""
+    cells = torch.bincount(documents * num_classes + classes, weights, minlength=num_documents * num_classes)
     return cells.view(num_documents, num_classes).double()
 
 
-def pair_noise(occurrences: Tensor, halves: Tensor) -> Tensor:
-    """Σ_x (n_x - 1)² / (n_x1 n_x2) / ( Σ_x (n_x - 1) )² for (R,) occurrences and (2, R) halves of repeated labels."""
-    return ((occurrences - 1).square() / halves.prod(0)).sum() / (occurrences - 1).sum().square()
+def pair_noise(weights: Tensor, inverse: Tensor, clumps: Tensor) -> tuple[float, float, float]:
+    """How Σ_x w_x P_x1 P_x2 / Σ_x w_x varies if labels tell nothing, in units of the variance of one product of rows.
+
+    The mean of a half varies by (1 - ρ) / n + ρ q, where ρ is how alike rows of one document are.
+
+    Args:
+        weights: (R,) w.
+        inverse: (R, 2) 1 / n of the halves.
+        clumps: (R, 2) q.
+
+    Returns:
+        the factors of (1 - ρ)², of ρ (1 - ρ) and of ρ².
+    """
+    share = (weights / weights.sum()).square()
+    crossed = inverse * clumps.flip(1)
+    terms = inverse.prod(1), crossed.sum(1), clumps.prod(1)
+    first, second, third = (float(share @ term) for term in terms)
+    return first, second, third
+
+
+def _clumps(groups: Tensor, cell_sizes: Tensor, number: int) -> Tensor:
+    """(number,) Σ n_d² / ( Σ n_d )² over the cells of each group."""
+    sizes = cell_sizes.double()
+    sums = torch.bincount(groups, sizes, minlength=number).double()  # float32 if there is nothing to count
+    return torch.bincount(groups, sizes.square(), minlength=number) / sums.clamp(min=1).square()
+
+
+def _classes(n: Tensor, clumps: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Classes of similar n and similar effective number of documents.
+
+    Args:
+        n: (m,) occurrences of a label or a half.
+        clumps: (m,) one over its effective number of documents.
+        rows: (m,) how many rows that goes for, by default one.
+
+    Returns:
+        (m,) class of each, (U,) mean of 1 / n and (U,) mean of ``clumps`` over the rows of each class.
+    """
+    grid = _grid(n.double()), (-clumps.log() / _LOG_CLUMPS).round().long()
+    class_of = torch.unique(grid[0] * (int(grid[1].max()) + 1) + grid[1], return_inverse=True)[1]
+    weights = torch.ones_like(clumps) if rows is None else rows.double()
+    number = torch.bincount(class_of, weights)
+    return class_of, *(torch.bincount(class_of, weights * values) / number for values in (1 / n.double(), clumps))
+
+
+def _grid(n: Tensor) -> Tensor:
+    """Which of the small numbers, or which range of similar ones."""
+    beyond = (n.clamp(min=EXACT_SIZES) / EXACT_SIZES).log() / _LOG_RATIO
+    return (n.clamp(max=EXACT_SIZES) + beyond).round().long()
 
 
 def size_classes(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes of n: every n up to 16, then ranges of similar n under the mean of their 1 / n.
+    """Classes of n for a label set without documents.
 
     Returns:
-        (U,) sizes in float64, and the class of every n from 0 up.
+        (U,) mean of 1 / n over the rows of each class, and the class of every n from 0 up.
     """
     number = torch.bincount(torch.cat([occurrences, half_occurrences]))
-    n = torch.arange(len(number), device=number.device)
-    grid = n.clamp(max=EXACT_SIZES) + (n.clamp(min=EXACT_SIZES) / EXACT_SIZES).log().div(_LOG_RATIO).round().long()
-    used = (number > 0) & (n > 0)
-    kept, where = torch.unique(grid[used], return_inverse=True)
-    rows = (number * n)[used].double()
-    weight = rows.new_zeros(len(kept)).index_add_(0, where, rows)
-    inverse = rows.new_zeros(len(kept)).index_add_(0, where, rows / n[used])
-    class_of = torch.zeros_like(n).masked_scatter_(used, where)
-    return weight / inverse, class_of
+    number[0] = 0
+    used = number.nonzero().flatten()
+    classes, inverse, _ = _classes(used, 1 / used.double(), number[used] * used)
+    return inverse, torch.zeros_like(number).index_put_((used,), classes)
 
 
-_LOG_RATIO = math.log(SIZE_RATIO)
+_LOG_RATIO, _LOG_CLUMPS = math.log(SIZE_RATIO), math.log(CLUMP_RATIO)

@@ -22,6 +22,7 @@ from ibtrack.transforms import TRANSFORMS, CloudStatistics, Transform
 
 Forward = Callable[[nn.Module, Tensor], Any]
 DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
+APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
 SINGLE = "there is one label only, so there is nothing to tell"
 
 
@@ -228,7 +229,8 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
 def undefined_readings(probe: Probe) -> dict[str, str]:
     """Label set to the reason why its debiased reading does not exist."""
     reasons = {probe.num_positions: DISTINCT, 1: SINGLE}
-    return {name: reasons[number] for name, number in probe.label_counts.items() if number in reasons}
+    apart = {name: APART for name, groups in probe.label_groups.items() if groups.num_halved == 0}
+    return apart | {name: reasons[number] for name, number in probe.label_counts.items() if number in reasons}
 
 
 def device_of(model: nn.Module) -> torch.device:

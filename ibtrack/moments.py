@@ -3,8 +3,9 @@
 Every moment is a mean over rows of something that each row adds; so the first-order effect of a document on any smooth
 function of the moments follows from its gradient.
 
-Letters: N rows, K anchors, M labels, n_x rows of label x, P_x their mean; R labels that occur more than once; U classes
-of n; G documents; h the half that a row was dealt to, P_xh the mean of that half.
+Letters: N rows, K anchors, M labels, n_x rows of label x, P_x their mean; R labels whose occurrences are dealt to two
+halves h, P_xh the mean of one; R' labels that occur several times in a single document; U classes of labels; G
+documents.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ibtrack.groups import Documents, LabelGroups, pair_noise, size_classes
 
 SAMPLE = 1 << 13  # rows that tell what a random row is like; the noise of what they tell is about .001 log K
 ROWS_AT_ONCE = 1 << 11  # what is worked out per row stays in the cache
-_ALIKE = ("sizes", "num_rows")  # of a label set at every site
+_ALIKE = ("inverse", "clumps", "num_rows")  # of a label set at every site
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,22 @@ class Moments:
         mean: (K,) of A_i: p.
         squares: (K,) of A_i².
         row_entropy: () of H(A_i).
-        pairs: (K,) Σ_x (n_x - 1) P_x1 P_x2 / N: what two rows of one label have in common.
+        pairs: (K,) Σ_x (n_x - 1) P_x1 P_x2 / N: what two rows of one label, in two documents, have in common.
         conditional: () Σ_x n_x H(P_x) / N, the plug-in H(Z | X).
         halving: () Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ) / N: what the halves lack.
         degrees: () Σ_x (n_x - 1) / N.
-        shares: (U,) rows whose label is in this class of n.
-        half_shares: (U,) rows of repeated labels whose half is in this class of n.
-        sizes: (U,) n of each class.
+        shares: (U,) rows whose label is in this class.
+        half_shares: (U,) rows whose half is in this class.
+        repeated: (U,) rows in the class whose label has halves.
+        inverse: (U,) mean of 1 / n in each class.
+        clumps: (U,) mean of one over the effective number of documents of a label.
+        mates: () Σ_b Σ_{i≠j in b} Σ_k p_k^-½ A_ik A_jk / n_b / N over bags b of one label and document: what two rows
+            of one label in one document have in common.
+        mate_degrees: () Σ_b (n_b - 1) / N.
         num_rows: N.
         crowding: () Σ_x n_x² / N², the chance that two rows share their label.
-        noise: () expected square of Σ_k p_k^-½ ( pairs / degrees - p² )_k if labels told nothing.
+        noise: (3,) expected square of Σ_k p_k^-½ ( pairs / degrees - p² )_k if labels told nothing: the factors of
+            (1 - ρ)², ρ (1 - ρ) and ρ², see `ibtrack.groups.pair_noise`.
     """
 
     mean: Tensor
@@ -54,14 +61,18 @@ class Moments:
     degrees: Tensor
     shares: Tensor
     half_shares: Tensor
-    sizes: Tensor
+    repeated: Tensor
+    inverse: Tensor
+    clumps: Tensor
+    mates: Tensor
+    mate_degrees: Tensor
     num_rows: int
     crowding: Tensor
     noise: Tensor
 
     @staticmethod
     def stack(moments: Sequence[Moments]) -> Moments:
-        """The moments of one label set at several sites, with a leading dimension; ``sizes`` are theirs in common."""
+        """The moments of one label set at several sites, with a leading dimension; classes are theirs in common."""
         columns = {field.name: [getattr(m, field.name) for m in moments] for field in fields(Moments)}
         stacked: dict[str, Any] = {k: v[0] if k in _ALIKE else torch.stack(v) for k, v in columns.items()}
         return Moments(**stacked)
@@ -115,6 +126,16 @@ class SiteRows:
         return self.document_squares.sum(0) / len(self.rows)
 
     @cached_property
+    def weight(self) -> Tensor:
+        """(K,) p^-½, float32: what products of rows are weighted by."""
+        return _positive(self.mean).rsqrt().float()
+
+    @cached_property
+    def weighted_squares(self) -> Tensor:
+        """(N,) Σ_k p_k^-½ A_ik²."""
+        return torch.cat([piece.square() @ self.weight for piece in self.rows.split(ROWS_AT_ONCE)])
+
+    @cached_property
     def sample(self) -> Tensor:
         """(S, K) rows in random order, at most 8192, the same for every site."""
         drawn = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))[:SAMPLE]
@@ -142,61 +163,75 @@ def weighted_spread(products: Tensor, mean: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class GroupMeans:
-    """Observed means of the repeated labels and of their halves, float32.
+    """Observed means of the labels seen more than once and of their halves, float32.
 
     Attributes:
-        half: (2 R, K) P_xh.
-        log_label: (R, K) log P_x.
-        log_half: (2 R, K) log P_xh.
-        label_entropy: (R,) H(P_x), float64.
-        half_entropy: (2 R,) H(P_xh), float64.
+        part: (2 R + R', K) P_xh of the halves, then P_x of the labels that have none.
+        log_label: (R, K) log P_x of the labels that have halves.
+        log_part: (2 R + R', K) log of ``part``.
+        label_entropy: (R + R',) H(P_x), float64.
+        part_entropy: (2 R + R',) H of ``part``, float64.
+        bag_mates: (B,) of every bag, what it adds to `Moments.mates`, float64.
     """
 
-    half: Tensor
+    part: Tensor
     log_label: Tensor
-    log_half: Tensor
+    log_part: Tensor
     label_entropy: Tensor
-    half_entropy: Tensor
+    part_entropy: Tensor
+    bag_mates: Tensor
 
     @classmethod
     def of(cls, site: SiteRows, groups: LabelGroups) -> GroupMeans:
-        sums = groups.halves.sums(site.rows)
-        label = sums.view(-1, 2, sums.shape[1]).sum(1).div_(groups.occurrences.float().unsqueeze(1))
-        half = sums.div_(groups.half_occurrences.float().unsqueeze(1))
-        log_label, log_half = label.clamp(min=_TINY).log_(), half.clamp(min=_TINY).log_()
-        of_label, of_half = -label.mul_(log_label).sum(1).double(), -(half * log_half).sum(1).double()
-        return cls(half, log_label, log_half, of_label, of_half)
+        bags, two = groups.parts, 2 * groups.num_halved
+        sums = bags.bag_sums(site.rows)
+        alone = torch.bincount(
+            groups.bag_of, weights=site.weighted_squares.index_select(0, bags.rows), minlength=len(sums)
+        )
+        mates = ((sums.square() @ site.weight).double() - alone) / bags.sizes
+        sums = bags.by_group(sums)
+        label = sums[:two].view(-1, 2, sums.shape[1]).sum(1)
+        label = label.div_(groups.occurrences[: groups.num_halved].float().unsqueeze(1))
+        part = sums / groups.part_occurrences.float().unsqueeze(1)
+        log_label, log_part = label.clamp(min=_TINY).log_(), part.clamp(min=_TINY).log_()
+        of_label, of_part = -label.mul_(log_label).sum(1).double(), -(part * log_part).sum(1).double()
+        return cls(part, log_label, log_part, torch.cat([of_label, of_part[two:]]), of_part, mates)
 
 
 def label_entropies(site: SiteRows, groups: LabelGroups) -> Tensor:
-    """(R,) H(P_x) of the repeated labels alone, float64."""
-    sums = groups.halves.sums(site.rows)
-    label = sums.view(-1, 2, sums.shape[1]).sum(1).div_(groups.occurrences.float().unsqueeze(1))
-    return row_entropies(label).double()
+    """(R + R',) H(P_x) of the labels seen more than once alone, float64."""
+    sums, two = groups.parts.sums(site.rows), 2 * groups.num_halved
+    label = torch.cat([sums[:two].view(-1, 2, sums.shape[1]).sum(1), sums[two:]])
+    return row_entropies(label.div_(groups.occurrences.float().unsqueeze(1))).double()
 
 
 def moments_of_rows(site: SiteRows, groups: LabelGroups, means: GroupMeans) -> Moments:
     """The moments of a label set whose groups are known."""
-    total = groups.num_rows
-    whole = groups.occurrences @ means.label_entropy
-    halved = groups.half_occurrences @ means.half_entropy
-    first, second = means.half.view(-1, 2, means.half.shape[1]).unbind(1)
-    pairs = (groups.occurrences - 1).float() @ (first * second)
+    total, number = groups.num_rows, groups.num_halved
+    whole = groups.occurrences[:number] @ means.label_entropy[:number]
+    halved = groups.part_occurrences[: 2 * number] @ means.part_entropy[: 2 * number]
+    single = groups.occurrences[number:] @ means.label_entropy[number:]
+    first, second = means.part[: 2 * number].view(-1, 2, means.part.shape[1]).unbind(1)
+    pairs = ((groups.occurrences[:number] - 1).float() @ (first * second)).double() / total
     new = site.mean.new_tensor
     return Moments(
         site.mean,
         site.squares,
         site.entropy.mean(),
-        pairs.double() / total,
-        (whole + site.entropy.index_select(0, groups.once).sum()) / total,
+        pairs,
+        (whole + single + site.entropy.index_select(0, groups.once).sum()) / total,
         (whole - halved) / total,
-        new((total - groups.num_labels) / total),
+        new(groups.degrees),
         groups.shares,
         groups.half_shares,
-        groups.sizes,
+        groups.repeated,
+        groups.inverse,
+        groups.clumps,
+        means.bag_mates.sum() / total,
+        new((len(groups.parts.rows) - len(groups.parts.starts)) / total),
         total,
         new(groups.crowding),
-        site.spread * groups.pair_noise,
+        site.spread * new(groups.pair_noise),
     )
 
 
@@ -209,20 +244,30 @@ def document_effects(
     P_xh P_xg + (n_x - 1) / n_xh (A - P_xh) P_xg to ``pairs``; -A log P_x to ``conditional``; A log P_xh - A log P_x to
     ``halving``; 1 to ``degrees``; and one row to its classes of n.
     """
-    g = gradient
+    g, two = gradient, 2 * groups.num_halved
     effect = site.document_sums @ g.mean + site.document_squares @ g.squares + site.document_entropy * g.row_entropy
-    effect += groups.document_sizes @ g.shares + groups.document_half_sizes @ g.half_shares
+    effect += groups.document_sizes @ g.shares + groups.document_repeated @ g.repeated
+    effect += groups.document_half_sizes @ g.half_shares
     effect += documents.totals(site.entropy.index_select(0, groups.once), groups.once_document) * g.conditional
+    mates = means.bag_mates * g.mates + (groups.parts.sizes - 1) * g.mate_degrees  # a bag is of one document
+    effect += documents.totals(mates, groups.bag_document)
     pairs, conditional, halving = (part.float() for part in (g.pairs, g.conditional, g.halving))
-    other = means.half.view(-1, 2, len(pairs)).flip(1).reshape_as(means.half)  # (2 R, K) P_xg
-    weight = (groups.occurrences - 1).repeat_interleave(2) / groups.half_occurrences  # (2 R,)
+    half = means.part[:two]
+    other = half.view(-1, 2, len(pairs)).flip(1).reshape_as(half)  # (2 R, K) P_xg
+    more = (groups.occurrences[: groups.num_halved] - 1).repeat_interleave(2)
+    weight = more / groups.part_occurrences[:two]  # (2 R,)
     other.mul_(pairs)
-    common = (means.half * other).sum(1)  # (2 R,)
-    table = other.mul_(weight.float().unsqueeze(1)).add_(halving * means.log_half)  # (2 R, K)
-    table.view(-1, 2, len(pairs)).sub_(((conditional + halving) * means.log_label).unsqueeze(1))
-    constant = common * (1 - weight) + g.degrees  # (2 R,)
-    again = groups.halves.products(site.rows, table) + constant.index_select(0, groups.halves.of)
-    return documents.influence(effect + documents.totals(again, groups.half_document))
+    common = (half * other).sum(1)  # (2 R,)
+    table = other.mul_(weight.float().unsqueeze(1)).view(-1, 2, len(pairs))  # (R, 2, K)
+    gain = means.log_part[:two].view_as(table) - means.log_label.unsqueeze(1)
+    table = (
+        table + halving * gain * groups.absence.float().view(-1, 1, 1) - (conditional * means.log_label).unsqueeze(1)
+    )
+    table = table.view(two, len(pairs))
+    table = torch.cat([table, means.log_part[two:] * -conditional])  # (2 R + R', K)
+    constant = torch.cat([common * (1 - weight) + g.degrees, weight.new_zeros(len(table) - two)])
+    again = groups.parts.products(site.rows, table) + constant.index_select(0, groups.parts.of)
+    return documents.influence(effect + documents.totals(again, groups.part_document))
 
 
 def moments_of_counts(counts: Counts) -> Moments:
@@ -234,12 +279,16 @@ def moments_of_counts(counts: Counts) -> Moments:
     half_means = counts.half_sums / halves.clamp(min=1).unsqueeze(2)
     entropies = _entropy(means)
     halving = (n * entropies - (halves * _entropy(half_means)).sum(0))[again].sum()
-    sizes, class_of = size_classes(n.long(), halves[:, again].long().flatten())
-    shares = n.new_zeros(len(sizes)).index_add_(0, class_of[n.long()], n)
+    inverse, class_of = size_classes(n.long(), halves[:, again].long().flatten())
+    shares = n.new_zeros(len(inverse)).index_add_(0, class_of[n.long()], n)
+    repeated = n.new_zeros(len(inverse)).index_add_(0, class_of[n[again].long()], n[again])
     first, second = half_means
     in_halves = halves[:, again].flatten()
-    half_shares = n.new_zeros(len(sizes)).index_add_(0, class_of[in_halves.long()], in_halves)
+    half_shares = n.new_zeros(len(inverse)).index_add_(0, class_of[in_halves.long()], in_halves)
     mean = counts.sums.sum(0) / total
+    one_row = 1 / halves[:, again].T
+    noise = mean.new_tensor(pair_noise(n[again] - 1, one_row, one_row))
+    none = mean.new_zeros(())
     return Moments(
         mean,
         counts.products.diagonal() / total,
@@ -250,10 +299,14 @@ def moments_of_counts(counts: Counts) -> Moments:
         (total - (n > 0).sum()) / total,
         shares / total,
         half_shares / total,
-        sizes,
+        repeated / total,
+        inverse,
+        inverse,
+        none,
+        none,
         int(total),
         (n / total).square().sum(),
-        weighted_spread(counts.products / total, mean) * pair_noise(n[again], halves[:, again]),
+        weighted_spread(counts.products / total, mean) * noise,
     )
 
 

@@ -1,5 +1,5 @@
 import math
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tests import truths
 
 
 def _by_rows(rows, labels, documents=None):
-    documents = Documents.of_rows(torch.arange(len(rows)) // 10) if documents is None else documents
+    documents = Documents.of_rows(torch.arange(len(rows))) if documents is None else documents  # a row is one
     site, groups = SiteRows.of(rows, documents), LabelGroups.of(labels, documents)
     means = GroupMeans.of(site, groups)
     return site, groups, means, moments_of_rows(site, groups, means)
@@ -56,70 +56,51 @@ def test_classes_of_similar_sizes_keep_the_rows_and_the_mean_inverse():
     occurrences = [1, 1, 2, 5, 17, 18, 40, 41, 300, 301]
     labels = torch.repeat_interleave(torch.arange(10), torch.tensor(occurrences))
     *_, moments = _by_rows(torch.rand(len(labels), 4).softmax(-1), labels)
-    assert len(moments.sizes) < 3 + 2 * 6  # with the halves
-    inverse = float((moments.shares / moments.sizes).sum())
+    assert len(moments.inverse) < 3 + 2 * 6  # with the halves
+    inverse = float((moments.shares * moments.inverse).sum())
     assert inverse == pytest.approx(10 / len(labels), rel=0.02)  # Σ_x n_x (1 / n_x) / N
 
 
-def _weighted_moments(weights, rows, labels, like):
-    """The definitions with a weight for every row, for automatic differentiation."""
-    total, whole, halved, pairs, singles, degrees = weights.sum(), 0, 0, 0, 0, 0
-    entropy = torch.special.entr
-    for x in labels.unique():
-        index = (labels == x).nonzero().flatten()
-        n = weights[index].sum()
-        mean = weights[index] @ rows[index] / n
-        if len(index) == 1:
-            singles = singles + n * entropy(mean).sum()
-            continue
-        parts = [(weights[i].sum(), weights[i] @ rows[i] / weights[i].sum()) for i in (index[::2], index[1::2])]
-        whole = whole + n * entropy(mean).sum()
-        halved = halved + sum(m * entropy(part).sum() for m, part in parts)
-        pairs = pairs + (n - 1) * parts[0][1] * parts[1][1]
-        degrees = degrees + n - 1
-    mean = weights @ rows / total
-    return replace(
-        like,
-        mean=mean,
-        squares=weights @ rows.square() / total,
-        row_entropy=weights @ entropy(rows).sum(1) / total,
-        pairs=pairs / total,
-        conditional=(whole + singles) / total,
-        halving=(whole - halved) / total,
-        degrees=degrees / total,
-    )
+def _repeated_text(num_documents=40, length=30, seed=0):
+    """Rows of a text that repeats its words: alike by label, and by label and document."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 150, (num_documents, length), generator=generator)
+    for i in range(1, length):
+        again = torch.rand(num_documents, generator=generator) < 0.5
+        labels[:, i] = torch.where(again, labels[:, i // 2], labels[:, i])
+    of = torch.arange(num_documents).repeat_interleave(length)
+    labels = torch.unique(labels.flatten(), return_inverse=True)[1]
+    cells = torch.unique(labels * num_documents + of, return_inverse=True)[1]
+    own, shared = torch.randn(150, 20, generator=generator), torch.randn(len(cells), 20, generator=generator)
+    noise = torch.randn(len(labels), 20, generator=generator)
+    return (own[labels] + 0.7 * shared[cells] + 0.7 * noise).softmax(-1), labels, of
 
 
-def test_effects_are_the_gradient_in_the_weights_of_the_rows():
-    rows, labels, _ = truths.clusters(60, 600, 32, spread=1, zipf=True, seed=1, truth_rows=2)
+def test_likeness_of_a_repeated_text_is_found_and_of_independent_rows_is_none():
+    rows, labels, of = _repeated_text()
+    *_, repeated = _by_rows(rows, labels, Documents.of_rows(of))
+    assert float(entropies.likeness(repeated)) == pytest.approx(0.5, abs=0.1)  # .7² of .7² + .7²
+    moved = torch.randperm(len(of), generator=torch.Generator().manual_seed(0))
+    *_, apart = _by_rows(rows, labels, Documents.of_rows(of[moved]))
+    assert float(entropies.likeness(apart)) < 0.3
+
+
+def _information(rows, labels, of):
     labels = torch.unique(labels, return_inverse=True)[1]
-    each = Documents.of_rows(torch.arange(len(rows)))  # every row a document
-    site, groups, means, moments = _by_rows(rows, labels, each)
-    effects = document_effects(site, groups, means, entropies.debiased_gradient(moments), each)
-    weights = torch.ones(len(rows), dtype=torch.float64, requires_grad=True)
-    weighted = _weighted_moments(weights, rows.double(), labels, moments)
-    weighted = replace(
-        weighted,
-        shares=weights @ groups.document_sizes / weights.sum(),
-        half_shares=weights @ groups.document_half_sizes / weights.sum(),
-    )
-    within, between = entropies.variances(weighted)
-    ratio, noise = entropies.signal_ratio(weighted, within, between)
-    assert ratio > 10 * noise  # where the gradient is that of the reading itself
-    value = entropies.plugin_information(weighted) - entropies._excess(weighted, within, between, ratio)
-    (gradient,) = torch.autograd.grad(value, weights)
-    torch.testing.assert_close(effects, gradient - gradient.mean(), rtol=1e-4, atol=1e-4 / len(rows))
+    documents = Documents.of_rows(torch.unique(of, return_inverse=True)[1])
+    return entropies.debiased_information(_by_rows(rows, labels, documents)[-1])
 
 
-def test_effects_of_documents_are_the_sums_of_those_of_their_rows():
-    rows, labels, _ = truths.clusters(60, 600, 32, spread=1, zipf=True, seed=1, truth_rows=2)
-    labels = torch.unique(labels, return_inverse=True)[1]
-    effects = {}
-    for length in (1, 20):
-        documents = Documents.of_rows(torch.arange(len(rows)) // length)
-        site, groups, means, moments = _by_rows(rows, labels, documents)
-        effects[length] = document_effects(site, groups, means, entropies.debiased_gradient(moments), documents)
-    torch.testing.assert_close(effects[20], effects[1].view(-1, 20).sum(1), rtol=1e-5, atol=1e-9)
+def test_effects_of_documents_have_the_spread_of_leaving_each_out():
+    rows, labels, of = _repeated_text()
+    documents = Documents.of_rows(of)
+    site, groups, means, moments = _by_rows(rows, labels, documents)
+    effects = document_effects(site, groups, means, entropies.debiased_gradient(moments), documents)
+    left_out = torch.stack([_information(rows[of != d], labels[of != d], of[of != d]) for d in range(40)])
+    changes = left_out.mean() - left_out
+    assert float(torch.corrcoef(torch.stack([effects, changes]))[0, 1]) > 0.75
+    assert float(effects.norm() / changes.norm()) == pytest.approx(1, abs=0.25)
+    assert abs(float(effects.sum())) < 1e-9
 
 
 def test_a_nan_row_makes_no_number_that_looks_right():

@@ -5,6 +5,7 @@ import torch
 from soft_entropy import SoftEntropyAccumulator
 
 from ibtrack import Probe
+from ibtrack.measurement import APART, undefined_readings
 from ibtrack.metrics import InformationPlane
 from tests import models
 
@@ -76,6 +77,17 @@ def test_distinct_labels_are_nan_and_the_others_are_not():
     plane.update("L00", rows, torch.arange(probe.num_positions))
     assert probe.label_counts["input/quadgram"] == probe.num_positions
     assert plane.compute()["ib/L00/quadgram/complexity"].isnan()
+
+
+def test_labels_of_one_document_each_are_nan_and_say_so():
+    documents = torch.arange(4)[:, None].expand(4, 10)
+    labels = {"input/own": documents * 2 + torch.arange(10) % 2, "output/own": (documents + torch.arange(10)) % 5}
+    probe = Probe(torch.zeros(4, 10, 3), labels=labels)
+    plane = InformationPlane(probe, {"L00": 8})
+    plane.update("L00", torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), torch.arange(40))
+    readings = plane.compute()
+    assert readings["ib/L00/own/complexity"].isnan() and readings["ib/L00/own/expressivity"].isfinite()
+    assert undefined_readings(probe) == {"input/own": APART}
 
 
 def _filled(probe, **options):
