@@ -485,12 +485,16 @@ def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show, tmp_
         for i in range(20)
     ]
     assert len(runs[0].protocol["sites"]) == 13
-    times = []
-    while not times or (min(times) >= 2000 and len(times) < 6):  # again if the machine is busy with something else
-        page = show(runs)
-        times.append(page.evaluate("performance.now()"))
+    page = show(runs)
     assert (tmp_path / "0.html").stat().st_size < 5e6
-    assert min(times) < 2000
+    devtools = page.context.new_cdp_session(page)
+    # processor time of the page's thread, in which all of its work is done: the machine may be busy with other things
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.reload()
+    page.wait_for_selector("html[data-ready=yes]", timeout=20_000)
+    page.asked.pop()
+    seconds = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
+    assert 0 < seconds["TaskDuration"] < 2
     began = time.monotonic()
     page.locator("#step").fill("20")
     page.select_option("#site", "L05")
