@@ -32,6 +32,8 @@ class TextData(LightningDataModule):
         held_out: share of the documents that is held out; see `experiments.documents.split`.
         max_documents: read no more documents than this.
         max_bytes: stop reading when this many bytes of text are there.
+        keep: gives the part of a document to train on, see `experiments.parts`; tokenizer and held-out documents are of
+            whole ones, so that runs on different parts are measured alike.
         seed: of the order in which the training blocks come. The loader has a generator of its own, so that neither
             the model's random numbers nor a measurement changes the order.
 
@@ -58,6 +60,7 @@ class TextData(LightningDataModule):
         held_out: float = 0.15,
         max_documents: int | None = None,
         max_bytes: int | None = None,
+        keep: Callable[[str], str] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -69,7 +72,18 @@ class TextData(LightningDataModule):
         self.held_out = held_out
         self.max_documents = max_documents
         self.max_bytes = max_bytes
+        self.keep = keep
         self.seed = seed
+
+    @property
+    def model_settings(self) -> dict[str, int]:
+        """What the model has to know of the data."""
+        return {"vocab_size": self.tokenizer.get_vocab_size(), "block_size": self.block_size}
+
+    @property
+    def probe_source(self) -> tuple[list[str], Tokenizer]:
+        """What `ibtrack.Probe.from_texts` takes."""
+        return self.probe_texts, self.tokenizer
 
     def setup(self, stage: str | None = None) -> None:
         """Read, split, tokenize and pack; done once, however often it is called.
@@ -84,7 +98,8 @@ class TextData(LightningDataModule):
         texts = bounded(self.documents(), max_documents=self.max_documents, max_bytes=self.max_bytes)
         train_texts, self.probe_texts = split(texts, held_out=self.held_out)
         tokenizer = self._tokenizer(train_texts)
-        self.train_blocks = pack(train_texts, tokenizer, self.block_size)
+        kept = map(self.keep, train_texts) if self.keep else train_texts
+        self.train_blocks = pack([text for text in kept if text.strip()], tokenizer, self.block_size)
         self.held_out_blocks = pack(self.probe_texts, tokenizer, self.block_size)
         if len(self.train_blocks) < self.batch_size:
             raise ValueError(

@@ -7,11 +7,12 @@ python experiments/train.py -m experiment=tiny_sweep
 # ruff: noqa: E402 (the folder above has to be found first)
 from __future__ import annotations
 
+import json
 import math
+import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,33 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the configuration names experiments.data and so on
 
+from experiments.finished import once
 from experiments.isolation import isolated
+from experiments.suggestions import suggesting
 from experiments.summary import places, table
+from experiments.sweep import as_job
 from ibtrack import InformationPlaneMonitor, Trajectory, charts
 from ibtrack.report import write_report
 
 
+def main() -> float | None:
+    """Run what the command line says."""
+    with suggesting():
+        return run()
+
+
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
-def main(cfg: DictConfig) -> float:
-    """Run what the command line says, once or as a job of a sweep."""
-    with _as_job(cfg):
+def run(cfg: DictConfig) -> float:
+    """Train once, or, as a job of a sweep, unless this job has finished before."""
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
         return train(cfg)
+    with as_job(cfg):
+        return once(cfg, train)
 
 
 def train(cfg: DictConfig) -> float:
@@ -87,8 +99,10 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
     data.setup()
-    model = instantiate(cfg.model, vocab_size=data.tokenizer.get_vocab_size(), block_size=data.block_size)
-    probe = _partial(cfg.probe)(data.probe_texts, data.tokenizer)
+    if hasattr(data, "known"):  # of a source that can say so: the numbers that the run is compared with
+        config["known"] = data.known
+    model = instantiate(cfg.model, **data.model_settings)
+    probe = _partial(cfg.probe)(*data.probe_source)
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
     callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]
@@ -108,6 +122,8 @@ def _loggers(config: DictConfig) -> list[Logger]:
 def _show(trajectory: Trajectory, run_dir: Path) -> None:
     charts.save_png(charts.plane([trajectory], order=trajectory.protocol["orders"][0]), run_dir / "plane.png")
     write_report([trajectory], run_dir / "report.html")
+    if known := trajectory.run["config"].get("known"):
+        print(f"\nknown of the source, nats\n{json.dumps(known, indent=1)}")
     print(f"\n{table(trajectory)}\n\nmean over layers, fractions of log K, ± standard error\n\n{places(run_dir)}")
 
 
@@ -116,49 +132,7 @@ def _partial(config: DictConfig) -> Any:
     return instantiate(config, _partial_=True, _convert_="all")
 
 
-@contextmanager
-def _as_job(cfg: DictConfig) -> Iterator[None]:
-    """In a sweep, give the job its own name and the group of the sweep, and make it look like a single run.
-
-    Lightning starts the other processes of a run by this process's own command line, which would start the sweep again.
-    """
-    job = HydraConfig.get()
-    if job.mode != RunMode.MULTIRUN:
-        yield
-        return
-    cfg.group = cfg.group or Path(job.sweep.dir).name
-    argv = sys.argv
-    cfg.name = _job_name(cfg.name, [override for override in job.overrides.task if override not in argv])
-    own = [f"name={_quoted(cfg.name)}", f"group={_quoted(cfg.group)}", "hydra.mode=RUN"]
-    sys.argv = [argv[0], *job.overrides.task, *own]
-    with read_write(job):
-        job.run.dir = job.runtime.output_dir
-    try:
-        yield
-    finally:
-        sys.argv = argv
-
-
-def _job_name(name: str, overrides: list[str]) -> str:
-    """Name a job after what was overridden for it alone.
-
-    Example:
-        >>> _job_name("sweep", ["model=llama_1M", "model.optimizer.lr=0.01", "seed=0"])
-        'sweep model=llama_1M lr=0.01 seed=0'
-    """
-    pairs = [override.lstrip("+").partition("=") for override in overrides]
-    return " ".join([name, *(f"{key.split('.')[-1]}={value}" for key, _, value in pairs)])
-
-
-def _quoted(text: str) -> str:
-    """Quote a value as Hydra's command line wants it.
-
-    Example:
-        >>> print(_quoted("it's"))
-        'it\\'s'
-    """
-    return "'" + text.replace("'", "\\'") + "'"
-
-
 if __name__ == "__main__":
+    # what the workers of a launcher begin with, who have to find the folder above as well
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     main()

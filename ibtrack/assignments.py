@@ -20,7 +20,7 @@ from torch import Tensor
 from ibtrack._checks import check_integer, check_option
 
 TEMPERATURE_RULES = ("exact", "bounds", "leading_order")
-ROWS_AT_ONCE = 1 << 14  # a cast of half precision rows, and the scores, are never larger than this many rows
+ROWS_AT_ONCE = (1 << 11, 1 << 16)  # on a CPU, whose cache they fit, and elsewhere
 
 
 def draw_anchors(width: int, num_anchors: int = 100, *, seed: int = 0) -> Tensor:
@@ -112,18 +112,36 @@ def soft_assign(activations: Tensor, anchors: Tensor, temperature: float) -> Ten
     Returns:
         (N, K) float32, rows sum to 1.
     """
-    pieces = activations.split(ROWS_AT_ONCE) if len(activations) > ROWS_AT_ONCE else (activations,)
-    scaled = anchors / temperature
-    assigned = [_assign(piece.float(), scaled) for piece in pieces]
-    return assigned[0] if len(assigned) == 1 else torch.cat(assigned)
+    return assign_rows(activations, None, anchors.unsqueeze(0), temperature)[0].squeeze(1)
 
 
-def _assign(activations: Tensor, scaled_anchors: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(activations, dim=-1, keepdim=True)  # (N, 1)
-    norm = torch.where((norm > 0) & norm.isfinite(), norm, torch.nan)  # an overflowing norm must not read as uniform
+def assign_rows(activations: Tensor, rows: Tensor | None, anchors: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """`soft_assign` of some rows to several draws of anchors at once, and the sum of their unit vectors.
+
+    Args:
+        activations: (n, D) of any floating dtype.
+        rows: (N,) which of them; None for all.
+        anchors: (R, K, D) float32 unit rows on the same device.
+        temperature: ε.
+
+    Returns:
+        (N, R, K) float32 assignments, and (D,) float64 Σ_i z_i / |z_i|.
+    """
+    draws, number, width = anchors.shape
+    scaled = (anchors / temperature).view(draws * number, width)
+    size = ROWS_AT_ONCE[activations.device.type != "cpu"]
+    chosen = activations.split(size) if rows is None else (activations.index_select(0, r) for r in rows.split(size))
+    resultant = activations.new_zeros(width, dtype=torch.float64)
+    assigned = []
     with torch.autocast(activations.device.type, enabled=False), _full_float32():
-        scores = activations @ scaled_anchors.T  # (N, K)
-    return torch.softmax(scores.div_(norm), dim=-1)
+        for piece in chosen:
+            vectors = piece.float()
+            norm = torch.linalg.vector_norm(vectors, dim=-1)  # (n,)
+            norm = torch.where((norm > 0) & norm.isfinite(), norm, torch.nan)  # overflow must not read as uniform
+            resultant += (1 / norm) @ vectors
+            scores = (vectors @ scaled.T).div_(norm.unsqueeze(1))
+            assigned.append(scores.view(-1, draws, number).softmax(-1))
+    return (assigned[0] if len(assigned) == 1 else torch.cat(assigned)), resultant
 
 
 @contextlib.contextmanager

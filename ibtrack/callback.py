@@ -28,6 +28,9 @@ class InformationPlaneMonitor(Callback):
     Training with the monitor ends in the same weights, bit for bit, as without. A measurement that fails is a warning
     and a point that says why.
 
+    ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
+    key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` bears that.
+
     Args:
         probe: what to measure on; documents held out from training.
         layers: ``"auto"`` for the blocks of any decoder, module names or globs.
@@ -36,7 +39,12 @@ class InformationPlaneMonitor(Callback):
         num_anchors: K, the resolution of the estimator.
         seed: of the anchors.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
-        batch_size: blocks per forward pass of the probe.
+        anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
+        label_weights: of the plug-in reading and its null, ``empirical`` or ``uniform``.
+        min_count: labels that occur less often are left out of the plug-in reading and its null.
+        transform: of each layer's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``.
+        max_memory: bytes for the assignments of the layers measured in one pass over the probe.
+        batch_size: blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: tokens in a batch of this process; by default the size of its first integer tensor.
         max_overhead: share of wall time that measuring may take; due points are left out where it would be passed.
@@ -61,6 +69,11 @@ class InformationPlaneMonitor(Callback):
         num_anchors: int = 100,
         seed: int = 0,
         temperature: str = "exact",
+        anchor_draws: int = 1,
+        label_weights: str = "empirical",
+        min_count: int = 1,
+        transform: str = "none",
+        max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
         count_tokens: Callable[[Any], int] | None = None,
@@ -78,6 +91,7 @@ class InformationPlaneMonitor(Callback):
         self._progress = Progress(0)
         self._resume_from: Progress | None = None
         self._loss: Tensor | None = None
+        self._metrics: dict[str, float] = {}
         self._tracker = InformationPlaneTracker(
             probe,
             layers=layers,
@@ -85,6 +99,11 @@ class InformationPlaneMonitor(Callback):
             num_anchors=num_anchors,
             seed=seed,
             temperature=temperature,
+            anchor_draws=anchor_draws,
+            label_weights=label_weights,
+            min_count=min_count,
+            transform=transform,
+            max_memory=max_memory,
             batch_size=batch_size,
             max_overhead=max_overhead,
             strict=strict,
@@ -104,12 +123,14 @@ class InformationPlaneMonitor(Callback):
         return {
             "progress": tuple(self._progress),
             "measure_seconds": self._tracker.measure_seconds,
+            "metrics": dict(self._metrics),
             "path": None if self.path is None else str(self.path),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._progress = self._resume_from = Progress(*state_dict["progress"])
         self._tracker.measure_seconds = state_dict["measure_seconds"]
+        self._metrics = dict(state_dict["metrics"])
         if self.path is None and state_dict["path"] is not None:
             self.path = Path(state_dict["path"])
 
@@ -128,9 +149,10 @@ class InformationPlaneMonitor(Callback):
         tracker.start(
             _root(trainer, pl_module),
             max_steps=_max_steps(trainer),
-            resume_from=self._resume_from,
+            resume_from=self._resumed(trainer),
             precision=str(trainer.precision),
         )
+        self._publish(trainer)  # those of the checkpoint: after a restart the next point may be far away
         self._step(trainer, pl_module, tracker.step)
 
     def on_train_batch_end(
@@ -157,9 +179,20 @@ class InformationPlaneMonitor(Callback):
 
     def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
         point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
-        if point is not None:  # where EarlyStopping and ModelCheckpoint look
-            metrics = logged_metrics(point, prefix=self.prefix)
-            trainer.callback_metrics.update({key: torch.tensor(value) for key, value in metrics.items()})
+        if point is not None:
+            self._metrics.update(logged_metrics(point, prefix=self.prefix))
+            self._publish(trainer)
+
+    def _resumed(self, trainer: Trainer) -> Progress | None:
+        """Where training goes on from: a checkpoint, or the end of an earlier fit of the same trainer."""
+        goes_on = trainer.global_step > 0 and self._progress.step == trainer.global_step
+        resumed, self._resume_from = self._resume_from or (self._progress if goes_on else None), None
+        self._progress = resumed or Progress(0)
+        return resumed
+
+    def _publish(self, trainer: Trainer) -> None:
+        """Put the latest value of every key where EarlyStopping and ModelCheckpoint look."""
+        trainer.callback_metrics.update({key: torch.tensor(value) for key, value in self._metrics.items()})
 
     def _forward_in(self, trainer: Trainer) -> Callable[[nn.Module, Tensor], Any]:
         """The forward pass under the precision that training runs in."""

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ibtrack.moments import Moments, SiteRows
+from ibtrack.moments import Moments, SiteRows, row_entropies
 
 CAUTION = 2.0  # standard errors by which a spread between labels must show before it counts
 SMOOTHER, SMOOTH_POWER = 0.15, 8  # label means are smooth, so more lognormal than means of a few spiky rows
-NULL_ROWS = 1 << 13  # rows that are averaged to learn the null; its noise is then about .001 log K
-NULL_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+NULL_BASES, NULL_LARGEST = (1, 3), 32  # the null is learned at 1, 2, 4 … and 3, 6, 12 … rows, up to 32
+NULL_GROUPS = 16  # of rows, at least, to average over
 
 
 def entropy(distribution: Tensor) -> Tensor:
@@ -183,34 +183,32 @@ class NullCurve:
         return beta + _interpolate(n, self.sizes, self.excess)
 
 
-def null_curve(site: SiteRows, *, seed: int = 0) -> NullCurve:
+def null_curve(site: SiteRows) -> NullCurve:
     """Learn h(n), the entropy that the mean of n random rows has on average.
 
-    For n = 1 it is the mean entropy of the rows. For a few n up to 32 random rows are averaged in disjoint groups.
-    Between and beyond them, the curve follows that of Beta marginals with the moments of the mean, p_k and v_k / n,
-    plus the excess over it, linear in log n and falling as 1 / n beyond the last. One curve serves every label set of a
-    layer, and agrees with permuting the labels to about .002 log K.
-
-    Args:
-        site: the rows.
-        seed: of the random order of the rows, drawn on the CPU.
+    For n = 1 it is the mean entropy of the rows. For a few n up to 32 the random rows of the site's sample are averaged
+    in disjoint groups. Between and beyond them, the curve follows that of Beta marginals with the moments of the mean,
+    p_k and v_k / n, plus the excess over it, linear in log n and falling as 1 / n beyond the last. One curve serves
+    every label set of a layer, and agrees with permuting the labels to about .002 log K.
     """
     mean = site.mean
     curve = NullCurve(mean, (site.squares - mean.square()).clamp(min=0), mean.new_ones(1), mean.new_zeros(1))
-    shuffled = torch.randperm(len(site.rows), generator=torch.Generator().manual_seed(seed))[:NULL_ROWS]
-    sample = site.single[shuffled.to(mean.device)]  # single precision does for a curve with noise of .001
-    sizes = [n for n in NULL_SIZES if n == 1 or len(sample) >= 16 * n]
-    observed = [site.entropy.mean()]
-    for n in sizes[1:]:
-        groups = sample[: len(sample) // n * n].view(-1, n, sample.shape[1])
-        observed.append(entropy(groups.mean(1)).double().mean())
+    observed = {1: site.entropy.mean()}
+    for base in NULL_BASES:
+        sums, n = _sums_of_groups(site.sample, base), base
+        while n <= NULL_LARGEST and len(sums) >= NULL_GROUPS:
+            if n > 1:
+                observed[n] = row_entropies(sums / n).double().mean()
+            sums, n = _sums_of_groups(sums, 2), 2 * n
+    sizes = sorted(observed)
     at = mean.new_tensor(sizes)
-    return replace(curve, sizes=at, excess=torch.stack(observed) - curve(at))
+    return replace(curve, sizes=at, excess=torch.stack([observed[n] for n in sizes]) - curve(at))
 
 
-def null_information(curve: NullCurve, moments: Moments) -> Tensor:
-    """What the plug-in would read, on average, if the labels were permuted: H(p) - Σ_x (n_x / N) h(n_x)."""
-    return entropy(curve.mean) - moments.shares @ curve(moments.sizes)
+def _sums_of_groups(rows: Tensor, size: int) -> Tensor:
+    """Sums of consecutive groups of so many rows; a rest is dropped."""
+    first, *others = rows[: len(rows) // size * size].view(-1, size, rows.shape[1]).unbind(1)
+    return sum(others, start=first)
 
 
 def _interpolate(n: Tensor, sizes: Tensor, excess: Tensor) -> Tensor:

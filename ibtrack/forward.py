@@ -47,21 +47,22 @@ def check_text_fits(model: nn.Module, tokens: Tensor) -> None:
         raise ValueError(f"the probe's blocks must fit the model's context of {context}, got {tokens.shape[1]} tokens")
 
 
-def next_token_loss(output: Any, targets: Tensor, rows: Tensor) -> Tensor | None:
+def next_token_loss(output: Any, targets: Tensor, rows: Tensor, *, time_first: bool = False) -> Tensor | None:
     """Sum of the cross entropies, in nats, of the model's own head at some positions.
 
     Args:
         output: of the model: logits (B, T, V), or something that holds them.
         targets: (m,) tokens that follow.
         rows: (m,) indices of the positions in the flattened (B, T).
+        time_first: the logits are (T, B, V).
 
     Returns:
         () float64, or None if the output holds no logits over these tokens.
     """
-    logits = _logits(output)
+    logits = logits_of(output)
     if logits is None or logits.ndim != 3:
         return None
-    flat = logits.flatten(0, 1)  # (B T, V)
+    flat = (logits.transpose(0, 1) if time_first else logits).flatten(0, 1)  # (B T, V)
     losses = [
         torch.nn.functional.cross_entropy(flat[piece].float(), target, reduction="sum").double()
         for piece, target in zip(
@@ -71,7 +72,8 @@ def next_token_loss(output: Any, targets: Tensor, rows: Tensor) -> Tensor | None
     return torch.stack(losses).sum()
 
 
-def _logits(output: Any) -> Tensor | None:
+def logits_of(output: Any) -> Tensor | None:
+    """The floating point tensor that a model returned, alone, first in a tuple, or as ``logits``."""
     if isinstance(output, Mapping):
         output = output.get("logits")
     elif isinstance(output, tuple):

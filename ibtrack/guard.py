@@ -20,6 +20,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
     Inside, every submodule is in eval mode, gradients are off (``no_grad``, as FSDP does not bear inference mode) and
     compiled code runs eagerly: hooks put on after a compiled call would not fire, and toggling them would recompile.
+    PyTorch's own transformer layers go the way they go in training: their fast path for evaluation hands padded blocks
+    over as nested tensors, without the shape that they have there.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
@@ -32,7 +34,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     try:
         for module, _ in modes:
             module.training = False  # not .eval(): an override may do more, as adapters do that merge their weights
-        with torch.no_grad(), _eager():
+        with torch.no_grad(), _eager(), _no_fast_path():
             yield
     finally:
         _restore_random_states(states)
@@ -48,6 +50,16 @@ def _eager() -> contextlib.AbstractContextManager[Any]:
     if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes a second
         return contextlib.nullcontext()
     return torch.compiler.set_stance("force_eager")
+
+
+@contextlib.contextmanager
+def _no_fast_path() -> Iterator[None]:
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _random_states() -> dict[str, Any]:

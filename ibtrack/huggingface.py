@@ -15,6 +15,8 @@ from ibtrack.trajectory import Trajectory
 class InformationPlaneTrainerCallback(TrainerCallback):
     """Follow a model through the information plane while ``transformers.Trainer`` trains it.
 
+    The trainer has no event for an exception: after one, the last point is that of the last due step.
+
     Args:
         probe: what to measure on; documents held out from training.
         **options: of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file, and ``loggers=[wandb.run]``
@@ -52,5 +54,6 @@ def _tokens(state: TrainerState) -> int | None:
     return int(state.num_input_tokens_seen) or None
 
 
-def _precision(args: TrainingArguments) -> str:
-    return "bf16-mixed" if args.bf16 else "16-mixed" if args.fp16 else "32-true"
+def _precision(args: TrainingArguments) -> str | None:
+    """Of the autocast that the trainer puts into the model's forward; without one, the weights tell."""
+    return "bf16-mixed" if args.bf16 else "16-mixed" if args.fp16 else None

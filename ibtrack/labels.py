@@ -13,6 +13,7 @@ from torch import Tensor
 from ibtrack._checks import check_integer, check_integers
 
 SIDES = ("input", "output")
+LONE_LABELS = ("preference",)  # label sets that are not a pair of input and output
 
 
 def kept_positions(documents: Tensor, max_order: int) -> Tensor:

@@ -107,7 +107,7 @@ class PointLog:
     def finish(self, trajectory: Trajectory) -> None:
         """Log what stands at the end of a run: for wandb the phases, the table and the picture."""
         run = wandb_run(self.logger)
-        if run is None or not trajectory.points:
+        if run is None or not trajectory.points or not trajectory.protocol["orders"]:
             return
         try:
             for thing in FIRST:
@@ -146,6 +146,8 @@ class PointLog:
 
         from ibtrack import charts
 
+        if not trajectory.protocol["orders"]:  # a preference probe has no plane
+            return {}
         order = trajectory.protocol["orders"][0]
         if sum(map(math.isfinite, trajectory.values(metric_key("complexity", site="mean", order=order)))) < 2:
             return None
@@ -175,5 +177,5 @@ def summary_line(point: Point) -> str:
     return f"ibtrack step {point.step}: {', '.join(parts)} ({point.measure_time:.2f} s)"
 
 
-_SHOWN = ("token/complexity", "token/expressivity", "token/optimality")
-_SHORT = dict(zip(("entropy", *_SHOWN), ("H", "token I(X;Z)", "I(Y;Z)", "optimality"), strict=True))
+_SHOWN = ("preference_information", "token/complexity", "token/expressivity", "token/optimality")
+_SHORT = dict(zip(("entropy", *_SHOWN), ("H", "I(pref;Z)", "token I(X;Z)", "I(Y;Z)", "optimality"), strict=True))

@@ -1,12 +1,11 @@
 """The estimators as torchmetrics: update with activations, compute a number, sum over processes.
 
-Letters: N rows, D width, K anchors, M labels, L sites.
+Letters: N rows, D width, K anchors, M labels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,10 +16,11 @@ from ibtrack import assignments, entropies
 from ibtrack._checks import check_integer, check_labels, check_option, check_rows
 from ibtrack.assignments import bad_rows, draw_anchors, soft_assign
 from ibtrack.counts import Counts, count, zero_counts
-from ibtrack.keys import READINGS, metric_key
-from ibtrack.moments import LabelGroups, moments_of_counts
-from ibtrack.probe import Probe
-from ibtrack.readings import Documents, Estimate, SiteReading, read_sites
+from ibtrack.keys import READINGS
+from ibtrack.moments import moments_of_counts
+from ibtrack.plane import InformationPlane
+
+__all__ = ["InformationPlane", "SoftDisentanglement", "SoftEntropy", "SoftMutualInformation"]
 
 _SUMS = ("half_sums", "half_occurrences", "products", "row_entropy")
 
@@ -186,151 +186,62 @@ class SoftMutualInformation(_SoftAssignment):
         return self._unit(read(moments_of_counts(self._counts())))
 
 
-class InformationPlane(Metric):
-    """All sites and label sets of a probe at once, in every reading, with standard errors over documents.
+class SoftDisentanglement(_SoftAssignment):
+    """How far apart the activations of one label lie from those of all others, on average over labels.
 
-    Source: as `SoftMutualInformation`; quantities as in Conklin et al., arXiv 2604.07569: complexity I(X; Z),
-    expressivity I(Y; Z), optimality I(Y; Z) / I(X; Z), regularity I(X; Z) / H(Z). ``mean`` is the uniform mean over all
-    sites but ``embed``; ratios are taken after it.
-
-    The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
-    which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
-    language model they are also less than the sums by label.
+    Source: Conklin and Smith, arXiv 2406.02449: the Jensen-Shannon divergence between the distributions of Z given a
+    label and given any other, here over soft assignments and divided by log 2. It is a plug-in number: labels with few
+    rows read too far apart, so leave them out by ``min_count``.
 
     Args:
-        probe: positions, labels and documents.
-        widths: site to D, in order.
+        width: D.
+        num_labels: M.
         num_anchors: K.
-        seed: of the anchors; sites of one width share theirs.
+        seed: of the anchors.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
+        min_count: labels that occur less often are left out of the mean.
 
     Example:
-        >>> probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1,))
-        >>> plane = InformationPlane(probe, {"L00": 8})
-        >>> activations = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
-        >>> plane.update("L00", activations, torch.arange(probe.num_positions), rows=probe.positions)
-        >>> round(float(plane.compute()["ib/L00/token/optimality"]), 6)  # the next token follows from the token
-        1.0
+        >>> labels = torch.arange(400) % 2
+        >>> activations = torch.eye(16)[labels] + 0.01 * torch.randn(400, 16)
+        >>> metric = SoftDisentanglement(width=16, num_labels=2)
+        >>> metric.update(activations, labels)
+        >>> bool(metric.compute() > 0.7)
+        True
     """
-
-    assignments: Tensor
-    seen: Tensor
-    documents: Tensor
-
-    is_differentiable = False
-    higher_is_better = None
-    full_state_update = False
 
     def __init__(
         self,
-        probe: Probe,
-        widths: Mapping[str, int],
-        *,
+        width: int,
+        num_labels: int,
         num_anchors: int = 100,
+        *,
         seed: int = 0,
         temperature: str = "exact",
+        min_count: int = 5,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        if not widths:
-            raise ValueError("widths must name at least one site, got none")
-        self.widths, self.num_anchors = dict(widths), num_anchors
-        self.sites = list(widths)
-        self.orders = probe.orders
-        self.num_documents = probe.num_documents
-        self.epsilons = {
-            width: assignments.temperature(width, num_anchors, temperature) for width in set(widths.values())
-        }
-        for width in self.epsilons:
-            self.register_buffer(f"anchors_{width}", draw_anchors(width, num_anchors, seed=seed), persistent=False)
-        self._groups = {name: LabelGroups.of(labels) for name, labels in probe.label_sets.items()}
-        self.register_buffer("documents", probe.documents, persistent=False)
-        rows = (len(self.sites), probe.num_positions)
-        self.add_state("assignments", torch.zeros(*rows, num_anchors), dist_reduce_fx="sum")
-        self.add_state("seen", torch.zeros(*rows, dtype=torch.int32), dist_reduce_fx="sum")
+        check_integer("num_labels", num_labels, minimum=2)
+        super().__init__(width, num_labels, num_anchors, seed, temperature, normalized=False, **options)
+        self.min_count = check_integer("min_count", min_count, minimum=1)
 
-    def update(self, site: str, activations: Tensor, positions: Tensor, rows: Tensor | None = None) -> None:
-        """Fill in the positions of the probe that were measured.
-
-        Args:
-            site: one of ``widths``.
-            activations: (n, D).
-            positions: (m,) which of the probe's N kept positions these are.
-            rows: (m,) rows of ``activations`` that hold them; by default all.
+    def update(self, activations: Tensor, labels: Tensor) -> None:
+        """Add (N, D) activations with (N,) labels in [0, M).
 
         Raises:
-            ValueError: unknown site, or activations that are not (n, D). Rows that are zero or not finite are not an
-                error: their site reads ``nan``, and `faults` says why.
+            ValueError: shapes, types or values out of range, or rows that are zero or not finite; nothing is added
+                then.
         """
-        if site not in self.widths:
-            raise ValueError(f"site must be one of {self.sites}, got {site!r}")
-        width = self.widths[site]
-        anchors = getattr(self, f"anchors_{width}")
-        assigned = soft_assign(check_rows(activations, width), anchors, self.epsilons[width])
-        assigned = assigned if rows is None else assigned[rows]
-        index = self.sites.index(site)
-        self.assignments[index].index_add_(0, positions, assigned)
-        self.seen[index].index_add_(0, positions, torch.ones_like(positions, dtype=torch.int32))
+        self._count(activations, check_labels(labels, self.num_labels, len(activations)))
 
-    def compute(self) -> dict[str, Tensor]:
-        """Key (`ibtrack.keys.metric_key`) to () float64; entropies and informations as fractions of log K."""
-        bad = self.assignments[:, :, 0].isnan().sum(1)
-        self._found = torch.stack([bad, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L), over all processes
-        device = self.documents.device
-        groups = {name: known.to(device) for name, known in self._groups.items()}
-        documents = Documents(self.documents, self.num_documents)
-        read = read_sites([self._whole(index) for index in range(len(self.sites))], groups, documents)
-        readings = dict(zip(self.sites, read, strict=True))
-        blocks = [reading for site, reading in readings.items() if site != "embed"] or list(readings.values())
-        readings = {"mean": SiteReading.mean(blocks), **readings}
-        return {
-            key: value
-            for site, reading in readings.items()
-            for key, value in _named(site, reading, self.orders, math.log(self.num_anchors)).items()
-        }
-
-    def faults(self) -> dict[str, str]:
-        """Site to what `compute` found wrong with it; empty if every position was measured once and had a direction."""
-        found = self._found.tolist()
-        of = f"of {self.seen.shape[1]} positions"
-        words = (f"{of} are zero or not finite", f"{of} were not measured", f"{of} were measured more than once")
-        faults = {}
-        for site, counts in zip(self.sites, zip(*found, strict=True), strict=True):
-            reasons = [f"{number} {word}" for number, word in zip(counts, words, strict=True) if number]
-            if reasons:
-                faults[site] = "; ".join(reasons)
-        return faults
-
-    def _whole(self, index: int) -> Tensor:
-        """(N, K) assignments of a site, all ``nan`` if any position was missed or measured twice."""
-        once = (self.seen[index] == 1).all()
-        return self.assignments[index] + torch.where(once, 0.0, torch.nan)
-
-
-def _named(site: str, reading: SiteReading, orders: tuple[str, ...], log_anchors: float) -> dict[str, Tensor]:
-    """The numbers of one site under their keys."""
-    named: dict[str, Tensor] = {}
-
-    def add(quantity: str, estimate: Estimate, order: str | None = None) -> None:
-        named[metric_key(quantity, site=site, order=order)] = estimate.value
-        named[metric_key(f"{quantity}_se", site=site, order=order)] = estimate.standard_error
-
-    unit = 1 / log_anchors
-    entropy = reading.entropy.scaled(unit)
-    add("entropy", entropy)
-    add("ceiling", reading.ceiling.scaled(unit))
-    for order in orders:
-        complexity = reading.information[f"input/{order}"].scaled(unit)
-        expressivity = reading.information[f"output/{order}"].scaled(unit)
-        add("complexity", complexity, order)
-        add("expressivity", expressivity, order)
-        add("optimality", expressivity.ratio(complexity), order)
-        add("regularity", complexity.ratio(entropy), order)
-        for name, values in (("plugin", reading.plugin), ("null", reading.null)):
-            known, told = values[f"input/{order}"] * unit, values[f"output/{order}"] * unit
-            named[metric_key("complexity", site=site, order=order, reading=name)] = known
-            named[metric_key("expressivity", site=site, order=order, reading=name)] = told
-            if name == "plugin":
-                named[metric_key("optimality", site=site, order=order, reading=name)] = told / known
-                named[metric_key("regularity", site=site, order=order, reading=name)] = known / entropy.value
-    return named
+    def compute(self) -> Tensor:
+        """() float64 in [0, 1]; ``nan`` if no label occurs ``min_count`` times beside another."""
+        counts = self._counts()
+        own, number = counts.sums, counts.occurrences
+        rest, others = own.sum(0) - own, counts.total - number
+        kept = (number >= self.min_count) & (others > 0)
+        if not kept.any():
+            return own.new_tensor(math.nan)
+        pair = torch.stack([own[kept] / number[kept, None], rest[kept] / others[kept, None]])  # (2, M, K)
+        divergence = entropies.entropy(pair.mean(0)) - entropies.entropy(pair).mean(0)
+        return divergence.mean() / math.log(2)

@@ -1,25 +1,27 @@
 """Counts, or rows in known groups, to the few means per label set that the readings are functions of.
 
-Every moment is a mean over rows of something that each row adds; so the first-order effect of a row, and of a document,
-on any smooth function of the moments follows from its gradient.
+Every moment is a mean over rows of something that each row adds; so the first-order effect of a document on any smooth
+function of the moments follows from its gradient.
 
 Letters: N rows, K anchors, M labels, n_x rows of label x, P_x their mean; R labels that occur more than once; U classes
-of n; h the half that a row was dealt to, P_xh the mean of that half.
+of n; G documents; h the half that a row was dealt to, P_xh the mean of that half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ibtrack.counts import Counts, occurrence_ranks
+from ibtrack.counts import Counts
+from ibtrack.groups import Documents, LabelGroups, pair_noise, size_classes
 
-EXACT_SIZES = 12  # labels seen more often are put into classes of similar n
-SIZE_RATIO = 1.3
+SAMPLE = 1 << 13  # rows that tell what a random row is like; the noise of what they tell is about .001 log K
+ROWS_AT_ONCE = 1 << 11  # what is worked out per row stays in the cache
 _ALIKE = ("sizes", "num_rows")  # of a label set at every site
 
 
@@ -74,32 +76,61 @@ class Moments:
 
 @dataclass(frozen=True)
 class SiteRows:
-    """The rows of a site and what all of its label sets share.
+    """The rows of a site and what all of its label sets share, worked out when it is first asked for.
 
     Attributes:
-        single: (N, K) assignments as they came, in float32.
-        rows: (N, K) the same in float64.
-        entropy: (N,) H(A_i).
+        rows: (N, K) assignments, float32.
+        documents: of the rows.
+        entropy: (N,) H(A_i), float64 like all that follows.
+        document_sums: (G, K) Σ A_i over the rows of a document.
         mean: (K,) p.
-        squares: (K,) mean of A_i².
-        spread: (), see `weighted_spread`.
     """
 
-    single: Tensor
     rows: Tensor
+    documents: Documents
     entropy: Tensor
+    document_sums: Tensor
     mean: Tensor
-    squares: Tensor
-    spread: Tensor
 
     @classmethod
-    def of(cls, assignments: Tensor) -> SiteRows:
-        rows = assignments.double()
-        products = (assignments.T @ assignments).double() / len(rows)
-        mean = rows.mean(0)
-        entropy = torch.special.entr(rows).sum(-1)
-        squares = torch.linalg.vector_norm(rows, dim=0).square() / len(rows)
-        return cls(assignments, rows, entropy, mean, squares, weighted_spread(products, mean))
+    def of(cls, assignments: Tensor, documents: Documents) -> SiteRows:
+        """Take (N, K) float32 assignments."""
+        sums = documents.bags.sums(assignments).double()
+        entropy = row_entropies(assignments).double()
+        return cls(assignments, documents, entropy, sums, sums.sum(0) / len(assignments))
+
+    @cached_property
+    def document_squares(self) -> Tensor:
+        """(G, K) Σ A_i² over the rows of a document."""
+        return self.documents.bags.sums_of_squares(self.rows).double()
+
+    @cached_property
+    def document_entropy(self) -> Tensor:
+        """(G,) Σ H(A_i) over the rows of a document."""
+        return self.documents.totals(self.entropy)
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """(K,) mean of A_i²."""
+        return self.document_squares.sum(0) / len(self.rows)
+
+    @cached_property
+    def sample(self) -> Tensor:
+        """(S, K) rows in random order, at most 8192, the same for every site."""
+        drawn = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        return self.rows.index_select(0, drawn.to(self.rows.device))
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """(), see `weighted_spread`."""
+        few = self.sample[: SAMPLE // 2]
+        return weighted_spread((few.T @ few).double() / len(few), few.mean(0, dtype=torch.float64))
+
+
+def row_entropies(rows: Tensor) -> Tensor:
+    """(N,) entropies of (N, K) float32 distributions in nats, without a copy of them all."""
+    pieces = [-(piece * piece.clamp(min=_TINY).log_()).sum(1) for piece in rows.split(ROWS_AT_ONCE)]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
 def weighted_spread(products: Tensor, mean: Tensor) -> Tensor:
@@ -110,150 +141,88 @@ def weighted_spread(products: Tensor, mean: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LabelGroups:
-    """The rows of a label set in groups, worked out once: labels seen once need no slot, only their own row.
-
-    Attributes:
-        num_rows: N.
-        num_labels: M.
-        once: (N1,) rows whose label occurs once.
-        rows: (N - N1,) the other rows.
-        slots: (N - N1,) repeated label of each, in [0, R).
-        halves: (N - N1,) repeated label and half of each, 2 slot + h in [0, 2 R).
-        occurrences: (R,) n_x.
-        half_occurrences: (2 R,) n_xh.
-        sizes: (U,) classes of n.
-        size_class: (N,) class of n_x of every row.
-        half_class: (N - N1,) class of n_xh of every row of a repeated label.
-        shares: (U,) share of the rows in each class.
-        half_shares: (U,) share of the rows in each class of their half.
-        crowding: Σ_x n_x² / N².
-        pair_noise: Σ_x (n_x - 1)² / (n_x1 n_x2) / ( Σ_x (n_x - 1) )².
-    """
-
-    num_rows: int
-    num_labels: int
-    once: Tensor
-    rows: Tensor
-    slots: Tensor
-    halves: Tensor
-    occurrences: Tensor
-    half_occurrences: Tensor
-    sizes: Tensor
-    size_class: Tensor
-    half_class: Tensor
-    shares: Tensor
-    half_shares: Tensor
-    crowding: float
-    pair_noise: float
-
-    @classmethod
-    def of(cls, labels: Tensor) -> LabelGroups:
-        """Group (N,) dense labels."""
-        occurrences = torch.bincount(labels)
-        repeated = occurrences > 1
-        slot_of = repeated.cumsum(0) - 1  # by label
-        again = repeated[labels]
-        rows = again.nonzero().flatten()
-        slots = slot_of[labels[rows]]
-        halves = 2 * slots + occurrence_ranks(labels)[rows] % 2
-        half_occurrences = torch.bincount(halves, minlength=2 * int(repeated.sum()))
-        sizes, class_of = _size_classes(occurrences, half_occurrences)
-        size_class, half_class = class_of[occurrences[labels]], class_of[half_occurrences[halves]]
-        return cls(
-            len(labels),
-            len(occurrences),
-            (~again).nonzero().flatten(),
-            rows,
-            slots,
-            halves,
-            occurrences[repeated].double(),
-            half_occurrences.double(),
-            sizes,
-            size_class,
-            half_class,
-            torch.bincount(size_class, minlength=len(sizes)).double() / len(labels),
-            torch.bincount(half_class, minlength=len(sizes)).double() / len(labels),
-            float((occurrences.double() / len(labels)).square().sum()),
-            float(_pair_noise(occurrences[repeated].double(), half_occurrences.double().view(-1, 2).T)),
-        )
-
-    def to(self, device: torch.device) -> LabelGroups:
-        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
-
-
-@dataclass(frozen=True)
 class GroupMeans:
-    """Observed means of the repeated labels and of their halves.
+    """Observed means of the repeated labels and of their halves, float32.
 
     Attributes:
-        label: (R, K) P_x.
         half: (2 R, K) P_xh.
         log_label: (R, K) log P_x.
         log_half: (2 R, K) log P_xh.
+        label_entropy: (R,) H(P_x), float64.
+        half_entropy: (2 R,) H(P_xh), float64.
     """
 
-    label: Tensor
     half: Tensor
     log_label: Tensor
     log_half: Tensor
+    label_entropy: Tensor
+    half_entropy: Tensor
 
     @classmethod
     def of(cls, site: SiteRows, groups: LabelGroups) -> GroupMeans:
-        number = len(groups.half_occurrences)
-        sums = site.rows.new_zeros(number, site.rows.shape[1]).index_add_(0, groups.halves, site.rows[groups.rows])
-        label = sums.view(-1, 2, sums.shape[1]).sum(1) / groups.occurrences.unsqueeze(1)
-        half = sums / groups.half_occurrences.unsqueeze(1)
-        return cls(label, half, log_or_zero(label), log_or_zero(half))
+        sums = groups.halves.sums(site.rows)
+        label = sums.view(-1, 2, sums.shape[1]).sum(1).div_(groups.occurrences.float().unsqueeze(1))
+        half = sums.div_(groups.half_occurrences.float().unsqueeze(1))
+        log_label, log_half = label.clamp(min=_TINY).log_(), half.clamp(min=_TINY).log_()
+        of_label, of_half = -label.mul_(log_label).sum(1).double(), -(half * log_half).sum(1).double()
+        return cls(half, log_label, log_half, of_label, of_half)
+
+
+def label_entropies(site: SiteRows, groups: LabelGroups) -> Tensor:
+    """(R,) H(P_x) of the repeated labels alone, float64."""
+    sums = groups.halves.sums(site.rows)
+    label = sums.view(-1, 2, sums.shape[1]).sum(1).div_(groups.occurrences.float().unsqueeze(1))
+    return row_entropies(label).double()
 
 
 def moments_of_rows(site: SiteRows, groups: LabelGroups, means: GroupMeans) -> Moments:
     """The moments of a label set whose groups are known."""
     total = groups.num_rows
-    whole = -(groups.occurrences @ (means.label * means.log_label).sum(1))
-    halved = -(groups.half_occurrences @ (means.half * means.log_half).sum(1))
+    whole = groups.occurrences @ means.label_entropy
+    halved = groups.half_occurrences @ means.half_entropy
     first, second = means.half.view(-1, 2, means.half.shape[1]).unbind(1)
-    pairs = (groups.occurrences - 1) @ (first * second)
-    rows = site.rows
+    pairs = (groups.occurrences - 1).float() @ (first * second)
+    new = site.mean.new_tensor
     return Moments(
         site.mean,
         site.squares,
         site.entropy.mean(),
-        pairs / total,
-        (whole + site.entropy[groups.once].sum()) / total,
+        pairs.double() / total,
+        (whole + site.entropy.index_select(0, groups.once).sum()) / total,
         (whole - halved) / total,
-        rows.new_tensor((total - groups.num_labels) / total),
+        new((total - groups.num_labels) / total),
         groups.shares,
         groups.half_shares,
         groups.sizes,
         total,
-        rows.new_tensor(groups.crowding),
+        new(groups.crowding),
         site.spread * groups.pair_noise,
     )
 
 
-def row_effects(site: SiteRows, groups: LabelGroups, means: GroupMeans, gradient: Moments) -> Tensor:
-    """(N,) first-order effect of every row on a function of the moments, from its gradient; about 0 on average.
+def document_effects(
+    site: SiteRows, groups: LabelGroups, means: GroupMeans, gradient: Moments, documents: Documents
+) -> Tensor:
+    """(G,) first-order effect of every document on a function of the moments, from its gradient; they sum to about 0.
 
     What a row adds to each moment: A to ``mean``; A² to ``squares``; H(A) to ``row_entropy``; with the other half g,
     P_xh P_xg + (n_x - 1) / n_xh (A - P_xh) P_xg to ``pairs``; -A log P_x to ``conditional``; A log P_xh - A log P_x to
     ``halving``; 1 to ``degrees``; and one row to its classes of n.
     """
-    g, rows = gradient, site.single  # errors need no more than single precision
-    effect = (rows * (g.mean.float() + rows * g.squares.float())).sum(1).double()
-    effect = effect + site.entropy * g.row_entropy + g.shares[groups.size_class]
-    effect = effect.index_add(0, groups.once, site.entropy[groups.once] * g.conditional)
-    other = means.half.view(-1, 2, rows.shape[1]).flip(1).reshape_as(means.half)  # (2 R, K) P_xg
+    g = gradient
+    effect = site.document_sums @ g.mean + site.document_squares @ g.squares + site.document_entropy * g.row_entropy
+    effect += groups.document_sizes @ g.shares + groups.document_half_sizes @ g.half_shares
+    effect += documents.totals(site.entropy.index_select(0, groups.once), groups.once_document) * g.conditional
+    pairs, conditional, halving = (part.float() for part in (g.pairs, g.conditional, g.halving))
+    other = means.half.view(-1, 2, len(pairs)).flip(1).reshape_as(means.half)  # (2 R, K) P_xg
     weight = (groups.occurrences - 1).repeat_interleave(2) / groups.half_occurrences  # (2 R,)
-    common = (means.half * other) @ g.pairs  # (2 R,)
-    table = weight.unsqueeze(1) * other * g.pairs + g.halving * means.log_half  # (2 R, K)
-    table = table - ((g.conditional + g.halving) * means.log_label).repeat_interleave(2, 0)
+    other.mul_(pairs)
+    common = (means.half * other).sum(1)  # (2 R,)
+    table = other.mul_(weight.float().unsqueeze(1)).add_(halving * means.log_half)  # (2 R, K)
+    table.view(-1, 2, len(pairs)).sub_(((conditional + halving) * means.log_label).unsqueeze(1))
     constant = common * (1 - weight) + g.degrees  # (2 R,)
-    again = (rows[groups.rows] * table.float()[groups.halves]).sum(-1).double() + constant[groups.halves]
-    again = again + g.half_shares[groups.half_class]
-    effect = effect.index_add(0, groups.rows, again)
-    return effect - effect.mean()
+    again = groups.halves.products(site.rows, table) + constant.index_select(0, groups.halves.of)
+    return documents.influence(effect + documents.totals(again, groups.half_document))
 
 
 def moments_of_counts(counts: Counts) -> Moments:
@@ -265,7 +234,7 @@ def moments_of_counts(counts: Counts) -> Moments:
     half_means = counts.half_sums / halves.clamp(min=1).unsqueeze(2)
     entropies = _entropy(means)
     halving = (n * entropies - (halves * _entropy(half_means)).sum(0))[again].sum()
-    sizes, class_of = _size_classes(n.long(), halves[:, again].long().flatten())
+    sizes, class_of = size_classes(n.long(), halves[:, again].long().flatten())
     shares = n.new_zeros(len(sizes)).index_add_(0, class_of[n.long()], n)
     first, second = half_means
     in_halves = halves[:, again].flatten()
@@ -284,44 +253,16 @@ def moments_of_counts(counts: Counts) -> Moments:
         sizes,
         int(total),
         (n / total).square().sum(),
-        weighted_spread(counts.products / total, mean) * _pair_noise(n[again], halves[:, again]),
+        weighted_spread(counts.products / total, mean) * pair_noise(n[again], halves[:, again]),
     )
-
-
-def _pair_noise(occurrences: Tensor, halves: Tensor) -> Tensor:
-    """Σ_x (n_x - 1)² / (n_x1 n_x2) / ( Σ_x (n_x - 1) )² for (R,) occurrences and (2, R) halves of repeated labels."""
-    return ((occurrences - 1).square() / halves.prod(0)).sum() / (occurrences - 1).sum().square()
-
-
-def _size_classes(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes of n: every n up to 16, then ranges of similar n under the mean of their 1 / n.
-
-    Returns:
-        (U,) sizes in float64, and the class of every n from 0 up.
-    """
-    number = torch.bincount(torch.cat([occurrences, half_occurrences]))
-    n = torch.arange(len(number), device=number.device)
-    grid = n.clamp(max=EXACT_SIZES) + (n.clamp(min=EXACT_SIZES) / EXACT_SIZES).log().div(_LOG_RATIO).round().long()
-    used = (number > 0) & (n > 0)
-    kept, where = torch.unique(grid[used], return_inverse=True)
-    rows = (number * n)[used].double()
-    weight = rows.new_zeros(len(kept)).index_add_(0, where, rows)
-    inverse = rows.new_zeros(len(kept)).index_add_(0, where, rows / n[used])
-    class_of = torch.zeros_like(n).masked_scatter_(used, where)
-    return weight / inverse, class_of
-
-
-_LOG_RATIO = float(torch.tensor(SIZE_RATIO, dtype=torch.float64).log())
 
 
 def _entropy(distribution: Tensor) -> Tensor:
     return torch.special.entr(distribution).sum(-1)
 
 
-def log_or_zero(distribution: Tensor) -> Tensor:
-    """log, and 0 where nothing ever is: there it is only multiplied by 0."""
-    return distribution.log().nan_to_num(nan=torch.nan, neginf=0.0)
-
-
 def _positive(mean: Tensor) -> Tensor:
     return mean.clamp(min=1e-12)
+
+
+_TINY = 1e-37  # a probability that is 0 in single precision adds nothing to an entropy

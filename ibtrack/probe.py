@@ -6,16 +6,22 @@ Letters: S blocks, T block length, N kept positions, M distinct labels.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
+from ibtrack.bottleneck import bottleneck_curve
+from ibtrack.groups import Documents, LabelGroups
 from ibtrack.keys import order_name
-from ibtrack.labels import kept_positions, kgram_labels
+from ibtrack.labels import LONE_LABELS, kept_positions, kgram_labels
+from ibtrack.preferences import preference_blocks
+from ibtrack.texts import cut_windows, encoder_of, in_random_order, tokenizer_name
 
 
 class Probe:
@@ -29,8 +35,10 @@ class Probe:
         documents: (S,) or (S, T) document of each block or token, negative for padding. No k-gram crosses documents,
             and standard errors are taken over them. By default each block is a document of its own.
         labels: instead of k-grams: ``{"input": …, "output": …}``, or ``{"input/<name>": …, "output/<name>": …}`` for
-            several, integer tensors of shape (S,) or (S, T); negative where there is no label. All label sets are
-            restricted to the positions that have every label.
+            several, integer tensors of shape (S,) or (S, T); negative where there is no label. ``preference`` stands
+            alone or beside them. All label sets are restricted to the positions that have every label.
+        skip: leave out the first positions of every block: at position 0 many models keep an attention sink, whose
+            activations are like no others. Without ``labels``, k - 1 positions for the largest k are left out anyway.
         tokenizer: name of the tokenizer, for the protocol.
         name: name of the probe, for the protocol.
 
@@ -61,28 +69,31 @@ class Probe:
         *,
         documents: Tensor | None = None,
         labels: Mapping[str, Tensor] | None = None,
+        skip: int = 0,
         tokenizer: str = "",
         name: str = "probe",
     ) -> None:
         self.name, self.tokenizer = name, tokenizer
         if not isinstance(inputs, Tensor) or inputs.ndim == 0 or not inputs.numel():
             raise ValueError(f"the probe is empty: inputs must be a tensor of S blocks, got {_describe(inputs)}")
+        check_integer("skip", skip, minimum=0)
         self.is_text = labels is None
         if labels is None:
-            self._label_kgrams(check_integers("tokens", inputs.cpu(), ndim=2), _check_orders(orders), documents)
+            self._label_kgrams(check_integers("tokens", inputs.cpu(), ndim=2), _check_orders(orders), documents, skip)
         else:
-            self._take_labels(inputs.cpu(), labels, documents)
+            self._take_labels(inputs.cpu(), labels, documents, skip)
         self.hash = self._hash()
 
-    def _label_kgrams(self, tokens: Tensor, orders: tuple[int, ...], documents: Tensor | None) -> None:
+    def _label_kgrams(self, tokens: Tensor, orders: tuple[int, ...], documents: Tensor | None, skip: int) -> None:
         if int(tokens.min()) < 0:
             raise ValueError(f"tokens must be at least 0, got {int(tokens.min())}; mark padding by a negative document")
         document_of = _documents(documents, tuple(tokens.shape))
         kept = kept_positions(document_of, max(orders))
+        kept[:, :skip] = False
         if not kept.any():
             raise ValueError(
-                f"orders up to {max(orders)} leave no position in blocks of length {tokens.shape[1]}; they need "
-                f"{2 * max(orders)} tokens of one document, so use longer blocks or fewer orders"
+                f"orders up to {max(orders)} and skip={skip} leave no position in blocks of length {tokens.shape[1]}; "
+                f"orders need {2 * max(orders)} tokens of one document, so use longer blocks, fewer orders or skip less"
             )
         self.inputs, self.grid, self.positions = tokens, tuple(tokens.shape), kept.flatten().nonzero().flatten()
         self.orders = tuple(order_name(k) for k in orders)
@@ -90,14 +101,17 @@ class Probe:
         self.label_sets = {f"{side}/{order_name(k)}": ids for (side, k), ids in found.items()}
         self.documents = _dense(document_of.flatten()[self.positions])
 
-    def _take_labels(self, inputs: Tensor, labels: Mapping[str, Tensor], documents: Tensor | None) -> None:
+    def _take_labels(self, inputs: Tensor, labels: Mapping[str, Tensor], documents: Tensor | None, skip: int) -> None:
         sets = {
-            name if "/" in name else f"{name}/label": check_integers(name, ids.cpu()) for name, ids in labels.items()
+            name if "/" in name or name in LONE_LABELS else f"{name}/label": check_integers(name, ids.cpu())
+            for name, ids in labels.items()
         }
-        orders = tuple(dict.fromkeys(name.partition("/")[2] for name in sets))
+        orders = tuple(dict.fromkeys(name.partition("/")[2] for name in sets if name not in LONE_LABELS))
         wanted = {f"{side}/{order}" for order in orders for side in ("input", "output")}
-        if set(sets) != wanted or not sets:
-            raise ValueError(f"labels must pair an 'input' with an 'output' for each name, got {sorted(labels)}")
+        if set(sets) - set(LONE_LABELS) != wanted or not sets:
+            raise ValueError(
+                f"labels must pair an 'input' with an 'output' for each name, or be 'preference', got {sorted(labels)}"
+            )
         shapes = {tuple(ids.shape) for ids in sets.values()}
         self.grid = shapes.pop()
         if shapes or len(self.grid) not in (1, 2) or self.grid[0] != len(inputs):
@@ -105,7 +119,17 @@ class Probe:
                 f"all labels must have one shape, ({len(inputs)},) or ({len(inputs)}, T), "
                 f"got {sorted({self.grid, *shapes})}"
             )
+        if skip and len(self.grid) == 1:
+            raise ValueError(f"skip must be 0 where inputs have one label each, got {skip}")
+        for name in sets.keys() & set(LONE_LABELS):
+            if sorted(set(sets[name].clamp(min=-1).unique().tolist()) - {-1}) != [0, 1]:
+                raise ValueError(
+                    f"{name} must be 1 and 0, at some positions each, and negative elsewhere, "
+                    f"got {sets[name].unique().tolist()[:9]}"
+                )
         kept = torch.stack([ids >= 0 for ids in sets.values()]).all(0)
+        if skip:
+            kept[:, :skip] = False
         if not kept.any():
             raise ValueError("the probe is empty: no position has all of its labels")
         document_of = _documents(documents, self.grid)
@@ -139,6 +163,16 @@ class Probe:
         """Distinct labels M of every label set."""
         return {name: int(ids.max()) + 1 for name, ids in self.label_sets.items()}
 
+    @cached_property
+    def document_groups(self) -> Documents:
+        """The positions by document, as the readings need them."""
+        return Documents.of_rows(self.documents)
+
+    @cached_property
+    def label_groups(self) -> dict[str, LabelGroups]:
+        """The positions by label, for each label set."""
+        return {name: LabelGroups.of(labels, self.document_groups) for name, labels in self.label_sets.items()}
+
     def protocol(self) -> dict[str, Any]:
         """What must be equal for two readings to be of the same probe."""
         return {
@@ -152,6 +186,25 @@ class Probe:
             "label_counts": self.label_counts,
         }
 
+    def bottleneck_curve(self, num_anchors: int = 100) -> dict[str, list[float]] | None:
+        """The information-bottleneck curve of token and next token, see `ibtrack.bottleneck.bottleneck_curve`.
+
+        Args:
+            num_anchors: K.
+
+        Returns:
+            ``complexity`` I(X; T) and ``expressivity`` I(T; Y) of its points, as fractions of log K to four decimals;
+            None if the probe is not text, or has no labels of order 1.
+        """
+        names = ("input/token", "output/token")
+        if not self.is_text or not self.label_sets.keys() >= set(names):
+            return None
+        points = bottleneck_curve(*(self.label_sets[name] for name in names))
+        kept, told = (
+            [round(nats / math.log(num_anchors), 4) for nats in column] for column in zip(*points, strict=True)
+        )
+        return {"complexity": kept, "expressivity": told}
+
     @classmethod
     def from_texts(
         cls,
@@ -161,6 +214,7 @@ class Probe:
         num_blocks: int = 64,
         block_size: int = 128,
         orders: Sequence[int] = (1, 2, 3, 4),
+        skip: int = 0,
         seed: int = 0,
         name: str = "probe",
     ) -> Probe:
@@ -176,6 +230,7 @@ class Probe:
             num_blocks: S.
             block_size: T.
             orders: k of the k-grams.
+            skip: first positions of every block to leave out.
             seed: of the order and the windows.
             name: name of the probe, for the protocol.
 
@@ -184,25 +239,10 @@ class Probe:
         """
         check_integer("num_blocks", num_blocks, minimum=1)
         check_integer("block_size", block_size, minimum=2)
-        encode = _encoder(tokenizer)
         generator = torch.Generator().manual_seed(seed)
-        blocks: list[Tensor] = []
-        seen = 0
-        for text in _in_random_order(texts, generator):
-            seen += 1
-            ids = torch.tensor(encode(text), dtype=torch.int64)
-            if len(ids) < block_size:
-                continue
-            start = int(torch.randint(len(ids) - block_size + 1, (), generator=generator))
-            blocks.append(ids[start : start + block_size])
-            if len(blocks) == num_blocks:
-                break
-        if len(blocks) < num_blocks:
-            raise ValueError(
-                f"the probe needs {num_blocks} documents of at least {block_size} tokens, "
-                f"got {len(blocks)} among {seen}; use fewer or shorter blocks, or more text"
-            )
-        return cls(torch.stack(blocks), orders, tokenizer=_tokenizer_name(tokenizer), name=name)
+        shuffled = in_random_order(texts, generator)
+        blocks = cut_windows(shuffled, encoder_of(tokenizer), num_blocks, block_size, generator)
+        return cls(blocks, orders, skip=skip, tokenizer=tokenizer_name(tokenizer), name=name)
 
     @classmethod
     def from_dataset(
@@ -226,6 +266,66 @@ class Probe:
             raise ValueError(f"column must be one of {columns}, got {column!r}")
         texts = (row[column] for row in dataset.shuffle(seed=seed))
         return cls.from_texts(texts, tokenizer, seed=seed, **options)
+
+    @classmethod
+    def from_preferences(
+        cls,
+        rows: Any,
+        tokenizer: Any,
+        *,
+        chosen: str = "chosen",
+        rejected: str = "rejected",
+        num_pairs: int = 64,
+        block_size: int = 128,
+        seed: int = 0,
+        name: str = "preferences",
+    ) -> Probe:
+        """Pairs of responses, of which people chose one: for the preference information I(pref; Z).
+
+        The label of a position is whether its response was chosen. Positions are the tokens after the common beginning
+        of both, which is the prompt and what the responses have in common; padding is none. Standard errors are over
+        pairs. A block holds at most ``block_size // 2`` tokens of the common beginning and is padded on the right,
+        which causal attention does not see. Pairs in which a response has no token of its own are skipped.
+
+        Positions of one response are alike, so bias and null are those of exchanging the labels of whole pairs, see
+        `ibtrack.swaps`.
+
+        Args:
+            rows: a ``datasets.Dataset`` or ``IterableDataset`` (shuffled), a sequence of mappings (in a random order),
+                or a stream of them. The columns hold texts, or lists of messages with ``role`` and ``content``; a
+                column ``prompt``, text or messages, is put before responses that do not begin with it.
+            tokenizer: see `from_texts`.
+            chosen: column of the chosen response.
+            rejected: column of the other.
+            num_pairs: two blocks each.
+            block_size: T.
+            seed: of the order.
+            name: name of the probe, for the protocol.
+
+        Raises:
+            ValueError: fewer than ``num_pairs`` pairs differ, or a column is missing or holds something else.
+        """
+        check_integer("num_pairs", num_pairs, minimum=1)
+        check_integer("block_size", block_size, minimum=2)
+        generator = torch.Generator().manual_seed(seed)
+        shuffled = rows.shuffle(seed=seed) if hasattr(rows, "column_names") else in_random_order(rows, generator)
+        blocks = preference_blocks(
+            shuffled,
+            encoder_of(tokenizer),
+            num_pairs=num_pairs,
+            block_size=block_size,
+            chosen=chosen,
+            rejected=rejected,
+        )
+        probe = cls(
+            blocks.tokens,
+            labels={"preference": blocks.preference},
+            documents=blocks.pairs,
+            tokenizer=tokenizer_name(tokenizer),
+            name=name,
+        )
+        probe.is_text = True
+        return probe
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the probe to a file that `load` reads, also on another machine."""
@@ -267,29 +367,8 @@ def _documents(documents: Tensor | None, grid: tuple[int, ...]) -> Tensor:
     return documents.reshape(*documents.shape, *[1] * (len(grid) - documents.ndim)).expand(grid)
 
 
-def _in_random_order(texts: Iterable[str], generator: torch.Generator) -> Iterable[str]:
-    """A sequence in a random order; a stream as it comes."""
-    if not isinstance(texts, Sequence):
-        return texts
-    return (texts[i] for i in torch.randperm(len(texts), generator=generator).tolist())
-
-
 def _dense(ids: Tensor) -> Tensor:
     return torch.unique(ids, return_inverse=True)[1]
-
-
-def _encoder(tokenizer: Any) -> Callable[[str], list[int]]:
-    if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
-        return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
-    if hasattr(tokenizer, "convert_ids_to_tokens"):  # a Hugging Face tokenizer, which warns of texts beyond its length
-        return lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    if callable(tokenizer):
-        return lambda text: list(tokenizer(text))
-    raise ValueError(f"tokenizer must be a tokenizer or a callable from text to token ids, got {_describe(tokenizer)}")
-
-
-def _tokenizer_name(tokenizer: Any) -> str:
-    return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
 
 
 def _describe(value: object) -> str:

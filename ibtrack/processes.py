@@ -26,6 +26,11 @@ def summed(value: Tensor) -> Tensor:
     return value
 
 
+def on_any(answer: bool, device: torch.device) -> bool:
+    """Whether it is so on one process at least, told to all."""
+    return bool(summed(torch.tensor(float(answer), device=device)) > 0)
+
+
 def as_the_first_says(answer: bool) -> bool:
     """The answer of the first process, on all: clocks differ, and a measurement needs everyone."""
     if not _several():
@@ -42,10 +47,10 @@ def agree(error: Exception | None, device: torch.device) -> None:
         Exception: this process's own error.
         MeasurementError: another process came with one.
     """
-    failed = summed(torch.tensor(float(error is not None), device=device))
+    failed = on_any(error is not None, device)
     if error is not None:
         raise error
-    if failed > 0:
+    if failed:
         raise MeasurementError("it failed on another process")
 
 

@@ -1,33 +1,43 @@
-"""Assignments of one site to its readings, each with what every document adds to it.
+"""Assignments of sites to their readings, each with what every document adds to it.
 
-Letters: N positions, K anchors, M labels, G documents.
+Letters: N positions, K anchors, M labels, G documents, L sites.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ibtrack import entropies
-from ibtrack.moments import GroupMeans, LabelGroups, Moments, SiteRows, log_or_zero, moments_of_rows, row_effects
+from ibtrack.groups import Documents, LabelGroups, LabelWeights
+from ibtrack.keys import READINGS
+from ibtrack.moments import (
+    GroupMeans,
+    Moments,
+    SiteRows,
+    document_effects,
+    label_entropies,
+    moments_of_rows,
+)
 
 CORRECTION_ERROR = 0.04  # of the bias correction, one deviation; from the cases of experiments/benchmarks/truth.py
 FAINT = 0.02  # fraction of log K below which an information is too small for its correction to be wrong
+POSITIONS_AT_ONCE = 1 << 18  # sites are read together while they have no more than this many
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, how much each document moves it, and how far its correction may be off.
+    """Numbers of several sites, how much each document moves them, and how far their correction may be off.
 
     Attributes:
-        value: ().
-        influence: (G,) first-order change of ``value`` by each document, summing to about 0. Positions inside a
+        value: (L,).
+        influence: (L, G) first-order change of ``value`` by each document, summing to about 0. Positions inside a
             document depend on each other, documents do not; so the spread of these gives the sampling error.
-        systematic: () standard deviation of what no number of documents would remove.
+        systematic: (L,) standard deviation of what no number of documents would remove.
     """
 
     value: Tensor
@@ -36,57 +46,41 @@ class Estimate:
 
     @property
     def standard_error(self) -> Tensor:
-        """() of sampling and correction together; ``nan`` for a single document."""
-        documents = len(self.influence)
+        """(L,) of sampling and correction together; ``nan`` for a single document."""
+        documents = self.influence.shape[-1]
         if documents < 2:
             return torch.full_like(self.value, torch.nan)
-        sampling = self.influence.square().sum() * documents / (documents - 1)
+        sampling = self.influence.square().sum(-1) * documents / (documents - 1)
         return (sampling + self.systematic.square()).sqrt()
 
     def ratio(self, other: Estimate) -> Estimate:
         """self / other, by the delta method."""
         value = self.value / other.value
-        influence = (self.influence - value * other.influence) / other.value
+        influence = (self.influence - value.unsqueeze(-1) * other.influence) / other.value.unsqueeze(-1)
         return Estimate(value, influence, torch.hypot(self.systematic, value * other.systematic) / other.value.abs())
+
+    def minus(self, other: Estimate) -> Estimate:
+        """self - other, whose corrections err together."""
+        systematic = (self.systematic - other.systematic).abs()
+        return Estimate(self.value - other.value, self.influence - other.influence, systematic)
 
     def scaled(self, factor: float) -> Estimate:
         return Estimate(self.value * factor, self.influence * factor, self.systematic * abs(factor))
 
-    @staticmethod
-    def mean(estimates: Sequence[Estimate]) -> Estimate:
-        """The mean, whose error accounts for the estimates sharing documents and the faults of their correction."""
-        values, influences, systematics = zip(*((e.value, e.influence, e.systematic) for e in estimates), strict=True)
-        return Estimate(torch.stack(values).mean(), torch.stack(influences).mean(0), torch.stack(systematics).mean())
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.value, self.influence, self.systematic
 
 
 @dataclass(frozen=True)
-class Documents:
-    """Which document each position belongs to.
-
-    Attributes:
-        of: (N,) index in [0, G).
-        number: G.
-    """
-
-    of: Tensor
-    number: int
-
-    def influence(self, rows: Tensor) -> Tensor:
-        """(N,) contributions to a mean over positions, to (G,) influences on it."""
-        sums = rows.new_zeros(self.number).index_add_(0, self.of, rows - rows.mean())
-        return sums / len(rows)
-
-
-@dataclass(frozen=True)
-class SiteReading:
-    """All readings of one site, in nats.
+class Readings:
+    """All readings of several sites, in nats.
 
     Attributes:
         entropy: H(Z).
         ceiling: I(Z; J), see `ibtrack.entropies.ceiling`.
         information: label set (``input/token`` …) to debiased I.
-        plugin: label set to the published reading.
-        null: label set to the part of it that stands after permuting the labels.
+        plugin: label set to the published reading, (L,).
+        null: label set to the part of it that stands after permuting the labels, (L,).
     """
 
     entropy: Estimate
@@ -95,76 +89,151 @@ class SiteReading:
     plugin: Mapping[str, Tensor]
     null: Mapping[str, Tensor]
 
-    @staticmethod
-    def mean(readings: Sequence[SiteReading]) -> SiteReading:
-        """The uniform mean over sites, each number by itself."""
-        names = readings[0].information
-        return SiteReading(
-            Estimate.mean([r.entropy for r in readings]),
-            Estimate.mean([r.ceiling for r in readings]),
-            {name: Estimate.mean([r.information[name] for r in readings]) for name in names},
-            {name: torch.stack([r.plugin[name] for r in readings]).mean() for name in names},
-            {name: torch.stack([r.null[name] for r in readings]).mean() for name in names},
+    def each(self, change: Callable[[Tensor], Tensor]) -> Readings:
+        """Change the leading dimension of every tensor, such as to pick or average sites.
+
+        The errors of averaged sites account for the documents that they share, and for the faults of their correction.
+        """
+
+        def changed(estimate: Estimate) -> Estimate:
+            return Estimate(*(change(part) for part in estimate.parts()))
+
+        return Readings(
+            changed(self.entropy),
+            changed(self.ceiling),
+            {name: changed(estimate) for name, estimate in self.information.items()},
+            {name: change(values) for name, values in self.plugin.items()},
+            {name: change(values) for name, values in self.null.items()},
         )
 
+    def debiased_by_swaps(self, name: str, swapped: Tensor) -> Readings:
+        """Take the bias of a label set, and the error of labels that tell nothing, from draws of
+        `ibtrack.swaps.swapped_information`, (L, F)."""
+        null = swapped.mean(1)
+        found = replace(self.information[name], value=self.plugin[name] - null, systematic=swapped.std(1))
+        return replace(self, information={**self.information, name: found}, null={**self.null, name: null})
 
-def read_site(assignments: Tensor, label_sets: Mapping[str, LabelGroups], documents: Documents) -> SiteReading:
-    """`read_sites` for one site."""
-    return read_sites([assignments], label_sets, documents)[0]
+    @staticmethod
+    def join(parts: Sequence[Readings]) -> Readings:
+        """The sites of all parts, one after the other."""
+
+        def joined(estimates: Sequence[Estimate]) -> Estimate:
+            return Estimate(*(torch.cat(column) for column in zip(*(e.parts() for e in estimates), strict=True)))
+
+        if len(parts) == 1:
+            return parts[0]
+        names = parts[0].information
+        return Readings(
+            joined([part.entropy for part in parts]),
+            joined([part.ceiling for part in parts]),
+            {name: joined([part.information[name] for part in parts]) for name in names},
+            {name: torch.cat([part.plugin[name] for part in parts]) for name in names},
+            {name: torch.cat([part.null[name] for part in parts]) for name in names},
+        )
 
 
 def read_sites(
-    assignments: Sequence[Tensor], label_sets: Mapping[str, LabelGroups], documents: Documents
-) -> list[SiteReading]:
+    assignments: Sequence[Tensor],
+    label_sets: Mapping[str, LabelGroups],
+    documents: Documents,
+    *,
+    weights: Mapping[str, LabelWeights] | None = None,
+    readings: Sequence[str] = READINGS,
+) -> Readings:
     """Read sites: entropy, ceiling, and every label set in its three readings.
 
     Args:
-        assignments: (N, K) of every site.
+        assignments: (N, K) float32 of every site.
         label_sets: name to the groups of its (N,) labels.
         documents: of the positions.
+        weights: name to how much each label counts in ``plugin`` and ``null``; by default as often as it occurs.
+        readings: which of ``debiased``, ``plugin`` and ``null``; the others' mappings are empty.
     """
-    sites = [SiteRows.of(rows) for rows in assignments]
-    curves = [entropies.null_curve(site) for site in sites]
-    information: dict[str, list[Estimate]] = {}
-    plugin: dict[str, list[Tensor]] = {}
-    null: dict[str, list[Tensor]] = {}
+    at_once = max(1, POSITIONS_AT_ONCE // len(documents.of))
+    parts = [assignments[start : start + at_once] for start in range(0, len(assignments), at_once)]
+    return Readings.join([_read_together(part, label_sets, documents, weights or {}, readings) for part in parts])
+
+
+def _read_together(
+    assignments: Sequence[Tensor],
+    label_sets: Mapping[str, LabelGroups],
+    documents: Documents,
+    weights: Mapping[str, LabelWeights],
+    readings: Sequence[str],
+) -> Readings:
+    sites = [SiteRows.of(rows, documents) for rows in assignments]
+    entropy, ceiling = _of_the_cloud(sites, documents)
+    information: dict[str, Estimate] = {}
+    plugin: dict[str, Tensor] = {}
     for name, groups in label_sets.items():
-        means = [GroupMeans.of(site, groups) for site in sites]
-        each = [moments_of_rows(site, groups, mean) for site, mean in zip(sites, means, strict=True)]
-        moments = Moments.stack(each)
-        values = entropies.debiased_information(moments)
-        gradients = entropies.debiased_gradient(moments).unstack()
-        plugins = entropies.plugin_information(moments)
-        systematic = correction_error(values, plugins, assignments[0].shape[1])
-        influences = [
-            documents.influence(row_effects(site, groups, mean, gradient))
-            for site, mean, gradient in zip(sites, means, gradients, strict=True)
-        ]
-        information[name] = [Estimate(*parts) for parts in zip(values, influences, systematic, strict=True)]
-        plugin[name] = list(plugins)
-        null[name] = [entropies.null_information(curve, m) for curve, m in zip(curves, each, strict=True)]
-    return [
-        SiteReading(
-            *_of_the_cloud(site, documents),
-            {name: found[index] for name, found in information.items()},
-            {name: found[index] for name, found in plugin.items()},
-            {name: found[index] for name, found in null.items()},
-        )
-        for index, site in enumerate(sites)
+        if "debiased" in readings:
+            means = [GroupMeans.of(site, groups) for site in sites]
+            information[name] = _debiased(sites, groups, means, documents)
+            of_labels = [mean.label_entropy for mean in means]
+        elif "plugin" in readings:
+            of_labels = [label_entropies(site, groups) for site in sites]
+        if "plugin" in readings:
+            conditional = [
+                _conditional(site, groups, of_label, weights.get(name))
+                for site, of_label in zip(sites, of_labels, strict=True)
+            ]
+            plugin[name] = entropy.value - torch.stack(conditional)
+    null: dict[str, Tensor] = {}
+    if "null" in readings:
+        null = _null(sites, {name: weights.get(name, groups) for name, groups in label_sets.items()})
+    return Readings(entropy, ceiling, information, plugin, null)
+
+
+def _debiased(
+    sites: Sequence[SiteRows], groups: LabelGroups, means: Sequence[GroupMeans], documents: Documents
+) -> Estimate:
+    moments = Moments.stack([moments_of_rows(site, groups, mean) for site, mean in zip(sites, means, strict=True)])
+    values = entropies.debiased_information(moments)
+    gradients = entropies.debiased_gradient(moments).unstack()
+    effects = [
+        document_effects(site, groups, mean, gradient, documents)
+        for site, mean, gradient in zip(sites, means, gradients, strict=True)
     ]
+    plugin = entropies.plugin_information(moments)
+    return Estimate(values, torch.stack(effects), correction_error(values, plugin, sites[0].rows.shape[1]))
 
 
-def _of_the_cloud(site: SiteRows, documents: Documents) -> tuple[Estimate, Estimate]:
+def _conditional(site: SiteRows, groups: LabelGroups, of_labels: Tensor, weights: LabelWeights | None) -> Tensor:
+    """() Σ_x p(x) H(P_x), from (R,) entropies of the repeated labels."""
+    once = site.entropy.index_select(0, groups.once).sum()
+    if weights is None:
+        return (groups.occurrences @ of_labels + once) / groups.num_rows
+    return weights.repeated @ of_labels + weights.once * once
+
+
+def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelGroups | LabelWeights]) -> dict[str, Tensor]:
+    """(L,) per label set: H(p) - Σ_n share(n) h(n), by one curve per site for all of them."""
+    counts = [len(known.sizes) for known in label_sets.values()]
+    sizes = torch.cat([known.sizes for known in label_sets.values()])
+    expected = torch.stack([entropies.null_curve(site)(sizes) for site in sites])  # (L, Σ U)
+    entropy = entropies.entropy(torch.stack([site.mean for site in sites]))
+    return {
+        name: entropy - values @ known.shares
+        for (name, known), values in zip(label_sets.items(), expected.split(counts, dim=1), strict=True)
+    }
+
+
+def _of_the_cloud(sites: Sequence[SiteRows], documents: Documents) -> tuple[Estimate, Estimate]:
     """Entropy and ceiling, which need no labels."""
-    surprise = -(site.rows @ log_or_zero(site.mean))  # (N,)
-    none = surprise.new_zeros(())
-    entropy, gain = surprise, surprise - site.entropy
+    number = len(documents.of)
+    surprise = torch.stack([-(site.document_sums @ site.mean.clamp(min=_TINY).log()) for site in sites])  # (L, G)
+    given = torch.stack([site.document_entropy for site in sites])
+    value, gain = surprise.sum(1) / number, (surprise - given).sum(1) / number
+    none = torch.zeros_like(value)
     return (
-        Estimate(entropy.mean(), documents.influence(entropy), none),
-        Estimate(gain.mean(), documents.influence(gain), none),
+        Estimate(value, documents.influence(surprise), none),
+        Estimate(gain, documents.influence(surprise - given), none),
     )
 
 
 def correction_error(debiased: Tensor, plugin: Tensor, num_anchors: int) -> Tensor:
     """(...) how far the bias correction may be off: a share of it, and nothing where there is no information."""
     return CORRECTION_ERROR * (plugin - debiased).abs() * debiased / (debiased + FAINT * math.log(num_anchors))
+
+
+_TINY = 1e-300

@@ -20,14 +20,17 @@ from ibtrack._checks import check_integer, check_option
 from ibtrack.activations import find_sites
 from ibtrack.assignments import TEMPERATURE_RULES
 from ibtrack.forward import check_text_fits, default_forward
+from ibtrack.groups import LABEL_WEIGHTS
 from ibtrack.keys import metric_key
 from ibtrack.loggers import PointLog, summary_line
-from ibtrack.measurement import Forward, Measurement, device_of, site_widths, undefined_readings
+from ibtrack.measurement import Forward, Measurement, device_of, find_layouts, undefined_readings
 from ibtrack.probe import Probe
 from ibtrack.processes import MeasurementError, agree, as_the_first_says, rank
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.trajectory import Point, Trajectory, TrajectoryWriter
+from ibtrack.transforms import TRANSFORMS
 
+_PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
 
 
@@ -46,6 +49,12 @@ class InformationPlaneTracker:
         num_anchors: K.
         seed: of the anchors.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
+        anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
+        label_weights: of the plug-in reading and its null, ``empirical`` or ``uniform``.
+        min_count: labels that occur less often are left out of the plug-in reading and its null.
+        transform: of each site's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``. It
+            takes a second pass over the probe.
+        max_memory: bytes for the assignments of the sites measured in one pass; for more, the probe is run again.
         batch_size: blocks per forward pass of the probe.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
         max_overhead: share of wall time that measuring may take; once it is passed, due points are left out until it is
@@ -76,6 +85,11 @@ class InformationPlaneTracker:
         num_anchors: int = 100,
         seed: int = 0,
         temperature: str = "exact",
+        anchor_draws: int = 1,
+        label_weights: str = "empirical",
+        min_count: int = 1,
+        transform: str = "none",
+        max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Forward = default_forward,
         max_overhead: float | None = None,
@@ -92,9 +106,16 @@ class InformationPlaneTracker:
             raise ValueError(f"schedule must come from ibtrack.schedules, got {type(schedule).__name__}")
         self.probe, self.layers, self.schedule = probe, layers, schedule
         self.path = None if path is None else Path(path)
-        self.num_anchors = check_integer("num_anchors", num_anchors, minimum=2)
-        self.seed = seed
-        self.temperature = check_option("temperature", temperature, TEMPERATURE_RULES)
+        self.estimator: dict[str, Any] = {
+            "num_anchors": check_integer("num_anchors", num_anchors, minimum=2),
+            "seed": seed,
+            "temperature": check_option("temperature", temperature, TEMPERATURE_RULES),
+            "anchor_draws": check_integer("anchor_draws", anchor_draws, minimum=1),
+            "label_weights": check_option("label_weights", label_weights, LABEL_WEIGHTS),
+            "min_count": check_integer("min_count", min_count, minimum=1),
+            "transform": check_option("transform", transform, TRANSFORMS),
+        }
+        self.max_memory = check_integer("max_memory", max_memory, minimum=1)
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
         if max_overhead is not None and not 0 < max_overhead < 1:
             raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
@@ -132,7 +153,7 @@ class InformationPlaneTracker:
         *,
         max_steps: int | None = None,
         resume_from: Progress | None = None,
-        precision: str = "32-true",
+        precision: str | None = None,
     ) -> None:
         """Find the sites, try one block of the probe on the model, and open the trajectory file.
 
@@ -140,43 +161,45 @@ class InformationPlaneTracker:
             model: to be measured.
             max_steps: last step of the run, if known.
             resume_from: progress at the checkpoint that training goes on from; later points of the file are dropped.
-            precision: of the run, for the protocol.
+            precision: of the run, for the protocol; by default that of the model's weights and of an autocast around
+                this call.
 
         Raises:
             ValueError: layers that do not exist, a probe that does not fit the model, a schedule with nothing due, a
                 trajectory of another protocol to resume.
-            FileExistsError: ``path`` holds another run's trajectory.
+            FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
+                protocol and config, is moved aside with a warning.
         """
         check_schedule(self.schedule, max_steps)
         if self.probe.is_text:
             check_text_fits(model, self.probe.inputs)
         sites = find_sites(model, self.layers)
-        widths = site_widths(model, self.probe, sites, self.forward)
-        estimator = {"num_anchors": self.num_anchors, "seed": self.seed, "temperature": self.temperature}
+        layouts = find_layouts(model, self.probe, sites, self.forward)
         measurement = Measurement(
             self.probe,
             sites,
-            widths,
+            layouts,
             forward=self.forward,
             batch_size=self.batch_size,
             device=device_of(model),
-            **estimator,
+            max_memory=self.max_memory,
+            **self.estimator,
         )
         self.protocol = {
             "probe": self.probe.protocol(),
             "orders": list(self.probe.orders),
             "sites": sites,
-            "widths": widths,
-            **estimator,
+            "widths": {site: layouts[site].width for site in sites},
+            **self.estimator,
             "unit": "fraction of log K",
-            "precision": precision,
+            "precision": precision or precision_of(model),
+            "bottleneck_curve": self.probe.bottleneck_curve(self.estimator["num_anchors"]),
             "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         }
         self._open_file_together(resume_from, device_of(model))
         self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._measurement = measurement
-        if resume_from is not None:
-            self._last = resume_from
+        self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
 
     def step(
@@ -215,7 +238,7 @@ class InformationPlaneTracker:
         """Measure the last step, if it has not been, and tell the loggers that the run is over."""
         measured = self._points[-1].step if self._points else -1
         point = None
-        if self.started and step > measured:
+        if self.started and as_the_first_says(step > measured):  # the others may not know the points before a restart
             point = self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
         self.close()
         return point
@@ -240,7 +263,7 @@ class InformationPlaneTracker:
         return Point(
             step,
             readings,
-            notes={**faults, **undefined_readings(self.probe)},
+            notes={**faults, **undefined_readings(self.probe), **self._account_for_memory(self._measurement)},
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
         )
@@ -270,6 +293,14 @@ class InformationPlaneTracker:
         self._record(point)
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
+
+    def _account_for_memory(self, measurement: Measurement) -> dict[str, str]:
+        if measurement.batch_size == self.batch_size:
+            return {}
+        sentence = f"{self.batch_size} blocks at once did not fit into memory, {measurement.batch_size} do"
+        self.batch_size = measurement.batch_size
+        warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
+        return {"batch_size": sentence}
 
     def _account_for_left_out(self) -> dict[str, str]:
         steps, self._left_out = self._left_out, []
@@ -311,6 +342,8 @@ class InformationPlaneTracker:
         warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
 
     def _open_file(self, resume_from: Progress | None) -> None:
+        if resume_from is None:
+            self._points, self._left_out, self.measure_seconds = [], [], 0.0
         if self.path is None or rank() != 0:
             return
         if resume_from is not None and self.path.exists():
@@ -330,6 +363,24 @@ class InformationPlaneTracker:
 
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)
+
+
+def precision_of(model: nn.Module) -> str:
+    """In Lightning's words: ``bf16-true`` for weights in bfloat16, ``bf16-mixed`` inside an autocast to it, or what
+    Fabric has wrapped the model in.
+
+    Example:
+        >>> precision_of(nn.Linear(2, 2)), precision_of(nn.Linear(2, 2, dtype=torch.bfloat16))
+        ('32-true', 'bf16-true')
+    """
+    fabric = getattr(model, "_strategy", None)
+    if fabric is not None:
+        return str(fabric.precision.precision)  # type: ignore[union-attr]
+    device = device_of(model).type
+    if torch.is_autocast_enabled(device):
+        return f"{_PRECISIONS[torch.get_autocast_dtype(device)]}-mixed"
+    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return f"{_PRECISIONS.get(weights, str(weights))}-true"
 
 
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:

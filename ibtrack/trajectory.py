@@ -7,6 +7,7 @@ any logger hears of the point.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from typing import Any
 from ibtrack.keys import parse_key
 
 FORMAT = "ibtrack/1"
+_NO_RULES = {"versions", "bottleneck_curve"}  # of a protocol: circumstances, and what follows from the probe
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ class TrajectoryWriter:
     def __init__(self, path: Path, points: list[Point]) -> None:
         self.path = path
         self.points = points
+        self._file = _identity(os.stat(path))
 
     @classmethod
     def create(
@@ -152,20 +155,24 @@ class TrajectoryWriter:
     ) -> TrajectoryWriter:
         """Start a new file.
 
+        What an earlier start of the same run has left, one that was killed before its first checkpoint, say, is moved
+        to ``<name>.1.jsonl``, with a warning.
+
         Raises:
-            FileExistsError: the path already holds a trajectory; it is never overwritten.
+            FileExistsError: the path already holds the trajectory of another run; it is never overwritten.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        header = {"format": FORMAT, "protocol": dict(protocol), "run": dict(run or {})}
+        if path.exists():
+            _move_aside(path, header)
         try:
             path.touch(exist_ok=False)
         except FileExistsError:
-            raise FileExistsError(
-                f"{path} already holds a run's trajectory; choose another path, move it away, "
-                "or resume that run from its checkpoint"
-            ) from None
-        _append_line(path, json.dumps({"format": FORMAT, "protocol": dict(protocol), "run": dict(run or {})}))
-        return cls(path, [])
+            raise FileExistsError(f"{path} was made by another process at this moment; choose another path") from None
+        writer = cls(path, [])
+        writer._append_line(json.dumps(header))
+        return writer
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], protocol: Mapping[str, Any], *, last_step: int) -> TrajectoryWriter:
@@ -189,25 +196,58 @@ class TrajectoryWriter:
 
         Raises:
             ValueError: its step is not after the last one.
-            OSError: the disk did not take it; the file is as it was.
+            OSError: the disk did not take it; the file is as it was. Or it is another file by now.
         """
         if self.points and point.step <= self.points[-1].step:
             raise ValueError(f"step must be after {self.points[-1].step}, the last point, got {point.step}")
-        _append_line(self.path, point.to_json())
+        self._append_line(point.to_json())
         self.points.append(point)
 
+    def _append_line(self, line: str) -> None:
+        """Add a line, or, where the disk does not take all of it, nothing."""
+        with self.path.open("r+b") as file:
+            if _identity(os.fstat(file.fileno())) != self._file:
+                raise FileExistsError(f"{self.path} has been replaced, by another start of this run perhaps")
+            end = file.seek(0, os.SEEK_END)
+            try:
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
 
-def _append_line(path: Path, line: str) -> None:
-    """Add a line, or, where the disk does not take all of it, nothing."""
-    with path.open("ab") as file:
-        end = file.tell()
-        try:
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(end)
-            raise
+
+def _identity(file: os.stat_result) -> tuple[int, int]:
+    return file.st_dev, file.st_ino
+
+
+def _move_aside(path: Path, header: Mapping[str, Any]) -> None:
+    """Make room for a run that begins again.
+
+    Raises:
+        FileExistsError: the file is not an earlier start of the run of ``header``.
+    """
+    try:
+        old, points = _read(path) if not _never_begun(path) else (header, [])
+    except ValueError as error:
+        raise FileExistsError(f"{error}; choose another path") from None
+    differences = _differences(old["protocol"], header["protocol"])
+    if _plain(old["run"].get("config")) != _plain(header["run"].get("config")):
+        differences.append("the run's config")
+    if differences:
+        raise FileExistsError(
+            f"{path} already holds another run's trajectory ({'; '.join(differences)}); "
+            "choose another path, move it away, or resume that run from its checkpoint"
+        )
+    aside = next(p for n in itertools.count(1) if not (p := path.with_suffix(f".{n}{path.suffix}")).exists())
+    path.rename(aside)
+    last = f"{len(points)} points up to step {points[-1].step}" if points else "no point"
+    warnings.warn(
+        f"{path} held an earlier start of this run, with {last}; as this one does not resume from a checkpoint, "
+        f"it is moved to {aside.name}",
+        stacklevel=2,
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Point]]:
@@ -231,9 +271,27 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Point]]:
     return header, points
 
 
+def _never_begun(path: Path) -> bool:
+    """Whether a process was killed while it wrote the header."""
+    text = path.read_bytes()
+    return b"\n" not in text and text[:10] == b'{"format":'[: len(text)]
+
+
 def _require_same_protocol(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    plain = json.loads(json.dumps(dict(new)))  # tuples and lists are one in the file
-    keys = [key for key in sorted({*old, *plain}) if key != "versions" and old.get(key) != plain.get(key)]
-    if keys:
-        differences = "; ".join(f"{key}: {old.get(key)!r} before, {plain.get(key)!r} now" for key in keys)
-        raise ValueError(f"{path} was measured under another protocol ({differences}); its points are not comparable")
+    differences = _differences(old, new)
+    if differences:
+        raise ValueError(
+            f"{path} was measured under another protocol ({'; '.join(differences)}); its points are not comparable"
+        )
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two protocols, but for what is no rule of measuring."""
+    new = _plain(new)
+    keys = [key for key in sorted({*old, *new} - _NO_RULES) if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key)!r} before, {new.get(key)!r} now" for key in keys]
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from a file: tuples and lists are one there."""
+    return json.loads(json.dumps(value))

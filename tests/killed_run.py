@@ -19,8 +19,6 @@ def run(folder: Path) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     last = folder / "last.ckpt"
-    if not last.exists():  # killed before anything could be resumed: another run begins
-        (folder / "trajectory.jsonl").unlink(missing_ok=True)
     watch = InformationPlaneMonitor(
         probe(8), path=folder / "trajectory.jsonl", schedule=schedules.every(3), verbose=False
     )

@@ -1,12 +1,16 @@
 import contextlib
 import math
+import os
+import signal
 import warnings
+from pathlib import Path
 
 import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ibtrack import InformationPlaneMonitor, Trajectory, schedules
 from ibtrack.callback import default_path, tokens_in
@@ -78,9 +82,10 @@ class _Failing(InformationPlaneMonitor):
         {},
         {"accumulate_grad_batches": 3, "val_check_interval": 2},
         {"precision": "bf16-mixed"},
+        {"precision": "bf16-true"},
         {"workers": 2, "max_steps": 20},
     ],
-    ids=["plain", "accumulation and validation", "amp", "workers"],
+    ids=["plain", "accumulation and validation", "amp", "half weights", "workers"],
 )
 def test_training_is_bit_identical_with_and_without(tmp_path, options):
     watch = monitor(tmp_path, schedule=schedules.every(1))
@@ -160,12 +165,52 @@ class _StopAt(Callback):
             raise self.error
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug in training"), KeyboardInterrupt()])
-def test_the_last_point_is_there_when_training_dies(tmp_path, error):
+class _SignalAt(Callback):
+    def __init__(self, step, number):
+        self.step, self.number = step, number
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def _own_signals():
+    """Lightning leaves Ctrl-C switched off after one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _open_trajectories():
+    links = Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ()
+    return [link for link in links if link.exists() and link.resolve().suffix == ".jsonl"]
+
+
+@pytest.mark.usefixtures("_own_signals")
+@pytest.mark.parametrize(
+    "death",
+    [_StopAt(7, ValueError("a bug in training")), _SignalAt(7, signal.SIGINT), _SignalAt(7, signal.SIGTERM)],
+    ids=["exception", "Ctrl-C", "SIGTERM"],
+)
+def test_the_last_point_is_there_when_training_dies(tmp_path, death):
     watch = monitor(tmp_path, schedule=schedules.every(5))
-    with contextlib.suppress(ValueError, SystemExit, KeyboardInterrupt):
-        _fit(tmp_path, watch, callbacks=[_StopAt(7, error)])
+    with pytest.raises((ValueError, SystemExit, SIGTERMException)):
+        _fit(tmp_path, watch, callbacks=[death])
     assert Trajectory.load(tmp_path).steps == [0, 5, 7]
+    assert not _open_trajectories()
+
+
+@pytest.mark.parametrize(
+    "end", [{"max_time": {"seconds": 1}}, {"callbacks": [EarlyStopping("train_loss", patience=0, mode="max")]}]
+)
+def test_the_last_point_is_there_when_training_ends_early(tmp_path, end):
+    watch = monitor(tmp_path, schedule=schedules.powers(4))
+    fit = _fit(tmp_path, watch, **end, max_steps=100_000, max_epochs=-1, val_check_interval=3)
+    assert 0 < fit.global_step < 100_000
+    assert Trajectory.load(tmp_path).steps[-1] == fit.global_step
+    assert not _open_trajectories()
 
 
 def test_early_stopping_and_checkpoints_see_the_readings(tmp_path):
@@ -178,6 +223,29 @@ def test_early_stopping_and_checkpoints_see_the_readings(tmp_path):
     assert float(best.best_model_score) in [
         pytest.approx(value) for value in watch.trajectory.values(key) if math.isfinite(value)
     ]
+
+
+def test_checkpoints_between_due_steps_see_the_last_reading_also_after_a_restart(tmp_path):
+    """With validation in between: a checkpoint that then misses its key ends the run, and so does early stopping."""
+    key = "ib/mean/token/optimality"
+
+    def watchers():
+        save = ModelCheckpoint(tmp_path / "ckpt", monitor=key, every_n_train_steps=1, save_top_k=-1, filename="{step}")
+        return [save, EarlyStopping(key, mode="max", patience=100)]
+
+    watch, (save, stop) = monitor(tmp_path, schedule=schedules.at(4, 9)), watchers()
+    options = {"enable_checkpointing": True, "val_check_interval": 1}
+    _fit(tmp_path, watch, callbacks=[save, stop], max_steps=6, **options)
+    scores = {Path(path).stem: float(score) for path, score in save.best_k_models.items()}
+    start, due, _ = watch.trajectory.values(key)
+    expected = {f"step={step}": start if step < 4 else due for step in range(1, 6)}
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+    again, (save, stop) = monitor(tmp_path, schedule=schedules.at(4, 9)), watchers()
+    _fit(tmp_path, again, callbacks=[save, stop], ckpt_path=tmp_path / "ckpt" / "step=5.ckpt", max_steps=10, **options)
+    scores = {Path(path).stem: float(score) for path, score in save.best_k_models.items()}
+    assert scores["step=8"] == pytest.approx(due, abs=1e-6)
+    assert again.trajectory.steps == [0, 4, 9, 10]
 
 
 def test_resume_writes_every_due_step_once(tmp_path):
@@ -197,6 +265,26 @@ def test_resume_writes_every_due_step_once(tmp_path):
     tokens = [point.tokens_seen for point in resumed.points]
     assert tokens == [step * 8 * LENGTH for step in resumed.steps]
     assert [point.wall_time for point in resumed.points] == sorted(point.wall_time for point in resumed.points)
+
+
+def test_a_trainer_that_fits_again_goes_on_with_its_trajectory(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(5))
+    fit, module = trainer(tmp_path, callbacks=[watch], max_steps=7), Module()
+    for steps in (7, 12):
+        fit.fit_loop.epoch_loop.max_steps = steps
+        fit.fit(module, loader(), loader(blocks=16, seed=3, shuffle=False))
+    assert Trajectory.load(tmp_path).steps == watch.trajectory.steps == [0, 5, 7, 10, 12]
+    assert watch.trajectory.points[-1].tokens_seen == 12 * 8 * LENGTH
+
+
+def test_a_monitor_of_a_second_run_begins_anew_and_keeps_the_first(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(5))
+    _fit(tmp_path, watch, max_steps=7)
+    with pytest.warns(UserWarning, match=r"3 points up to step 7; .* it is moved to trajectory\.1\.jsonl"):
+        _fit(tmp_path, watch, max_steps=6)
+    assert Trajectory.load(tmp_path).steps == watch.trajectory.steps == [0, 5, 6]
+    assert watch.trajectory.points[-1].tokens_seen == 6 * 8 * LENGTH
+    assert Trajectory.load(tmp_path / "trajectory.1.jsonl").steps == [0, 5, 7]
 
 
 def test_resume_refuses_another_protocol(tmp_path):
@@ -260,7 +348,8 @@ def test_compiled_runs_read_what_eager_ones_do(tmp_path, style):
     assert readings[0] == pytest.approx(readings[1], abs=1e-6, nan_ok=True)
 
 
-def test_precision_is_that_of_the_run(tmp_path):
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_precision_is_that_of_the_run(tmp_path, precision):
     seen = []
 
     class Watching(Model):
@@ -270,9 +359,9 @@ def test_precision_is_that_of_the_run(tmp_path):
             return out
 
     watch = monitor(tmp_path)
-    _fit(tmp_path, watch, Module(Watching()), precision="bf16-mixed", max_steps=2)
+    _fit(tmp_path, watch, Module(Watching()), precision=precision, max_steps=2)
     assert {dtype for training, dtype in seen if not training} == {torch.bfloat16}
-    assert watch.trajectory.protocol["precision"] == "bf16-mixed"
+    assert watch.trajectory.protocol["precision"] == precision
 
 
 @pytest.mark.parametrize(

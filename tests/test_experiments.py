@@ -6,9 +6,6 @@ import doctest
 import json
 import os
 import random
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,69 +15,45 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import wandb
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
-from omegaconf import DictConfig
 
-from experiments import data, documents, isolation, model, summary, tokenizer, train
+from experiments import data, documents, isolation, model, parts, summary, tokenizer, train
 from experiments.data import TextData, pack
+from experiments.hmm import HmmData
 from experiments.isolation import isolated
 from experiments.model import LanguageModel
 from experiments.summary import places, table
 from ibtrack import Point, Trajectory
 from ibtrack.schedules import Schedule
+from tests.runs import SMALL, config, inspect, options, process_state
 
 pytestmark = [
+    pytest.mark.usefixtures("one_thread", "own_cache"),
     # Lightning 2.6 asks torch 2.13 for a class whose name has changed
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
     # one process and the data in memory: there is nothing for workers to do
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
 ]
 
-ROOT = Path(__file__).resolve().parents[1]
-CONF = ROOT / "conf"
 STORIES = [f"Once there was a {animal} called {name}. " * 20 for animal in ("cat", "dog", "fox") for name in "ABCDEFGH"]
 
 # what makes an experiment small enough to be run here; a new one needs its line
-SMALL = ["data.max_documents=60", "data.held_out=0.5", "data.vocab_size=300", "data.block_size=32"]
-SMALL += ["data.batch_size=4", "probe.num_blocks=8", "trainer.max_steps=1", "model.warmup_steps=0"]
 SMOKE = {
+    "corpora": SMALL,
     "demo": [*SMALL, "model.settings.num_hidden_layers=2"],
+    "recipes": SMALL,
+    "search": SMALL,
+    "seeds": SMALL,
+    "sizes": [*SMALL, "model=llama_0.3M"],
     "tiny": ["trainer.max_steps=2"],
-    "tiny_sweep": [*SMALL, "model=llama_0.3M"],
+    "tiny_sweep": SMALL,
+    "tishby": ["trainer.max_steps=2", "trainer.val_check_interval=2"],
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Models this small only wait for further threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tokenizers of all tests go to one temporary folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-def config(*overrides: str) -> DictConfig:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return compose("config", overrides=["run_dir=.", *overrides])
-
-
-def options(group: str) -> list[str]:
-    return sorted(path.stem if path.suffix == ".yaml" else path.name for path in (CONF / group).glob("*.yaml"))
-
-
-@pytest.mark.parametrize("module", [data, documents, isolation, model, summary, tokenizer, train])
+@pytest.mark.parametrize("module", [data, documents, isolation, model, parts, summary, tokenizer, train])
 def test_examples_hold(module: ModuleType):
     found = doctest.testmod(module)
     assert found.attempted > 0 and found.failed == 0
@@ -400,8 +373,21 @@ def test_the_rate_warms_up_and_falls_to_its_minimum():
     assert learning_rates() == pytest.approx([0, 0.5 * 2e-3, *(2e-3 * share for share in cosine)])
 
 
+@pytest.mark.parametrize("name", options("model/schedule"))
+def test_every_schedule_has_its_shape(name: str):
+    falls = {
+        "constant": lambda step: 1.0,
+        "cosine": lambda step: 0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * step / 4)),
+        "linear": lambda step: 1 - step / 4,
+        "wsd": lambda step: min(1.0, 0.5 * (1 + np.cos(np.pi * (step - 2) / 2)) if step > 2 else 1.0),
+    }
+    decay = ["model.schedule_settings.num_decay_steps=2"] if name == "wsd" else []
+    rates = learning_rates(f"model/schedule={name}", *decay)
+    assert rates == pytest.approx([0, 1e-3, *(2e-3 * falls[name](step) for step in range(4))])
+
+
 def test_a_constant_rate_needs_no_last_step():
-    constant = ["model.schedule=constant_with_warmup", "model.schedule_settings=null"]
+    constant = ["model/schedule=constant"]
     assert learning_rates(*constant) == pytest.approx([0, 1e-3, 2e-3, 2e-3, 2e-3, 2e-3])
     endless = {"max_steps": -1, "max_time": {"seconds": 1}}
     assert learning_rates(*constant, **endless)[:4] == pytest.approx([0, 1e-3, 2e-3, 2e-3])
@@ -456,44 +442,19 @@ def test_only_files_that_exist_are_named(tmp_path: Path):
 # runs
 
 
-def launch(*arguments: str) -> object:
-    """Call the script in this process as a command line would."""
-    GlobalHydra.instance().clear()
-    sys.argv, argv = [str(ROOT / "experiments" / "train.py"), *arguments], sys.argv
-    try:
-        return train.main()
-    finally:
-        sys.argv = argv
-        HydraConfig.instance().cfg = None
-
-
-def inspect(run_dir: Path, *arguments: str) -> str:
-    """What wandb itself reads in the folder of its run."""
-    (file,) = run_dir.glob("wandb/offline-run-*/run-*.wandb")
-    return subprocess.run(
-        [*WANDB, "leet", "inspect", *arguments, file], check=True, capture_output=True, text=True
-    ).stdout
-
-
-WANDB = [sys.executable, "-m", "wandb"]
-
-
-def process_state() -> tuple[object, ...]:
-    return dict(os.environ), random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
-
-
 def test_every_experiment_has_a_smoke_run():
     assert options("experiment") == sorted(SMOKE)
 
 
 @pytest.mark.parametrize("name", SMOKE)
 def test_experiment_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    value = train.train(config(f"experiment={name}", f"run_dir={tmp_path}", *SMOKE[name]))
+    cfg = config(f"experiment={name}", f"run_dir={tmp_path}", *SMOKE[name])
+    value = train.train(cfg)
     trajectory = Trajectory.load(tmp_path)
     last = trajectory.points[-1]
     assert trajectory.steps[0] == 0 and last.step == trajectory.run["config"]["trainer"]["max_steps"]
     assert [point.failure for point in trajectory.points] == [None] * len(trajectory.points)
-    assert value == last.readings["ib/mean/token/optimality"]
+    assert value == last.readings[cfg.objective]
     assert trajectory.name == name
     printed = capsys.readouterr().out
     for file in ("trajectory.jsonl", "plane.png", "report.html"):
@@ -503,48 +464,7 @@ def test_experiment_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     run = json.loads(inspect(tmp_path, "--summary", "--json"))
     assert run["exit_code"] == 0
     assert trajectory.run["config"].items() <= run["config"].items(), "wandb has the resolved configuration"
-    assert run["summary"]["ib/mean/token/optimality"] == value
-
-
-def wandb_record(run_dir: Path) -> dict[str, object]:
-    """The record of the run in the file that wandb has written."""
-    lines = [json.loads(line) for line in inspect(run_dir, "--json").splitlines()]
-    return next(line["run"] for line in lines if line["type"] == "run")
-
-
-def test_a_sweep_is_one_group_of_runs_and_leaves_nothing_behind(tmp_path: Path):
-    before = process_state()
-    launch("-m", "experiment=tiny_sweep", *SMOKE["tiny_sweep"][:-1], f"hydra.sweep.dir={tmp_path}/sweep")
-    assert process_state() == before
-    assert wandb.run is None
-    jobs = [tmp_path / "sweep" / str(number) for number in range(4)]
-    names = [f"tiny_sweep model={model} seed={seed}" for model in ("llama_0.3M", "llama_1M") for seed in (0, 1)]
-    runs = [Trajectory.load(job).run for job in jobs]
-    assert [run["name"] for run in runs] == names
-    assert [run["config"]["seed"] for run in runs] == [0, 1, 0, 1]
-    records = [wandb_record(job) for job in jobs]
-    assert [record["display_name"] for record in records] == names
-    assert {record["run_group"] for record in records} == {"sweep"}
-    assert len({record["run_id"] for record in records}) == 4
-
-
-def test_a_job_that_dies_leaves_the_others_and_nothing_behind(tmp_path: Path):
-    before = process_state()
-    with pytest.raises(SystemExit):
-        launch("-m", "experiment=tiny", "probe.num_blocks=9999,8", "logger=none", f"hydra.sweep.dir={tmp_path}")
-    assert process_state() == before
-    assert not (tmp_path / "0" / "trajectory.jsonl").exists()
-    assert Trajectory.load(tmp_path / "1").steps == [0, 1, 2, 4, 8]
-
-
-def test_a_sweep_over_two_processes_is_not_started_anew_by_the_second(tmp_path: Path):
-    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=1", "logger=none"]
-    script = [sys.executable, str(ROOT / "experiments" / "train.py"), "-m", "experiment=tiny", "seed=0,1", *two]
-    subprocess.run([*script, f"hydra.sweep.dir={tmp_path}/sweep"], check=True, cwd=tmp_path, capture_output=True)
-    runs = [Trajectory.load(tmp_path / "sweep" / job).run for job in ("0", "1")]
-    assert [run["name"] for run in runs] == ["tiny seed=0", "tiny seed=1"]
-    assert {run["config"]["group"] for run in runs} == {"sweep"}
-    assert [path.name for path in tmp_path.iterdir()] == ["sweep"], "no further folder beside it"
+    assert run["summary"][cfg.objective] == value
 
 
 def test_isolation_ends_a_run_as_failed_after_an_error(tmp_path: Path):
@@ -571,7 +491,7 @@ def test_callbacks_can_watch_the_readings(tmp_path: Path):
 def test_every_data_config_has_its_parts(name: str):
     parts = ["data.documents={_target_: experiments.documents.stdlib, _partial_: true}"] if name == "base" else []
     files = ["data.documents.files=a.txt"] if name == "local" else []
-    assert isinstance(instantiate(config(f"data={name}", *parts, *files).data), TextData)
+    assert isinstance(instantiate(config(f"data={name}", *parts, *files).data), TextData | HmmData)
 
 
 @pytest.mark.parametrize("name", options("trainer"))

@@ -10,21 +10,22 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ibtrack"
 TIERS = [
     {"_checks", "keys", "guard", "processes"},
-    {"labels", "activations", "assignments", "counts", "schedules", "trajectory"},
-    {"moments", "forward", "rows", "differences"},
-    {"entropies", "looks", "phases"},
-    {"readings", "probe", "paths", "ranking"},
-    {"metrics", "charts"},
-    {"measurement", "loggers", "report"},
-    {"dashboard"},
-    {"cli"},
+    {"labels", "texts", "bottleneck", "activations", "assignments", "counts", "schedules", "trajectory", "transforms"},
+    {"groups", "forward", "rows", "preferences", "swaps", "differences"},
+    {"moments", "probe", "looks", "phases"},
+    {"entropies", "paths", "ranking"},
+    {"readings", "charts"},
+    {"plane", "loggers", "report"},
+    {"metrics", "estimators", "dashboard"},
+    {"measurement", "cli"},
     {"tracker"},
     {"callback", "huggingface"},
     {"__init__"},
 ]
 MEASURING = {
-    *("labels", "activations", "assignments", "counts", "moments", "entropies", "readings"),
-    *("probe", "metrics", "forward", "guard", "measurement"),
+    *("labels", "texts", "preferences", "bottleneck", "activations", "transforms", "assignments", "counts", "groups"),
+    *("moments", "entropies", "swaps", "readings", "probe", "plane", "metrics", "estimators", "forward", "guard"),
+    "measurement",
 }
 SHOWING = {
     *("trajectory", "rows", "differences", "looks", "paths", "charts", "phases", "ranking"),
@@ -44,7 +45,8 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-MODULES = {path.stem: imports(path) for path in PACKAGE.glob("*.py")}
+ESTIMATORS = set().union(*(imports(path) for path in (PACKAGE / "estimators").glob("*.py"))) - {"estimators"}
+MODULES = {**{path.stem: imports(path) for path in PACKAGE.glob("*.py")}, "estimators": ESTIMATORS}
 
 
 def test_every_module_has_its_place():
@@ -71,7 +73,7 @@ def test_the_terminal_commands_need_no_torch():
 
 
 def test_the_package_never_reads_what_is_around_it():
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         source = path.read_text()
         assert "import experiments" not in source and "from experiments" not in source
 

@@ -113,3 +113,33 @@ def test_sites_have_the_names_of_the_bare_model(trajectories):
 
 def test_transformers_counts_the_tokens(trajectories):
     assert [point.tokens_seen for point in trajectories["_transformers"].points] == [None, 256, 512, 640]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_fabric_measures_in_the_precision_of_the_run(precision):
+    seen = []
+    bare = _seeded()
+    bare.head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    model = Fabric(accelerator="cpu", devices=1, precision=precision).setup_module(bare)
+    tracker = InformationPlaneTracker(probe())
+    assert tracker.measure(model).failure is None
+    assert set(seen) == {torch.bfloat16}
+    assert tracker.protocol["precision"] == precision
+
+
+@pytest.mark.filterwarnings("ignore:.*")  # of transformers and accelerate
+def test_transformers_measures_in_the_precision_of_the_run(tmp_path):
+    from transformers import Trainer, TrainingArguments
+
+    from ibtrack.huggingface import InformationPlaneTrainerCallback
+
+    seen = []
+    model = _WithLoss(_seeded())
+    model.model.head.register_forward_hook(lambda module, args, output: seen.append((module.training, output.dtype)))
+    watch = InformationPlaneTrainerCallback(probe(), path=tmp_path / "t.jsonl", schedule=SCHEDULE)
+    arguments = TrainingArguments(tmp_path, bf16=True, max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True)
+    rows = [{"input_ids": ids, "labels": ids} for (ids,) in loader().dataset]
+    Trainer(model, arguments, train_dataset=rows, callbacks=[watch]).train()
+    assert {dtype for training, dtype in seen} == {torch.bfloat16}
+    assert {training for training, dtype in seen} == {True, False}
+    assert watch.trajectory.protocol["precision"] == "bf16-mixed"

@@ -8,9 +8,8 @@ import torch
 import torch.multiprocessing as mp
 from soft_entropy import SoftEntropyAccumulator
 
-from ibtrack import Probe
-from ibtrack.metrics import InformationPlane, SoftEntropy, SoftMutualInformation
-from tests import models, references
+from ibtrack.metrics import SoftDisentanglement, SoftEntropy, SoftMutualInformation
+from tests import references
 from tests.models import free_port
 
 AGREEMENT = 1e-5  # soft-entropy sums in float32
@@ -34,20 +33,6 @@ def test_plugin_with_bounds_is_soft_entropy(width):
     information.update(rows, ids)
     assert float(entropy.compute()) == pytest.approx(package.entropy(), abs=AGREEMENT)
     assert float(information.compute()) == pytest.approx(package.mutual_information()["x"], abs=AGREEMENT)
-
-
-def test_the_whole_plane_with_bounds_is_soft_entropy():
-    probe = models.probe()
-    rows = torch.randn(models.VOCABULARY, 24, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
-    plane = InformationPlane(probe, {"L00": 24}, temperature="bounds")
-    plane.update("L00", rows, torch.arange(probe.num_positions), rows=probe.positions)
-    readings = plane.compute()
-    package = SoftEntropyAccumulator(d=24, n_bins=100, seed=0, backend="torch")
-    package.update(rows[probe.positions], labels=dict(probe.label_sets))
-    for side, quantity in (("input", "complexity"), ("output", "expressivity")):
-        for order in probe.orders:
-            expected = package.mutual_information()[f"{side}/{order}"]
-            assert float(readings[f"ib_plugin/L00/{order}/{quantity}"]) == pytest.approx(expected, abs=AGREEMENT)
 
 
 def test_plugin_is_the_slow_reference():
@@ -88,6 +73,27 @@ def test_null_reads_what_independent_labels_would():
     null.update(rows, ids)
     plugin.update(rows, torch.from_numpy(np.random.default_rng(0).permutation(ids.numpy())))
     assert float(null.compute()) == pytest.approx(float(plugin.compute()), abs=0.02)
+
+
+def test_disentanglement_is_the_divergence_of_each_label_from_the_rest():
+    rows, ids = _data(labels=4)
+    ids[0] = 4  # seen once: left out of the mean, but not of the rest
+    metric = SoftDisentanglement(24, 5, 10)
+    metric.update(rows, ids)
+    assigned = references.soft_assignments(rows.numpy(), metric.anchors.numpy(), metric.epsilon)
+    each = []
+    for x in range(4):
+        own, rest = assigned[ids.numpy() == x].mean(0), assigned[ids.numpy() != x].mean(0)
+        between = references.entropy((own + rest) / 2) - (references.entropy(own) + references.entropy(rest)) / 2
+        each.append(between / math.log(2))
+    assert float(metric.compute()) == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_disentanglement_of_one_label_is_nan():
+    rows, ids = _data()
+    metric = SoftDisentanglement(24, 30)
+    metric.update(rows, torch.zeros_like(ids))
+    assert metric.compute().isnan()
 
 
 def test_normalized_is_a_fraction_of_log_k():
@@ -145,59 +151,6 @@ def test_bad_arguments(options, sentence):
 def test_no_rows():
     with pytest.raises(RuntimeError, match=r"SoftEntropy.compute\(\) needs at least one row"):
         SoftEntropy(8).compute()
-
-
-def _plane(probe, skip=0, repeat=False):
-    rows = torch.randn(models.VOCABULARY, 8, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
-    plane = InformationPlane(probe, {"L00": 8, "L01": 8})
-    everything = torch.arange(probe.num_positions)
-    plane.update("L00", rows, everything, rows=probe.positions)
-    plane.update("L01", rows, everything[skip:], rows=probe.positions[skip:])
-    if repeat:
-        plane.update("L01", rows[probe.positions[:2]], everything[:2])
-    return plane
-
-
-def test_positions_measured_twice_or_never_are_no_numbers():
-    probe = models.probe()
-    whole = _plane(probe)
-    whole.compute()
-    assert whole.faults() == {}
-    missing, repeated = _plane(probe, skip=3), _plane(probe, repeat=True)
-    readings = [plane.compute() for plane in (missing, repeated)]
-    number = probe.num_positions
-    assert missing.faults() == {"L01": f"3 of {number} positions were not measured"}
-    assert repeated.faults() == {"L01": f"2 of {number} positions were measured more than once"}
-    for reading in readings:
-        assert reading["ib/L01/token/complexity"].isnan() and reading["ib/mean/entropy"].isnan()
-        assert reading["ib/L00/token/complexity"].isfinite()
-
-
-def test_mean_leaves_the_embedding_out():
-    probe = models.probe()
-    plane = InformationPlane(probe, {"embed": 8, "L00": 8})
-    generator = torch.Generator().manual_seed(0)
-    for site in ("embed", "L00"):
-        rows = torch.randn(probe.num_positions, 8, generator=generator)
-        plane.update(site, rows, torch.arange(probe.num_positions))
-    readings = plane.compute()
-    assert readings["ib/mean/entropy"] == readings["ib/L00/entropy"] != readings["ib/embed/entropy"]
-
-
-def test_unknown_site_and_no_site():
-    with pytest.raises(ValueError, match=r"site must be one of \['L00', 'L01'\], got 'L02'"):
-        _plane(models.probe()).update("L02", torch.ones(1, 8), torch.tensor([0]))
-    with pytest.raises(ValueError, match="widths must name at least one site"):
-        InformationPlane(models.probe(), {})
-
-
-def test_distinct_labels_are_nan_and_the_others_are_not():
-    probe = Probe(torch.arange(40).view(2, 20) % 37, orders=(1, 4))
-    plane = InformationPlane(probe, {"L00": 8})
-    rows = torch.randn(probe.num_positions, 8, generator=torch.Generator().manual_seed(0))
-    plane.update("L00", rows, torch.arange(probe.num_positions))
-    assert probe.label_counts["input/quadgram"] == probe.num_positions
-    assert plane.compute()["ib/L00/quadgram/complexity"].isnan()
 
 
 def _measure_share(rank, world, port, queue):

@@ -89,6 +89,16 @@ def test_padding_and_packed_documents_are_respected():
     assert probe.documents.tolist() == [0, 0, 1, 1, 2, 2, 2, 2, 2]
 
 
+def test_the_first_positions_can_be_skipped():
+    tokens = torch.arange(32).view(2, 16)
+    assert Probe(tokens, orders=(1,), skip=3).positions.tolist() == [*range(3, 15), *range(19, 31)]
+    assert Probe(tokens, orders=(1, 4), skip=3).hash == Probe(tokens, orders=(1, 4)).hash  # left out anyway
+    labels = {"input": tokens % 3, "output": tokens % 2}
+    assert Probe(tokens, labels=labels, skip=15).positions.tolist() == [15, 31]
+    probes = [Probe.from_texts(TEXTS, words, num_blocks=4, block_size=16, orders=(1,), skip=skip) for skip in (0, 1)]
+    assert probes[1].num_positions == probes[0].num_positions - 4
+
+
 def test_labels_of_ones_own():
     probe = Probe(torch.randn(6, 3), labels={"input": torch.arange(6), "output": torch.tensor([0, 1, 0, 1, -1, 7])})
     assert probe.orders == ("label",)
@@ -118,7 +128,21 @@ def test_hash_sees_everything_that_matters():
         (lambda: Probe(torch.zeros(2, 8)), "tokens must be a tensor of integers"),
         (lambda: Probe(torch.zeros(8, dtype=torch.long)), r"tokens must have 2 dimensions, got shape \(8,\)"),
         (lambda: Probe(torch.full((2, 8), -1)), "tokens must be at least 0, got -1; mark padding"),
-        (lambda: Probe(torch.zeros(2, 7, dtype=torch.long)), "orders up to 4 leave no position in blocks of length 7"),
+        (
+            lambda: Probe(torch.zeros(2, 7, dtype=torch.long)),
+            "orders up to 4 and skip=0 leave no position in blocks of length 7",
+        ),
+        (
+            lambda: Probe(torch.zeros(2, 8, dtype=torch.long), orders=(1,), skip=7),
+            "orders up to 1 and skip=7 leave no position in blocks of length 8",
+        ),
+        (lambda: Probe(torch.zeros(2, 8, dtype=torch.long), skip=-1), "skip must be an integer of at least 0, got -1"),
+        (
+            lambda: Probe(
+                torch.zeros(2, 3), labels={"input": torch.ones(2).long(), "output": torch.ones(2).long()}, skip=1
+            ),
+            "skip must be 0 where inputs have one label each, got 1",
+        ),
         (lambda: Probe(torch.zeros(2, 8, dtype=torch.long), orders=()), "orders must name at least one k"),
         (lambda: Probe(torch.zeros(2, 8, dtype=torch.long), orders=(0,)), "orders must be an integer of at least 1"),
         (

@@ -2,6 +2,7 @@ import errno
 import json
 import math
 import os
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -52,6 +53,25 @@ def test_batch_size_does_not_matter():
         assert whole[key] == pytest.approx(pieces[key], abs=1e-5), key  # float32 products of another shape
 
 
+def test_sites_measured_in_several_passes_read_the_same():
+    model = Model()
+    together = tracker(anchor_draws=2).measure(model).readings
+    sample = probe()
+    one_site = 2 * sample.num_positions * 100 * 4
+    apart = tracker(anchor_draws=2, max_memory=one_site)
+    assert apart.measure(model).readings == pytest.approx(together, abs=1e-9)
+    assert apart._measurement._passes == [["embed"], ["L00"], ["L01"]]
+
+
+@pytest.mark.parametrize("transform", ["center", "whiten"])
+def test_transformed_clouds_are_measured_around_their_own_mean(transform):
+    model = Model()
+    plain, moved = (tracker(transform=t, batch_size=5).measure(model).readings for t in ("none", transform))
+    assert abs(moved["ib/L01/mean_cosine"]) < 0.02
+    assert moved["ib/L01/token/complexity"] != plain["ib/L01/token/complexity"]
+    assert moved["ib/probe_loss"] == pytest.approx(plain["ib/probe_loss"])
+
+
 def test_probe_loss_is_the_models_loss_on_the_kept_positions_and_bounds_the_information():
     model, sample = Model().eval(), probe()
     with torch.no_grad():
@@ -75,6 +95,7 @@ def test_protocol_says_what_makes_numbers_comparable():
     assert protocol["widths"] == {"embed": 16, "L00": 16, "L01": 16}
     assert protocol["probe"]["hash"] == follow.probe.hash
     assert (protocol["num_anchors"], protocol["temperature"], protocol["precision"]) == (100, "exact", "bf16-mixed")
+    assert protocol["bottleneck_curve"] == follow.probe.bottleneck_curve(num_anchors=100)
 
 
 def test_resume_goes_on_where_the_checkpoint_was(tmp_path):
@@ -92,13 +113,30 @@ def test_resume_goes_on_where_the_checkpoint_was(tmp_path):
 
 def test_another_runs_folder_is_refused_before_anything_is_measured(tmp_path):
     path = tmp_path / "t.jsonl"
-    tracker(path=path).start(Model())
-    with pytest.raises(FileExistsError, match="already holds a run's trajectory"):
-        tracker(path=path).start(Model())
+    tracker(path=path, config={"lr": 1}).start(Model())
+    with pytest.raises(FileExistsError, match=r"already holds another run's trajectory \(the run's config\)"):
+        tracker(path=path, config={"lr": 2}).start(Model())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"probe": probe(12)}, "probe: "),
+        ({"num_anchors": 50}, "num_anchors: 100 before, 50 now"),
+        ({"seed": 1}, "seed: 0 before, 1 now"),
+        ({"layers": ["blocks.1"]}, r"sites: .*'L01': 'blocks\.1'.* before, \{'L00': 'blocks\.1'\} now"),
+        ({"temperature": "bounds"}, "temperature: 'exact' before, 'bounds' now"),
+    ],
+)
+def test_another_protocol_is_not_resumed(tmp_path, options, sentence):
+    path, model = tmp_path / "t.jsonl", Model()
+    tracker(path=path).step(model, 0)
+    with pytest.raises(ValueError, match=f"was measured under another protocol .*{sentence}"):
+        tracker(path=path, **options).start(model, resume_from=Progress(0))
 
 
 def _wrong_shape(model, inputs):
-    return model(inputs.T)
+    return model(inputs.repeat(2, 1))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +147,7 @@ def _wrong_shape(model, inputs):
         ({"schedule": schedules.every(100)}, "schedule has nothing due within the 10 steps of this run"),
         ({"forward": lambda model, inputs: model(inputs, 1)}, r"does not take the probe \(TypeError"),
         ({"forward": lambda model, inputs: None}, "does not take the probe .* fired 0 times"),
-        ({"forward": _wrong_shape}, r"does not take the probe .* must have shape \(1, 16, D\), got \(16, 1, 16\)"),
+        ({"forward": _wrong_shape}, r"does not take the probe .* must have shape \(1, 16, D\), got \(2, 16, 16\)"),
     ],
 )
 def test_a_wrong_configuration_raises_at_the_start_and_leaves_nothing(tmp_path, options, sentence):
@@ -166,6 +204,10 @@ def test_bad_rows_are_a_failed_point_that_says_so(tmp_path, value):
         (lambda model: setattr(model.blocks[0], "mix", nn.Linear(16, 8)), "RuntimeError"),
         (lambda model: setattr(model, "forward", lambda ids: model.blocks[0](model.embed(ids))), "fired 0 times"),
         (
+            lambda model: setattr(model, "forward", lambda ids: model.blocks[0](model.blocks[0](model.embed(ids)))),
+            r"L00 \(blocks\.0\) fired 2 times",
+        ),
+        (
             lambda model: setattr(model.blocks[1], "forward", lambda hidden: hidden[..., :8].contiguous()),
             "(activations must be .* shape .N, 16.|RuntimeError)",
         ),
@@ -181,6 +223,174 @@ def test_a_fault_while_measuring_is_a_warning_and_a_failed_point(damage, reason)
     strict = tracker(schedule=schedules.every(1), strict=True)
     with pytest.raises((MeasurementError, ValueError), match=reason):
         strict.step(model, 0)
+
+
+@dataclass
+class _Output:
+    last_hidden_state: torch.Tensor
+    attentions: None = None
+
+
+class _Boxing(nn.Module):
+    """A block that puts what it makes into something."""
+
+    def __init__(self, block, box):
+        super().__init__()
+        self.block, self.box = block, box
+
+    def forward(self, hidden):
+        return self.box(self.block(hidden))
+
+
+class _Boxed(Model):
+    """Runs its blocks side by side, so that none has to open the box of another."""
+
+    def __init__(self, box):
+        super().__init__()
+        self.blocks = nn.ModuleList(_Boxing(block, box) for block in self.blocks)
+
+    def forward(self, ids):
+        hidden = self.embed(ids)
+        for block in self.blocks:
+            block(hidden)
+        return self.head(hidden)
+
+
+@pytest.mark.parametrize("box", [lambda hidden: (hidden, None), _Output, lambda hidden: {"hidden_states": hidden}])
+def test_blocks_that_return_a_tuple_or_a_dataclass(box):
+    model = _Boxed(lambda hidden: hidden)
+    expected = tracker().measure(model).readings
+    for block in model.blocks:
+        block.box = box
+    assert tracker().measure(model).readings == expected
+
+
+def test_a_block_that_begins_to_return_something_else_is_a_failed_point():
+    model, follow = _Boxed(lambda hidden: hidden), tracker(schedule=schedules.every(1))
+    follow.step(model, 0)
+    model.blocks[1].box = lambda hidden: {"loss": hidden}
+    with pytest.warns(MeasurementWarning, match="CaptureError: L01 must return a tensor, .* got <class 'dict'>"):
+        assert follow.step(model, 1).failure
+
+
+class _Small:
+    """Memory for so many blocks at once; says so as devices do."""
+
+    def __init__(self, blocks, error):
+        self.blocks, self.error, self.tried = blocks, error, []
+
+    def __call__(self, model, inputs):
+        self.tried.append(len(inputs))
+        if len(inputs) > self.blocks:
+            raise self.error
+        return model(inputs)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("MPS backend out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        MemoryError(),
+    ],
+)
+def test_less_is_tried_at_once_when_memory_runs_out(error):
+    model, small = Model(), _Small(24, error)
+    expected = tracker(batch_size=3).measure(model).readings
+    follow = tracker(batch_size=12, schedule=schedules.every(1), forward=small)
+    follow.step(model, 0)
+    small.blocks, small.tried = 3, []
+    with pytest.warns(MeasurementWarning, match="12 blocks at once did not fit into memory, 3 do; training goes on"):
+        point = follow.step(model, 1)
+    assert point.failure is None and "did not fit" in point.notes["batch_size"]
+    assert small.tried == [12, 6, *[3] * 8]
+    assert {key: point.readings[key] for key in expected} == pytest.approx(expected, abs=1e-12)
+    assert "batch_size" not in follow.step(model, 2).notes  # three at a time from here on, without another word
+    assert small.tried[10:] == [3] * 8
+
+
+def test_not_even_one_block_is_a_failed_point():
+    model, small = Model(), _Small(24, torch.OutOfMemoryError("CUDA out of memory"))
+    follow = tracker(batch_size=4, schedule=schedules.every(1), forward=small)
+    follow.step(model, 0)
+    small.blocks, small.tried = 0, []
+    with pytest.warns(
+        MeasurementWarning, match="step 1 was not measured as a whole: MemoryExhausted: OutOfMemoryError: CUDA"
+    ):
+        follow.step(model, 1)
+    assert small.tried == [4, 2, 1]
+    small.blocks = 24
+    with pytest.warns(MeasurementWarning, match="4 blocks at once did not fit into memory, 1 do"):
+        assert follow.step(model, 2).failure is None
+
+
+def test_another_fault_is_not_tried_again():
+    small = _Small(1, RuntimeError("a bug"))
+    follow = tracker(batch_size=4, forward=small)
+    follow.start(Model())
+    with pytest.raises(RuntimeError, match="a bug"):
+        follow.measure(Model())
+    assert small.tried == [1, 4]
+
+
+class _TimeFirst(nn.Module):
+    """As PyTorch's own layers have it: (T, B, D) inside, and outside too where ``all_the_way``."""
+
+    def __init__(self, model, all_the_way):
+        super().__init__()
+        self.embed, self.head, self.all_the_way = model.embed, model.head, all_the_way
+        self.blocks = nn.ModuleList(_Transposed(block) for block in model.blocks)
+
+    def forward(self, ids):
+        hidden = self.embed(ids).transpose(0, 1)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.head(hidden if self.all_the_way else hidden.transpose(0, 1))
+
+
+class _Transposed(nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, hidden):
+        return self.block(hidden.transpose(0, 1)).transpose(0, 1)
+
+
+@pytest.mark.parametrize("all_the_way", [False, True])
+@pytest.mark.parametrize("batch_size", [5, 16])  # 16 blocks of 16 tokens: the shape alone does not tell
+def test_activations_with_time_first_are_read_as_they_are_meant(all_the_way, batch_size):
+    model = Model()
+    expected = tracker(batch_size=batch_size).measure(model).readings
+    found = tracker(batch_size=batch_size).measure(_TimeFirst(model, all_the_way)).readings
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_hidden_states_are_not_taken_for_logits():
+    point = tracker(forward=lambda model, ids: model.blocks[1](model.blocks[0](model.embed(ids)))).measure(Model())
+    assert point.failure is None and "ib/probe_loss" not in point.readings  # 16 wide, and 23 tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [
+        (Model(), "32-true"),
+        (Model().double(), "64-true"),
+        (Model().bfloat16(), "bf16-true"),
+    ],
+)
+def test_precision_of_a_plain_loop_is_that_of_the_weights(model, precision):
+    follow = tracker()
+    assert follow.measure(model).failure is None
+    assert follow.protocol["precision"] == precision
+
+
+def test_precision_of_a_plain_loop_is_that_of_the_autocast_around_it():
+    follow = tracker()
+    with torch.autocast("cpu", torch.bfloat16):
+        follow.start(Model())
+    assert follow.protocol["precision"] == "bf16-mixed"
 
 
 class _Broken:

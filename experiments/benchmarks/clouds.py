@@ -14,7 +14,7 @@ from numpy.random import SeedSequence
 from torch import Generator, Tensor
 
 from ibtrack.assignments import draw_anchors, soft_assign, temperature
-from ibtrack.readings import Documents
+from ibtrack.groups import Documents
 
 NUM_ANCHORS = 100
 LOG_K = math.log(NUM_ANCHORS)
@@ -116,7 +116,7 @@ class Cloud:
         generator = _generator(self.recipe.seed, SAMPLE, num_rows, repetition)
         labels = self._draw_labels(num_rows, generator)
         of = torch.arange(num_rows) // DOCUMENT_LENGTH
-        documents = Documents(of, int(of[-1]) + 1)
+        documents = Documents.of_rows(of)
         shared = self._noise(documents.number, generator)
         own = self._noise(num_rows, generator)
         noise = math.sqrt(1 - DOCUMENT_EFFECT**2) * own + DOCUMENT_EFFECT * shared[of]

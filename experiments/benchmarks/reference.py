@@ -1,0 +1,201 @@
+"""The package soft-entropy and the information plane on the same activations and labels: same values, times compared.
+
+python experiments/benchmarks/reference.py
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from experiments.benchmarks.figures import Figure, report
+from experiments.benchmarks.options import JsonFile, Repetitions, Threads, use_threads
+from experiments.benchmarks.text import made_up_text
+from experiments.benchmarks.timing import described, interleaved
+from ibtrack import Probe
+from ibtrack.assignments import draw_anchors
+from ibtrack.metrics import InformationPlane, SoftMutualInformation
+
+AGREEMENT = 1e-5  # soft-entropy sums in float32
+RULE = "bounds"  # its temperature
+QUANTITY = {"input": "complexity", "output": "expressivity"}
+
+Values = dict[tuple[str, str], float]  # site and label set to I / log K
+
+
+def main(
+    blocks: Annotated[int, typer.Option(min=1, help="Of 128 tokens each.")] = 128,
+    layers: Annotated[int, typer.Option(min=1)] = 6,
+    width: Annotated[int, typer.Option(min=4)] = 256,
+    repetitions: Repetitions = 7,
+    threads: Threads = None,
+    file: JsonFile = None,
+) -> None:
+    """Compare with soft-entropy; the exit status is 1 if the plug-in values differ."""
+    use_threads(threads)
+    probe = Probe(made_up_text(blocks))
+    activations = made_up_activations(probe, layers, width)
+    counts = ", ".join(f"{number} {name}" for name, number in probe.label_counts.items())
+    print(f"{probe.num_positions} positions, {layers} layers of width {width}, labels: {counts}")
+    plugin, how = plugin_task(probe, activations)
+    tasks = {
+        "soft-entropy": package_task(probe, activations),
+        "plug-in": plugin,
+        "all readings": plane_task(InformationPlane(probe, _widths(activations), temperature=RULE), probe, activations),
+    }
+    found: dict[str, Values] = {}
+    seconds = interleaved({name: _kept(found, name, task) for name, task in tasks.items()}, repetitions)
+    for name, times in seconds.items():
+        print(f"{name:14}{described(times)}")
+    print(f"plug-in: {how}")
+    differences = {name: largest_difference(found["soft-entropy"], found[name]) for name in ("plug-in", "all readings")}
+    for name, difference in differences.items():
+        print(f"plug-in values of {name!r} differ by at most {difference:.1e}")
+    package = median(seconds["soft-entropy"])
+    worst = max(differences.values())
+    figures = [
+        Figure(
+            "plug-in of 8 label sets, times faster than soft-entropy",
+            "≥",
+            80,
+            package / median(seconds["plug-in"]),
+            note=how,
+        ),
+        Figure("all readings, times faster than soft-entropy", "≥", 50, package / median(seconds["all readings"])),
+        Figure("plug-in against soft-entropy, largest difference", "≤", AGREEMENT, worst),
+    ]
+    case = {"blocks": blocks, "layers": layers, "width": width, "positions": probe.num_positions}
+    about = {**case, "label_counts": probe.label_counts}
+    rows = [{"task": name, "seconds": times} for name, times in seconds.items()]
+    report("reference", figures, rows, file, packages=["soft-entropy"], about=about)
+    if not worst <= AGREEMENT:
+        print(f"the plug-in values must equal those of soft-entropy to {AGREEMENT}, got {worst}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def made_up_activations(probe: Probe, layers: int, width: int, *, seed: int = 0) -> dict[str, Tensor]:
+    """Site to (N, D) float32 rows for the kept positions of a probe: a vector of the token, and as much noise."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = probe.inputs.flatten()[probe.positions]
+    activations = {}
+    for layer in range(layers):
+        embedding = torch.randn(int(tokens.max()) + 1, width, generator=generator)
+        activations[f"L{layer:02d}"] = embedding[tokens] + torch.randn(len(tokens), width, generator=generator)
+    return activations
+
+
+def package_task(probe: Probe, activations: Mapping[str, Tensor]) -> Callable[[], Values]:
+    """All layers through the accumulators of soft-entropy, which are made beforehand.
+
+    Raises:
+        ValueError: it would compute on another device than that of the activations.
+    """
+    from soft_entropy import SoftEntropyAccumulator  # here: the benchmark of a GPU does without it if it must
+
+    width = next(iter(activations.values())).shape[1]
+    device = next(iter(activations.values())).device
+    accumulators = {site: SoftEntropyAccumulator(d=width, seed=0, backend="torch") for site in activations}
+    for accumulator in accumulators.values():
+        if accumulator.w.device.type != device.type:
+            raise ValueError(
+                f"the activations must be where soft-entropy computes, {accumulator.w.device}, got {device}; "
+                "it takes a GPU if there is one: set CUDA_VISIBLE_DEVICES= to compare on the processor"
+            )
+        accumulator.w = draw_anchors(width, accumulator.n_bins).to(device)  # its own differ from device to device
+
+    def run() -> Values:
+        values = {}
+        for site, rows in activations.items():
+            accumulators[site].reset()
+            accumulators[site].update(rows, labels=dict(probe.label_sets))
+            found = accumulators[site].mutual_information()
+            values |= {(site, name): float(value) for name, value in found.items()}
+        return values
+
+    return run
+
+
+def plane_task(plane: InformationPlane, probe: Probe, activations: Mapping[str, Tensor]) -> Callable[[], Values]:
+    """All layers through a plane, which is made beforehand; its plug-in values are returned."""
+    positions = torch.arange(probe.num_positions, device=next(iter(activations.values())).device)
+
+    def run() -> Values:
+        plane.reset()
+        for site, rows in activations.items():
+            plane.update(site, rows, positions)
+        readings = plane.compute()
+        keys = {(site, name): _plugin_key(site, name) for site in activations for name in probe.label_sets}
+        found = torch.stack([readings[key] for key in keys.values()]).tolist()
+        return dict(zip(keys, found, strict=True))
+
+    return run
+
+
+def plugin_task(probe: Probe, activations: Mapping[str, Tensor]) -> tuple[Callable[[], Values], str]:
+    """The plug-in reading alone, and in which way."""
+    device = next(iter(activations.values())).device
+    if "readings" in inspect.signature(InformationPlane.__init__).parameters:
+        plane = InformationPlane(probe, _widths(activations), temperature=RULE, readings=("plugin",))
+        return plane_task(plane.to(device), probe, activations), 'InformationPlane(readings=("plugin",))'
+    labels = {name: ids.to(device) for name, ids in probe.label_sets.items()}
+    options = {"temperature": RULE, "reading": "plugin", "normalized": True}
+    metrics = {
+        (site, name): SoftMutualInformation(rows.shape[1], probe.label_counts[name], **options).to(device)
+        for site, rows in activations.items()
+        for name in labels
+    }
+
+    def run() -> Values:
+        found = []
+        for (site, name), metric in metrics.items():
+            metric.reset()
+            metric.update(activations[site], labels[name])
+            found.append(metric.compute())
+        return dict(zip(metrics, torch.stack(found).tolist(), strict=True))
+
+    return (
+        run,
+        'SoftMutualInformation(reading="plugin") for each layer and label set: the plane cannot leave readings out',
+    )
+
+
+def largest_difference(one: Values, other: Values) -> float:
+    """Of two sets of values under the same names; ``inf`` if one is not finite.
+
+    Raises:
+        ValueError: the names differ.
+    """
+    if one.keys() != other.keys():
+        raise ValueError(f"both must have the same values, got {sorted(one)} and {sorted(other)}")
+    differences = torch.tensor([one[key] - other[key] for key in one], dtype=torch.float64).abs()
+    return float(differences.nan_to_num(nan=torch.inf).max())
+
+
+def _plugin_key(site: str, label_set: str) -> str:
+    side, _, order = label_set.partition("/")
+    return f"ib_plugin/{site}/{order}/{QUANTITY[side]}"
+
+
+def _widths(activations: Mapping[str, Tensor]) -> dict[str, int]:
+    return {site: rows.shape[1] for site, rows in activations.items()}
+
+
+def _kept(found: dict[str, Values], name: str, task: Callable[[], Values]) -> Callable[[], None]:
+    def run() -> None:
+        found[name] = task()
+
+    return run
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,121 @@
+"""The sweep: what tells one of its jobs from another, and what a job needs to run wherever a launcher puts it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+SCRIPT = Path(__file__).parent / "train.py"
+LONGEST_NAME = 150  # letters; file systems take 255 bytes
+
+log = logging.getLogger(__name__)
+
+
+class Sweep(Callback):
+    """Tells every job, in whatever process or on whatever machine, which overrides are its own and where to write.
+
+    A launcher hands a job all overrides and not which of them it shares with the others. Hydra leaves those out of
+    ``hydra.job.override_dirname`` that ``exclude_keys`` names, so that is where they are put: the folder and the name
+    of a job say what is special to it, and stay the same when the sweep gets further jobs.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        hydra = config.hydra
+        params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+        shared = shared_keys([*params, *hydra.overrides.task])
+        own = [f"hydra.sweep.dir={quoted(os.path.abspath(hydra.sweep.dir))}"]  # a worker may stand in another folder
+        own += [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, shared))}]"]
+        with read_write(hydra), open_dict(hydra):
+            hydra.overrides.hydra = [*hydra.overrides.hydra, *own]
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        if job_return.status == JobStatus.FAILED and config.hydra.mode.name == "MULTIRUN":
+            log.error("%s died", config.hydra.job.override_dirname, exc_info=job_return._return_value)
+
+
+def shared_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys that have one value in the whole sweep; none if no key has several.
+
+    Example:
+        >>> shared_keys(["seed=0,1", "logger=csv", "+model.optimizer.eps=interval(1e-9, 1e-7)"])
+        ['logger']
+    """
+    parsed = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(overrides))}
+    shared = [key for key, override in parsed.items() if not override.is_sweep_override()]
+    return shared if len(shared) < len(parsed) else []
+
+
+def folder_name(overrides: str) -> str:
+    """The folder of a job within its sweep: its overrides, without slashes and not longer than a file system takes.
+
+    Example:
+        >>> folder_name("data.documents.files=../a.txt,seed=0")
+        'data.documents.files=.._a.txt,seed=0'
+    """
+    name = overrides.replace("/", "_") or "all"
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}_{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
+
+
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+
+
+@contextmanager
+def as_job(cfg: DictConfig) -> Iterator[None]:
+    """Give a job its own name and the group of its sweep, and make it look like a single run.
+
+    Lightning starts the other processes of a run by the command line of this one, which would start the sweep again,
+    or, in a worker of a launcher, something else.
+    """
+    job, script = HydraConfig.get(), sys.modules["__main__"]
+    shared = job.job.config.override_dirname.exclude_keys
+    cfg.name = job_name(cfg.name, [text for text in job.overrides.task if _key(text) not in shared])
+    cfg.group = cfg.group or Path(job.sweep.dir).name
+    own = [f"name={quoted(cfg.name)}", f"group={quoted(cfg.group)}", "hydra.mode=RUN"]
+    before = sys.argv, script.__spec__
+    sys.argv, script.__spec__ = [str(SCRIPT), *job.overrides.task, *own], None
+    with read_write(job):
+        job.run.dir = job.runtime.output_dir
+    try:
+        yield
+    finally:
+        sys.argv, script.__spec__ = before
+
+
+def job_name(name: str, overrides: Sequence[str]) -> str:
+    """Name a job after what was overridden for it alone.
+
+    Example:
+        >>> job_name("sweep", ["model=llama_1M", "model.optimizer.lr=0.01", "+seed=0"])
+        'sweep model=llama_1M lr=0.01 seed=0'
+    """
+    values = [override.partition("=")[2] for override in overrides]
+    keys = [_key(override).split(".")[-1] for override in overrides]
+    return " ".join([name, *(f"{key}={value}" for key, value in zip(keys, values, strict=True))])
+
+
+def quoted(text: str) -> str:
+    """Quote a value as Hydra's command line wants it.
+
+    Example:
+        >>> print(quoted("it's"))
+        'it\\'s'
+    """
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]

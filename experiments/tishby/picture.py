@@ -1,0 +1,69 @@
+"""The picture of both papers: each layer's path through the plane of hard bins, a panel for each run.
+
+python experiments/tishby/picture.py RUN [RUN ...] -o tishby.png
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import altair as alt
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the folder of experiments has to be found first
+
+from experiments.tishby.bins import Row
+from ibtrack import Trajectory, charts
+
+
+def main(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs of experiment=tishby.")],
+    output: Annotated[Path, typer.Option("-o", help="The PNG to write.")] = Path("tishby.png"),
+) -> None:
+    """Draw the information plane of hard bins, a panel for each run."""
+    print(charts.save_png(picture(runs), output))
+
+
+def picture(runs: Sequence[Path]) -> alt.HConcatChart:
+    """A panel for each run: I(X;T) and I(T;Y) in bits, a line for each layer, coloured by step."""
+    return alt.hconcat(*(_panel(read(run), Trajectory.load(run).run["config"]) for run in runs))
+
+
+def read(run: Path) -> list[Row]:
+    """What `experiments.tishby.bins.BinnedPlane` has written.
+
+    Raises:
+        FileNotFoundError: the run has not come to its end.
+    """
+    with (run / "bins.csv").open(newline="", encoding="utf-8") as file:
+        return [
+            Row(int(row["step"]), row["layer"], float(row["input"]), float(row["label"]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def _panel(rows: Sequence[Row], config: dict[str, Any]) -> alt.LayerChart:
+    points = [row._asdict() | {"shown": row.step + 1} for row in rows]  # step 0 has no place on a logarithmic scale
+    last = max(row.step for row in rows)
+    ends = [point for point in points if point["step"] == last]
+    x = alt.X("input:Q", title="I(X;T), bits", scale=alt.Scale(domain=[0, 12]))
+    y = alt.Y("label:Q", title="I(T;Y), bits", scale=alt.Scale(domain=[0, 1]))
+    colour = alt.Color("shown:Q", title="step + 1", scale=alt.Scale(type="log", range=list(charts.RAMP)))
+    base = alt.Chart(alt.InlineData(values=points)).encode(x=x, y=y)
+    paths = base.mark_line(color=charts.INK, strokeWidth=1).encode(detail="layer:N", order="step:Q")
+    dots = base.mark_circle(size=45, opacity=1).encode(color=colour)
+    names = (
+        alt.Chart(alt.InlineData(values=ends))
+        .mark_text(dx=-8, dy=-9, color=charts.INK)
+        .encode(x=x, y=y, text="layer:N")
+    )
+    title = f"{config['model']['activation']}, 30 bins, seed {config['seed']}"
+    return alt.layer(paths, dots, names).properties(width=380, height=320, title=title)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,154 @@
+"""The information-bottleneck curve of two label sets: how much of Y a description of X can tell, by what it keeps of X.
+
+Source: Tishby, Pereira and Bialek, arXiv physics/0004057; computed by the iteration of Blahut and Arimoto.
+Letters: X, Y values of the two labels, T values of the description; p(t | x) is the channel, (X, T).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from ibtrack._checks import check_integers
+
+Matrix = NDArray[np.float64]
+
+# curves of text bend most at slopes between .6 and .9
+SLOPES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.67, 0.72, 0.77, 0.83, 0.91)
+MAX_CELLS = 1 << 20  # X x T: bounds memory to some 50 MB, and time to some ten seconds
+_MIXED = 0.1  # of a channel is blurred before the next slope: a zero in it would stay one
+_EMPTY = 1e-7  # a value of T with less probability is dropped
+
+
+def bottleneck_curve(
+    labels_x: Tensor, labels_y: Tensor, *, slopes: Sequence[float] = SLOPES, tolerance: float = 2e-4
+) -> list[tuple[float, float]]:
+    """The largest I(T; Y) of any description T of X, against I(X; T), for the empirical p(x, y) of two label sets.
+
+    At each slope s the iteration lowers s I(X; T) - I(T; Y), from fine descriptions to coarse ones, until one round
+    gains less than ``tolerance``. Every point is reached by a description that was found, so what is left undone puts
+    the curve too low, never too high: by about .002 nats for 8k tokens of text. With more than `MAX_CELLS` pairs of x
+    and t, rare x get no t of their own, and it may be .02 nats too low. Nothing is random.
+
+    It is the curve of the *sample*. Where pairs are rarely seen twice, as with tokens of text, the sample's I(X; Y) is
+    far above that of the source, and so is the curve: it bounds descriptions of these positions, not what can be
+    known of unseen text. A debiased reading below it has not been shown to be suboptimal by this distance.
+
+    Args:
+        labels_x: (N,) integers of at least 0.
+        labels_y: (N,) integers of at least 0.
+        slopes: dI(T; Y) / dI(X; T) at which to compute, in (0, 1).
+        tolerance: nats.
+
+    Returns:
+        (I(X; T), I(T; Y)) in nats, rising from (0, 0) to the smallest T that keeps all of I(X; Y); concave.
+
+    Raises:
+        ValueError: labels that are no integers, of different lengths, none at all or negative; slopes out of range.
+
+    Example:
+        >>> import torch
+        >>> x = torch.arange(8)
+        >>> [(round(kept, 3), round(told, 3)) for kept, told in bottleneck_curve(x, x // 4)]  # one bit matters
+        [(0.0, 0.0), (0.693, 0.693)]
+    """
+    x, y = check_integers("labels_x", labels_x, ndim=1), check_integers("labels_y", labels_y, ndim=1)
+    if len(x) != len(y) or not len(x) or min(int(x.min()), int(y.min())) < 0:
+        raise ValueError(
+            f"labels must be two sets of one length, at least 1, with values of at least 0, got {len(x)} and {len(y)}"
+            + (f", from {min(int(x.min()), int(y.min()))}" if len(x) and len(y) else "")
+        )
+    if not slopes or not all(0 < slope < 1 for slope in slopes):
+        raise ValueError(f"slopes must lie between 0 and 1, got {tuple(slopes)}")
+    joint = _sufficient_joint(x.cpu().numpy(), y.cpu().numpy())
+    whole = (_entropy(joint.sum(1)), _entropy(joint.sum(1)) + _entropy(joint.sum(0)) - _entropy(joint.data))
+    return _concave([(0.0, 0.0), whole, *_anneal(joint, sorted(slopes), tolerance)])
+
+
+def _sufficient_joint(x: NDArray[np.int64], y: NDArray[np.int64]) -> csr_array:
+    """(X, Y) probabilities, with the x that say the same of y made one."""
+    shape = (int(x.max()) + 1, int(y.max()) + 1)
+    counts = csr_array((np.ones(len(x), dtype=np.int64), (x, y)), shape=shape)
+    counts.sum_duplicates()
+    merged: dict[tuple[bytes, bytes], int] = {}
+    row_of = np.zeros(shape[0], dtype=np.int64)
+    for row, (start, end) in enumerate(zip(counts.indptr, counts.indptr[1:], strict=False)):
+        times = counts.data[start:end]
+        ratio = times // np.gcd.reduce(times) if len(times) else times
+        row_of[row] = merged.setdefault((counts.indices[start:end].tobytes(), ratio.tobytes()), len(merged))
+    joint = csr_array((np.full(len(x), 1 / len(x)), (row_of[x], y)), shape=(len(merged), shape[1]))
+    joint.sum_duplicates()
+    return joint[np.diff(joint.indptr) > 0]
+
+
+def _anneal(joint: csr_array, slopes: Sequence[float], tolerance: float) -> Iterator[tuple[float, float]]:
+    """The points at rising slopes, each channel starting from the one before."""
+    given = joint.sum(1)
+    channel = _finest(given)
+    for slope in slopes:
+        channel = (1 - _MIXED) * channel + _MIXED * (given @ channel)
+        channel = _converge(joint, channel, slope, tolerance)
+        yield _place(joint, channel)
+
+
+def _finest(given: Matrix) -> Matrix:
+    """A value of T for every x, or for the frequent ones; the others are spread over those."""
+    frequent = np.argsort(-given, kind="stable")[: max(2, MAX_CELLS // len(given))]
+    channel = np.tile(given[frequent] / given[frequent].sum(), (len(given), 1))
+    channel[frequent] = np.eye(len(frequent))
+    return channel
+
+
+def _converge(joint: csr_array, channel: Matrix, slope: float, tolerance: float) -> Matrix:
+    """Iterate p(t | x) ∝ p(t) exp( Σ_y p(y | x) log p(y | t) / slope ); each round lowers s I(X; T) - I(T; Y)."""
+    given = joint.sum(1)
+    conditional = joint.multiply(1 / given[:, None]).tocsr()
+    before = math.inf
+    while True:
+        marginal = given @ channel  # (T,)
+        kept = marginal > _EMPTY
+        channel, marginal = channel[:, kept], marginal[kept]
+        told = np.log(np.maximum(joint.T @ channel, 1e-300) / marginal)  # (Y, T)
+        scores = (conditional @ told) / slope + np.log(marginal)  # (X, T)
+        highest = scores.max(1, keepdims=True)
+        channel = np.exp(scores - highest)
+        total = channel.sum(1, keepdims=True)
+        channel /= total
+        objective = -slope * float(given @ (highest + np.log(total))[:, 0])  # s I(X; T) - I(T; Y) + H(Y)
+        if before - objective < tolerance:
+            return channel
+        before = objective
+
+
+def _place(joint: csr_array, channel: Matrix) -> tuple[float, float]:
+    """I(X; T) and I(T; Y) of a channel."""
+    given, marginal, with_y = joint.sum(1), joint.sum(1) @ channel, joint.T @ channel
+    kept = _entropy(marginal) - float(given @ -np.sum(channel * np.log(np.maximum(channel, 1e-300)), axis=1))
+    return kept, _entropy(marginal) + _entropy(joint.sum(0)) - _entropy(with_y)
+
+
+def _concave(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The upper hull from the first point to the highest; between two descriptions one can alternate."""
+    hull: list[tuple[float, float]] = []
+    for point in sorted(points):
+        while len(hull) > 1 and _turn(hull[-2], hull[-1], point) >= -1e-9:
+            hull.pop()
+        if not hull or point[1] > hull[-1][1] + 1e-9:
+            hull.append(point)
+    return hull
+
+
+def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    """Above 0 where the way from a over b to c turns left."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _entropy(probabilities: Matrix) -> float:
+    """Nats."""
+    positive = probabilities[probabilities > 0]
+    return float(-np.sum(positive * np.log(positive)))

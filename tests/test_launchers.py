@@ -1,0 +1,81 @@
+"""Launchers and sweepers: the same jobs in other processes give the same trajectories, each a wandb run of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.runs import SCRIPT, SMALL, launch, measured, wandb_records
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread", "own_cache"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning 2.6 on torch 2.13
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # the data lies in memory
+    pytest.mark.filterwarnings("ignore:.*declarative_base"),  # optuna 2.10, which the sweeper asks for, on SQLAlchemy 2
+]
+
+LAUNCHERS = {
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "submitit_local": [],
+    "ray": ["+hydra.launcher.ray.init.num_cpus=2"],
+}
+SWEEP = ["-m", "experiment=tiny", "seed=0,1", "trainer.max_steps=2"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
+    """The folder of the sweep as this process runs it."""
+    folder = tmp_path_factory.mktemp("here")
+    launch(*SWEEP, "logger=none", f"hydra.sweep.dir={folder}")
+    return folder
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_other_processes_give_the_same_trajectories(launcher: str, here: Path, tmp_path: Path):
+    arguments = [*SWEEP, "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}", *LAUNCHERS[launcher]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)  # as of one who has just cloned
+    done = subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    jobs = [tmp_path / "sweep" / f"seed={seed}" for seed in (0, 1)]
+    assert [measured(folder) for folder in jobs] == [measured(here / folder.name) for folder in jobs]
+    runs = [wandb_records(folder, "run")[0] for folder in jobs]
+    assert [(run["display_name"], run["run_group"]) for run in runs] == [
+        ("tiny seed=0", "sweep"),
+        ("tiny seed=1", "sweep"),
+    ]
+    assert len({run["run_id"] for run in runs}) == 2
+    for folder in jobs:
+        rows = [row["item"] for row in wandb_records(folder, "history")]
+        steps = [row["trainer/global_step"] for row in rows if "ib/mean/entropy" in row]
+        assert steps == [0, 1, 2], "every due step, once, on one axis"
+
+
+SMALL_SEARCH = ["-m", "experiment=search", *SMALL, "logger=none"]
+
+
+def test_optuna_searches_and_goes_on_where_it_has_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    search = [*SMALL_SEARCH, f"hydra.sweep.dir={tmp_path}"]
+    launch(*search, "hydra.sweeper.n_trials=2")
+    values = [json.loads(mark.read_text())["value"] for mark in tmp_path.glob("*/finished.json")]
+    assert len(values) == 2
+    assert OmegaConf.load(tmp_path / "optimization_results.yaml").best_value == max(values)
+    capsys.readouterr()
+    launch(*search, "hydra.sweeper.n_trials=3")
+    assert capsys.readouterr().out.count("has finished before") == 2, "the third is new"
+    assert len(list(tmp_path.glob("*/finished.json"))) == 3
+
+
+def test_optuna_minimizes_the_validation_loss(tmp_path: Path):
+    loss = ["objective=val/loss", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=2"]
+    validate = ["trainer.limit_val_batches=1", "trainer.val_check_interval=1"]
+    launch(*SMALL_SEARCH, *loss, *validate, f"hydra.sweep.dir={tmp_path}")
+    values = [json.loads(mark.read_text())["value"] for mark in tmp_path.glob("*/finished.json")]
+    best = OmegaConf.load(tmp_path / "optimization_results.yaml").best_value
+    assert best == min(values) and 4 < best < 7, "nats, of a model that knows nothing yet"
