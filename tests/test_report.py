@@ -16,7 +16,7 @@ from ibtrack.trajectory import Point, Trajectory
 from tests import trajectories
 
 EVIL = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
-CURVE = [[0.0, 0.0], [0.1, 0.09], [0.2, 0.16], [0.3, 0.2], [0.4, 0.22], [0.6, 0.23]]
+CURVE = {"complexity": [0.0, 0.1, 0.31, 0.49, 1.3], "expressivity": [0.0, 0.09, 0.25, 0.38, 0.9]}
 
 
 def sweep(num_seeds=2, **kinds):
