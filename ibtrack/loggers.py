@@ -123,9 +123,11 @@ class PointLog:
                 run.log({metric_key(thing, prefix=self.prefix): made}, commit=False)
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
-        """All points so far as a ``wandb.Table``; and the phases so far, into the summary."""
+        """All points so far as a ``wandb.Table``, None without label orders; and the phases so far, into the summary."""
         import wandb
 
+        if not trajectory.protocol["orders"]:  # a preference probe has no plane
+            return None
         self._tell_phases(run, find_phases(trajectory, trajectory.protocol["orders"][0]))
         name = run.name or trajectory.name
         rows = table_rows(trajectory, name if run.id in name else f"{name} {run.id}")  # names may be equal, ids not
@@ -140,14 +142,14 @@ class PointLog:
             run.summary[metric_key(name, site="phases", prefix=self.prefix)] = number
 
     def _picture(self, run: Any, trajectory: Trajectory) -> Any:
-        """The plane so far as a ``wandb.Image``; None before there are two points."""
+        """The plane so far as a ``wandb.Image``; None before there are two points of it."""
         import wandb
         from PIL import Image
 
         from ibtrack import charts
 
-        if not trajectory.protocol["orders"]:  # a preference probe has no plane
-            return {}
+        if not trajectory.protocol["orders"]:
+            return None
         order = trajectory.protocol["orders"][0]
         if sum(map(math.isfinite, trajectory.values(metric_key("complexity", site="mean", order=order)))) < 2:
             return None

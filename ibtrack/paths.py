@@ -106,14 +106,17 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     visible = (
         alt.Chart(alt.InlineData(values=values))
         .transform_filter("bottleneck && datum.bound_x <= high && datum.bound_y <= high")
-        .transform_joinaggregate(end="max(at)")
         .encode(x=alt.X("bound_x:Q", title=_X_TITLE), y=alt.Y("bound_y:Q", title=_Y_TITLE))
+    )
+    labelled = (  # one point, below which the plane is free: neither the end of a path nor the diagonal
+        visible.transform_joinaggregate(end="max(bound_x)")
+        .transform_filter("datum.bound_x <= 0.6 * datum.end")
+        .transform_joinaggregate(at_label="max(at)")
+        .transform_filter("datum.at == datum.at_label")
     )
     return [
         visible.mark_line(color=RED, strokeWidth=1.6).encode(order="at:Q"),
-        visible.transform_filter("datum.at == datum.end").mark_text(
-            color=RED, align="right", dy=16, dx=-4, fontSize=12, text="bottleneck curve"
-        ),
+        labelled.mark_text(color=RED, align="left", dy=14, dx=4, fontSize=12, text="bottleneck curve"),
     ]
 
 
