@@ -123,7 +123,7 @@ class PointLog:
                 run.log({metric_key(thing, prefix=self.prefix): made}, commit=False)
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
-        """All points so far as a ``wandb.Table``, None without label orders; and the phases so far, into the summary."""
+        """All points so far as a ``wandb.Table``, and the phases into the summary; None without label orders."""
         import wandb
 
         if not trajectory.protocol["orders"]:  # a preference probe has no plane

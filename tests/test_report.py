@@ -342,6 +342,24 @@ def test_keys_that_some_runs_have_are_shown_where_they_are(show):
     assert page.locator("#quantity option[value=preference_information]").count() == 0
 
 
+def test_a_preference_probe_has_curves_and_no_plane(show):
+    runs = []
+    for name in "ab":
+        run = trajectories.make(name, num_points=4)
+        points = [
+            Point(point.step, {key: value for key, value in point.readings.items() if "preference" in key})
+            for point in run.points
+        ]
+        runs.append(Trajectory({**run.protocol, "orders": []}, run.run, points))
+    page = show(runs)
+    assert page.locator("#verdict").inner_text() == "No point has a value for token labels."
+    assert not page.locator("#plane").is_visible()
+    assert page.locator("#curves-axis").inner_text() == "preference information, fraction of log K"
+    assert page.locator("#heatmap path[fill='#d0342c']").count() == 0
+    final = f"{runs[0].points[-1].readings['ib/mean/preference_information']:.3f}"
+    assert final in page.locator("#summary tbody tr").first.inner_text()
+
+
 def test_null_ceiling_and_bottleneck_curve_are_drawn(show):
     page = show([trajectories.make(bottleneck_curve=CURVE)])
     assert "bottleneck curve" in marks(page)

@@ -51,6 +51,8 @@ function choices(id, options, then = update) {
 }
 
 function controls() {
+  state.quantity = withoutPlane() ? "preference_information" : "complexity";
+  $("plane").closest("section").hidden = withoutPlane();
   choices("order", DATA.orders.map((order) => [order, order]));
   choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean over layers" : site]));
   choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled labels)", plugin: "plug-in" }[reading] ?? reading]));

@@ -7,7 +7,7 @@ const GREY = "#7d838c";
 const Z95 = 1.96;
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
-  quantity: "complexity", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
+  quantity: "", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
 const views = {};
@@ -28,6 +28,9 @@ function read(run, key, i) {
   const value = row === undefined ? NaN : run.table[row * run.steps.length + i];
   return Number.isFinite(value) ? value : null;
 }
+
+/** Whether the runs are of a preference probe, which has no plane. */
+const withoutPlane = () => isKnown("preference_information") && !isKnown("complexity");
 
 /** Whether any run has a quantity, for any site, order and reading. */
 function isKnown(quantity) {

@@ -46,6 +46,7 @@ function columns() {
     { id: "since", label: "since step", value: (run) => phase(run).compression?.start ?? null, text: (run) => whole(phase(run).compression?.start) },
     ...config,
     { id: "fitting", label: "fitting until", value: (run) => phase(run).fitting?.end ?? null, text: (run) => whole(phase(run).fitting?.end) },
+    ...(isKnown("preference_information") ? [reading("preference_information", "final I(pref;Z)")] : []),
     reading("complexity", "final I(X;Z)"), reading("expressivity", "final I(Y;Z)"), reading("optimality", "final optimality"),
     { id: "loss", label: "final loss", value: (run) => run.losses[end(run)] ?? null, text: (run) => format(run.losses[end(run)]) },
     { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
