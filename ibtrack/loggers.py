@@ -123,10 +123,10 @@ class PointLog:
                 run.log({metric_key(thing, prefix=self.prefix): made}, commit=False)
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
-        """All points so far as a ``wandb.Table``; and the phases so far, into the summary."""
+        """All points so far as a ``wandb.Table``, and the phases into the summary; None without label orders."""
         import wandb
 
-        if not trajectory.protocol["orders"]:  # a preference probe has no plane, and no phases
+        if not trajectory.protocol["orders"]:  # a preference probe has no plane
             return None
         self._tell_phases(run, find_phases(trajectory, trajectory.protocol["orders"][0]))
         name = run.name or trajectory.name
@@ -142,7 +142,7 @@ class PointLog:
             run.summary[metric_key(name, site="phases", prefix=self.prefix)] = number
 
     def _picture(self, run: Any, trajectory: Trajectory) -> Any:
-        """The plane so far as a ``wandb.Image``; None before there are two points."""
+        """The plane so far as a ``wandb.Image``; None before there are two points of it."""
         import wandb
         from PIL import Image
 

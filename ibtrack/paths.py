@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import altair as alt
@@ -12,6 +14,9 @@ from ibtrack.rows import QUANTITIES, Z95
 from ibtrack.trajectory import Trajectory
 
 _X_TITLE, _Y_TITLE = (f"{QUANTITIES[name].title}, fraction of log K" for name in ("complexity", "expressivity"))
+
+BOTTLENECK_WORDS = "red: bottleneck curve, the most that the current token alone could say of the next"
+_FINE = 0.005  # of log K, between points of a curve that is cut where the plane ends
 
 
 def path(looks: Looks) -> list[alt.Chart]:
@@ -87,9 +92,6 @@ def _along_diagonal(first: float, last: float | None = None) -> alt.Chart:
     return alt.Chart(shares).transform_calculate(at="low + datum.share * (high - low)")
 
 
-BOTTLENECK_WORDS = "red: bottleneck curve, the most that the current token alone could say of the next"
-
-
 def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     """The information-bottleneck curve of the probe's tokens, where the runs agree on one.
 
@@ -99,16 +101,29 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     given = [run.protocol["bottleneck_curve"] for run in runs if run.protocol.get("bottleneck_curve")]
     if not given or any(curve != given[0] for curve in given):
         return []
-    values = cast(Any, [{"at": i, "bound_x": x, "bound_y": y} for i, (x, y) in enumerate(given[0])])
+    points = _fine(sorted(zip(given[0]["complexity"], given[0]["expressivity"], strict=True)))
+    values = cast(Any, [{"at": i, "bound_x": x, "bound_y": y} for i, (x, y) in enumerate(points)])
     visible = (
         alt.Chart(alt.InlineData(values=values))
         .transform_filter("bottleneck && datum.bound_x <= high && datum.bound_y <= high")
-        .transform_joinaggregate(end="max(at)")
         .encode(x=alt.X("bound_x:Q", title=_X_TITLE), y=alt.Y("bound_y:Q", title=_Y_TITLE))
+    )
+    labelled = (  # one point, below which the plane is free: neither the end of a path nor the diagonal
+        visible.transform_joinaggregate(end="max(bound_x)")
+        .transform_filter("datum.bound_x <= 0.6 * datum.end")
+        .transform_joinaggregate(at_label="max(at)")
+        .transform_filter("datum.at == datum.at_label")
     )
     return [
         visible.mark_line(color=RED, strokeWidth=1.6).encode(order="at:Q"),
-        visible.transform_filter("datum.at == datum.end").mark_text(
-            color=RED, align="right", dy=-8, dx=-4, fontSize=12, text="bottleneck curve"
-        ),
+        labelled.mark_text(color=RED, align="left", dy=14, dx=4, fontSize=12, text="bottleneck curve"),
     ]
+
+
+def _fine(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same curve with points `_FINE` apart or closer, straight between those given."""
+    fine = list(points[:1])
+    for (x0, y0), (x1, y1) in pairwise(points):
+        parts = max(1, math.ceil((x1 - x0) / _FINE))
+        fine += [(x0 + (x1 - x0) * i / parts, y0 + (y1 - y0) * i / parts) for i in range(1, parts + 1)]
+    return fine

@@ -186,21 +186,24 @@ class Probe:
             "label_counts": self.label_counts,
         }
 
-    def bottleneck_curve(self, num_anchors: int = 100) -> list[list[float]] | None:
+    def bottleneck_curve(self, num_anchors: int = 100) -> dict[str, list[float]] | None:
         """The information-bottleneck curve of token and next token, see `ibtrack.bottleneck.bottleneck_curve`.
 
         Args:
             num_anchors: K.
 
         Returns:
-            its points, complexity I(X; T) and expressivity I(T; Y), as fractions of log K to four decimals; None if the
-            probe is not text, or has no labels of order 1.
+            ``complexity`` I(X; T) and ``expressivity`` I(T; Y) of its points, as fractions of log K to four decimals;
+            None if the probe is not text, or has no labels of order 1.
         """
         names = ("input/token", "output/token")
         if not self.is_text or not self.label_sets.keys() >= set(names):
             return None
         points = bottleneck_curve(*(self.label_sets[name] for name in names))
-        return [[round(nats / math.log(num_anchors), 4) for nats in point] for point in points]
+        kept, told = (
+            [round(nats / math.log(num_anchors), 4) for nats in column] for column in zip(*points, strict=True)
+        )
+        return {"complexity": kept, "expressivity": told}
 
     @classmethod
     def from_texts(

@@ -73,6 +73,8 @@ def verdict(phases: Mapping[str, Phases]) -> str:
     if len(phases) < 2:
         return next((found.sentence() for found in phases.values()), "No runs.")
     places = [place for place in ranking(phases) if place.fall is not None]
+    if all(found.why_not for found in phases.values()):
+        return " ".join(dict.fromkeys(str(found.why_not) for found in phases.values()))
     if not places:
         return f"In none of the {len(phases)} runs can a compression phase be told from noise."
     first, *others = places

@@ -1,7 +1,7 @@
 """Runs → one self-contained HTML page that needs no network.
 
-The page is `report.html` with the style of `report.css`, the script of `report.js`, the charts of `ibtrack.charts` as
-specs, and the numbers of every run as packed float32. The script only picks rows; what a number means is decided here.
+The page is `page/page.html` with its style, one script out of four files, the charts of `ibtrack.charts` as specs, and
+the numbers of every run as packed float32. The script only picks rows; what a number means is decided here.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ibtrack.phases import Movement, Phases, find_phases
 from ibtrack.ranking import ranking, verdict
 from ibtrack.trajectory import Trajectory
 
+SCRIPT = ("rows.js", "charts.js", "tables.js", "controls.js")
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
@@ -93,15 +94,15 @@ def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[s
     payload = json.dumps(_payload(runs, labels, mixed=mixed), allow_nan=False).replace(
         "<", "\\u003c"
     )  # no </script> inside
-    return Template(_asset("report.html")).substitute(
+    return Template(_asset("page.html")).substitute(
         title=html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
         probe=html.escape(_probe_sentence([run.protocol.get("probe", {}) for run in runs])),
-        style=_asset("report.css"),
+        style=_asset("page.css"),
         banners="".join(f'<p class="banner" role="note">{html.escape(text)}</p>' for text in banners),
         protocol=_protocol_table(runs, labels),
         data=payload,
         vega=_vega(),
-        script=_asset("report.js"),
+        script="".join(map(_asset, SCRIPT)),
     )
 
 
@@ -236,7 +237,7 @@ def _probe_sentence(probes: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files("ibtrack") / name).read_text(encoding="utf-8")
+    return (files("ibtrack") / "page" / name).read_text(encoding="utf-8")
 
 
 @cache

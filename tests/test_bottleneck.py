@@ -113,9 +113,10 @@ def test_names_of_labels_and_order_of_rows_do_not_matter_and_nothing_is_random()
 def test_a_probe_gives_fractions_of_log_k():
     sample = models.probe()
     curve = sample.bottleneck_curve(num_anchors=50)
-    assert curve[0] == [0, 0]
+    assert curve["complexity"][0] == curve["expressivity"][0] == 0
     points = bottleneck_curve(sample.label_sets["input/token"], sample.label_sets["output/token"])
-    assert curve[-1] == pytest.approx([nats / math.log(50) for nats in points[-1]], abs=1e-4)
+    assert curve["complexity"][-1] == pytest.approx(points[-1][0] / math.log(50), abs=1e-4)
+    assert curve["expressivity"][-1] == pytest.approx(points[-1][1] / math.log(50), abs=1e-4)
 
 
 def test_probes_without_tokens_have_none():

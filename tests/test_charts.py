@@ -12,7 +12,7 @@ from ibtrack.keys import READINGS
 from ibtrack.trajectory import Point, Trajectory
 from tests import trajectories
 
-CURVE = [[0.0, 0.0], [0.2, 0.2], [0.6, 0.25]]
+CURVE = {"complexity": [0.0, 0.2, 1.2], "expressivity": [0.0, 0.2, 0.5]}
 
 
 def points(chart):
@@ -92,7 +92,7 @@ def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one():
     assert drawn(charts.plane(run))
     assert not drawn(charts.plane(run, order="bigram"))
     assert not drawn(charts.plane(trajectories.make()))
-    other = trajectories.make("other", bottleneck_curve=[[0.0, 0.0]])
+    other = trajectories.make("other", bottleneck_curve={"complexity": [0.0], "expressivity": [0.0]})
     assert not drawn(charts.plane([run, other]))
 
 

@@ -172,6 +172,17 @@ def test_the_table_names_runs_apart_and_the_summary_can_be_sorted():
     assert run.summary["ib/phases/fitting_end"] == phases.fitting.end
 
 
+def test_a_probe_without_label_orders_has_its_numbers_and_no_plane():
+    run = _Run()
+    point = Point(5, {"ib/mean/preference_information": 0.1}, wall_time=1e6)
+    trajectory = Trajectory({"orders": []}, {}, [point])
+    log = PointLog(run)
+    log.log(point, trajectory)
+    log.finish(trajectory)
+    assert run.rows == [{"ib/mean/preference_information": 0.1, "ib/failed": 0.0, "trainer/global_step": 5}]
+    assert run.summary == {}
+
+
 def test_a_phase_that_is_no_longer_found_does_not_stay_in_the_summary():
     run = _Run()
     log = PointLog(run)

@@ -60,5 +60,10 @@ def test_two_runs_are_one_comparison():
     assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 1.01 * just)})] == [True, False]
 
 
+def test_where_nothing_can_be_said_the_verdict_says_why():
+    why = ("No points yet.", "One point: no change to speak of.", "No points yet.")
+    assert verdict({str(i): Phases(why_not=words) for i, words in enumerate(why)}) == f"{why[0]} {why[1]}"
+
+
 def test_one_run_and_none():
     assert ranking({}) == [] and ranking({"a": fall(-0.1)}) == [("a", fall(-0.1).compression, 0.0, True)]

@@ -16,7 +16,7 @@ from ibtrack.trajectory import Point, Trajectory
 from tests import trajectories
 
 EVIL = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
-CURVE = [[0.0, 0.0], [0.1, 0.09], [0.2, 0.16], [0.3, 0.2], [0.4, 0.22], [0.6, 0.23]]
+CURVE = {"complexity": [0.0, 0.1, 0.31, 0.49, 1.3], "expressivity": [0.0, 0.09, 0.25, 0.38, 0.9]}
 
 
 def sweep(num_seeds=2, **kinds):
@@ -342,6 +342,24 @@ def test_keys_that_some_runs_have_are_shown_where_they_are(show):
     assert page.locator("#quantity option[value=preference_information]").count() == 0
 
 
+def test_a_preference_probe_has_curves_and_no_plane(show):
+    runs = []
+    for name in "ab":
+        run = trajectories.make(name, num_points=4)
+        points = [
+            Point(point.step, {key: value for key, value in point.readings.items() if "preference" in key})
+            for point in run.points
+        ]
+        runs.append(Trajectory({**run.protocol, "orders": []}, run.run, points))
+    page = show(runs)
+    assert page.locator("#verdict").inner_text() == "No point has a value for token labels."
+    assert not page.locator("#plane").is_visible()
+    assert page.locator("#curves-axis").inner_text() == "preference information, fraction of log K"
+    assert page.locator("#heatmap path[fill='#d0342c']").count() == 0
+    final = f"{runs[0].points[-1].readings['ib/mean/preference_information']:.3f}"
+    assert final in page.locator("#summary tbody tr").first.inner_text()
+
+
 def test_null_ceiling_and_bottleneck_curve_are_drawn(show):
     page = show([trajectories.make(bottleneck_curve=CURVE)])
     assert "bottleneck curve" in marks(page)
@@ -485,12 +503,16 @@ def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show, tmp_
         for i in range(20)
     ]
     assert len(runs[0].protocol["sites"]) == 13
-    times = []
-    while not times or (min(times) >= 2000 and len(times) < 6):  # again if the machine is busy with something else
-        page = show(runs)
-        times.append(page.evaluate("performance.now()"))
+    page = show(runs)
     assert (tmp_path / "0.html").stat().st_size < 5e6
-    assert min(times) < 2000
+    devtools = page.context.new_cdp_session(page)
+    # processor time of the page's thread, in which all of its work is done: the machine may be busy with other things
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.reload()
+    page.wait_for_selector("html[data-ready=yes]", timeout=20_000)
+    page.asked.pop()
+    seconds = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
+    assert 0 < seconds["TaskDuration"] < 2
     began = time.monotonic()
     page.locator("#step").fill("20")
     page.select_option("#site", "L05")

@@ -1,0 +1,74 @@
+// The charts: drawn once, then given other rows and parameters.
+
+const INK = { labelColor: "currentColor", titleColor: "currentColor" };
+const CONFIG = {
+  background: null, aria: false, font: "system-ui, Liberation Sans, sans-serif",
+  axis: {
+    ...INK, labelFontSize: 12, titleFontSize: 13, titleFontWeight: "normal", titlePadding: 8,
+    gridColor: GREY, gridOpacity: 0.22, domainColor: GREY, tickColor: GREY,
+  },
+  legend: { ...INK, labelFontSize: 12 }, view: { stroke: null },
+};
+
+async function draw(name, element, spec) {
+  const tooltip = { theme: "custom", disableDefaultStyle: false };
+  const options = { actions: false, logLevel: 1 /* errors; an empty column is no warning */, renderer: "svg", tooltip, config: CONFIG };
+  views[name] = (await vegaEmbed(element, spec, options)).view;
+}
+
+async function drawCurves() {
+  const spec = DATA.specs["curves_" + state.x];
+  for (const layer of spec.layer) {
+    if (layer.encoding.y && layer.encoding.y.field) layer.encoding.y.title = null;
+  }
+  if (views.curves) views.curves.finalize();
+  await draw("curves", $("curves"), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $("curves").clientWidth });
+}
+
+function fit() {
+  const room = $("plane").clientWidth;
+  const side = Math.max(200, Math.min(room - 64, 520));
+  views.plane.width(side).height(side).run();
+  views.curves.width($("curves").clientWidth).run();
+  views.heatmap.width($("heatmap").clientWidth).run();
+}
+
+function updatePlane() {
+  const rows = planeRows();
+  const [low, high] = domain(rows);
+  views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
+    .signal("bottleneck", state.order === "token").data("points", rows).run();
+  const words = [`${where()} · ${state.order} labels · ${state.reading} reading. Ring: start; points grow with the step.`];
+  if (DATA.bottleneck && state.order === "token") words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
+  $("plane-note").textContent = [...words, ...missing(rows)].join(" ");
+  $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
+}
+
+function updateCurves() {
+  const rows = curveRows();
+  views.curves.data("points", rows).run();
+  const scope = DATA.quantities[state.quantity].scope;
+  const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
+  const drawn = ["null", "ceiling"].filter((name) => rows.some((row) => row[name] !== null));
+  const lines = { null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)" };
+  const words = [details, ...drawn.map((name) => lines[name])];
+  if (rows.some((row) => row.se !== null)) words.push("band: ± 1.96 standard errors");
+  $("curves-note").textContent = [words.join(" · ") + ".", ...missing(rows)].join(" ");
+  $("curves-axis").textContent = titleOf(state.quantity);
+  $("curves").setAttribute("aria-label", `${titleOf(state.quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
+}
+
+function updateHeatmap() {
+  const run = heatmapRun();
+  const quantity = heatmapQuantity();
+  views.heatmap.height(Math.max(60, 22 * run.sites.length)).data("points", heatmapRows()).run();
+  $("heatmap").hidden = !run.sites.length;
+  $("heatmap-axis").textContent = run.sites.length ? `${run.label}: ${titleOf(quantity)}` : `${run.label} has no layers on file.`;
+  const words = ["a column for each measured step, the last layer on top. For another run choose it under Highlight."];
+  if (DATA.quantities[quantity].scope === "order") words.unshift(`${state.order} labels · ${state.reading} reading`);
+  if (quantity !== state.quantity) words.push("The quantity chosen above belongs to the whole run, so this is complexity.");
+  $("heatmap-note").textContent = words.join(" · ");
+  $("heatmap").setAttribute("aria-label", `${titleOf(quantity)} of ${run.label}, layer by step.`);
+}
+
+const where = () => (state.site === "mean" ? "mean over the layers" : `layer ${state.site}`);

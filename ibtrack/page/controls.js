@@ -1,0 +1,105 @@
+// What the reader can move; the page starts here.
+
+function update() {
+  updateSummary();
+  updateReadout();
+  updateGroups();
+  updateSentences();
+  updatePlane();
+  updateCurves();
+  updateHeatmap();
+}
+
+function setFocus(value) {
+  state.focus = value;
+  $("focus").value = value;
+  update();
+}
+
+function setStep(at) {
+  state.at = at;
+  $("step").value = at;
+  views.plane.signal("until", STEPS[at] ?? 0).run();
+  updateReadout();
+}
+
+let timer = null;
+
+function stop() {
+  clearInterval(timer);
+  timer = null;
+  $("play").setAttribute("aria-label", "Play the training");
+  $("play").firstElementChild.textContent = "▶";
+}
+
+function play() {
+  if (timer !== null) return stop();
+  if (state.at >= STEPS.length - 1) setStep(0);
+  $("play").setAttribute("aria-label", "Pause");
+  $("play").firstElementChild.textContent = "❚❚";
+  timer = setInterval(() => (state.at < STEPS.length - 1 ? setStep(state.at + 1) : stop()), Math.min(400, 8000 / STEPS.length));
+}
+
+function choices(id, options, then = update) {
+  const select = $(id);
+  select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+  select.value = state[id];
+  select.addEventListener("change", () => {
+    state[id] = select.value;
+    then();
+  });
+}
+
+function controls() {
+  state.quantity = withoutPlane() ? "preference_information" : "complexity";
+  $("plane").closest("section").hidden = withoutPlane();
+  choices("order", DATA.orders.map((order) => [order, order]));
+  choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean over layers" : site]));
+  choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled labels)", plugin: "plug-in" }[reading] ?? reading]));
+  choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
+  choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
+  choices("quantity", Object.entries(DATA.quantities).filter(([name]) => isKnown(name) || name === state.quantity).map(([name, { title }]) => [name, title]));
+  $("x").addEventListener("change", async () => {
+    state.x = $("x").value;
+    await drawCurves();
+    update();
+  });
+  $("references").checked = state.references;
+  $("references").addEventListener("change", () => {
+    state.references = $("references").checked;
+    updateCurves();
+  });
+  $("step").max = Math.max(0, STEPS.length - 1);
+  $("step").value = state.at;
+  $("step").disabled = $("play").disabled = STEPS.length < 2;
+  $("step").addEventListener("input", () => {
+    stop();
+    setStep(Number($("step").value));
+  });
+  $("play").addEventListener("click", play);
+  const themes = ["", "light", "dark"];
+  $("theme").addEventListener("click", () => {
+    const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "") + 1) % 3];
+    if (next) document.documentElement.dataset.theme = next;
+    else delete document.documentElement.dataset.theme;
+    $("theme").textContent = `Theme: ${next || "as the system"}`;
+  });
+  $("phases").parentElement.hidden = RUNS.length === 1; // its phases are the sentence on top
+  $("phases").open = RUNS.length <= DATA.palette.length;
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+}
+
+async function start() {
+  controls();
+  await Promise.all([
+    draw("plane", $("plane"), { ...DATA.specs.plane, width: 420, height: 420 }),
+    drawCurves(),
+    draw("heatmap", $("heatmap"), { ...DATA.specs.heatmap, autosize: { type: "fit-x", contains: "padding" }, width: $("heatmap").clientWidth }),
+  ]);
+  fit();
+  update();
+  new ResizeObserver(() => requestAnimationFrame(fit)).observe(document.querySelector("main"));
+  document.documentElement.dataset.ready = "yes";
+}
+
+start();

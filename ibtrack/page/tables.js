@@ -1,0 +1,199 @@
+// The tables and sentences beside the charts.
+
+function cell(tag, ...content) {
+  const element = document.createElement(tag);
+  element.append(...content);
+  return element;
+}
+
+function shortName(key) {
+  const last = key.split(".").pop();
+  return DATA.differing.filter((other) => other.split(".").pop() === last).length > 1 ? key : last;
+}
+
+/** One setting for each way in which settings part the runs, as many as a table has room for. */
+function settings() {
+  const parts = new Map();
+  for (const key of DATA.differing) {
+    const values = RUNS.map((run) => run.config[key]);
+    const way = values.map((value) => values.indexOf(value)).join();
+    if (!parts.has(way)) parts.set(way, key);
+  }
+  return [...parts.values()].slice(0, 4);
+}
+
+function columns() {
+  const phase = (run) => run.phases[state.order];
+  const end = (run) => run.steps.length - 1;
+  const last = (run, quantity) => (end(run) < 0 ? null : read(run, keyOf(quantity, "mean", "debiased"), end(run)));
+  const reading = (quantity, label) => ({
+    id: quantity, label, value: (run) => last(run, quantity),
+    text: (run) => withError(run, quantity, end(run), "mean", "debiased"),
+  });
+  const config = settings().map((key) => ({
+    id: "config." + key, label: shortName(key), value: (run) => run.config[key] ?? "—", text: (run) => run.config[key] ?? "—",
+  }));
+  const fall = (run) => -(phase(run).compression?.change ?? 0);
+  const ranked = DATA.rankings[state.order].filter(({ behind }) => behind !== null).length;
+  const uneven = new Set(RUNS.map(points)).size > 1 || RUNS.some((run) => Object.keys(run.failures).length);
+  return [
+    { id: "run", label: "run", value: (run) => run.label, text: nameCell },
+    { id: "fall", label: "I(X;Z) falls by", value: (run) => (phase(run).compression ? fall(run) : null),
+      text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).known ? "within noise" : "not known"),
+      bar: (run) => fall(run) / (Math.max(...RUNS.map(fall)) || 1) },
+    { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
+    ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
+    { id: "since", label: "since step", value: (run) => phase(run).compression?.start ?? null, text: (run) => whole(phase(run).compression?.start) },
+    ...config,
+    { id: "fitting", label: "fitting until", value: (run) => phase(run).fitting?.end ?? null, text: (run) => whole(phase(run).fitting?.end) },
+    ...(isKnown("preference_information") ? [reading("preference_information", "final I(pref;Z)")] : []),
+    reading("complexity", "final I(X;Z)"), reading("expressivity", "final I(Y;Z)"), reading("optimality", "final optimality"),
+    { id: "loss", label: "final loss", value: (run) => run.losses[end(run)] ?? null, text: (run) => format(run.losses[end(run)]) },
+    { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
+    ...(uneven ? [{ id: "points", label: "points", value: (run) => run.steps.length, text: points }] : []),
+  ];
+}
+
+const place = (run) => DATA.rankings[state.order].find((other) => other.run === run.number);
+
+function behind(run) {
+  const { behind, tied } = place(run);
+  if (behind === null) return "—";
+  return behind === 0 ? "first" : format(behind, 1) + (tied ? ", tied" : "");
+}
+
+function points(run) {
+  const failed = Object.keys(run.failures).length;
+  return run.steps.length + (failed ? `, ${failed} failed` : "");
+}
+
+function nameCell(run) {
+  const box = cell("span");
+  box.className = "run";
+  const check = cell("input");
+  Object.assign(check, { type: "checkbox", checked: !state.hidden.has(run.number), title: "show in the charts" });
+  check.setAttribute("aria-label", `Show ${run.label} in the charts`);
+  check.addEventListener("change", () => {
+    state.hidden[check.checked ? "delete" : "add"](run.number);
+    update();
+  });
+  const button = cell("button", run.label);
+  Object.assign(button, { type: "button", title: `${run.name} ${run.path}` });
+  button.setAttribute("aria-pressed", String(state.focus === String(run.number)));
+  button.addEventListener("click", () => setFocus(state.focus === String(run.number) ? "" : String(run.number)));
+  box.append(check, swatch(look(run).colour, look(run).shape), button);
+  return box;
+}
+
+function inOrder() {
+  const all = columns();
+  const column = all.find((other) => other.id === state.sort.column) ?? all[0];
+  const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
+  return [...RUNS].sort((one, other) => {
+    const [a, b] = [column.value(one), column.value(other)];
+    if (a === null || b === null) return (a === null) - (b === null); // what does not exist is last both ways
+    return (state.sort.down ? -1 : 1) * order(a, b);
+  });
+}
+
+function updateSummary() {
+  const active = document.activeElement?.dataset?.column;
+  const all = columns();
+  const column = all.find((other) => other.id === state.sort.column) ?? all[0];
+  $("summary").tHead.replaceChildren(cell("tr", ...all.map((other) => headCell(other, column))));
+  $("summary").tBodies[0].replaceChildren(...inOrder().map((run) => {
+    const row = cell("tr", ...all.map((other) => {
+      const td = cell("td", other.text(run));
+      if (other.bar && other.value(run) !== null && RUNS.length > 1) {
+        const track = Object.assign(cell("span", cell("span")), { className: "bar" });
+        track.firstElementChild.style.width = `${Math.round(100 * Math.max(0, other.bar(run)))}%`;
+        td.append(track);
+      }
+      return td;
+    }));
+    row.classList.toggle("off", state.hidden.has(run.number));
+    row.classList.toggle("most", state.focus === String(run.number));
+    return row;
+  }));
+  if (active) $("summary").querySelector(`[data-column="${CSS.escape(active)}"]`)?.focus();
+  $("verdict").textContent = DATA.verdicts[state.order];
+  const thresholds = RUNS.map((run) => run.phases[state.order].threshold).filter((value) => value !== null);
+  const needed = thresholds.length ? ` (here ${[...new Set([Math.min(...thresholds), Math.max(...thresholds)].map((value) => value.toFixed(1)))].join(" to ")})` : "";
+  const dropped = DATA.differing.length > settings().length ? " Not all settings that differ have a column; choose them under Colour by." : "";
+  const tied = DATA.rankings[state.order].some((other) => other.tied && other.behind)
+    ? " Tied: noise could make the difference to the first in one of twenty such sets of runs." : "";
+  $("summary-note").textContent =
+    `Mean over the layers, ${state.order} labels, debiased reading, fractions of log K. A change counts as a phase when it ` +
+    `is more standard errors than noise would reach anywhere in a run${needed}, at 5 % for the whole run. The standard errors (se) are over the probe's ` +
+    `documents, not over training seeds.${tied}${dropped}`;
+}
+
+function headCell(column, active) {
+  const button = cell("button", column.label + (column === active ? (state.sort.down ? " ▾" : " ▴") : ""));
+  Object.assign(button, { type: "button", title: `Sort by ${column.label}` });
+  button.dataset.column = column.id;
+  button.addEventListener("click", () => {
+    state.sort = { column: column.id, down: column === active ? !state.sort.down : column.id !== "run" };
+    updateSummary();
+    updateReadout();
+  });
+  const th = cell("th", button);
+  th.scope = "col";
+  if (column === active) th.setAttribute("aria-sort", state.sort.down ? "descending" : "ascending");
+  return th;
+}
+
+function updateReadout() {
+  const step = STEPS[state.at];
+  const heads = ["run", "I(X;Z)", "I(Y;Z)", "loss"];
+  $("readout").tHead.replaceChildren(cell("tr", ...heads.map((head) => Object.assign(cell("th", head), { scope: "col" }))));
+  $("readout").tBodies[0].replaceChildren(...inOrder().filter((run) => !state.hidden.has(run.number)).map((run) => {
+    const i = step === undefined ? -1 : lastIndex(run, step);
+    const late = i >= 0 && run.steps[i] !== step ? ` (step ${whole(run.steps[i])})` : "";
+    const name = cell("span", swatch(look(run).colour, look(run).shape), cell("span", run.label + late));
+    name.className = "run";
+    const lost = i >= 0 && read(run, keyOf("complexity"), i) === null ? why(run, keyOf("complexity"), i) : null;
+    const values = lost ? [Object.assign(cell("td", lost), { colSpan: 2, className: "why" })] : ["complexity", "expressivity"].map((name) => cell("td", withError(run, name, i)));
+    return cell("tr", cell("td", name), ...values, cell("td", format(run.losses[i])));
+  }));
+  $("readout-title").textContent = step === undefined ? "No points yet" : `At step ${whole(step)}`;
+  $("step-text").textContent = step === undefined ? "no points" : `step ${whole(step)} of ${whole(STEPS[STEPS.length - 1])}`;
+  $("step").setAttribute("aria-valuetext", $("step-text").textContent);
+}
+
+function updateGroups() {
+  const box = $("groups");
+  if (state.colour === "step") {
+    const bar = Object.assign(cell("div"), { className: "ramp" });
+    bar.style.background = `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map(ramp).join(", ")})`;
+    const ends = Object.assign(cell("div", cell("span", "step 0"), cell("span", `step ${whole(STEPS[STEPS.length - 1])}, log scale`)), { className: "ends" });
+    return box.replaceChildren(cell("h3", "Colour: step"), bar, ends);
+  }
+  if (state.colour === "run") return box.replaceChildren();
+  const fall = (run) => run.phases[state.order].compression;
+  const rows = groupsOf(state.colour).map((group) => {
+    const runs = RUNS.filter((run) => (run.config[state.colour] ?? "—") === group.value);
+    const falls = runs.filter(fall).map((run) => -fall(run).change);
+    const mean = falls.reduce((sum, value) => sum + value, 0) / falls.length;
+    const spread = Math.sqrt(falls.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (falls.length - 1));
+    const name = Object.assign(cell("span", swatch(group.colour, group.shape), cell("span", group.value)), { className: "run" });
+    const text = falls.length ? format(mean) + (falls.length > 1 ? `, sd ${format(spread)}` : "") : "—";
+    return cell("tr", cell("td", name), cell("td", `${falls.length} of ${runs.length}`), cell("td", text));
+  });
+  const heads = [shortName(state.colour), "runs that compress", "mean fall of I(X;Z)"].map((head) => Object.assign(cell("th", head), { scope: "col" }));
+  const table = Object.assign(cell("table", cell("thead", cell("tr", ...heads)), cell("tbody", ...rows)), { className: "plain" });
+  const note = Object.assign(cell("p", "The sd is over runs: with several seeds per value it says what the standard errors of one run cannot."), { className: "small" });
+  box.replaceChildren(cell("h3", `By ${state.colour}`), table, note);
+}
+
+function failures(run) {
+  const failed = Object.keys(run.failures);
+  if (!failed.length) return "";
+  const first = `the first at step ${whole(run.steps[failed[0]])}: ${run.failures[failed[0]]}.`;
+  return ` ${failed.length} of ${run.steps.length} points were not measured as a whole, ${first}`;
+}
+
+function updateSentences() {
+  const inPlace = DATA.rankings[state.order].map(({ run }) => RUNS[run]);
+  $("sentences").replaceChildren(...inPlace.flatMap((run) => [cell("dt", run.name), cell("dd", run.phases[state.order].sentence, failures(run))]));
+}
