@@ -23,7 +23,7 @@ pytestmark = [
 LAUNCHERS = {
     "joblib": ["hydra.launcher.n_jobs=2"],
     "submitit_local": [],
-    "ray": ["+hydra.launcher.ray.init.num_cpus=2"],
+    "ray": ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
 }
 SWEEP = ["-m", "experiment=tiny", "seed=0,1", "trainer.max_steps=2"]
 
