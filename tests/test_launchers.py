@@ -38,6 +38,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def launched(workplace: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """All launchers side by side, as most of what they do is to start processes and wait for them."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(workplace / "cache")}
+    environment |= {"RAY_worker_niceness": "0"}  # Ray's workers give way to all others, and these would wait
     environment.pop("PYTHONPATH", None)  # as of one who has just cloned
     launched = {}
     for name, arguments in LAUNCHERS.items():
