@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 MARK = "finished.json"
 LOCK = "running.lock"
+IN_USE = {LOCK, ".hydra", "train.log"}  # of the job that is about to run
 
 
 def once(cfg: DictConfig, run: Callable[[DictConfig], float]) -> float:
     """Run, unless this very run has finished in ``cfg.run_dir`` before; then give what it gave.
 
-    What an attempt that did not finish has left there stays: its trajectory becomes ``trajectory.1.jsonl``, the next
-    one's ``trajectory.2.jsonl``, and so on.
+    What an attempt that did not finish has left there goes to ``attempt_1``, what the next one has to ``attempt_2``,
+    and so on.
 
     Raises:
         ValueError: a run of another configuration has finished there; the differing entries are shown.
@@ -70,10 +73,12 @@ def _finished(folder: Path, cfg: DictConfig) -> float | None:
 
 @rank_zero_only
 def _set_aside(folder: Path) -> None:
-    trajectory = folder / "trajectory.jsonl"
-    if trajectory.exists():
-        number = 1 + sum(1 for _ in folder.glob("trajectory.*.jsonl"))
-        trajectory.rename(folder / f"trajectory.{number}.jsonl")
+    left = [path for path in folder.iterdir() if path.name not in IN_USE and not path.name.startswith("attempt_")]
+    if left:
+        attempt = next(path for number in count(1) if not (path := folder / f"attempt_{number}").exists())
+        attempt.mkdir()
+        for path in left:
+            path.rename(attempt / path.name)
 
 
 @rank_zero_only
@@ -103,4 +108,6 @@ def _alone(folder: Path) -> Iterator[None]:
             raise RuntimeError(
                 f"{folder} is being written to by another process; has the sweep been launched twice?"
             ) from None
+        except OSError as error:  # some file systems of clusters have no locks
+            warnings.warn(f"{folder} cannot be locked ({error}); launch this sweep from one place only", stacklevel=4)
         yield

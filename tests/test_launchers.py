@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,27 +24,50 @@ pytestmark = [
 LAUNCHERS = {
     "joblib": ["hydra.launcher.n_jobs=2"],
     "submitit_local": [],
-    "ray": ["+hydra.launcher.ray.init.num_cpus=2"],
+    "ray": ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
 }
 SWEEP = ["-m", "experiment=tiny", "seed=0,1", "trainer.max_steps=2"]
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
-    """The folder of the sweep as this process runs it."""
-    folder = tmp_path_factory.mktemp("here")
-    launch(*SWEEP, "logger=none", f"hydra.sweep.dir={folder}")
-    return folder
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("launchers")
+
+
+@pytest.fixture(scope="module")
+def launched(workplace: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """All launchers side by side, as most of what they do is to start processes and wait for them."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(workplace / "cache")}
+    environment |= {"RAY_worker_niceness": "0"}  # Ray's workers give way to all others, and these would wait
+    environment.pop("PYTHONPATH", None)  # as of one who has just cloned
+    launched = {}
+    for name, arguments in LAUNCHERS.items():
+        command = [sys.executable, str(SCRIPT), *SWEEP, f"hydra.sweep.dir={name}/sweep", f"hydra/launcher={name}"]
+        with (workplace / f"{name}.log").open("wb") as log:
+            launched[name] = subprocess.Popen(
+                [*command, *arguments], cwd=workplace, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+    yield launched
+    for process in launched.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def here(launched: object, workplace: Path, one_thread: None) -> Path:
+    """The folder of the same sweep as this process runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
+        launch(*SWEEP, "logger=none", f"hydra.sweep.dir={workplace}/here")
+    return workplace / "here"
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_other_processes_give_the_same_trajectories(launcher: str, here: Path, tmp_path: Path):
-    arguments = [*SWEEP, "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}", *LAUNCHERS[launcher]]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)  # as of one who has just cloned
-    done = subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=tmp_path, env=environment, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-    jobs = [tmp_path / "sweep" / f"seed={seed}" for seed in (0, 1)]
+def test_other_processes_give_the_same_trajectories(
+    launcher: str, launched: dict[str, subprocess.Popen[bytes]], here: Path, workplace: Path
+):
+    assert launched[launcher].wait(timeout=500) == 0, (workplace / f"{launcher}.log").read_text()
+    jobs = [workplace / launcher / "sweep" / f"seed={seed}" for seed in (0, 1)]
     assert [measured(folder) for folder in jobs] == [measured(here / folder.name) for folder in jobs]
     runs = [wandb_records(folder, "run")[0] for folder in jobs]
     assert [(run["display_name"], run["run_group"]) for run in runs] == [

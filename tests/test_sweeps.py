@@ -84,7 +84,7 @@ def test_a_job_that_dies_leaves_the_others_and_is_alone_in_the_next_launch(tmp_p
     assert [(job / "trajectory.jsonl").read_bytes() == file for job, file in zip(jobs, files, strict=True)] == [
         *(True, False, True),
     ]
-    assert (jobs[1] / "trajectory.1.jsonl").read_bytes() == files[1], "what it had measured is still there"
+    assert (jobs[1] / "attempt_1" / "trajectory.jsonl").read_bytes() == files[1], "what it had measured is still there"
 
 
 def test_a_sweep_over_two_processes_is_not_started_anew_by_the_second(tmp_path: Path):
@@ -157,7 +157,8 @@ def test_attempts_that_did_not_finish_are_kept(tmp_path: Path):
         with pytest.raises(RuntimeError, match=attempt):
             once(job(tmp_path), die)
     assert once(job(tmp_path), lambda cfg: 0.25) == 0.25
-    assert [(tmp_path / f"trajectory.{number}.jsonl").read_text() for number in (1, 2)] == ["first", "second"]
+    assert [(tmp_path / f"attempt_{number}/trajectory.jsonl").read_text() for number in (1, 2)] == ["first", "second"]
+    assert not (tmp_path / "trajectory.jsonl").exists(), "the last attempt began in an empty folder"
 
 
 def test_a_run_that_another_process_is_at_is_left_alone(tmp_path: Path):
@@ -166,6 +167,15 @@ def test_a_run_that_another_process_is_at_is_left_alone(tmp_path: Path):
         with pytest.raises(RuntimeError, match="is being written to by another process"):
             once(job(tmp_path), lambda cfg: 0.25)
     assert once(job(tmp_path), lambda cfg: 0.25) == 0.25
+
+
+def test_a_file_system_without_locks_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(UserWarning, match=r"cannot be locked .*Function not implemented.*; launch this sweep from one"):
+        assert once(job(tmp_path), lambda cfg: 0.25) == 0.25
 
 
 # what is said of a wrong override
