@@ -107,7 +107,7 @@ class PointLog:
     def finish(self, trajectory: Trajectory) -> None:
         """Log what stands at the end of a run: for wandb the phases, the table and the picture."""
         run = wandb_run(self.logger)
-        if run is None or not trajectory.points:
+        if run is None or not trajectory.points or not trajectory.protocol["orders"]:
             return
         try:
             for thing in FIRST:

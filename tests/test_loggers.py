@@ -149,17 +149,6 @@ def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch):
     assert run.defined == ["ib/failed"]
 
 
-def test_a_preference_probe_has_no_plane_to_draw():
-    run = _Run()
-    log = PointLog(run, prefix="pref")
-    point = Point(5, {"ib/mean/preference_information": 0.01}, wall_time=1e6)
-    trajectory = Trajectory({"orders": []}, {}, [point])
-    log.log(point, trajectory)
-    log.finish(trajectory)
-    assert run.rows[:1] == [{"pref/mean/preference_information": 0.01, "pref/failed": 0.0, "trainer/global_step": 5}]
-    assert summary_line(point) == "ibtrack step 5: I(pref;Z) 0.010 (0.00 s)"
-
-
 def test_the_table_names_runs_apart_and_the_summary_can_be_sorted():
     run, trajectory = _Run(), trajectories.make("demo")
     PointLog(run).finish(trajectory)
@@ -181,6 +170,7 @@ def test_a_probe_without_label_orders_has_its_numbers_and_no_plane():
     log.finish(trajectory)
     assert run.rows == [{"ib/mean/preference_information": 0.1, "ib/failed": 0.0, "trainer/global_step": 5}]
     assert run.summary == {}
+    assert summary_line(point) == "ibtrack step 5: I(pref;Z) 0.100 (0.00 s)"
 
 
 def test_a_phase_that_is_no_longer_found_does_not_stay_in_the_summary():
