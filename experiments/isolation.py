@@ -52,6 +52,7 @@ def _end_wandb(exit_code: int) -> None:
 
 
 def _restore(environment: dict[str, str]) -> None:
+    environment = {name: value for name, value in environment.items() if name != wandb.env.SERVICE}  # it has ended
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)

@@ -37,7 +37,7 @@ def entropy(distribution: Tensor) -> Tensor:
 
 def marginal_entropy(moments: Moments) -> Tensor:
     """H(Z): entropy of the mean assignment, in [0, log K]."""
-    return entropy(moments.mean)
+    return entropy(_positive(moments.mean))  # whose gradient is finite where nothing ever is
 
 
 def ceiling(moments: Moments) -> Tensor:

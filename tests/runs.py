@@ -52,7 +52,8 @@ def launch(*arguments: str) -> object:
 
 
 def process_state() -> tuple[object, ...]:
-    return dict(os.environ), random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # of an ended service
+    return environment, random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
 
 
 def measured(folder: Path) -> list[tuple[Any, ...]]:

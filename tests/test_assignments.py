@@ -65,7 +65,7 @@ def test_assignments_follow_the_formula(width):
 
 
 def test_half_precision_rows_are_cast_in_pieces_and_read_the_same():
-    rows = torch.randn(ROWS_AT_ONCE + 5, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
+    rows = torch.randn(ROWS_AT_ONCE[0] + 5, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
     anchors = draw_anchors(16)
     assert soft_assign(rows, anchors, 0.05).equal(soft_assign(rows.float(), anchors, 0.05))
 

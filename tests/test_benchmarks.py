@@ -355,7 +355,7 @@ def test_gpu_says_that_there_is_none(tmp_path, monkeypatch, capsys):
 
 
 def test_gpu_runs_on_the_cpu_to_be_seen_running(tmp_path):
-    sizes = {"width": 64, "layers": 2, "vocabulary": 300, "blocks": 3, "batch_size": 2, "steps": 2}
+    sizes = {"width": 64, "layers": 2, "vocabulary": 300, "blocks": 12, "batch_size": 2, "steps": 2}
     gpu.main(device_name="cpu", **sizes, repetitions=1, file=tmp_path / "g.json")
     reached = _written(tmp_path / "g.json")[1]
     assert reached.keys() == gpu.FIGURES.keys()

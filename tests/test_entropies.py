@@ -6,8 +6,9 @@ import torch
 
 from ibtrack import entropies
 from ibtrack.counts import count
-from ibtrack.groups import Documents
+from ibtrack.groups import Documents, LabelGroups
 from ibtrack.moments import SiteRows, moments_of_counts
+from ibtrack.readings import read_sites
 from tests import references, truths
 from tests.truths import LOG_K
 
@@ -119,3 +120,11 @@ def test_beta_information_is_that_of_a_dirichlet():
     drawn = np.random.default_rng(0).dirichlet((mean * concentration).numpy(), 20_000)
     expected = references.entropy(mean.numpy()) - np.mean([references.entropy(p) for p in drawn])
     assert float(entropies._beta(mean, variance)) == pytest.approx(expected, abs=0.005)  # noise of the draws
+
+
+def test_an_anchor_that_is_never_chosen_does_no_harm_to_the_error():
+    rows, labels = _random()
+    rows = torch.cat([rows, torch.zeros(300, 1)], 1)
+    documents = Documents.of_rows(torch.arange(300) // 10)
+    read = read_sites([rows], {"x": LabelGroups.of(labels, documents)}, documents)
+    assert read.information["x"].standard_error.isfinite() and read.entropy.standard_error.isfinite()

@@ -87,6 +87,7 @@ def test_a_job_that_dies_leaves_the_others_and_is_alone_in_the_next_launch(tmp_p
     assert (jobs[1] / "attempt_1" / "trajectory.jsonl").read_bytes() == files[1], "what it had measured is still there"
 
 
+@pytest.mark.slow
 def test_a_sweep_over_two_processes_is_not_started_anew_by_the_second(tmp_path: Path):
     two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=1", "logger=none"]
     script = [sys.executable, str(SCRIPT), "-m", "experiment=tiny", "seed=0,1", *two]

@@ -70,6 +70,24 @@ def others() -> list[Recipe]:
     return [replace(recipe, sizes=(4000, 16_000, 64_000), seed=1000 + i) for i, recipe in enumerate(recipes)]
 
 
+def repeated() -> list[Recipe]:
+    """12 clouds whose documents repeat their labels, and in which a document has its own way with each."""
+    choices = product(LAWS, STRENGTHS, ((0.5, 0.5), (0.7, 0.7)))
+    return [
+        Recipe(
+            f"{law} {strength}, {repeats:.0%} repeated",
+            STRENGTHS[strength],
+            LAWS[law],
+            independent=strength == "independent",
+            repeats=repeats,
+            clumped=clumped,
+            sizes=(4000, 16_000, 64_000),
+            seed=2000 + seed,
+        )
+        for seed, (law, strength, (repeats, clumped)) in enumerate(choices)
+    ]
+
+
 def shrunk(recipes: Sequence[Recipe]) -> list[Recipe]:
     """A twentieth of the labels and rows of the narrower clouds: to see that the program runs, not to measure."""
     return [
@@ -84,5 +102,5 @@ def small(recipes: Sequence[Recipe]) -> list[Recipe]:
     return [replace(recipe, sizes=tuple(size for size in recipe.sizes if size <= 8000)) for recipe in recipes]
 
 
-SETS: dict[str, Callable[[], list[Recipe]]] = {"grid": grid, "others": others}
-REPEATED: dict[str, Callable[[], list[Recipe]]] = {"grid": half, "others": others}
+SETS: dict[str, Callable[[], list[Recipe]]] = {"grid": grid, "others": others, "repeated": repeated}
+DRAWN_AGAIN: dict[str, Callable[[], list[Recipe]]] = {"grid": half, "others": others, "repeated": repeated}

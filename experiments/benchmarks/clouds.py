@@ -39,6 +39,8 @@ class Recipe:
         spreads: a key of `SPREADS`.
         heavy_rows: degrees of freedom of the t-distributed rows, or 0 for Gaussian rows.
         independent: the label has nothing to do with the row, whose Gaussian is that of another label.
+        repeats: share of positions that take up a label which their document already has.
+        clumped: what rows of one label and document have in common, in units of the spread inside a label.
         width: D.
         num_labels: M.
         sizes: the N to draw.
@@ -53,6 +55,8 @@ class Recipe:
     spreads: str = "equal"
     heavy_rows: int = 0
     independent: bool = False
+    repeats: float = 0.0
+    clumped: float = 0.0
     width: int = 64
     num_labels: int = 2000
     sizes: tuple[int, ...] = (4000, 8000, 16_000, 64_000)
@@ -114,12 +118,18 @@ class Cloud:
     def sample(self, num_rows: int, *, repetition: int = 0) -> Sample:
         """Draw labels, and rows that also depend on their document."""
         generator = _generator(self.recipe.seed, SAMPLE, num_rows, repetition)
-        labels = self._draw_labels(num_rows, generator)
         of = torch.arange(num_rows) // DOCUMENT_LENGTH
+        labels = self._draw_labels(num_rows, generator)
+        if self.recipe.repeats:
+            labels = _repeated(labels, self.recipe.repeats, generator)
         documents = Documents.of_rows(of)
         shared = self._noise(documents.number, generator)
         own = self._noise(num_rows, generator)
-        noise = math.sqrt(1 - DOCUMENT_EFFECT**2) * own + DOCUMENT_EFFECT * shared[of]
+        alone = 1 - DOCUMENT_EFFECT**2 - self.recipe.clumped**2
+        noise = math.sqrt(alone) * own + DOCUMENT_EFFECT * shared[of]
+        if self.recipe.clumped:
+            clumps = torch.unique(labels * documents.number + of, return_inverse=True)[1]
+            noise += self.recipe.clumped * self._noise(int(clumps.max()) + 1, generator)[clumps]
         return Sample(self._assign(labels, noise, generator), labels, documents)
 
     def rows(self, labels: Tensor, generator: Generator) -> Tensor:
@@ -140,6 +150,18 @@ class Cloud:
             squares = torch.randn(len(of), freedom, generator=generator).square().sum(1)
             scale = scale * (freedom / squares).sqrt()
         return soft_assign(self.means[of] + scale.unsqueeze(1) * noise, self.anchors, self.temperature)
+
+
+def _repeated(labels: Tensor, share: float, generator: Generator) -> Tensor:
+    """A text that repeats itself: each label is replaced, with this probability, by one from before in its document."""
+    labels = labels.clone()
+    again = torch.rand(len(labels), generator=generator) < share
+    back = torch.rand(len(labels), generator=generator)
+    for offset in range(1, DOCUMENT_LENGTH):
+        here = torch.arange(offset, len(labels), DOCUMENT_LENGTH)
+        here = here[again[here]]
+        labels[here] = labels[here - 1 - (back[here] * offset).long()]
+    return labels
 
 
 def true_information(cloud: Cloud, *, rows_per_label: int = 512, repetition: int = 0) -> Truth:

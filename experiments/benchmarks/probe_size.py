@@ -30,6 +30,7 @@ from experiments.data import TextData
 from experiments.tokenizer import END
 from ibtrack import Probe
 from ibtrack.activations import capture, find_sites
+from ibtrack.counts import occurrence_ranks
 from ibtrack.metrics import InformationPlane
 
 SIZES = (4_096, 8_192, 16_384, 65_536, 262_144, 1_048_576)
@@ -168,11 +169,15 @@ def load(checkpoint: Path) -> tuple[TextData, nn.Module]:
 
 
 def held_out(data: TextData, seed: int) -> tuple[Tensor, Tensor]:
-    """(S, T) packed held-out blocks in a random order, and the document of each token."""
+    """(S, T) packed held-out blocks and the document of each token.
+
+    They come in rounds: one block of every document, as a probe takes them, then another of each that has more.
+    """
     tokens = data.held_out_blocks
     ends = (tokens.flatten() == data.tokenizer.token_to_id(END)).long()
     documents = (ends.cumsum(0) - ends).view(tokens.shape)  # the end belongs to what it ends
     order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))
+    order = order[torch.argsort(occurrence_ranks(documents[order, 0]), stable=True)]
     return tokens[order], documents[order]
 
 

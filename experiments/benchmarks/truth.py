@@ -2,6 +2,7 @@
 
 python experiments/benchmarks/truth.py                    the grid of 192 cases
 python experiments/benchmarks/truth.py --set others       38 clouds of other kinds
+python experiments/benchmarks/truth.py --set repeated     12 clouds whose documents repeat their labels
 python experiments/benchmarks/truth.py --coverage         how often the 95 % interval holds the truth
 """
 
@@ -22,7 +23,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.benchmarks import coverage
-from experiments.benchmarks.cases import REPEATED, SETS, shrunk, small
+from experiments.benchmarks.cases import DRAWN_AGAIN, SETS, shrunk, small
 from experiments.benchmarks.clouds import Cloud, Recipe, true_information
 from experiments.benchmarks.machine import machine, versions
 from experiments.benchmarks.row import READINGS, Row, read
@@ -42,7 +43,7 @@ def main(
     if cases not in SETS:
         raise typer.BadParameter(f"--set must be one of {', '.join(SETS)}, got {cases!r}")
     started, clock = datetime.now(timezone.utc), time.perf_counter()
-    recipes = small(REPEATED[cases]()) if intervals else SETS[cases]()
+    recipes = small(DRAWN_AGAIN[cases]()) if intervals else SETS[cases]()
     recipes = shrunk(recipes) if quick else recipes
     if intervals:
         show = coverage.HEAD, coverage.summarise, coverage.summary_lines
