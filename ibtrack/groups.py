@@ -19,7 +19,7 @@ from ibtrack.counts import occurrence_ranks
 
 EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
 SIZE_RATIO = 1.5
-CLUMP_RATIO = 1.15  # of effective numbers of documents, most of which are near 1
+CLUMP_RATIO = 1.25  # of effective numbers of documents, most of which are near 1
 LABEL_WEIGHTS = ("empirical", "uniform")
 
 _Groups = TypeVar("_Groups")

@@ -144,7 +144,7 @@ class SiteRows:
     @cached_property
     def spread(self) -> Tensor:
         """(), see `weighted_spread`."""
-        few = self.sample[: SAMPLE // 2]
+        few = self.sample[: SAMPLE // 4]
         return weighted_spread((few.T @ few).double() / len(few), few.mean(0, dtype=torch.float64))
 
 
@@ -186,10 +186,11 @@ class GroupMeans:
         bags, two = groups.parts, 2 * groups.num_halved
         sums = bags.bag_sums(site.rows)
         alone = torch.bincount(
-            groups.bag_of, weights=site.weighted_squares.index_select(0, bags.rows), minlength=len(sums)
+            groups.bag_of, weights=site.weighted_squares.index_select(0, bags.rows), minlength=len(bags.starts)
         )
-        mates = ((sums.square() @ site.weight).double() - alone) / bags.sizes
-        sums = bags.by_group(sums)
+        in_bags, sums = sums, bags.by_group(sums)
+        squares = in_bags.square() if sums is in_bags else in_bags.square_()
+        mates = ((squares @ site.weight).double() - alone) / bags.sizes
         label = sums[:two].view(-1, 2, sums.shape[1]).sum(1)
         label = label.div_(groups.occurrences[: groups.num_halved].float().unsqueeze(1))
         part = sums / groups.part_occurrences.float().unsqueeze(1)
@@ -253,18 +254,16 @@ def document_effects(
     effect += documents.totals(mates, groups.bag_document)
     pairs, conditional, halving = (part.float() for part in (g.pairs, g.conditional, g.halving))
     half = means.part[:two]
-    other = half.view(-1, 2, len(pairs)).flip(1).reshape_as(half)  # (2 R, K) P_xg
+    table = means.log_part * -conditional  # (2 R + R', K): of the labels without halves it stays so
+    of_halves = table[:two]
+    of_halves.copy_(half.view(-1, 2, len(pairs)).flip(1).reshape_as(half)).mul_(pairs)  # P_xg
+    common = (half * of_halves).sum(1)  # (2 R,)
     more = (groups.occurrences[: groups.num_halved] - 1).repeat_interleave(2)
     weight = more / groups.part_occurrences[:two]  # (2 R,)
-    other.mul_(pairs)
-    common = (half * other).sum(1)  # (2 R,)
-    table = other.mul_(weight.float().unsqueeze(1)).view(-1, 2, len(pairs))  # (R, 2, K)
-    gain = means.log_part[:two].view_as(table) - means.log_label.unsqueeze(1)
-    table = (
-        table + halving * gain * groups.absence.float().view(-1, 1, 1) - (conditional * means.log_label).unsqueeze(1)
-    )
-    table = table.view(two, len(pairs))
-    table = torch.cat([table, means.log_part[two:] * -conditional])  # (2 R + R', K)
+    of_halves.mul_(weight.float().unsqueeze(1))
+    gain = means.log_part[:two].view(-1, 2, len(pairs)) - means.log_label.unsqueeze(1)
+    gain.mul_(halving * groups.absence.float().view(-1, 1, 1)).sub_((conditional * means.log_label).unsqueeze(1))
+    of_halves.add_(gain.view(two, len(pairs)))
     constant = torch.cat([common * (1 - weight) + g.degrees, weight.new_zeros(len(table) - two)])
     again = groups.parts.products(site.rows, table) + constant.index_select(0, groups.parts.of)
     return documents.influence(effect + documents.totals(again, groups.part_document))
