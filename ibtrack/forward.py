@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ibtrack.activations import named_modules
 
+ROWS_AT_ONCE = 1 << 8
+
 
 def default_forward(model: nn.Module, inputs: Tensor) -> Any:
     """Run ``model(inputs)``; a Hugging Face model keeps no cache of keys and values meanwhile.
@@ -63,13 +65,12 @@ def next_token_loss(output: Any, targets: Tensor, rows: Tensor, *, time_first: b
     if logits is None or logits.ndim != 3:
         return None
     flat = (logits.transpose(0, 1) if time_first else logits).flatten(0, 1)  # (B T, V)
-    losses = [
-        torch.nn.functional.cross_entropy(flat[piece].float(), target, reduction="sum").double()
-        for piece, target in zip(
-            rows.split(1024), targets.split(1024), strict=True
-        )  # never a float32 copy of all logits
+    wanted = torch.zeros(len(flat), dtype=torch.int64, device=flat.device).index_copy_(0, rows, targets)
+    losses = [  # in pieces: never a float32 copy of all logits
+        torch.nn.functional.cross_entropy(piece.float(), target, reduction="none")
+        for piece, target in zip(flat.split(ROWS_AT_ONCE), wanted.split(ROWS_AT_ONCE), strict=True)
     ]
-    return torch.stack(losses).sum()
+    return torch.cat(losses).index_select(0, rows).double().sum()
 
 
 def logits_of(output: Any) -> Tensor | None:
