@@ -11,10 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from ibtrack import InformationPlaneMonitor, schedules
 from tests.models import Module, loader, probe, trainer
 
-STEPS = 120
 
-
-def run(folder: Path) -> None:
+def run(folder: Path, steps: int) -> None:
     """Train to the end, from the last checkpoint if there is one."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -23,5 +21,5 @@ def run(folder: Path) -> None:
         probe(8), path=folder / "trajectory.jsonl", schedule=schedules.every(3), verbose=False
     )
     save = ModelCheckpoint(folder, every_n_train_steps=7, save_last=True, save_top_k=0)
-    fit = trainer(folder, callbacks=[watch, save], enable_checkpointing=True, max_steps=STEPS, limit_val_batches=0)
+    fit = trainer(folder, callbacks=[watch, save], enable_checkpointing=True, max_steps=steps, limit_val_batches=0)
     fit.fit(Module(), loader(), ckpt_path=last if last.exists() else None)

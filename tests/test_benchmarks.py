@@ -142,7 +142,7 @@ def test_program_counts_intervals(tmp_path, capsys):
 
 
 def test_unknown_set_is_refused():
-    with pytest.raises(typer.BadParameter, match="--set must be one of grid, others, got 'all'"):
+    with pytest.raises(typer.BadParameter, match="--set must be one of grid, others, repeated, got 'all'"):
         truth.main(cases="all")
 
 
