@@ -119,12 +119,13 @@ def signal_ratio(moments: Moments, within: Tensor, between: Tensor) -> tuple[Ten
 def likeness(moments: Moments) -> Tensor:
     """(...) correlation ρ of two rows of one label and document, beyond what the label makes alike, in [0, 1].
 
-    Its gradient is that of the estimate before it is held there, so that its error does not vanish at the ends.
+    Its gradient is that of the estimate before it is held there, so that its error does not vanish at the ends; further
+    out than twice that range there is only noise, and no gradient.
     """
     m, weight = moments, _positive(moments.mean).rsqrt().detach()
     apart = (weight * m.pairs).sum(-1) / m.degrees
     found = (m.mates / m.mate_degrees - apart) / ((weight * m.squares).sum(-1) - apart)
-    found = torch.where(m.mate_degrees > 0, found, 0.0)
+    found = torch.where(m.mate_degrees > 0, found, 0.0).clamp(-0.5, 1.5)
     return found + (found.clamp(0, 1) - found).detach()
 
 
