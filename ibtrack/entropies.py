@@ -124,8 +124,10 @@ def likeness(moments: Moments) -> Tensor:
     """
     m, weight = moments, _positive(moments.mean).rsqrt().detach()
     apart = (weight * m.pairs).sum(-1) / m.degrees
-    found = (m.mates / m.mate_degrees - apart) / ((weight * m.squares).sum(-1) - apart)
-    found = torch.where(m.mate_degrees > 0, found, 0.0).clamp(-0.5, 1.5)
+    any_mates = m.mate_degrees > 0  # else neither the number nor its gradient may be nan
+    together = m.mates / torch.where(any_mates, m.mate_degrees, 1.0)
+    found = (together - apart) / ((weight * m.squares).sum(-1) - apart)
+    found = torch.where(any_mates, found, 0.0).clamp(-0.5, 1.5)
     return found + (found.clamp(0, 1) - found).detach()
 
 

@@ -113,3 +113,12 @@ def test_uniform_weights_of_frequent_labels_are_the_definition():
     for name in ("plugin", "null"):
         torch.testing.assert_close(getattr(weighted, name)["x"], getattr(plain, name)["x"], rtol=1e-6, atol=1e-9)
     assert LabelWeights.of(groups, "uniform", 31).repeated.isnan().all()  # no label is left
+
+
+def test_rows_that_are_documents_of_their_own_have_an_error():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 12, (400,), generator=generator)
+    rows = (2 * torch.eye(12, 8)[labels] + torch.randn(400, 8, generator=generator)).softmax(-1)
+    documents = Documents.of_rows(torch.arange(400))
+    read = read_sites([rows], {"x": LabelGroups.of(labels, documents)}, documents)
+    assert 0 < float(read.information["x"].standard_error) < 0.2
