@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,50 @@ from experiments.tokenizer import END, load_tokenizer, tokenizer_for
 _CHUNK = 64  # documents encoded at a time: bounds the memory that the tokenizer's own records take
 
 
-class TextData(LightningDataModule):
+class BlockData(LightningDataModule):
+    """Training blocks, validation blocks, and the texts of a probe; `setup` makes them.
+
+    Attributes:
+        tokenizer: that the texts are in.
+        train_blocks: int64, (S, T).
+        held_out_blocks: int64, (S, T).
+        probe_texts: that the model does not train on.
+        block_size: tokens in a block, T.
+        batch_size: blocks in a batch.
+        seed: of the order in which the training blocks come. The loader has a generator of its own, so that neither
+            the model's random numbers nor a measurement changes the order.
+    """
+
+    tokenizer: Any
+    train_blocks: Tensor
+    held_out_blocks: Tensor
+    probe_texts: list[str]
+    block_size: int
+    batch_size: int
+    seed: int
+
+    @property
+    def model_settings(self) -> dict[str, int]:
+        """What the model has to know of the data."""
+        return {"vocab_size": self.tokenizer.get_vocab_size(), "block_size": self.block_size}
+
+    @property
+    def probe_source(self) -> tuple[list[str], Any]:
+        """What `ibtrack.Probe.from_texts` takes."""
+        return self.probe_texts, self.tokenizer
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Batches (B, T) of training blocks, shuffled anew each epoch."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return DataLoader(self.train_blocks, self.batch_size, shuffle=True, generator=generator, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """Batches (B, T) of held-out blocks, always in the same order."""
+        generator = torch.Generator().manual_seed(self.seed)  # a loader without one draws from the global state
+        return DataLoader(self.held_out_blocks, self.batch_size, generator=generator)
+
+
+class TextData(BlockData):
     """Text for a small language model: training blocks, validation blocks, and the held-out texts of a probe.
 
     All documents are read into memory, and so are their token ids, 8 bytes each: meant for runs on up to some hundred
@@ -34,8 +78,7 @@ class TextData(LightningDataModule):
         max_bytes: stop reading when this many bytes of text are there.
         keep: gives the part of a document to train on, see `experiments.parts`; tokenizer and held-out documents are of
             whole ones, so that runs on different parts are measured alike.
-        seed: of the order in which the training blocks come. The loader has a generator of its own, so that neither
-            the model's random numbers nor a measurement changes the order.
+        seed: of the order in which the training blocks come.
 
     Example:
         >>> data = TextData(lambda: (f"text {i} " * 50 for i in range(40)), vocab_size=300, block_size=32, batch_size=4)
@@ -45,9 +88,6 @@ class TextData(LightningDataModule):
     """
 
     tokenizer: Tokenizer
-    train_blocks: Tensor
-    held_out_blocks: Tensor
-    probe_texts: list[str]
 
     def __init__(
         self,
@@ -75,16 +115,6 @@ class TextData(LightningDataModule):
         self.keep = keep
         self.seed = seed
 
-    @property
-    def model_settings(self) -> dict[str, int]:
-        """What the model has to know of the data."""
-        return {"vocab_size": self.tokenizer.get_vocab_size(), "block_size": self.block_size}
-
-    @property
-    def probe_source(self) -> tuple[list[str], Tokenizer]:
-        """What `ibtrack.Probe.from_texts` takes."""
-        return self.probe_texts, self.tokenizer
-
     def setup(self, stage: str | None = None) -> None:
         """Read, split, tokenize and pack; done once, however often it is called.
 
@@ -107,16 +137,6 @@ class TextData(LightningDataModule):
                 f"got {len(self.train_blocks)} blocks to train on"
             )
         self.tokenizer = tokenizer
-
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Batches (B, T) of training blocks, shuffled anew each epoch."""
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(self.train_blocks, self.batch_size, shuffle=True, generator=generator, drop_last=True)
-
-    def val_dataloader(self) -> DataLoader[Tensor]:
-        """Batches (B, T) of held-out blocks, always in the same order."""
-        generator = torch.Generator().manual_seed(self.seed)  # a loader without one draws from the global state
-        return DataLoader(self.held_out_blocks, self.batch_size, generator=generator)
 
     def _tokenizer(self, texts: Sequence[str]) -> Tokenizer:
         return load_tokenizer(self.tokenizer_file) if self.tokenizer_file else tokenizer_for(texts, self.vocab_size)

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+
+from experiments.data import BlockData
 
 MOST_CELLS = 1 << 24  # of a table of probabilities: 128 MB, and a second or so
 
@@ -199,7 +199,7 @@ class Symbols:
         return self.vocab_size
 
 
-class HmmData(LightningDataModule):
+class HmmData(BlockData):
     """Blocks of a random hidden Markov model, each a document of its own, and held-out texts for a probe.
 
     Args:
@@ -220,9 +220,6 @@ class HmmData(LightningDataModule):
         (torch.Size([8, 16]), 8)
     """
 
-    train_blocks: Tensor
-    held_out_blocks: Tensor
-    probe_texts: list[str]
     known: dict[str, Any]
 
     def __init__(
@@ -258,26 +255,6 @@ class HmmData(LightningDataModule):
         self.train_blocks, self.held_out_blocks = blocks.split([self.num_blocks, self.num_held_out])
         self.probe_texts = [" ".join(map(str, block)) for block in self.held_out_blocks.tolist()]
         self.known = self.source.known()
-
-    @property
-    def model_settings(self) -> dict[str, int]:
-        """What a model has to know of the data."""
-        return {"vocab_size": self.source.vocab_size, "block_size": self.block_size}
-
-    @property
-    def probe_source(self) -> tuple[list[str], Symbols]:
-        """What a probe is cut out of."""
-        return self.probe_texts, self.tokenizer
-
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Batches (B, T) of training blocks, shuffled anew each epoch."""
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(self.train_blocks, self.batch_size, shuffle=True, generator=generator, drop_last=True)
-
-    def val_dataloader(self) -> DataLoader[Tensor]:
-        """Batches (B, T) of held-out blocks, always in the same order."""
-        generator = torch.Generator().manual_seed(self.seed)  # a loader without one draws from the global state
-        return DataLoader(self.held_out_blocks, self.batch_size, generator=generator)
 
 
 def _entropy(probabilities: Tensor) -> float:

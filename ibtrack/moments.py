@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibtrack.bags import ROWS_AT_ONCE
 from ibtrack.counts import Counts
 from ibtrack.groups import Documents, LabelGroups, pair_noise, size_classes
 
 SAMPLE = 1 << 13  # rows that tell what a random row is like; the noise of what they tell is about .001 log K
-ROWS_AT_ONCE = 1 << 11  # what is worked out per row stays in the cache
 _ALIKE = ("inverse", "clumps", "num_rows")  # of a label set at every site
 
 
@@ -236,16 +236,14 @@ def moments_of_rows(site: SiteRows, groups: LabelGroups, means: GroupMeans) -> M
     )
 
 
-def document_effects(
-    site: SiteRows, groups: LabelGroups, means: GroupMeans, gradient: Moments, documents: Documents
-) -> Tensor:
+def document_effects(site: SiteRows, groups: LabelGroups, means: GroupMeans, gradient: Moments) -> Tensor:
     """(G,) first-order effect of every document on a function of the moments, from its gradient; they sum to about 0.
 
     What a row adds to each moment: A to ``mean``; A² to ``squares``; H(A) to ``row_entropy``; with the other half g,
     P_xh P_xg + (n_x - 1) / n_xh (A - P_xh) P_xg to ``pairs``; -A log P_x to ``conditional``; A log P_xh - A log P_x to
     ``halving``; 1 to ``degrees``; and one row to its classes of n.
     """
-    g, two = gradient, 2 * groups.num_halved
+    g, documents, two = gradient, site.documents, 2 * groups.num_halved
     effect = site.document_sums @ g.mean + site.document_squares @ g.squares + site.document_entropy * g.row_entropy
     effect += groups.document_sizes @ g.shares + groups.document_repeated @ g.repeated
     effect += groups.document_half_sizes @ g.half_shares

@@ -168,7 +168,7 @@ def _read_together(
     for name, groups in label_sets.items():
         if "debiased" in readings:
             means = [GroupMeans.of(site, groups) for site in sites]
-            information[name] = _debiased(sites, groups, means, documents)
+            information[name] = _debiased(sites, groups, means)
             of_labels = [mean.label_entropy for mean in means]
         elif "plugin" in readings:
             of_labels = [label_entropies(site, groups) for site in sites]
@@ -184,14 +184,12 @@ def _read_together(
     return Readings(entropy, ceiling, information, plugin, null)
 
 
-def _debiased(
-    sites: Sequence[SiteRows], groups: LabelGroups, means: Sequence[GroupMeans], documents: Documents
-) -> Estimate:
+def _debiased(sites: Sequence[SiteRows], groups: LabelGroups, means: Sequence[GroupMeans]) -> Estimate:
     moments = Moments.stack([moments_of_rows(site, groups, mean) for site, mean in zip(sites, means, strict=True)])
     values = entropies.debiased_information(moments)
     gradients = entropies.debiased_gradient(moments).unstack()
     effects = [
-        document_effects(site, groups, mean, gradient, documents)
+        document_effects(site, groups, mean, gradient)
         for site, mean, gradient in zip(sites, means, gradients, strict=True)
     ]
     plugin = entropies.plugin_information(moments)

@@ -95,7 +95,7 @@ def test_effects_of_documents_have_the_spread_of_leaving_each_out():
     rows, labels, of = _repeated_text()
     documents = Documents.of_rows(of)
     site, groups, means, moments = _by_rows(rows, labels, documents)
-    effects = document_effects(site, groups, means, entropies.debiased_gradient(moments), documents)
+    effects = document_effects(site, groups, means, entropies.debiased_gradient(moments))
     left_out = torch.stack([_information(rows[of != d], labels[of != d], of[of != d]) for d in range(40)])
     changes = left_out.mean() - left_out
     assert float(torch.corrcoef(torch.stack([effects, changes]))[0, 1]) > 0.75
