@@ -1,11 +1,10 @@
 """Rows in bags: sums by group in single precision that are good to the last digits, and fast.
 
-Letters: N rows, K anchors, B bags.
+Letters: N rows, K anchors, L sites, B bags.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -20,76 +19,84 @@ ROWS_AT_ONCE = 1 << 11  # more or less: what is worked out per row stays in the 
 
 @dataclass(frozen=True)
 class Bags:
-    """Rows by group, each group in bags of at most 64 rows.
+    """Rows by group, each group in bags of at most 64 rows. Indices are int32.
 
     Attributes:
         rows: (n,) rows, group after group.
-        of: (n,) group of each of them, ascending.
         starts: (B,) where in ``rows`` each bag begins.
         sizes: (B,) rows in each bag, as float32.
-        bag_group: (B,) group of each bag.
+        group: (B,) group of each bag, ascending.
         group_starts: (number,) where in the bags each group begins.
-        pattern: (number, N) sparse, a place for each row in the line of its group.
         number: of groups, none of which is empty.
-        pieces: consecutive parts of ``rows`` and of the bags: first and last row, first and last bag.
         short: whether no group has more than 64 bags.
     """
 
     rows: Tensor
-    of: Tensor
     starts: Tensor
     sizes: Tensor
-    bag_group: Tensor
+    group: Tensor
     group_starts: Tensor
-    pattern: Tensor
     number: int
-    pieces: tuple[tuple[int, int, int, int], ...]
     short: bool
 
     @classmethod
-    def of_groups(
-        cls,
-        groups: Tensor,
-        number: int,
-        rows: Tensor | None = None,
-        num_rows: int | None = None,
-        cells: Tensor | None = None,
-    ) -> Bags:
+    def of_groups(cls, groups: Tensor, number: int, rows: Tensor | None = None, cells: Tensor | None = None) -> Bags:
         """Put rows into bags.
 
         Args:
             groups: (n,) in [0, number).
             number: of groups.
             rows: (n,) which rows are in them, by default all.
-            num_rows: N, if these are not all rows.
             cells: (n,) dense index of parts of the groups; no bag holds rows of two.
         """
         cells = groups if cells is None else cells
         order = torch.argsort(groups * (int(cells.max()) + 1 if len(cells) else 1) + cells, stable=True)
         starts = (occurrence_ranks(cells)[order] % BAG == 0).nonzero().flatten()
-        of = groups[order]
-        bag_group = of[starts]
-        sizes = torch.diff(starts, append=starts.new_tensor([len(of)])).float()
-        piece_of = starts // ROWS_AT_ONCE
-        cuts = [*(piece_of.diff(prepend=piece_of.new_tensor([-1])).nonzero().flatten()).tolist(), len(starts)]
-        ends = [*starts[cuts[:-1]].tolist(), len(of)]
-        bags = torch.bincount(bag_group, minlength=number)
-        chosen = order if rows is None else rows[order]
+        group = groups[order[starts]]
+        bags = torch.bincount(group, minlength=number)
         return cls(
-            chosen,
-            of,
-            starts,
-            sizes,
-            bag_group,
-            bags.cumsum(0) - bags,
-            _pattern(torch.bincount(groups, minlength=number), chosen, len(groups) if num_rows is None else num_rows),
+            (order if rows is None else rows[order]).int(),
+            starts.int(),
+            torch.diff(starts, append=starts.new_tensor([len(order)])).float(),
+            group.int(),
+            (bags.cumsum(0) - bags).int(),
             number,
-            tuple(zip(ends[:-1], ends[1:], cuts[:-1], cuts[1:], strict=True)),
             int(bags.max()) <= BAG if len(bags) else True,
         )
 
+    def cut(self, firsts: Tensor, rows_at_once: int) -> list[tuple[Bags, int, int]]:
+        """Consecutive groups by themselves, as few pieces as hold about so many rows each.
+
+        Args:
+            firsts: (m,) groups that a piece may begin with, ascending from 0.
+            rows_at_once: in a piece, unless what begins with one of ``firsts`` has more.
+
+        Returns:
+            bags, and which of ``firsts`` they begin with and end before.
+        """
+        before = self.starts[self.group_starts[firsts].long()].long() // rows_at_once
+        cuts = before.diff(prepend=before.new_tensor([-1])).nonzero().flatten()
+        begins = [*cuts.tolist(), len(firsts)]
+        groups = [*firsts[cuts].tolist(), self.number]
+        bags = [*self.group_starts[groups[:-1]].tolist(), len(self.starts)]
+        rows = [*self.starts[bags[:-1]].tolist(), len(self.rows)]
+        pieces = []
+        for i in range(len(cuts)):
+            group, bag, row = (slice(ends[i], ends[i + 1]) for ends in (groups, bags, rows))
+            piece = Bags(
+                self.rows[row],
+                self.starts[bag] - row.start,
+                self.sizes[bag],
+                self.group[bag] - group.start,
+                self.group_starts[group] - bag.start,
+                group.stop - group.start,
+                self.short,
+            )
+            pieces.append((piece, begins[i], begins[i + 1]))
+        return pieces
+
     def sums(self, values: Tensor) -> Tensor:
-        """Add up the rows of (N, K) float32 by group: (number, K) float32, good to the last digits.
+        """Add up the rows of (N, ...) float32 by group: (number, ...) float32, good to the last digits.
 
         Example:
             >>> bags = Bags.of_groups(torch.tensor([1, 0, 1]), number=2)
@@ -98,38 +105,28 @@ class Bags:
         """
         return self.by_group(self.bag_sums(values))
 
-    def bag_sums(self, values: Tensor) -> Tensor:
-        """Add up the rows of (N, K) float32 by bag: (B, K)."""
-        return embedding_bag(self.rows, values, self.starts, mode="sum")
-
     def sums_of_squares(self, values: Tensor) -> Tensor:
-        """Add up the squares of the rows of (N, K) float32 by group: (number, K) float32."""
-        sums = []
-        for begin, end, first, last in self.pieces:
-            squares = values.index_select(0, self.rows[begin:end]).square_()
-            places = torch.arange(end - begin, device=values.device)
-            sums.append(embedding_bag(places, squares, self.starts[first:last] - begin, mode="sum"))
-        return self.by_group(torch.cat(sums))
+        """Add up the squares of the rows of (N, ...) float32 by group: (number, ...) float32."""
+        squares = values.index_select(0, self.rows).square_()
+        return self.by_group(_sums(_count(squares), squares, self.starts))
 
-    def products(self, values: Tensor, table: Tensor) -> Tensor:
-        """Multiply every row of (N, K) float32 with the row of its group in a (number, K) table: (n,), in the order of
-        ``rows``."""
-        return torch.sparse.sampled_addmm(self.pattern, table, values.T, beta=0).values()
+    def bag_sums(self, values: Tensor) -> Tensor:
+        """Add up the rows of (N, ...) floats by bag: (B, ...)."""
+        return _sums(self.rows, values, self.starts)
 
     def by_group(self, sums: Tensor) -> Tensor:
-        """Add up (B, K) sums of bags: (number, K) float32."""
+        """Add up (B, ...) sums of bags: (number, ...)."""
         if len(sums) == self.number:
             return sums
         if self.short:
-            return embedding_bag(torch.arange(len(sums), device=sums.device), sums, self.group_starts, mode="sum")
-        whole = sums.new_zeros(self.number, sums.shape[1], dtype=torch.float64)
-        return whole.index_add_(0, self.bag_group, sums.double()).float()
+            return _sums(_count(sums), sums, self.group_starts)
+        whole = sums.new_zeros(self.number, *sums.shape[1:], dtype=torch.float64)
+        return whole.index_add_(0, self.group, sums.double()).to(sums.dtype)
 
 
-def _pattern(sizes: Tensor, columns: Tensor, num_columns: int) -> Tensor:
-    ends = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")  # that they are young, and are not checked
-        return torch.sparse_csr_tensor(
-            ends, columns, torch.zeros(len(columns)), (len(sizes), num_columns), check_invariants=False
-        )
+def _sums(rows: Tensor, values: Tensor, starts: Tensor) -> Tensor:
+    return embedding_bag(rows, values.flatten(1), starts, mode="sum").unflatten(1, values.shape[1:])
+
+
+def _count(values: Tensor) -> Tensor:
+    return torch.arange(len(values), dtype=torch.int32, device=values.device)

@@ -10,6 +10,7 @@ for several; the results have the same leading dimensions, written (...).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -183,13 +184,13 @@ def _positive(mean: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class NullCurve:
-    """Expected entropy h(n) of the mean of n random rows; see `null_curve`.
+    """Expected entropy h(n) of the mean of n random rows of L sites; see `null_curve`.
 
     Attributes:
-        mean: (K,) p.
-        variance: (K,) variance of one row.
+        mean: (L, K) p.
+        variance: (L, K) variance of one row.
         sizes: (G,) the n at which groups of rows were averaged, ascending from 1.
-        excess: (G,) observed minus Beta entropy at these n.
+        excess: (L, G) observed minus Beta entropy at these n.
     """
 
     mean: Tensor
@@ -198,13 +199,13 @@ class NullCurve:
     excess: Tensor
 
     def __call__(self, n: Tensor) -> Tensor:
-        """h(n) in nats for the distinct group sizes n (U,)."""
-        p = _positive(self.mean)
-        beta = entropy(p) - _beta(p, self.variance / n.unsqueeze(1))
+        """(L, U) h(n) in nats for the distinct group sizes n (U,)."""
+        p = _positive(self.mean).unsqueeze(1)
+        beta = entropy(p) - _beta(p, self.variance.unsqueeze(1) / n.unsqueeze(1))
         return beta + _interpolate(n, self.sizes, self.excess)
 
 
-def null_curve(site: SiteRows) -> NullCurve:
+def null_curve(sites: Sequence[SiteRows]) -> NullCurve:
     """Learn h(n), the entropy that the mean of n random rows has on average.
 
     For n = 1 it is the mean entropy of the rows. For a few n up to 32 the random rows of the site's sample are averaged
@@ -212,31 +213,39 @@ def null_curve(site: SiteRows) -> NullCurve:
     p_k and v_k / n, plus the excess over it, linear in log n and falling as 1 / n beyond the last. One curve serves
     every label set of a layer, and agrees with permuting the labels to about .002 log K.
     """
-    mean = site.mean
-    curve = NullCurve(mean, (site.squares - mean.square()).clamp(min=0), mean.new_ones(1), mean.new_zeros(1))
-    observed = {1: site.entropy.mean()}
+    mean = torch.cat([site.mean for site in sites])
+    squares = torch.cat([site.squares for site in sites])
+    curve = NullCurve(mean, (squares - mean.square()).clamp(min=0), mean.new_ones(1), mean.new_zeros(len(mean), 1))
+    observed = [_entropies_of_means(site) for site in sites]
+    sizes = sorted(observed[0])
+    at = mean.new_tensor(sizes)
+    found = torch.cat([torch.stack([of_site[n] for n in sizes], 1) for of_site in observed])  # (L, G)
+    return replace(curve, sizes=at, excess=found - curve(at))
+
+
+def _entropies_of_means(site: SiteRows) -> dict[int, Tensor]:
+    """Number of rows to the (L,) mean entropy of the mean of as many."""
+    observed = {1: site.row_entropy}
     for base in NULL_BASES:
         sums, n = _sums_of_groups(site.sample, base), base
         while n <= NULL_LARGEST and len(sums) >= NULL_GROUPS:
             if n > 1:
-                observed[n] = row_entropies(sums / n).double().mean()
+                observed[n] = row_entropies(sums / n).mean(0, dtype=torch.float64)
             sums, n = _sums_of_groups(sums, 2), 2 * n
-    sizes = sorted(observed)
-    at = mean.new_tensor(sizes)
-    return replace(curve, sizes=at, excess=torch.stack([observed[n] for n in sizes]) - curve(at))
+    return observed
 
 
 def _sums_of_groups(rows: Tensor, size: int) -> Tensor:
     """Sums of consecutive groups of so many rows; a rest is dropped."""
-    first, *others = rows[: len(rows) // size * size].view(-1, size, rows.shape[1]).unbind(1)
+    first, *others = rows[: len(rows) // size * size].view(-1, size, *rows.shape[1:]).unbind(1)
     return sum(others, start=first)
 
 
 def _interpolate(n: Tensor, sizes: Tensor, excess: Tensor) -> Tensor:
-    """Linear in log n between the sizes, and falling as 1 / n beyond the last."""
+    """(L, U) linear in log n between the sizes, and falling as 1 / n beyond the last."""
     right = torch.searchsorted(sizes, n).clamp(1, max(len(sizes) - 1, 1)).clamp(max=len(sizes) - 1)
     left = (right - 1).clamp(min=0)
     span = (sizes[right] / sizes[left]).log()
     share = torch.where(span > 0, (n / sizes[left]).log() / span, 0.0)
-    between = excess[left] + share * (excess[right] - excess[left])
-    return torch.where(n > sizes[-1], excess[-1] * sizes[-1] / n, between)
+    between = excess[:, left] + share * (excess[:, right] - excess[:, left])
+    return torch.where(n > sizes[-1], excess[:, -1:] * sizes[-1] / n, between)

@@ -1,25 +1,28 @@
 """Labels and documents to groups of rows: worked out once per probe, used at every measurement.
 
-Letters: N rows, K anchors, M labels, n_x rows of label x; R labels that occur more than once; U classes of n; G
-documents; h the half that a row was dealt to.
+Letters: N rows, K anchors, M labels, n_x rows of label x; R labels whose occurrences are dealt to two halves h, R'
+others that occur more than once; B bags; U classes of n; G documents.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag, pad
 
 from ibtrack._checks import check_option
-from ibtrack.bags import Bags
+from ibtrack.bags import ROWS_AT_ONCE, Bags
 from ibtrack.counts import occurrence_ranks
 
 EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
 SIZE_RATIO = 1.5
 CLUMP_RATIO = 1.25  # of effective numbers of documents, most of which are near 1
+PIECE_ROWS = 1 << 14  # of labels that are read together: the tables of their means stay small
 LABEL_WEIGHTS = ("empirical", "uniform")
 
 _Groups = TypeVar("_Groups")
@@ -34,27 +37,91 @@ class Documents:
         number: G.
         sizes: (G,) rows of each, as float64.
         bags: the rows by document.
+        pieces: the same, a few documents at a time.
     """
 
     of: Tensor
     number: int
     sizes: Tensor
     bags: Bags
+    pieces: tuple[Bags, ...]
 
     @classmethod
     def of_rows(cls, of: Tensor) -> Documents:
         """Documents of (N,) rows, from their dense index."""
         number = int(of.max()) + 1
-        return cls(of, number, torch.bincount(of).double(), Bags.of_groups(of, number))
+        bags = Bags.of_groups(of, number)
+        pieces = tuple(piece for piece, _, _ in bags.cut(torch.arange(number), ROWS_AT_ONCE))
+        return cls(of, number, torch.bincount(of).double(), bags, pieces)
 
     def totals(self, values: Tensor, of: Tensor | None = None) -> Tensor:
-        """(G,) sums of (n,) numbers by document; ``of`` says of which, by default those of all rows."""
-        return torch.bincount(self.of if of is None else of, weights=values, minlength=self.number)
+        """(G, ...) sums of (n, ...) numbers by document, float64; ``of`` says of which, by default those of all
+        rows."""
+        zeros = torch.zeros(self.number, *values.shape[1:], dtype=torch.float64, device=values.device)
+        return zeros.index_add_(0, self.of if of is None else of, values.double())
 
     def influence(self, totals: Tensor) -> Tensor:
         """(..., G) sums of what the rows add to a mean over rows, to (..., G) influences on it."""
         number = len(self.of)
         return (totals - self.sizes * (totals.sum(-1, keepdim=True) / number)) / number
+
+
+@dataclass(frozen=True)
+class LabelPiece:
+    """Some labels that occur more than once, with their rows in 2 r + s parts: halves of r labels, 2 x + h, and then
+    the s labels that occur several times in a single document.
+
+    Attributes:
+        bags: the rows by part; a bag is of one label and one document.
+        num_halved: r.
+        occurrences: (r + s,) n_x, float32.
+        part_occurrences: (2 r + s,) rows in each part, float32.
+        absence: (B,) D / (D - 1) for D documents of the label of a bag, float32: without one of two, there are no
+            halves left.
+        crowded: (B',) bags of several rows.
+        by_part: (2 r + s, B) sparse, a place for each bag in the line of its part.
+        by_label: (r, B_r) sparse, a place for each bag of a half in the line of its label.
+        order: (B,) bags, document after document.
+        order_starts: (G,) where in ``order`` each document begins.
+    """
+
+    bags: Bags
+    num_halved: int
+    occurrences: Tensor
+    part_occurrences: Tensor
+    absence: Tensor
+    crowded: Tensor
+    by_part: Tensor
+    by_label: Tensor
+    order: Tensor
+    order_starts: Tensor
+
+    @classmethod
+    def of(cls, bags: Bags, documents: Documents, num_halved: int, absence: Tensor) -> LabelPiece:
+        """Take rows by part; ``absence`` is of each label that has halves."""
+        document = documents.of[bags.rows[bags.starts.long()].long()]
+        rows = torch.zeros(bags.number).index_add_(0, bags.group, bags.sizes)
+        halves = rows[: 2 * num_halved].view(-1, 2)
+        in_halves = int((bags.group < 2 * num_halved).sum())
+        label_starts = bags.group_starts[: 2 * num_halved : 2]
+        inside = torch.bincount(document, minlength=documents.number)
+        label = bags.group[:in_halves].long() // 2
+        return cls(
+            bags,
+            num_halved,
+            torch.cat([halves.sum(1), rows[2 * num_halved :]]),
+            rows,
+            pad(absence[label].float(), (0, len(document) - in_halves)),
+            (bags.sizes > 1).nonzero().flatten().int(),
+            _pattern(bags.group_starts, len(bags.starts)),
+            _pattern(label_starts, in_halves),
+            torch.argsort(document, stable=True).int(),
+            (inside.cumsum(0) - inside).int(),
+        )
+
+    def document_sums(self, values: Tensor) -> Tensor:
+        """(G, C) sums of (B, C) float32 by document; they serve errors, so single precision will do."""
+        return embedding_bag(self.order, values, self.order_starts, mode="sum")
 
 
 @dataclass(frozen=True)
@@ -67,50 +134,43 @@ class LabelGroups:
 
     Attributes:
         num_rows: N.
-        num_halved: R, labels that occur in two documents.
-        once: (N1,) rows whose label occurs once.
-        once_document: (N1,) document of each.
-        parts: the other rows in 2 R + R' groups: halves of the labels, 2 x + h, and then the labels that occur several
-            times in a single document. Their bags are of one label and one document.
-        part_document: (N - N1,) document of each row, in the order of ``parts``.
-        bag_of: (N - N1,) bag of each row, in the order of ``parts``.
-        bag_document: (B,) document of each bag.
+        num_halved: R, labels that occur in two documents; R' others occur several times in a single one.
+        bag_size: (N,) rows in the bag of each row, 0 for rows whose label occurs once, uint8.
+        pieces: the other labels, those that have halves first, a few at a time.
         occurrences: (R + R',) n_x.
-        part_occurrences: (2 R + R',) rows in each part.
         inverse: (U,) mean of 1 / n over the rows of each class.
         clumps: (U,) mean of Σ_d n_d² / n², one over the effective number of documents.
         shares: (U,) share of the rows whose label is in the class.
         repeated: (U,) those of them whose label has halves.
         half_shares: (U,) share of the rows whose half is in the class.
-        document_sizes: (G, U) rows of each document whose label is in the class.
-        absence: (R,) D / (D - 1) for D documents of a label: without one of two, there are no halves left.
-        document_repeated: (G, U) those of them whose label has halves, times its ``absence``.
-        document_half_sizes: (G, U) rows of each document whose half is in the class, times ``absence``.
+        document_sizes: (G, U) rows of each document whose label is in the class, float32.
+        document_repeated: (G, U) those of them whose label has halves, times `LabelPiece.absence`.
+        document_half_sizes: (G, U) rows of each document whose half is in the class, times the same.
+        document_degrees: (G,) rows of each document whose label has halves.
+        document_mates: (G,) rows of each document less their bags.
         degrees: Σ_x (n_x - 1) / N over the labels that have halves.
+        mate_degrees: Σ_b (n_b - 1) / N.
         crowding: Σ_x n_x² / N².
         pair_noise: of Σ_x (n_x - 1) P_x1 P_x2, see `pair_noise`.
     """
 
     num_rows: int
     num_halved: int
-    once: Tensor
-    once_document: Tensor
-    parts: Bags
-    part_document: Tensor
-    bag_of: Tensor
-    bag_document: Tensor
+    bag_size: Tensor
+    pieces: tuple[LabelPiece, ...]
     occurrences: Tensor
-    part_occurrences: Tensor
     inverse: Tensor
     clumps: Tensor
     shares: Tensor
     repeated: Tensor
     half_shares: Tensor
     document_sizes: Tensor
-    absence: Tensor
     document_repeated: Tensor
     document_half_sizes: Tensor
+    document_degrees: Tensor
+    document_mates: Tensor
     degrees: float
+    mate_degrees: float
     crowding: float
     pair_noise: tuple[float, float, float]
 
@@ -127,54 +187,62 @@ class LabelGroups:
         clumps = _clumps(cell_label, cell_sizes, len(occurrences))
 
         halved, single = spread > 1, (spread == 1) & (occurrences > 1)
-        number = int(halved.sum())
+        number, num_single = int(halved.sum()), int(single.sum())
         part_of_label = torch.where(halved, 2 * (halved.cumsum(0) - 1), 2 * number + single.cumsum(0) - 1)
-        half = occurrence_ranks(cell_label) % 2 * halved[cell_label]
-        part_of_cell = part_of_label[cell_label] + half
-        again = occurrences[labels] > 1
-        rows, once = again.nonzero().flatten(), (~again).nonzero().flatten()
-        num_parts = 2 * number + int(single.sum())
-        parts = Bags.of_groups(part_of_cell[cells[rows]], num_parts, rows, total, cells[rows])
-        part_occurrences = torch.bincount(parts.of, minlength=num_parts)
+        part_of_cell = part_of_label[cell_label] + occurrence_ranks(cell_label) % 2 * halved[cell_label]
+        rows = (occurrences[labels] > 1).nonzero().flatten()
+        part_of = part_of_cell[cells[rows]]
+        bags = Bags.of_groups(part_of, 2 * number + num_single, rows, cells[rows])
+        absence = (spread / (spread - 1).clamp(min=1)).double()  # by label
+        firsts = torch.cat([2 * torch.arange(number), 2 * number + torch.arange(num_single)])
+        pieces = tuple(
+            LabelPiece.of(piece, documents, min(end, number) - min(begin, number), absence[halved][begin:end])
+            for piece, begin, end in bags.cut(firsts, PIECE_ROWS)
+        )
+
+        part_occurrences = torch.bincount(part_of, minlength=bags.number)
         in_halves = halved[cell_label]
         half_clumps = _clumps(part_of_cell[in_halves], cell_sizes[in_halves], 2 * number)
+        half_rows = halved[labels].nonzero().flatten()
+        half = part_of_cell[cells[half_rows]]
+        n = torch.cat([occurrences[labels], part_occurrences[half]])
+        class_of, inverse, alike = _classes(n, torch.cat([clumps[labels], half_clumps[half]]))
+        label_class, half_class = class_of[:total], class_of[total:]
 
-        in_half = (parts.of < 2 * number).nonzero().flatten()
-        n = torch.cat([occurrences[labels], part_occurrences[parts.of[in_half]]])
-        q = torch.cat([clumps[labels], half_clumps[parts.of[in_half]]])
-        class_of, inverse, alike = _classes(n, q)
-        num_classes = len(inverse)
-        by_class = _by_document(of, class_of[:total], documents.number, num_classes)
-        absence = (spread / (spread - 1).clamp(min=1)).double()  # by label
-        half_rows, half_class = parts.rows[in_half], class_of[total:]
-        label_rows = halved[labels].nonzero().flatten()
-        label_class = class_of[label_rows]
+        def by_document(rows: Tensor | None, classes: Tensor) -> Tensor:
+            weights = None if rows is None else absence[labels[rows]]
+            counts = torch.bincount(
+                (of if rows is None else of[rows]) * len(inverse) + classes,
+                weights,
+                minlength=documents.number * len(inverse),
+            )
+            return counts.view(documents.number, -1).float()
 
-        def without(rows: Tensor, classes: Tensor) -> Tensor:
-            return _by_document(of[rows], classes, documents.number, num_classes, absence[labels[rows]])
+        def shares(classes: Tensor) -> Tensor:
+            return torch.bincount(classes, minlength=len(inverse)).double() / total
 
+        mates = documents.totals(bags.sizes - 1, of[bags.rows[bags.starts.long()].long()])
+        bag_size = torch.zeros(total, dtype=torch.uint8)
+        bag_size[bags.rows.long()] = bags.sizes.byte().repeat_interleave(bags.sizes.long())
         weights = occurrences[halved].double() - 1
         return cls(
             total,
             number,
-            once,
-            of[once],
-            parts,
-            of[parts.rows],
-            torch.arange(len(parts.starts)).repeat_interleave(parts.sizes.long()),
-            of[parts.rows[parts.starts]],
+            bag_size,
+            pieces,
             torch.cat([occurrences[halved], occurrences[single]]).double(),
-            part_occurrences.double(),
             inverse,
             alike,
-            by_class.sum(0) / total,
-            torch.bincount(label_class, minlength=num_classes).double() / total,
-            torch.bincount(half_class, minlength=num_classes).double() / total,
-            by_class,
-            absence[halved],
-            without(label_rows, label_class),
-            without(half_rows, half_class),
+            shares(label_class),
+            shares(label_class[half_rows]),
+            shares(half_class),
+            by_document(None, label_class),
+            by_document(half_rows, label_class[half_rows]),
+            by_document(half_rows, half_class),
+            torch.bincount(of[half_rows], minlength=documents.number).double(),
+            mates,
             float(weights.sum()) / total,
+            float(mates.sum()) / total,
             float((occurrences.double() / total).square().sum()),
             pair_noise(weights, 1 / part_occurrences[: 2 * number].double().view(-1, 2), half_clumps.view(-1, 2)),
         )
@@ -214,33 +282,37 @@ class LabelWeights:
             min_count: labels that occur less often are left out.
         """
         check_option("label_weights", rule, LABEL_WEIGHTS)
-        occurrences = torch.cat([groups.occurrences, groups.occurrences.new_ones(len(groups.once))])
+        once = groups.num_rows - int(groups.occurrences.sum())
+        occurrences = torch.cat([groups.occurrences, groups.occurrences.new_ones(once)])
         weight = (occurrences >= min_count) * (occurrences if rule == "empirical" else torch.ones_like(occurrences))
         weight = weight / weight.sum()
         sizes, where = torch.unique(occurrences, return_inverse=True)
         shares = torch.zeros_like(sizes).index_add_(0, where, weight)
         number = len(groups.occurrences)
-        return cls(weight[:number], float(weight[number]) if len(groups.once) else 0.0, sizes, shares)
+        return cls(weight[:number], float(weight[number]) if once else 0.0, sizes, shares)
 
 
 def moved(groups: _Groups, device: torch.device) -> _Groups:
     """The same groups with every tensor on a device."""
-    changed: dict[str, Any] = {}
-    for field in fields(groups):  # type: ignore[arg-type]
-        value = getattr(groups, field.name)
-        if isinstance(value, Tensor):
-            changed[field.name] = value.to(device)
-        elif is_dataclass(value):
-            changed[field.name] = moved(value, device)
-    return replace(groups, **changed)  # type: ignore[type-var]
+    if isinstance(groups, Tensor):
+        return groups.to(device)  # type: ignore[return-value]
+    if isinstance(groups, tuple):
+        return tuple(moved(part, device) for part in groups)  # type: ignore[return-value]
+    if is_dataclass(groups):
+        changed = {field.name: moved(getattr(groups, field.name), device) for field in fields(groups)}
+        return replace(groups, **changed)  # type: ignore[type-var]
+    return groups
 
 
-def _by_document(
-    documents: Tensor, classes: Tensor, num_documents: int, num_classes: int, weights: Tensor | None = None
-) -> Tensor:
-    """(G, U) how many of (n,) rows of a document are in a class, or the sum of their weights."""
-    cells = torch.bincount(documents * num_classes + classes, weights, minlength=num_documents * num_classes)
-    return cells.view(num_documents, num_classes).double()
+def _pattern(starts: Tensor, columns: int) -> Tensor:
+    """(lines, columns) sparse: consecutive columns in the line where they start."""
+    ends = torch.cat([starts, starts.new_tensor([columns])])
+    places = torch.arange(columns, dtype=torch.int32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse")  # that they are young, and are not checked
+        return torch.sparse_csr_tensor(
+            ends, places, torch.zeros(columns), (len(starts), columns), check_invariants=False
+        )
 
 
 def pair_noise(weights: Tensor, inverse: Tensor, clumps: Tensor) -> tuple[float, float, float]:

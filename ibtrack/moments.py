@@ -3,9 +3,9 @@
 Every moment is a mean over rows of something that each row adds; so the first-order effect of a document on any smooth
 function of the moments follows from its gradient.
 
-Letters: N rows, K anchors, M labels, n_x rows of label x, P_x their mean; R labels whose occurrences are dealt to two
-halves h, P_xh the mean of one; R' labels that occur several times in a single document; U classes of labels; G
-documents.
+Letters: N rows, K anchors, L sites, S label sets, M labels, n_x rows of label x, P_x their mean; R labels whose
+occurrences are dealt to two halves h, P_xh the mean of one; R' labels that occur several times in a single document; B
+bags of rows of one label and document; U classes of labels; G documents.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag, pad
+from torch.nn.utils.rnn import pad_sequence
 
 from ibtrack.bags import ROWS_AT_ONCE
 from ibtrack.counts import Counts
-from ibtrack.groups import Documents, LabelGroups, pair_noise, size_classes
+from ibtrack.groups import Documents, LabelGroups, LabelPiece, pair_noise, size_classes
 
 SAMPLE = 1 << 13  # rows that tell what a random row is like; the noise of what they tell is about .001 log K
-_ALIKE = ("inverse", "clumps", "num_rows")  # of a label set at every site
 
 
 @dataclass(frozen=True)
@@ -70,31 +70,17 @@ class Moments:
     crowding: Tensor
     noise: Tensor
 
-    @staticmethod
-    def stack(moments: Sequence[Moments]) -> Moments:
-        """The moments of one label set at several sites, with a leading dimension; classes are theirs in common."""
-        columns = {field.name: [getattr(m, field.name) for m in moments] for field in fields(Moments)}
-        stacked: dict[str, Any] = {k: v[0] if k in _ALIKE else torch.stack(v) for k, v in columns.items()}
-        return Moments(**stacked)
-
-    def unstack(self) -> list[Moments]:
-        """The moments of each site."""
-        return [
-            Moments(*(v if name in _ALIKE else v[index] for name, v in vars(self).items()))
-            for index in range(len(self.mean))
-        ]
-
 
 @dataclass(frozen=True)
 class SiteRows:
-    """The rows of a site and what all of its label sets share, worked out when it is first asked for.
+    """The rows of L sites and what all of their label sets share, worked out when it is first asked for.
 
     Attributes:
-        rows: (N, K) assignments, float32.
+        rows: (N, L, K) assignments, float32.
         documents: of the rows.
-        entropy: (N,) H(A_i), float64 like all that follows.
-        document_sums: (G, K) Σ A_i over the rows of a document.
-        mean: (K,) p.
+        entropy: (N, L) H(A_i), float32.
+        document_sums: (L, G, K) Σ A_i over the rows of a document, float64.
+        mean: (L, K) p, float64.
     """
 
     rows: Tensor
@@ -104,167 +90,317 @@ class SiteRows:
     mean: Tensor
 
     @classmethod
-    def of(cls, assignments: Tensor, documents: Documents) -> SiteRows:
-        """Take (N, K) float32 assignments."""
-        sums = documents.bags.sums(assignments).double()
-        entropy = row_entropies(assignments).double()
-        return cls(assignments, documents, entropy, sums, sums.sum(0) / len(assignments))
+    def of(cls, rows: Tensor, documents: Documents) -> SiteRows:
+        """Take (N, L, K) float32 assignments."""
+        sums = documents.bags.sums(rows).double().movedim(1, 0)
+        return cls(rows, documents, row_entropies(rows), sums, sums.sum(1) / len(rows))
 
     @cached_property
     def document_squares(self) -> Tensor:
-        """(G, K) Σ A_i² over the rows of a document."""
-        return self.documents.bags.sums_of_squares(self.rows).double()
+        """(L, G, K) Σ A_i² over the rows of a document, float64."""
+        squares = [piece.sums_of_squares(self.rows) for piece in self.documents.pieces]
+        return torch.cat(squares).double().movedim(1, 0)
 
     @cached_property
     def document_entropy(self) -> Tensor:
-        """(G,) Σ H(A_i) over the rows of a document."""
-        return self.documents.totals(self.entropy)
+        """(L, G) Σ H(A_i) over the rows of a document, float64."""
+        return self.documents.bags.sums(self.entropy).double().T
+
+    @cached_property
+    def row_entropy(self) -> Tensor:
+        """(L,) mean of H(A_i), float64."""
+        return self.entropy.mean(0, dtype=torch.float64)
 
     @cached_property
     def squares(self) -> Tensor:
-        """(K,) mean of A_i²."""
-        return self.document_squares.sum(0) / len(self.rows)
+        """(L, K) mean of A_i², float64."""
+        return self.document_squares.sum(1) / len(self.rows)
 
     @cached_property
     def weight(self) -> Tensor:
-        """(K,) p^-½, float32: what products of rows are weighted by."""
+        """(L, K) p^-½, float32: what products of rows are weighted by."""
         return _positive(self.mean).rsqrt().float()
 
     @cached_property
     def weighted_squares(self) -> Tensor:
-        """(N,) Σ_k p_k^-½ A_ik²."""
-        return torch.cat([piece.square() @ self.weight for piece in self.rows.split(ROWS_AT_ONCE)])
+        """(N, L) Σ_k p_k^-½ A_ik², float32."""
+        pieces = [piece.square().mul_(self.weight).sum(-1) for piece in self.rows.split(ROWS_AT_ONCE)]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     @cached_property
     def sample(self) -> Tensor:
-        """(S, K) rows in random order, at most 8192, the same for every site."""
+        """(S, L, K) rows in random order, at most 8192, the same for every site."""
         drawn = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))[:SAMPLE]
         return self.rows.index_select(0, drawn.to(self.rows.device))
 
     @cached_property
     def spread(self) -> Tensor:
-        """(), see `weighted_spread`."""
-        few = self.sample[: SAMPLE // 4]
-        return weighted_spread((few.T @ few).double() / len(few), few.mean(0, dtype=torch.float64))
+        """(L,), see `weighted_spread`."""
+        few = self.sample[: SAMPLE // 4].movedim(1, 0)  # (L, S', K)
+        return weighted_spread((few.mT @ few).double() / few.shape[1], few.mean(1, dtype=torch.float64))
 
 
 def row_entropies(rows: Tensor) -> Tensor:
-    """(N,) entropies of (N, K) float32 distributions in nats, without a copy of them all."""
-    pieces = [-(piece * piece.clamp(min=_TINY).log_()).sum(1) for piece in rows.split(ROWS_AT_ONCE)]
+    """(N, ...) entropies of (N, ..., K) float32 distributions in nats, without a copy of them all."""
+    pieces = [(piece * piece.clamp(min=_TINY).log_()).sum(-1).neg_() for piece in rows.split(ROWS_AT_ONCE)]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
 def weighted_spread(products: Tensor, mean: Tensor) -> Tensor:
-    """tr(C²) for C_kl = cov(A_k, A_l) (p_k p_l)^-¼: the variance of Σ_k p_k^-½ a_k b_k over independent rows a, b."""
-    covariance = products - mean.outer(mean)
+    """(...) tr(C²) for C_kl = cov(A_k, A_l) (p_k p_l)^-¼, from (..., K, K) mean products and (..., K) means: the
+    variance of Σ_k p_k^-½ a_k b_k over independent rows a, b."""
+    covariance = products - mean.unsqueeze(-1) * mean.unsqueeze(-2)
     weight = _positive(mean).pow(-0.25)
-    return (weight[:, None] * covariance * weight).square().sum()
+    return (weight.unsqueeze(-1) * covariance * weight.unsqueeze(-2)).square().sum((-2, -1))
 
 
 @dataclass(frozen=True)
-class GroupMeans:
-    """Observed means of the labels seen more than once and of their halves, float32.
+class LabelSums:
+    """What the rows of L sites add to the moments of a label set, in all and by document.
+
+    The entropies and products of labels are not linear in their rows; by document they are to first order.
 
     Attributes:
-        part: (2 R + R', K) P_xh of the halves, then P_x of the labels that have none.
-        log_label: (R, K) log P_x of the labels that have halves.
-        log_part: (2 R + R', K) log of ``part``.
-        label_entropy: (R + R',) H(P_x), float64.
-        part_entropy: (2 R + R',) H of ``part``, float64.
-        bag_mates: (B,) of every bag, what it adds to `Moments.mates`, float64.
+        label_entropy: (L, R + R') n_x H(P_x) of the labels seen more than once.
+        once: (L,) Σ H(A_i) over the rows of the others.
+        halving: (L,) Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ).
+        pairs: (L, K) Σ_x (n_x - 1) P_x1 P_x2.
+        document_conditional: (L, G) -Σ_i A_i log P_x, or H(A_i) where the label occurs once.
+        document_halving: (L, G) Σ_i A_i ( log P_xh - log P_x ) D / (D - 1), for D documents of the label.
+        document_mates: (L, G) Σ_b Σ_{i≠j in b} Σ_k p_k^-½ A_ik A_jk / n_b.
+        document_pairs: (L, G, K) Σ_i ( P_xh + (n_x - 1) / n_xh (A_i - P_xh) ) P_xg with the other half g, float32.
     """
 
-    part: Tensor
-    log_label: Tensor
-    log_part: Tensor
     label_entropy: Tensor
-    part_entropy: Tensor
-    bag_mates: Tensor
+    once: Tensor
+    halving: Tensor
+    pairs: Tensor
+    document_conditional: Tensor
+    document_halving: Tensor
+    document_mates: Tensor
+    document_pairs: Tensor
 
-    @classmethod
-    def of(cls, site: SiteRows, groups: LabelGroups) -> GroupMeans:
-        bags, two = groups.parts, 2 * groups.num_halved
-        sums = bags.bag_sums(site.rows)
-        alone = torch.bincount(
-            groups.bag_of, weights=site.weighted_squares.index_select(0, bags.rows), minlength=len(bags.starts)
-        )
-        in_bags, sums = sums, bags.by_group(sums)
-        squares = in_bags.square() if sums is in_bags else in_bags.square_()
-        mates = ((squares @ site.weight).double() - alone) / bags.sizes
-        label = sums[:two].view(-1, 2, sums.shape[1]).sum(1)
-        label = label.div_(groups.occurrences[: groups.num_halved].float().unsqueeze(1))
-        part = sums / groups.part_occurrences.float().unsqueeze(1)
-        log_label, log_part = label.clamp(min=_TINY).log_(), part.clamp(min=_TINY).log_()
-        of_label, of_part = -label.mul_(log_label).sum(1).double(), -(part * log_part).sum(1).double()
-        return cls(part, log_label, log_part, torch.cat([of_label, of_part[two:]]), of_part, mates)
+    @property
+    def conditional(self) -> Tensor:
+        """(L,) Σ_x n_x H(P_x)."""
+        return self.label_entropy.sum(1) + self.once
 
+    def plus(self, other: LabelSums) -> LabelSums:
+        """With other labels of the same set."""
+        names = [field.name for field in fields(LabelSums)][1:]
+        sums = (getattr(self, name) + getattr(other, name) for name in names)
+        return LabelSums(torch.cat([self.label_entropy, other.label_entropy], 1), *sums)
 
-def label_entropies(site: SiteRows, groups: LabelGroups) -> Tensor:
-    """(R + R',) H(P_x) of the labels seen more than once alone, float64."""
-    sums, two = groups.parts.sums(site.rows), 2 * groups.num_halved
-    label = torch.cat([sums[:two].view(-1, 2, sums.shape[1]).sum(1), sums[two:]])
-    return row_entropies(label.div_(groups.occurrences.float().unsqueeze(1))).double()
+    @staticmethod
+    def join(parts: Sequence[LabelSums]) -> LabelSums:
+        """The sites of all parts, one after the other."""
+        return LabelSums(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(LabelSums)))
 
 
-def moments_of_rows(site: SiteRows, groups: LabelGroups, means: GroupMeans) -> Moments:
-    """The moments of a label set whose groups are known."""
-    total, number = groups.num_rows, groups.num_halved
-    whole = groups.occurrences[:number] @ means.label_entropy[:number]
-    halved = groups.part_occurrences[: 2 * number] @ means.part_entropy[: 2 * number]
-    single = groups.occurrences[number:] @ means.label_entropy[number:]
-    first, second = means.part[: 2 * number].view(-1, 2, means.part.shape[1]).unbind(1)
-    pairs = ((groups.occurrences[:number] - 1).float() @ (first * second)).double() / total
-    new = site.mean.new_tensor
-    return Moments(
-        site.mean,
-        site.squares,
-        site.entropy.mean(),
-        pairs,
-        (whole + single + site.entropy.index_select(0, groups.once).sum()) / total,
-        (whole - halved) / total,
-        new(groups.degrees),
-        groups.shares,
-        groups.half_shares,
-        groups.repeated,
-        groups.inverse,
-        groups.clumps,
-        means.bag_mates.sum() / total,
-        new((len(groups.parts.rows) - len(groups.parts.starts)) / total),
-        total,
-        new(groups.crowding),
-        site.spread * new(groups.pair_noise),
+def label_entropies(sites: Sequence[SiteRows], groups: LabelGroups) -> tuple[Tensor, Tensor]:
+    """(L, R + R') n_x H(P_x) of the labels seen more than once, and (L,) Σ H(A_i) over the other rows, float64."""
+    is_once = (groups.bag_size == 0).unsqueeze(1)
+    once = torch.cat([(site.entropy * is_once).sum(0, dtype=torch.float64) for site in sites])
+    entropies = [once.new_zeros(len(once), 0)]
+    for piece in groups.pieces:
+        two, of_sites = 2 * piece.num_halved, []
+        for site in sites:
+            parts = piece.bags.sums(site.rows)
+            sums = torch.cat([parts[:two:2] + parts[1:two:2], parts[two:]])
+            of_sites.append((sums * _log_means(sums, piece.occurrences)).sum(-1).T)
+        entropies.append(-torch.cat(of_sites).double())
+    return torch.cat(entropies, 1), once
+
+
+def label_sums(sites: Sequence[SiteRows], groups: LabelGroups) -> LabelSums:
+    """All sums of a label set whose groups are known."""
+    size = groups.bag_size.unsqueeze(1)
+    once, share = (size == 0).float(), torch.where(size > 1, 1 / size, 0.0)
+    sums = [_sums_of_rows(site, once, share) for site in sites]
+    for piece in groups.pieces:
+        factors = _PairFactors.of(piece)
+        sums = [of_site.plus(_sums_of_piece(site, piece, factors)) for of_site, site in zip(sums, sites, strict=True)]
+    return LabelSums.join(sums)
+
+
+def _sums_of_rows(site: SiteRows, once: Tensor, share: Tensor) -> LabelSums:
+    """What rows add by themselves: their entropy, and what is not of two in products of a bag with itself.
+
+    Args:
+        site: L sites.
+        once: (N, 1) 1 for rows whose label occurs once, else 0.
+        share: (N, 1) one over the rows in the bag of a row, 0 if there are no others.
+    """
+    documents, number = site.documents, site.rows.shape[1]
+    columns = torch.cat([site.entropy * once, site.weighted_squares * share], 1)
+    conditional, mates = documents.bags.sums(columns).double().T.split(number)
+    none = torch.zeros_like(conditional)
+    pairs = site.rows.new_zeros(number, documents.number, site.rows.shape[2])
+    return LabelSums(
+        none[:, :0], conditional.sum(1), none[:, 0], pairs[:, 0].double(), conditional, none, -mates, pairs
     )
 
 
-def document_effects(site: SiteRows, groups: LabelGroups, means: GroupMeans, gradient: Moments) -> Tensor:
-    """(G,) first-order effect of every document on a function of the moments, from its gradient; they sum to about 0.
+@dataclass(frozen=True)
+class _PairFactors:
+    """Factors of the sums of a piece in products of the two halves of a label; parts without halves have 0.
 
-    What a row adds to each moment: A to ``mean``; A² to ``squares``; H(A) to ``row_entropy``; with the other half g,
-    P_xh P_xg + (n_x - 1) / n_xh (A - P_xh) P_xg to ``pairs``; -A log P_x to ``conditional``; A log P_xh - A log P_x to
-    ``halving``; 1 to ``degrees``; and one row to its classes of n.
+    Attributes:
+        label: (r,) ( n_x - 1 ) / ( n_x1 n_x2 ).
+        part: (2 r + s, 1, 1) the same by part.
+        partner: (B,) the other half for each bag of one.
+        bag_label: (B,) label of each bag in the order of documents, 0 for those without halves.
+        bag: (B,) of P_x1 P_x2 in the same order: n_b ( 1 - ( n_x - 1 ) / n_xh ) / ( n_x1 n_x2 ).
     """
-    g, documents, two = gradient, site.documents, 2 * groups.num_halved
-    effect = site.document_sums @ g.mean + site.document_squares @ g.squares + site.document_entropy * g.row_entropy
-    effect += groups.document_sizes @ g.shares + groups.document_repeated @ g.repeated
-    effect += groups.document_half_sizes @ g.half_shares
-    effect += documents.totals(site.entropy.index_select(0, groups.once), groups.once_document) * g.conditional
-    mates = means.bag_mates * g.mates + (groups.parts.sizes - 1) * g.mate_degrees  # a bag is of one document
-    effect += documents.totals(mates, groups.bag_document)
-    pairs, conditional, halving = (part.float() for part in (g.pairs, g.conditional, g.halving))
-    half = means.part[:two]
-    table = means.log_part * -conditional  # (2 R + R', K): of the labels without halves it stays so
-    of_halves = table[:two]
-    of_halves.copy_(half.view(-1, 2, len(pairs)).flip(1).reshape_as(half)).mul_(pairs)  # P_xg
-    common = (half * of_halves).sum(1)  # (2 R,)
-    more = (groups.occurrences[: groups.num_halved] - 1).repeat_interleave(2)
-    weight = more / groups.part_occurrences[:two]  # (2 R,)
-    of_halves.mul_(weight.float().unsqueeze(1))
-    gain = means.log_part[:two].view(-1, 2, len(pairs)) - means.log_label.unsqueeze(1)
-    gain.mul_(halving * groups.absence.float().view(-1, 1, 1)).sub_((conditional * means.log_label).unsqueeze(1))
-    of_halves.add_(gain.view(two, len(pairs)))
-    constant = torch.cat([common * (1 - weight) + g.degrees, weight.new_zeros(len(table) - two)])
-    again = groups.parts.products(site.rows, table) + constant.index_select(0, groups.parts.of)
-    return documents.influence(effect + documents.totals(again, groups.part_document))
+
+    label: Tensor
+    part: Tensor
+    partner: Tensor
+    bag_label: Tensor
+    bag: Tensor
+
+    @classmethod
+    def of(cls, piece: LabelPiece) -> _PairFactors:
+        two, part = 2 * piece.num_halved, piece.bags.group
+        halves = piece.part_occurrences[:two].view(-1, 2)
+        inverse, degree = 1 / halves.prod(1, keepdim=True), piece.occurrences[: piece.num_halved].unsqueeze(1) - 1
+        rest = pad((inverse * (1 - degree / halves)).flatten(), (0, len(piece.part_occurrences) - two))
+        label = (degree * inverse).expand(-1, 2).flatten()
+        in_halves, order = part < two, piece.order
+        return cls(
+            label[::2],
+            pad(label, (0, len(piece.part_occurrences) - two)).view(-1, 1, 1),
+            torch.where(in_halves, part ^ 1, part),
+            (part // 2 * in_halves).index_select(0, order),
+            (rest.index_select(0, part) * piece.bags.sizes).index_select(0, order),
+        )
+
+
+def _sums_of_piece(site: SiteRows, piece: LabelPiece, factors: _PairFactors) -> LabelSums:
+    """What the rows of labels that occur more than once add."""
+    two, bags, shape = 2 * piece.num_halved, piece.bags, site.rows.shape[1:]
+    in_bags = bags.bag_sums(site.rows)  # (B, L, K)
+    parts = bags.by_group(in_bags)  # (2 r + s, L, K)
+    first, second = parts[:two:2], parts[1:two:2]
+    labels = first + second  # (r, L, K)
+    log_part, log_label = _log_means(parts, piece.part_occurrences), _log_means(labels, piece.occurrences[: two // 2])
+    of_part = (parts * log_part).sum(-1)  # (2 r + s, L), float32 like all that is worked out by label
+    of_label = labels.mul_(log_label).sum(-1)
+    halving = of_part[:two].sum(0, dtype=torch.float64) - of_label.sum(0, dtype=torch.float64)
+
+    by_part = _products(piece.by_part, in_bags, log_part)  # (B, L)
+    by_label = _products(piece.by_label, in_bags[: piece.by_label.shape[1]], log_label)
+    by_label = torch.cat([by_label, by_part[len(by_label) :]])
+    gain = (by_part - by_label) * piece.absence.unsqueeze(1)
+    crowded = in_bags.index_select(0, piece.crowded).square_().mul_(site.weight).sum(-1)
+    crowded /= bags.sizes.index_select(0, piece.crowded).unsqueeze(1)
+    mates = torch.zeros_like(gain).index_copy_(0, piece.crowded.long(), crowded)
+    by_bag = torch.cat([-by_label, gain, mates], 1)
+    conditional, document_halving, mates = piece.document_sums(by_bag).double().T.split(len(halving))
+
+    product = (first * second).flatten(1)  # (r, L K)
+    alone = (parts * factors.part).index_select(0, factors.partner).mul_(in_bags)  # (n_x - 1) / n_xh A_i P_xg
+    of_documents = piece.document_sums(alone.flatten(1))
+    if two:
+        of_documents += embedding_bag(
+            factors.bag_label, product, piece.order_starts, mode="sum", per_sample_weights=factors.bag
+        )
+    return LabelSums(
+        torch.cat([-of_label, -of_part[two:]]).double().T,
+        torch.zeros_like(halving),
+        halving,
+        (factors.label @ product).double().view(shape),
+        conditional,
+        document_halving,
+        mates,
+        of_documents.view(-1, *shape).movedim(1, 0),
+    )
+
+
+def _log_means(sums: Tensor, occurrences: Tensor) -> Tensor:
+    """(m, L, K) logarithms of means, from sums of so many rows."""
+    return (sums / occurrences.view(-1, 1, 1)).clamp_(min=_TINY).log_()
+
+
+def _products(pattern: Tensor, sums: Tensor, table: Tensor) -> Tensor:
+    """(B, L) products of (B, L, K) sums by bag with the line of a (m, L, K) table that the bag has in the pattern."""
+    if sums.shape[1] == 1:
+        found = torch.sparse.sampled_addmm(pattern, table.flatten(1), sums.flatten(1).T, beta=0)
+        return found.values().unsqueeze(1)
+    line = torch.arange(len(table), device=table.device).repeat_interleave(pattern.crow_indices().diff())
+    return table.index_select(0, line).mul_(sums).sum(-1)
+
+
+def moments_of_rows(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups], sums: Sequence[LabelSums]) -> Moments:
+    """The moments of S label sets whose groups are known at the L sites of all ``sites``, (S, L, ...)."""
+    total, like = len(sites[0].rows), sites[0].mean
+    num_sites = sum(len(site.mean) for site in sites)
+
+    def of_sites(name: str) -> Tensor:
+        values = torch.cat([getattr(site, name) for site in sites])
+        return values.expand(len(label_sets), *values.shape)
+
+    def of_sums(name: str) -> Tensor:
+        return torch.stack([getattr(of_set, name) for of_set in sums]) / total
+
+    def of_groups(name: str) -> Tensor:
+        values = like.new_tensor([getattr(groups, name) for groups in label_sets])
+        return values.unsqueeze(1).expand(-1, num_sites, *values.shape[1:])
+
+    def of_classes(name: str, beyond: float = 0.0) -> Tensor:
+        values = pad_sequence([getattr(groups, name) for groups in label_sets], True, beyond)
+        return values.unsqueeze(1).expand(-1, num_sites, -1)
+
+    return Moments(
+        of_sites("mean"),
+        of_sites("squares"),
+        of_sites("row_entropy"),
+        of_sums("pairs"),
+        of_sums("conditional"),
+        of_sums("halving"),
+        of_groups("degrees"),
+        of_classes("shares"),
+        of_classes("half_shares"),
+        of_classes("repeated"),
+        of_classes("inverse", 1.0),
+        of_classes("clumps", 1.0),
+        torch.stack([of_set.document_mates.sum(1) for of_set in sums]) / total,
+        of_groups("mate_degrees"),
+        total,
+        of_groups("crowding"),
+        of_sites("spread").unsqueeze(-1) * of_groups("pair_noise"),
+    )
+
+
+def document_effects(
+    sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups], sums: Sequence[LabelSums], gradient: Moments
+) -> Tensor:
+    """(S, L, G) first-order effect of every document on a function of the moments, from its gradient (S, L, ...); they
+    sum to about 0."""
+    g, documents = gradient, sites[0].documents
+    of_sums, squares, entropy = (
+        torch.cat([getattr(site, f"document_{name}") for site in sites]) for name in ("sums", "squares", "entropy")
+    )
+    cloud = torch.einsum("lgk,slk->slg", of_sums, g.mean) + torch.einsum("lgk,slk->slg", squares, g.squares)
+    cloud += entropy * g.row_entropy.unsqueeze(-1)
+    effects = []
+    for s, (groups, of_set) in enumerate(zip(label_sets, sums, strict=True)):
+        classes = len(groups.inverse)
+        shares, repeated, half_shares = (
+            part[s, :, :classes].float() for part in (g.shares, g.repeated, g.half_shares)
+        )  # (L, U)
+        by_class = shares @ groups.document_sizes.T
+        by_class += repeated @ groups.document_repeated.T
+        by_class += half_shares @ groups.document_half_sizes.T
+        effect = cloud[s] + by_class
+        effect += g.conditional[s].unsqueeze(1) * of_set.document_conditional
+        effect += g.halving[s].unsqueeze(1) * of_set.document_halving
+        effect += g.mates[s].unsqueeze(1) * of_set.document_mates
+        effect += torch.einsum("lgk,lk->lg", of_set.document_pairs, g.pairs[s].float())
+        effect += g.degrees[s].unsqueeze(1) * groups.document_degrees
+        effect += g.mate_degrees[s].unsqueeze(1) * groups.document_mates
+        effects.append(effect)
+    return documents.influence(torch.stack(effects))
 
 
 def moments_of_counts(counts: Counts) -> Moments:

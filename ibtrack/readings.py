@@ -16,11 +16,11 @@ from ibtrack import entropies
 from ibtrack.groups import Documents, LabelGroups, LabelWeights
 from ibtrack.keys import READINGS
 from ibtrack.moments import (
-    GroupMeans,
-    Moments,
+    LabelSums,
     SiteRows,
     document_effects,
     label_entropies,
+    label_sums,
     moments_of_rows,
 )
 
@@ -161,55 +161,58 @@ def _read_together(
     weights: Mapping[str, LabelWeights],
     readings: Sequence[str],
 ) -> Readings:
-    sites = [SiteRows.of(rows, documents) for rows in assignments]
+    sites = _side_by_side(assignments, documents)
     entropy, ceiling = _of_the_cloud(sites, documents)
     information: dict[str, Estimate] = {}
     plugin: dict[str, Tensor] = {}
-    for name, groups in label_sets.items():
+    at_once = max(1, POSITIONS_AT_ONCE // (len(assignments) * documents.number))  # sums by document are kept meanwhile
+    names = list(label_sets)
+    for some in (names[start : start + at_once] for start in range(0, len(names), at_once)):
+        groups = [label_sets[name] for name in some]
         if "debiased" in readings:
-            means = [GroupMeans.of(site, groups) for site in sites]
-            information[name] = _debiased(sites, groups, means)
-            of_labels = [mean.label_entropy for mean in means]
+            sums = [label_sums(sites, of_set) for of_set in groups]
+            information |= dict(zip(some, _debiased(sites, groups, sums), strict=True))
+            found = [(of_set.label_entropy, of_set.once) for of_set in sums]
         elif "plugin" in readings:
-            of_labels = [label_entropies(site, groups) for site in sites]
+            found = [label_entropies(sites, of_set) for of_set in groups]
         if "plugin" in readings:
-            conditional = [
-                _conditional(site, groups, of_label, weights.get(name))
-                for site, of_label in zip(sites, of_labels, strict=True)
-            ]
-            plugin[name] = entropy.value - torch.stack(conditional)
+            for name, of_set, entropies in zip(some, groups, found, strict=True):
+                plugin[name] = entropy.value - _conditional(of_set, *entropies, weights.get(name))
     null: dict[str, Tensor] = {}
     if "null" in readings:
         null = _null(sites, {name: weights.get(name, groups) for name, groups in label_sets.items()})
     return Readings(entropy, ceiling, information, plugin, null)
 
 
-def _debiased(sites: Sequence[SiteRows], groups: LabelGroups, means: Sequence[GroupMeans]) -> Estimate:
-    moments = Moments.stack([moments_of_rows(site, groups, mean) for site, mean in zip(sites, means, strict=True)])
+def _side_by_side(assignments: Sequence[Tensor], documents: Documents) -> list[SiteRows]:
+    """All sites in one table on an accelerator, where a call costs more than what it does; else each in its own, which
+    stays in the cache."""
+    if assignments[0].device.type == "cpu":
+        return [SiteRows.of(rows.unsqueeze(1), documents) for rows in assignments]
+    return [SiteRows.of(torch.stack(list(assignments), 1), documents)]
+
+
+def _debiased(sites: Sequence[SiteRows], groups: Sequence[LabelGroups], sums: Sequence[LabelSums]) -> list[Estimate]:
+    moments = moments_of_rows(sites, groups, sums)
     values = entropies.debiased_information(moments)
-    gradients = entropies.debiased_gradient(moments).unstack()
-    effects = [
-        document_effects(site, groups, mean, gradient)
-        for site, mean, gradient in zip(sites, means, gradients, strict=True)
-    ]
-    plugin = entropies.plugin_information(moments)
-    return Estimate(values, torch.stack(effects), correction_error(values, plugin, sites[0].rows.shape[1]))
+    effects = document_effects(sites, groups, sums, entropies.debiased_gradient(moments))
+    errors = correction_error(values, entropies.plugin_information(moments), sites[0].rows.shape[-1])
+    return [Estimate(*parts) for parts in zip(values, effects, errors, strict=True)]
 
 
-def _conditional(site: SiteRows, groups: LabelGroups, of_labels: Tensor, weights: LabelWeights | None) -> Tensor:
-    """() Σ_x p(x) H(P_x), from (R,) entropies of the repeated labels."""
-    once = site.entropy.index_select(0, groups.once).sum()
+def _conditional(groups: LabelGroups, label_entropy: Tensor, once: Tensor, weights: LabelWeights | None) -> Tensor:
+    """(L,) Σ_x p(x) H(P_x), from (L, R + R') n_x H(P_x) of the repeated labels and (L,) Σ H(A_i) of the other rows."""
     if weights is None:
-        return (groups.occurrences @ of_labels + once) / groups.num_rows
-    return weights.repeated @ of_labels + weights.once * once
+        return (label_entropy.sum(1) + once) / groups.num_rows
+    return (label_entropy / groups.occurrences) @ weights.repeated + weights.once * once
 
 
 def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelGroups | LabelWeights]) -> dict[str, Tensor]:
     """(L,) per label set: H(p) - Σ_n share(n) h(n), by one curve per site for all of them."""
     counts = [len(known.sizes) for known in label_sets.values()]
-    sizes = torch.cat([known.sizes for known in label_sets.values()])
-    expected = torch.stack([entropies.null_curve(site)(sizes) for site in sites])  # (L, Σ U)
-    entropy = entropies.entropy(torch.stack([site.mean for site in sites]))
+    curve = entropies.null_curve(sites)
+    expected = curve(torch.cat([known.sizes for known in label_sets.values()]))  # (L, Σ U)
+    entropy = entropies.entropy(curve.mean)
     return {
         name: entropy - values @ known.shares
         for (name, known), values in zip(label_sets.items(), expected.split(counts, dim=1), strict=True)
@@ -219,8 +222,10 @@ def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelGroups | Labe
 def _of_the_cloud(sites: Sequence[SiteRows], documents: Documents) -> tuple[Estimate, Estimate]:
     """Entropy and ceiling, which need no labels."""
     number = len(documents.of)
-    surprise = torch.stack([-(site.document_sums @ site.mean.clamp(min=_TINY).log()) for site in sites])  # (L, G)
-    given = torch.stack([site.document_entropy for site in sites])
+    sums, mean, given = (
+        torch.cat([getattr(site, name) for site in sites]) for name in ("document_sums", "mean", "document_entropy")
+    )
+    surprise = -(sums @ mean.clamp(min=_TINY).log().unsqueeze(-1)).squeeze(-1)  # (L, G)
     value, gain = surprise.sum(1) / number, (surprise - given).sum(1) / number
     none = torch.zeros_like(value)
     return (

@@ -66,9 +66,9 @@ def test_no_reading_exceeds_the_ceiling_where_labels_are_frequent(reading):
 @pytest.mark.parametrize("num_labels", [3, 60, 1000])
 def test_null_is_the_plugin_after_permuting_the_labels(num_labels):
     rows, labels = _random(num_rows=2000, num_labels=num_labels)
-    curve = entropies.null_curve(SiteRows.of(rows, Documents.of_rows(torch.zeros(len(rows)).long())))
+    curve = entropies.null_curve([SiteRows.of(rows.unsqueeze(1), Documents.of_rows(torch.zeros(len(rows)).long()))])
     moments = _moments(rows, labels, num_labels)
-    null = entropies.marginal_entropy(moments) - moments.shares @ curve(1 / moments.inverse)
+    null = entropies.marginal_entropy(moments) - moments.shares @ curve(1 / moments.inverse)[0]
     permuted = references.permuted_information(rows.double().numpy(), labels.numpy(), repeats=5, seed=0)
     assert float(null) == pytest.approx(permuted, abs=0.004 * math.log(10))  # noise of 5 permutations and of the curve
 

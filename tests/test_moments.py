@@ -4,18 +4,29 @@ from dataclasses import fields
 import pytest
 import torch
 
-from ibtrack import entropies
+from ibtrack import entropies, groups
 from ibtrack.counts import count
 from ibtrack.groups import Documents, LabelGroups
-from ibtrack.moments import GroupMeans, SiteRows, document_effects, moments_of_counts, moments_of_rows
+from ibtrack.moments import (
+    LabelSums,
+    Moments,
+    SiteRows,
+    document_effects,
+    label_entropies,
+    label_sums,
+    moments_of_counts,
+    moments_of_rows,
+)
 from tests import truths
 
 
 def _by_rows(rows, labels, documents=None):
     documents = Documents.of_rows(torch.arange(len(rows))) if documents is None else documents  # a row is one
-    site, groups = SiteRows.of(rows, documents), LabelGroups.of(labels, documents)
-    means = GroupMeans.of(site, groups)
-    return site, groups, means, moments_of_rows(site, groups, means)
+    site, groups = SiteRows.of(rows.unsqueeze(1), documents), LabelGroups.of(labels, documents)
+    sums = label_sums([site], groups)
+    moments = moments_of_rows([site], [groups], [sums])
+    alone = Moments(*(v if isinstance(v, int) else v[0, 0] for v in vars(moments).values()))
+    return site, groups, sums, moments, alone
 
 
 @pytest.mark.parametrize("zipf", [False, True])
@@ -94,8 +105,8 @@ def _information(rows, labels, of):
 def test_effects_of_documents_have_the_spread_of_leaving_each_out():
     rows, labels, of = _repeated_text()
     documents = Documents.of_rows(of)
-    site, groups, means, moments = _by_rows(rows, labels, documents)
-    effects = document_effects(site, groups, means, entropies.debiased_gradient(moments))
+    site, groups, sums, moments, _ = _by_rows(rows, labels, documents)
+    (effects,) = document_effects([site], [groups], [sums], entropies.debiased_gradient(moments))[0]
     left_out = torch.stack([_information(rows[of != d], labels[of != d], of[of != d]) for d in range(40)])
     changes = left_out.mean() - left_out
     assert float(torch.corrcoef(torch.stack([effects, changes]))[0, 1]) > 0.75
@@ -108,3 +119,72 @@ def test_a_nan_row_makes_no_number_that_looks_right():
     rows[7] = math.nan
     *_, moments = _by_rows(rows, torch.unique(labels, return_inverse=True)[1])
     assert entropies.debiased_information(moments).isnan() and entropies.plugin_information(moments).isnan()
+
+
+def _assert_same_sums(one, other):
+    for field in fields(LabelSums):
+        torch.testing.assert_close(getattr(one, field.name), getattr(other, field.name), rtol=2e-5, atol=2e-5)
+
+
+def test_labels_add_up_whatever_pieces_they_come_in(monkeypatch):
+    rows, labels, of = _repeated_text()
+    documents = Documents.of_rows(of)
+    *_, whole, _, _ = _by_rows(rows, labels, documents)
+    monkeypatch.setattr(groups, "PIECE_ROWS", 100)
+    _, in_pieces, sums, _, _ = _by_rows(rows, labels, documents)
+    assert len(in_pieces.pieces) > 5
+    assert sum(len(piece.bags.rows) for piece in in_pieces.pieces) == int((in_pieces.bag_size > 0).sum())
+    _assert_same_sums(sums, whole)
+
+
+def test_a_label_of_many_rows_is_summed_in_bags_of_bags():
+    rows = torch.rand(9000, 8, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    labels = (torch.arange(9000) % 100 == 0).long()
+    *_, moments = _by_rows(rows, labels)  # each row is a document: 4455 bags in a half
+    mean = rows.double()[labels == 0].mean(0)
+    entropy = float(torch.special.entr(mean).sum()) * 8910
+    entropy += float(torch.special.entr(rows.double()[labels == 1].mean(0)).sum()) * 90
+    assert float(moments.conditional) == pytest.approx(entropy / 9000, rel=1e-6)
+
+
+def test_sites_side_by_side_are_read_as_each_alone():
+    rows, labels, of = _repeated_text()
+    documents = Documents.of_rows(of)
+    known, others = LabelGroups.of(labels, documents), torch.stack([rows, rows.flip(1), rows.square()], 1)
+    others /= others.sum(-1, keepdim=True)
+    alone = [SiteRows.of(others[:, index : index + 1].contiguous(), documents) for index in range(3)]
+    together = [SiteRows.of(others, documents)]
+    _assert_same_sums(label_sums(together, known), label_sums(alone, known))
+    first, second = (
+        (m, document_effects(s, [known], [label_sums(s, known)], entropies.debiased_gradient(m)))
+        for s, m in ((s, moments_of_rows(s, [known], [label_sums(s, known)])) for s in (together, alone))
+    )
+    for field in fields(Moments):
+        torch.testing.assert_close(getattr(first[0], field.name), getattr(second[0], field.name), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(first[1], second[1], rtol=1e-3, atol=1e-8)
+
+
+def test_label_sets_side_by_side_are_read_as_each_alone():
+    rows, labels, of = _repeated_text()
+    documents = Documents.of_rows(of)
+    sets = [LabelGroups.of(found, documents) for found in (labels, torch.arange(len(of)) % 7)]
+    sites = [SiteRows.of(rows.unsqueeze(1), documents)]
+    sums = [label_sums(sites, known) for known in sets]
+    together = moments_of_rows(sites, sets, sums)
+    gradient = entropies.debiased_gradient(together)
+    effects = document_effects(sites, sets, sums, gradient)
+    for index, (known, of_set) in enumerate(zip(sets, sums, strict=True)):
+        alone = moments_of_rows(sites, [known], [of_set])
+        torch.testing.assert_close(
+            entropies.debiased_information(together)[index], entropies.debiased_information(alone)[0]
+        )
+        own = document_effects(sites, [known], [of_set], entropies.debiased_gradient(alone))
+        torch.testing.assert_close(effects[index], own[0], rtol=1e-5, atol=1e-9)
+
+
+def test_the_plug_in_alone_takes_the_same_entropies_of_labels():
+    rows, labels, of = _repeated_text()
+    site, known, sums, _, _ = _by_rows(rows, labels, Documents.of_rows(of))
+    label_entropy, once = label_entropies([site], known)
+    torch.testing.assert_close(label_entropy, sums.label_entropy, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(once, sums.once, rtol=1e-5, atol=1e-5)
