@@ -4,8 +4,8 @@
 rows looks purer than it is, so it is biased upward, by most of its value where labels are rare. ``null`` is what the
 plug-in would read if labels told nothing. ``debiased`` estimates the information itself.
 
-Letters: N rows, K anchors, M labels, n_x rows of label x, U classes of n. Moments may be those of one site or stacked
-for several; the results have the same leading dimensions, written (...).
+Letters: N rows, K anchors, M labels, n_x rows of label x, U classes of n, J powers of 2. Moments may be those of one
+label set at one site, or of several at several; the results have the same leading dimensions, written (...).
 """
 
 from __future__ import annotations
@@ -140,13 +140,14 @@ def _excess(moments: Moments, within: Tensor, between: Tensor, ratio: Tensor) ->
     true = true * torch.where(spread > 0, ratio * (within / p).sum(-1) / spread, 0.0).unsqueeze(-1)
     true = torch.minimum(true, 0.98 * p * (1 - p))
     each, p_each = true.unsqueeze(-2), p.unsqueeze(-2)  # (..., 1, K)
-    alike = likeness(m).unsqueeze(-1)
-    fewness = (1 - alike) * m.inverse + alike * m.clumps  # (..., U) one over the effective number of rows
-    variance = each + within.unsqueeze(-2) * fewness.unsqueeze(-1)  # (..., U, K)
-    signal = (each / p_each).sum(-1) / (variance / p_each).sum(-1)  # (..., U) share of it that is no noise
+    nodes = _nodes(m.num_rows, like=p)
+    variance = each + within.unsqueeze(-2) / nodes.exp2().unsqueeze(-1)  # (..., J, K)
+    signal = (each / p_each).sum(-1) / (variance / p_each).sum(-1)  # (..., J) share of it that is no noise
     mixture = _mixture(m).unsqueeze(-1)
-    of_means = _information(p_each, variance, mixture + SMOOTHER * signal**SMOOTH_POWER)  # (..., U) j(n)
+    of_nodes = _information(p_each, variance, mixture + SMOOTHER * signal**SMOOTH_POWER)  # (..., J) j(2^nodes)
     of_truth = _information(p_each, each, mixture + SMOOTHER)  # (..., 1) j(∞)
+    alike = likeness(m).unsqueeze(-1)
+    of_means = _cubic(of_nodes, -((1 - alike) * m.inverse + alike * m.clumps).log2())  # (..., U) j of effective numbers
     excess = (m.shares * (of_means - of_truth)).sum(-1)
     predicted = ((m.half_shares - m.repeated) * of_means).sum(-1)
     scale = torch.where(predicted > 0, m.halving / predicted, 1.0).clamp(0.1, 3.0)
@@ -178,6 +179,34 @@ def _lognormal(p: Tensor, variance: Tensor) -> Tensor:
     return (p * torch.log1p(variance / p.square())).sum(-1) / 2
 
 
+def _nodes(most: int, like: Tensor) -> Tensor:
+    """(J,) logarithms to base 2 between which `_cubic` reaches all numbers from 1 to ``most``."""
+    return torch.arange(max(4, most.bit_length() + 1), dtype=like.dtype, device=like.device)
+
+
+def _cubic(values: Tensor, places: Tensor) -> Tensor:
+    """Lagrange polynomials through four of (..., J) values at 0, 1, 2 …, around each of (..., U) places.
+
+    Between powers of two, informations of means of so many rows are good to 1e-4 log K, between 1 and 2 to 3e-4.
+
+    Example:
+        >>> cubes = torch.arange(6.0) ** 3
+        >>> _cubic(cubes, torch.tensor([0.5, 2.5, 5.0])).tolist()
+        [0.125, 15.625, 125.0]
+    """
+    first = (places.detach().nan_to_num().floor() - 1).clamp(0, values.shape[-1] - 4)  # nan comes out as nan
+    t = places - first
+    weights = (
+        (1 - t) * (t - 2) * (t - 3) / 6,
+        t * (t - 2) * (t - 3) / 2,
+        t * (1 - t) * (t - 3) / 2,
+        t * (t - 1) * (t - 2) / 6,
+    )
+    start = first.long()
+    one, two, three, four = (weight * values.gather(-1, start + i) for i, weight in enumerate(weights))
+    return one + two + three + four
+
+
 def _positive(mean: Tensor) -> Tensor:
     return mean.clamp(min=1e-12)
 
@@ -191,18 +220,20 @@ class NullCurve:
         variance: (L, K) variance of one row.
         sizes: (G,) the n at which groups of rows were averaged, ascending from 1.
         excess: (L, G) observed minus Beta entropy at these n.
+        num_rows: N, the largest n there may be.
     """
 
     mean: Tensor
     variance: Tensor
     sizes: Tensor
     excess: Tensor
+    num_rows: int
 
     def __call__(self, n: Tensor) -> Tensor:
         """(L, U) h(n) in nats for the distinct group sizes n (U,)."""
-        p = _positive(self.mean).unsqueeze(1)
-        beta = entropy(p) - _beta(p, self.variance.unsqueeze(1) / n.unsqueeze(1))
-        return beta + _interpolate(n, self.sizes, self.excess)
+        p, nodes = _positive(self.mean).unsqueeze(1), _nodes(self.num_rows, like=n)
+        beta = entropy(p) - _beta(p, self.variance.unsqueeze(1) / nodes.exp2().unsqueeze(1))  # (L, J)
+        return _cubic(beta, n.log2().expand(len(beta), -1)) + _interpolate(n, self.sizes, self.excess)
 
 
 def null_curve(sites: Sequence[SiteRows]) -> NullCurve:
@@ -215,7 +246,8 @@ def null_curve(sites: Sequence[SiteRows]) -> NullCurve:
     """
     mean = torch.cat([site.mean for site in sites])
     squares = torch.cat([site.squares for site in sites])
-    curve = NullCurve(mean, (squares - mean.square()).clamp(min=0), mean.new_ones(1), mean.new_zeros(len(mean), 1))
+    variance, none = (squares - mean.square()).clamp(min=0), mean.new_zeros(len(mean), 1)
+    curve = NullCurve(mean, variance, mean.new_ones(1), none, len(sites[0].rows))
     observed = [_entropies_of_means(site) for site in sites]
     sizes = sorted(observed[0])
     at = mean.new_tensor(sizes)

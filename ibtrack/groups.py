@@ -20,8 +20,8 @@ from ibtrack.bags import ROWS_AT_ONCE, Bags
 from ibtrack.counts import occurrence_ranks
 
 EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
-SIZE_RATIO = 1.5
-CLUMP_RATIO = 1.25  # of effective numbers of documents, most of which are near 1
+CLASS_RATIO = 1.05  # of n, and of the effective number of documents, within a class
+RANGE_RATIOS = (1.5, 1.25)  # of the same, in what is known of each document: it serves errors
 PIECE_ROWS = 1 << 14  # of labels that are read together: the tables of their means stay small
 LABEL_WEIGHTS = ("empirical", "uniform")
 
@@ -140,12 +140,13 @@ class LabelGroups:
         occurrences: (R + R',) n_x.
         inverse: (U,) mean of 1 / n over the rows of each class.
         clumps: (U,) mean of Σ_d n_d² / n², one over the effective number of documents.
+        range_of: (U,) the range that a class is in.
         shares: (U,) share of the rows whose label is in the class.
         repeated: (U,) those of them whose label has halves.
         half_shares: (U,) share of the rows whose half is in the class.
-        document_sizes: (G, U) rows of each document whose label is in the class, float32.
-        document_repeated: (G, U) those of them whose label has halves, times `LabelPiece.absence`.
-        document_half_sizes: (G, U) rows of each document whose half is in the class, times the same.
+        document_sizes: (G, V) rows of each document whose label is in a range of classes, float32.
+        document_repeated: (G, V) those of them whose label has halves, times `LabelPiece.absence`.
+        document_half_sizes: (G, V) rows of each document whose half is in the range, times the same.
         document_degrees: (G,) rows of each document whose label has halves.
         document_mates: (G,) rows of each document less their bags.
         degrees: Σ_x (n_x - 1) / N over the labels that have halves.
@@ -161,6 +162,7 @@ class LabelGroups:
     occurrences: Tensor
     inverse: Tensor
     clumps: Tensor
+    range_of: Tensor
     shares: Tensor
     repeated: Tensor
     half_shares: Tensor
@@ -208,15 +210,12 @@ class LabelGroups:
         n = torch.cat([occurrences[labels], part_occurrences[half]])
         class_of, inverse, alike = _classes(n, torch.cat([clumps[labels], half_clumps[half]]))
         label_class, half_class = class_of[:total], class_of[total:]
+        range_of, _, _ = _classes(1 / inverse, alike, *RANGE_RATIOS)
+        num_ranges = int(range_of.max()) + 1
 
-        def by_document(rows: Tensor | None, classes: Tensor) -> Tensor:
-            weights = None if rows is None else absence[labels[rows]]
-            counts = torch.bincount(
-                (of if rows is None else of[rows]) * len(inverse) + classes,
-                weights,
-                minlength=documents.number * len(inverse),
-            )
-            return counts.view(documents.number, -1).float()
+        def by_document(rows: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
+            cells = of[rows] * num_ranges + range_of[classes]
+            return torch.bincount(cells, weights, documents.number * num_ranges).view(-1, num_ranges).float()
 
         def shares(classes: Tensor) -> Tensor:
             return torch.bincount(classes, minlength=len(inverse)).double() / total
@@ -233,12 +232,13 @@ class LabelGroups:
             torch.cat([occurrences[halved], occurrences[single]]).double(),
             inverse,
             alike,
+            range_of,
             shares(label_class),
             shares(label_class[half_rows]),
             shares(half_class),
-            by_document(None, label_class),
-            by_document(half_rows, label_class[half_rows]),
-            by_document(half_rows, half_class),
+            by_document(torch.arange(total), label_class),
+            by_document(half_rows, label_class[half_rows], absence[labels[half_rows]]),
+            by_document(half_rows, half_class, absence[labels[half_rows]]),
             torch.bincount(of[half_rows], minlength=documents.number).double(),
             mates,
             float(weights.sum()) / total,
@@ -342,28 +342,32 @@ def _clumps(groups: Tensor, cell_sizes: Tensor, number: int) -> Tensor:
     return torch.bincount(groups, sizes.square(), minlength=number) / sums.clamp(min=1).square()
 
 
-def _classes(n: Tensor, clumps: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def _classes(
+    n: Tensor,
+    clumps: Tensor,
+    size_ratio: float = CLASS_RATIO,
+    clump_ratio: float = CLASS_RATIO,
+    rows: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Classes of similar n and similar effective number of documents.
 
     Args:
         n: (m,) occurrences of a label or a half.
         clumps: (m,) one over its effective number of documents.
+        size_ratio: of n within a class, beyond small ones.
+        clump_ratio: of ``clumps``.
         rows: (m,) how many rows that goes for, by default one.
 
     Returns:
         (m,) class of each, (U,) mean of 1 / n and (U,) mean of ``clumps`` over the rows of each class.
     """
-    grid = _grid(n.double()), (-clumps.log() / _LOG_CLUMPS).round().long()
-    class_of = torch.unique(grid[0] * (int(grid[1].max()) + 1) + grid[1], return_inverse=True)[1]
+    beyond = (n.double().clamp(min=EXACT_SIZES) / EXACT_SIZES).log() / math.log(size_ratio)
+    sizes = (n.double().clamp(max=EXACT_SIZES) + beyond).round().long()
+    places = sizes, (-clumps.log() / math.log(clump_ratio)).round().long()
+    class_of = torch.unique(places[0] * (int(places[1].max()) + 1) + places[1], return_inverse=True)[1]
     weights = torch.ones_like(clumps) if rows is None else rows.double()
     number = torch.bincount(class_of, weights)
     return class_of, *(torch.bincount(class_of, weights * values) / number for values in (1 / n.double(), clumps))
-
-
-def _grid(n: Tensor) -> Tensor:
-    """Which of the small numbers, or which range of similar ones."""
-    beyond = (n.clamp(min=EXACT_SIZES) / EXACT_SIZES).log() / _LOG_RATIO
-    return (n.clamp(max=EXACT_SIZES) + beyond).round().long()
 
 
 def size_classes(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor, Tensor]:
@@ -375,8 +379,5 @@ def size_classes(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor,
     number = torch.bincount(torch.cat([occurrences, half_occurrences]))
     number[0] = 0
     used = number.nonzero().flatten()
-    classes, inverse, _ = _classes(used, 1 / used.double(), number[used] * used)
+    classes, inverse, _ = _classes(used, 1 / used.double(), rows=number[used] * used)
     return inverse, torch.zeros_like(number).index_put_((used,), classes)
-
-
-_LOG_RATIO, _LOG_CLUMPS = math.log(SIZE_RATIO), math.log(CLUMP_RATIO)

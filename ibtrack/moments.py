@@ -385,14 +385,9 @@ def document_effects(
     cloud += entropy * g.row_entropy.unsqueeze(-1)
     effects = []
     for s, (groups, of_set) in enumerate(zip(label_sets, sums, strict=True)):
-        classes = len(groups.inverse)
-        shares, repeated, half_shares = (
-            part[s, :, :classes].float() for part in (g.shares, g.repeated, g.half_shares)
-        )  # (L, U)
-        by_class = shares @ groups.document_sizes.T
-        by_class += repeated @ groups.document_repeated.T
-        by_class += half_shares @ groups.document_half_sizes.T
-        effect = cloud[s] + by_class
+        effect = cloud[s] + _over_ranges(g.shares[s], groups, groups.shares) @ groups.document_sizes.T
+        effect += _over_ranges(g.repeated[s], groups, groups.repeated) @ groups.document_repeated.T
+        effect += _over_ranges(g.half_shares[s], groups, groups.half_shares) @ groups.document_half_sizes.T
         effect += g.conditional[s].unsqueeze(1) * of_set.document_conditional
         effect += g.halving[s].unsqueeze(1) * of_set.document_halving
         effect += g.mates[s].unsqueeze(1) * of_set.document_mates
@@ -401,6 +396,14 @@ def document_effects(
         effect += g.mate_degrees[s].unsqueeze(1) * groups.document_mates
         effects.append(effect)
     return documents.influence(torch.stack(effects))
+
+
+def _over_ranges(gradient: Tensor, groups: LabelGroups, shares: Tensor) -> Tensor:
+    """(L, V) float32 means of a gradient (L, U) over the rows whose class is in a range."""
+    weighted = gradient[:, : len(shares)] * shares
+    sums = weighted.new_zeros(len(weighted), groups.document_sizes.shape[1]).index_add_(1, groups.range_of, weighted)
+    rows = shares.new_zeros(sums.shape[1]).index_add_(0, groups.range_of, shares)
+    return (sums / rows.clamp(min=_TINY)).float()
 
 
 def moments_of_counts(counts: Counts) -> Moments:

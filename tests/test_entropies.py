@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,18 @@ def test_null_is_the_plugin_after_permuting_the_labels(num_labels):
     null = entropies.marginal_entropy(moments) - moments.shares @ curve(1 / moments.inverse)[0]
     permuted = references.permuted_information(rows.double().numpy(), labels.numpy(), repeats=5, seed=0)
     assert float(null) == pytest.approx(permuted, abs=0.004 * math.log(10))  # noise of 5 permutations and of the curve
+
+
+def test_informations_of_means_of_any_number_of_rows_follow_from_those_of_powers_of_two():
+    rows, _ = _random(num_rows=2000, num_labels=3)
+    site = SiteRows.of(rows.unsqueeze(1), Documents.of_rows(torch.zeros(len(rows)).long()))
+    curve = entropies.null_curve([site])
+    sizes = torch.tensor([1.0, 1.5, 3, 5, 6, 11, 100, 1999], dtype=torch.float64)
+    alone = torch.cat([replace(curve, num_rows=8)(sizes[:5])[0], curve(sizes)[0, 5:]])
+    torch.testing.assert_close(curve(sizes)[0], alone, rtol=0, atol=1e-12)  # further powers change nothing
+    beta = entropies.entropy(curve.mean) - entropies._beta(curve.mean, curve.variance / sizes.unsqueeze(1))
+    direct = beta + entropies._interpolate(sizes, curve.sizes, curve.excess)[0]
+    torch.testing.assert_close(curve(sizes)[0], direct, rtol=0, atol=3e-4 * math.log(10))
 
 
 @pytest.mark.parametrize("zipf", [False, True])
