@@ -11,8 +11,8 @@ bags of rows of one label and document; U classes of labels; G documents.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -78,22 +78,25 @@ class SiteRows:
     Attributes:
         rows: (N, L, K) assignments, float32.
         documents: of the rows.
-        entropy: (N, L) H(A_i), float32.
-        document_sums: (L, G, K) Σ A_i over the rows of a document, float64.
-        mean: (L, K) p, float64.
     """
 
     rows: Tensor
     documents: Documents
-    entropy: Tensor
-    document_sums: Tensor
-    mean: Tensor
 
-    @classmethod
-    def of(cls, rows: Tensor, documents: Documents) -> SiteRows:
-        """Take (N, L, K) float32 assignments."""
-        sums = documents.bags.sums(rows).double().movedim(1, 0)
-        return cls(rows, documents, row_entropies(rows), sums, sums.sum(1) / len(rows))
+    @cached_property
+    def entropy(self) -> Tensor:
+        """(N, L) H(A_i), float32."""
+        return row_entropies(self.rows)
+
+    @cached_property
+    def document_sums(self) -> Tensor:
+        """(L, G, K) Σ A_i over the rows of a document, float64."""
+        return self.documents.bags.sums(self.rows).double().movedim(1, 0)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """(L, K) p, float64."""
+        return self.document_sums.sum(1) / len(self.rows)
 
     @cached_property
     def document_squares(self) -> Tensor:
@@ -162,7 +165,7 @@ class LabelSums:
 
     Attributes:
         label_entropy: (L, R + R') n_x H(P_x) of the labels seen more than once.
-        once: (L,) Σ H(A_i) over the rows of the others.
+        once: (L,) Σ H(A_i) over the rows of the others; zero if that is not added yet.
         halving: (L,) Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ).
         pairs: (L, K) Σ_x (n_x - 1) P_x1 P_x2.
         document_conditional: (L, G) -Σ_i A_i log P_x, or H(A_i) where the label occurs once.
@@ -197,47 +200,58 @@ class LabelSums:
         return LabelSums(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(LabelSums)))
 
 
-def label_entropies(sites: Sequence[SiteRows], groups: LabelGroups) -> tuple[Tensor, Tensor]:
-    """(L, R + R') n_x H(P_x) of the labels seen more than once, and (L,) Σ H(A_i) over the other rows, float64."""
-    is_once = (groups.bag_size == 0).unsqueeze(1)
-    once = torch.cat([(site.entropy * is_once).sum(0, dtype=torch.float64) for site in sites])
+def label_entropies(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups]) -> list[tuple[Tensor, Tensor]]:
+    """For each label set (L, R + R') n_x H(P_x) of the labels seen more than once, and (L,) Σ H(A_i) over the other
+    rows, float64."""
+    found = [[_entropies_of_labels(site, groups) for groups in label_sets] for site in sites]
+    return [
+        (torch.cat(of_labels), torch.cat(once))
+        for of_labels, once in (zip(*c, strict=True) for c in zip(*found, strict=True))
+    ]
+
+
+def _entropies_of_labels(site: SiteRows, groups: LabelGroups) -> tuple[Tensor, Tensor]:
+    once = (site.entropy * (groups.bag_size == 0).unsqueeze(1)).sum(0, dtype=torch.float64)
     entropies = [once.new_zeros(len(once), 0)]
     for piece in groups.pieces:
-        two, of_sites = 2 * piece.num_halved, []
-        for site in sites:
-            parts = piece.bags.sums(site.rows)
-            sums = torch.cat([parts[:two:2] + parts[1:two:2], parts[two:]])
-            of_sites.append((sums * _log_means(sums, piece.occurrences)).sum(-1).T)
-        entropies.append(-torch.cat(of_sites).double())
+        parts, two = piece.bags.sums(site.rows), 2 * piece.num_halved
+        sums = torch.cat([parts[:two:2] + parts[1:two:2], parts[two:]])
+        entropies.append((sums * _log_means(sums, piece.occurrences)).sum(-1).double().T.neg())
     return torch.cat(entropies, 1), once
 
 
-def label_sums(sites: Sequence[SiteRows], groups: LabelGroups) -> LabelSums:
-    """All sums of a label set whose groups are known."""
+def label_sums(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups]) -> list[LabelSums]:
+    """All sums of label sets whose groups are known."""
+    factors = [[_PairFactors.of(piece) for piece in groups.pieces] for groups in label_sets]
+    found = []
+    for site in sites:  # its rows stay in the cache for all label sets
+        found.append([_sums_of_labels(site, *known) for known in zip(label_sets, factors, strict=True)])
+    joined = [LabelSums.join(of_set) for of_set in zip(*found, strict=True)]
+    return [_with_rows(of_set, sites, groups) for of_set, groups in zip(joined, label_sets, strict=True)]
+
+
+def _sums_of_labels(site: SiteRows, groups: LabelGroups, factors: Sequence[_PairFactors]) -> LabelSums:
+    """What the rows of labels add that occur more than once."""
+    if groups.pieces:
+        pieces = zip(groups.pieces, factors, strict=True)
+        return reduce(LabelSums.plus, (_sums_of_piece(site, piece, known) for piece, known in pieces))
+    _, number, anchors = site.rows.shape
+    none = site.mean.new_zeros(number, site.documents.number)
+    pairs = site.rows.new_zeros(*none.shape, anchors)
+    return LabelSums(none[:, :0], none[:, 0], none[:, 0], pairs[:, 0].double(), none, none, none, pairs)
+
+
+def _with_rows(sums: LabelSums, sites: Sequence[SiteRows], groups: LabelGroups) -> LabelSums:
+    """Add the entropies of rows whose label occurs once, and take the squares of rows out of those of bags."""
     size = groups.bag_size.unsqueeze(1)
-    once, share = (size == 0).float(), torch.where(size > 1, 1 / size, 0.0)
-    sums = [_sums_of_rows(site, once, share) for site in sites]
-    for piece in groups.pieces:
-        factors = _PairFactors.of(piece)
-        sums = [of_site.plus(_sums_of_piece(site, piece, factors)) for of_site, site in zip(sums, sites, strict=True)]
-    return LabelSums.join(sums)
-
-
-def _sums_of_rows(site: SiteRows, once: Tensor, share: Tensor) -> LabelSums:
-    """What rows add by themselves: their entropy, and what is not of two in products of a bag with itself.
-
-    Args:
-        site: L sites.
-        once: (N, 1) 1 for rows whose label occurs once, else 0.
-        share: (N, 1) one over the rows in the bag of a row, 0 if there are no others.
-    """
-    documents, number = site.documents, site.rows.shape[1]
-    columns = torch.cat([site.entropy * once, site.weighted_squares * share], 1)
-    conditional, mates = documents.bags.sums(columns).double().T.split(number)
-    none = torch.zeros_like(conditional)
-    pairs = site.rows.new_zeros(number, documents.number, site.rows.shape[2])
-    return LabelSums(
-        none[:, :0], conditional.sum(1), none[:, 0], pairs[:, 0].double(), conditional, none, -mates, pairs
+    once = torch.cat([site.entropy for site in sites], 1) * (size == 0)
+    alone = torch.cat([site.weighted_squares for site in sites], 1) * torch.where(size > 1, 1 / size, 0.0)
+    of_once, of_alone = sites[0].documents.bags.sums(torch.cat([once, alone], 1)).double().T.split(once.shape[1])
+    return replace(
+        sums,
+        once=of_once.sum(1),
+        document_conditional=sums.document_conditional + of_once,
+        document_mates=sums.document_mates - of_alone,
     )
 
 

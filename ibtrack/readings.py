@@ -162,22 +162,23 @@ def _read_together(
     readings: Sequence[str],
 ) -> Readings:
     sites = _side_by_side(assignments, documents)
-    entropy, ceiling = _of_the_cloud(sites, documents)
     information: dict[str, Estimate] = {}
-    plugin: dict[str, Tensor] = {}
-    at_once = max(1, POSITIONS_AT_ONCE // (len(assignments) * documents.number))  # sums by document are kept meanwhile
+    of_labels: dict[str, tuple[Tensor, Tensor]] = {}  # their entropies and those of rows, see `label_entropies`
     names = list(label_sets)
+    at_once = max(1, POSITIONS_AT_ONCE // (len(assignments) * documents.number))  # sums by document are kept meanwhile
     for some in (names[start : start + at_once] for start in range(0, len(names), at_once)):
         groups = [label_sets[name] for name in some]
         if "debiased" in readings:
-            sums = [label_sums(sites, of_set) for of_set in groups]
+            sums = label_sums(sites, groups)
             information |= dict(zip(some, _debiased(sites, groups, sums), strict=True))
-            found = [(of_set.label_entropy, of_set.once) for of_set in sums]
+            of_labels |= {name: (of_set.label_entropy, of_set.once) for name, of_set in zip(some, sums, strict=True)}
         elif "plugin" in readings:
-            found = [label_entropies(sites, of_set) for of_set in groups]
-        if "plugin" in readings:
-            for name, of_set, entropies in zip(some, groups, found, strict=True):
-                plugin[name] = entropy.value - _conditional(of_set, *entropies, weights.get(name))
+            of_labels |= dict(zip(some, label_entropies(sites, groups), strict=True))
+    entropy, ceiling = _of_the_cloud(sites, documents)
+    plugin: dict[str, Tensor] = {}
+    if "plugin" in readings:
+        for name, known in of_labels.items():
+            plugin[name] = entropy.value - _conditional(label_sets[name], *known, weights.get(name))
     null: dict[str, Tensor] = {}
     if "null" in readings:
         null = _null(sites, {name: weights.get(name, groups) for name, groups in label_sets.items()})
@@ -188,8 +189,8 @@ def _side_by_side(assignments: Sequence[Tensor], documents: Documents) -> list[S
     """All sites in one table on an accelerator, where a call costs more than what it does; else each in its own, which
     stays in the cache."""
     if assignments[0].device.type == "cpu":
-        return [SiteRows.of(rows.unsqueeze(1), documents) for rows in assignments]
-    return [SiteRows.of(torch.stack(list(assignments), 1), documents)]
+        return [SiteRows(rows.unsqueeze(1), documents) for rows in assignments]
+    return [SiteRows(torch.stack(list(assignments), 1), documents)]
 
 
 def _debiased(sites: Sequence[SiteRows], groups: Sequence[LabelGroups], sums: Sequence[LabelSums]) -> list[Estimate]:

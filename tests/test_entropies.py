@@ -67,7 +67,7 @@ def test_no_reading_exceeds_the_ceiling_where_labels_are_frequent(reading):
 @pytest.mark.parametrize("num_labels", [3, 60, 1000])
 def test_null_is_the_plugin_after_permuting_the_labels(num_labels):
     rows, labels = _random(num_rows=2000, num_labels=num_labels)
-    curve = entropies.null_curve([SiteRows.of(rows.unsqueeze(1), Documents.of_rows(torch.zeros(len(rows)).long()))])
+    curve = entropies.null_curve([SiteRows(rows.unsqueeze(1), Documents.of_rows(torch.zeros(len(rows)).long()))])
     moments = _moments(rows, labels, num_labels)
     null = entropies.marginal_entropy(moments) - moments.shares @ curve(1 / moments.inverse)[0]
     permuted = references.permuted_information(rows.double().numpy(), labels.numpy(), repeats=5, seed=0)
@@ -76,7 +76,7 @@ def test_null_is_the_plugin_after_permuting_the_labels(num_labels):
 
 def test_informations_of_means_of_any_number_of_rows_follow_from_those_of_powers_of_two():
     rows, _ = _random(num_rows=2000, num_labels=3)
-    site = SiteRows.of(rows.unsqueeze(1), Documents.of_rows(torch.zeros(len(rows)).long()))
+    site = SiteRows(rows.unsqueeze(1), Documents.of_rows(torch.zeros(len(rows)).long()))
     curve = entropies.null_curve([site])
     sizes = torch.tensor([1.0, 1.5, 3, 5, 6, 11, 100, 1999], dtype=torch.float64)
     alone = torch.cat([replace(curve, num_rows=8)(sizes[:5])[0], curve(sizes)[0, 5:]])

@@ -22,8 +22,8 @@ from tests import truths
 
 def _by_rows(rows, labels, documents=None):
     documents = Documents.of_rows(torch.arange(len(rows))) if documents is None else documents  # a row is one
-    site, groups = SiteRows.of(rows.unsqueeze(1), documents), LabelGroups.of(labels, documents)
-    sums = label_sums([site], groups)
+    site, groups = SiteRows(rows.unsqueeze(1), documents), LabelGroups.of(labels, documents)
+    sums = label_sums([site], [groups])[0]
     moments = moments_of_rows([site], [groups], [sums])
     alone = Moments(*(v if isinstance(v, int) else v[0, 0] for v in vars(moments).values()))
     return site, groups, sums, moments, alone
@@ -152,12 +152,12 @@ def test_sites_side_by_side_are_read_as_each_alone():
     documents = Documents.of_rows(of)
     known, others = LabelGroups.of(labels, documents), torch.stack([rows, rows.flip(1), rows.square()], 1)
     others /= others.sum(-1, keepdim=True)
-    alone = [SiteRows.of(others[:, index : index + 1].contiguous(), documents) for index in range(3)]
-    together = [SiteRows.of(others, documents)]
-    _assert_same_sums(label_sums(together, known), label_sums(alone, known))
+    alone = [SiteRows(others[:, index : index + 1].contiguous(), documents) for index in range(3)]
+    together = [SiteRows(others, documents)]
+    _assert_same_sums(label_sums(together, [known])[0], label_sums(alone, [known])[0])
     first, second = (
-        (m, document_effects(s, [known], [label_sums(s, known)], entropies.debiased_gradient(m)))
-        for s, m in ((s, moments_of_rows(s, [known], [label_sums(s, known)])) for s in (together, alone))
+        (m, document_effects(s, [known], label_sums(s, [known]), entropies.debiased_gradient(m)))
+        for s, m in ((s, moments_of_rows(s, [known], label_sums(s, [known]))) for s in (together, alone))
     )
     for field in fields(Moments):
         torch.testing.assert_close(getattr(first[0], field.name), getattr(second[0], field.name), rtol=1e-5, atol=1e-7)
@@ -168,8 +168,8 @@ def test_label_sets_side_by_side_are_read_as_each_alone():
     rows, labels, of = _repeated_text()
     documents = Documents.of_rows(of)
     sets = [LabelGroups.of(found, documents) for found in (labels, torch.arange(len(of)) % 7)]
-    sites = [SiteRows.of(rows.unsqueeze(1), documents)]
-    sums = [label_sums(sites, known) for known in sets]
+    sites = [SiteRows(rows.unsqueeze(1), documents)]
+    sums = label_sums(sites, sets)
     together = moments_of_rows(sites, sets, sums)
     gradient = entropies.debiased_gradient(together)
     effects = document_effects(sites, sets, sums, gradient)
@@ -185,6 +185,6 @@ def test_label_sets_side_by_side_are_read_as_each_alone():
 def test_the_plug_in_alone_takes_the_same_entropies_of_labels():
     rows, labels, of = _repeated_text()
     site, known, sums, _, _ = _by_rows(rows, labels, Documents.of_rows(of))
-    label_entropy, once = label_entropies([site], known)
+    ((label_entropy, once),) = label_entropies([site], [known])
     torch.testing.assert_close(label_entropy, sums.label_entropy, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(once, sums.once, rtol=1e-5, atol=1e-5)
