@@ -61,7 +61,7 @@ class Bags:
             group.int(),
             (bags.cumsum(0) - bags).int(),
             number,
-            int(bags.max()) <= BAG if len(bags) else True,
+            _short(bags),
         )
 
     def cut(self, firsts: Tensor, rows_at_once: int) -> list[tuple[Bags, int, int]]:
@@ -90,7 +90,7 @@ class Bags:
                 self.group[bag] - group.start,
                 self.group_starts[group] - bag.start,
                 group.stop - group.start,
-                self.short,
+                _short(torch.bincount(self.group[bag] - group.start)),
             )
             pieces.append((piece, begins[i], begins[i + 1]))
         return pieces
@@ -120,8 +120,15 @@ class Bags:
             return sums
         if self.short:
             return _sums(_count(sums), sums, self.group_starts)
-        whole = sums.new_zeros(self.number, *sums.shape[1:], dtype=torch.float64)
-        return whole.index_add_(0, self.group, sums.double()).to(sums.dtype)
+        place = _count(sums) - self.group_starts.index_select(0, self.group)
+        while len(sums) > self.number:  # bags of 64 bags, and so on
+            firsts = (place % BAG == 0).nonzero().flatten()
+            sums, place = _sums(_count(sums), sums, firsts.int()), place.index_select(0, firsts) // BAG
+        return sums
+
+
+def _short(bags: Tensor) -> bool:
+    return not len(bags) or int(bags.max()) <= BAG
 
 
 def _sums(rows: Tensor, values: Tensor, starts: Tensor) -> Tensor:

@@ -196,9 +196,10 @@ class LabelGroups:
         part_of = part_of_cell[cells[rows]]
         bags = Bags.of_groups(part_of, 2 * number + num_single, rows, cells[rows])
         absence = (spread / (spread - 1).clamp(min=1)).double()  # by label
+        of_halved = absence[halved]
         firsts = torch.cat([2 * torch.arange(number), 2 * number + torch.arange(num_single)])
         pieces = tuple(
-            LabelPiece.of(piece, documents, min(end, number) - min(begin, number), absence[halved][begin:end])
+            LabelPiece.of(piece, documents, min(end, number) - min(begin, number), of_halved[begin:end])
             for piece, begin, end in bags.cut(firsts, PIECE_ROWS)
         )
 

@@ -23,6 +23,7 @@ from ibtrack.transforms import TRANSFORMS, CloudStatistics, Transform
 Forward = Callable[[nn.Module, Tensor], Any]
 DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
 APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
+KEPT_BYTES = 1 << 26  # rows in the CPU's memory are kept until the next measurement: fresh pages cost more than they do
 SINGLE = "there is one label only, so there is nothing to tell"
 
 
@@ -99,10 +100,14 @@ class Measurement:
         self._batches = _batches(probe, batch_size, device)
         tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
         self._label_entropy = entropy_of_labels(probe.label_sets["output/token"]) if tells_loss else None
-        one = InformationPlane(probe, dict([next(iter(self._widths.items()))]), **options)  # refuses bad options now
-        together = max(1, max_memory // one.assignments.nbytes)
         names = list(sites)
-        self._passes = [names[start : start + together] for start in range(0, len(names), together)]
+        together = max(1, max_memory // self._plane(names[:1]).num_bytes)  # refuses bad options now
+        self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]
+
+    def _plane(self, names: Sequence[str]) -> InformationPlane:
+        plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, **self._options)
+        plane.release()
+        return plane.to(self._device)
 
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
         """Measure now.
@@ -117,11 +122,15 @@ class Measurement:
         read: list[Readings] = []
         cosines: list[Tensor] = []
         faults: dict[str, str] = {}
-        for names in self._passes:
-            plane, loss = self._filled(model, names)
-            with plane.sync_context():
-                read.append(plane.readings())
-                cosines.append(plane.mean_cosines())
+        for plane in self._planes:
+            try:
+                loss = self._fill_in_batches(model, plane)
+                with plane.sync_context():
+                    read.append(plane.readings())
+                    cosines.append(plane.mean_cosines())
+            finally:
+                if self._device.type != "cpu" or plane.num_bytes > KEPT_BYTES:
+                    plane.release()
             faults |= plane.faults()
         values = plane.named(Readings.join(read), torch.cat(cosines), list(self._sites))
         readings = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
@@ -130,16 +139,15 @@ class Measurement:
             readings[metric_key("variational_floor")] = self._label_entropy - loss
         return readings, faults
 
-    def _filled(self, model: nn.Module, names: Sequence[str]) -> tuple[InformationPlane, float | None]:
-        """A plane of some sites and the mean loss; begun again with half as many blocks at once where memory runs out.
+    def _fill_in_batches(self, model: nn.Module, plane: InformationPlane) -> float | None:
+        """Fill a plane; begin again with half as many blocks at once where memory runs out.
 
         All processes do the same, whichever it was.
         """
         while True:
-            plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, **self._options)
-            plane = plane.to(self._device)
+            plane.reset()
             try:
-                return plane, self._fill(model, plane)
+                return self._fill(model, plane)
             except MemoryExhausted:
                 if self.batch_size == 1:
                     raise

@@ -189,10 +189,10 @@ class LabelSums:
         return self.label_entropy.sum(1) + self.once
 
     def plus(self, other: LabelSums) -> LabelSums:
-        """With other labels of the same set."""
-        names = [field.name for field in fields(LabelSums)][1:]
-        sums = (getattr(self, name) + getattr(other, name) for name in names)
-        return LabelSums(torch.cat([self.label_entropy, other.label_entropy], 1), *sums)
+        """With other labels of the same set, added in place."""
+        for field in fields(LabelSums)[1:]:
+            getattr(self, field.name).add_(getattr(other, field.name))
+        return replace(self, label_entropy=torch.cat([self.label_entropy, other.label_entropy], 1))
 
     @staticmethod
     def join(parts: Sequence[LabelSums]) -> LabelSums:

@@ -107,8 +107,20 @@ class InformationPlane(Metric):
 
     def reset(self) -> None:
         """Forget every row."""
+        before = self.assignments
         super().reset()
-        self.assignments = torch.zeros(self._shape, device=self.device)
+        again = before.shape == self._shape and before.device == self.device
+        self.assignments = before.zero_() if again else torch.zeros(self._shape, device=self.device)
+
+    def release(self) -> None:
+        """Give back the memory of the rows; `reset` takes it again. A metric is in reference cycles, so letting go of
+        it alone frees nothing for a while."""
+        self.assignments = torch.zeros(0, device=self.device)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the rows take."""
+        return 4 * math.prod(self._shape)
 
     def update(self, site: str, activations: Tensor, positions: Tensor, rows: Tensor | None = None) -> None:
         """Fill in the positions of the probe that were measured.
