@@ -271,15 +271,20 @@ def _batches(probe: Probe, batch_size: int, device: torch.device) -> list[_Batch
     """This process's share of the blocks, in as many batches as any other process has."""
     share = torch.arange(rank(), probe.num_blocks, world_size())
     most = -(-probe.num_blocks // world_size())
-    own = [_batch(probe, blocks, device, recorded=True) for blocks in share.split(batch_size) if len(blocks)]
-    company = _batch(probe, torch.tensor([0]), device, recorded=False)
+    block_starts = torch.searchsorted(probe.positions // _block_length(probe), torch.arange(probe.num_blocks + 1))
+    own = [_batch(probe, blocks, block_starts, device) for blocks in share.split(batch_size) if len(blocks)]
+    company = _batch(probe, torch.tensor([0]), block_starts, device)._replace(recorded=False)
     return own + [company] * (-(-most // batch_size) - len(own))
 
 
-def _batch(probe: Probe, blocks: Tensor, device: torch.device, *, recorded: bool) -> _Batch:
-    length = probe.grid[1] if len(probe.grid) == 2 else 1
-    place = torch.full((probe.num_blocks,), -1).index_put_((blocks,), torch.arange(len(blocks)))
-    block, offset = probe.positions // length, probe.positions % length
-    positions = (place[block] >= 0).nonzero().flatten()
-    rows = place[block[positions]] * length + offset[positions]
-    return _Batch(probe.inputs[blocks].to(device), rows.to(device), positions.to(device), recorded)
+def _batch(probe: Probe, blocks: Tensor, block_starts: Tensor, device: torch.device) -> _Batch:
+    """Some blocks; ``block_starts`` says where in the kept positions each block of the probe begins and ends."""
+    begins, ends = block_starts[blocks], block_starts[blocks + 1]
+    positions = torch.cat([torch.arange(*of) for of in zip(begins.tolist(), ends.tolist(), strict=True)])
+    place = torch.arange(len(blocks)).repeat_interleave(ends - begins)
+    rows = place * _block_length(probe) + probe.positions[positions] % _block_length(probe)
+    return _Batch(probe.inputs[blocks].to(device), rows.to(device), positions.to(device), recorded=True)
+
+
+def _block_length(probe: Probe) -> int:
+    return probe.grid[1] if len(probe.grid) == 2 else 1

@@ -59,7 +59,9 @@ def test_sites_measured_in_several_passes_read_the_same():
     sample = probe()
     one_site = 2 * sample.num_positions * 100 * 4
     apart = tracker(anchor_draws=2, max_memory=one_site)
-    assert apart.measure(model).readings == pytest.approx(together, abs=1e-7)  # errors are worked out in single precision
+    assert apart.measure(model).readings == pytest.approx(
+        together, abs=1e-7
+    )  # errors are worked out in single precision
     assert [plane.sites for plane in apart._measurement._planes] == [["embed"], ["L00"], ["L01"]]
 
 
