@@ -22,7 +22,8 @@ from ibtrack.counts import occurrence_ranks
 EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
 CLASS_RATIO = 1.05  # of n, and of the effective number of documents, within a class
 RANGE_RATIOS = (1.5, 1.25)  # of the same, in what is known of each document: it serves errors
-PIECE_ROWS = 1 << 14  # of labels that are read together: the tables of their means stay small
+PIECE_ROWS = 1 << 14  # of labels that are read together: the tables of their means stay small; up to four times as many
+#                       where documents are many, as each piece also takes a table of those
 LABEL_WEIGHTS = ("empirical", "uniform")
 
 _Groups = TypeVar("_Groups")
@@ -197,10 +198,11 @@ class LabelGroups:
         bags = Bags.of_groups(part_of, 2 * number + num_single, rows, cells[rows])
         absence = (spread / (spread - 1).clamp(min=1)).double()  # by label
         of_halved = absence[halved]
+        rows_at_once = min(max(PIECE_ROWS, 4 * documents.number), 4 * PIECE_ROWS)
         firsts = torch.cat([2 * torch.arange(number), 2 * number + torch.arange(num_single)])
         pieces = tuple(
             LabelPiece.of(piece, documents, min(end, number) - min(begin, number), of_halved[begin:end])
-            for piece, begin, end in bags.cut(firsts, PIECE_ROWS)
+            for piece, begin, end in bags.cut(firsts, rows_at_once)
         )
 
         part_occurrences = torch.bincount(part_of, minlength=bags.number)

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from ibtrack import InformationPlaneTracker, MeasurementError, MeasurementWarning, Probe, Trajectory, schedules
+from ibtrack import (
+    InformationPlaneTracker,
+    MeasurementError,
+    MeasurementWarning,
+    Probe,
+    Trajectory,
+    measurement,
+    schedules,
+)
 from ibtrack.schedules import Progress
 from tests import models
 from tests.models import Model, Module, probe, tokens
@@ -63,6 +71,32 @@ def test_sites_measured_in_several_passes_read_the_same():
         together, abs=1e-7
     )  # errors are worked out in single precision
     assert [plane.sites for plane in apart._measurement._planes] == [["embed"], ["L00"], ["L01"]]
+
+
+@pytest.mark.parametrize(("kept_bytes", "kept"), [(0, 0), (1 << 26, 1)])
+def test_rows_are_given_back_after_a_measurement_unless_they_are_few(monkeypatch, kept_bytes, kept):
+    monkeypatch.setattr(measurement, "KEPT_BYTES", kept_bytes)
+    model, watched = Model(), tracker()
+    first, second = (watched.measure(model).readings for _ in range(2))
+    of_readings = {key for key in first if "overhead" not in key and "time" not in key}
+    assert {key: second[key] for key in of_readings} == {key: first[key] for key in of_readings}
+    (plane,) = watched._measurement._planes
+    assert plane.assignments.nbytes == kept * plane.num_bytes
+
+
+def test_batches_hold_each_kept_position_of_their_blocks():
+    sample = probe()
+    length = sample.grid[1]
+    batches = measurement._batches(sample, 5, torch.device("cpu"))
+    found = torch.cat([batch.positions for batch in batches])
+    assert found.tolist() == list(range(sample.num_positions))
+    begin = 0
+    for batch in batches:
+        tokens = batch.inputs.flatten()[batch.rows]
+        kept = sample.positions[batch.positions]
+        assert torch.equal(tokens, sample.inputs.flatten()[kept])
+        assert torch.equal(batch.rows, kept - begin * length)
+        begin += len(batch.inputs)
 
 
 @pytest.mark.parametrize("transform", ["center", "whiten"])
