@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
+from ibtrack import readings
 from ibtrack.groups import Documents, LabelGroups, LabelWeights
+from ibtrack.moments import SiteRows
 from ibtrack.readings import Estimate, Readings, read_sites
 from tests import references
 
@@ -68,6 +70,24 @@ def test_standard_errors_match_the_spread_over_fresh_documents():
         spread = torch.stack([e.value for e in estimates]).std()
         claimed = torch.stack([e.standard_error for e in estimates]).mean()
         assert float(claimed / spread) == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("read", [("debiased", "plugin", "null"), ("plugin",)])
+def test_sites_in_one_table_as_on_a_gpu_read_as_each_in_its_own(monkeypatch, read):
+    documents = Documents.of_rows(torch.arange(600) // 20)
+    groups = {name: LabelGroups.of(torch.arange(600) % number, documents) for name, number in (("a", 11), ("b", 97))}
+    rows = [torch.rand(600, 8, generator=torch.Generator().manual_seed(seed)).softmax(-1) for seed in range(3)]
+    apart = read_sites(rows, groups, documents, readings=read)
+    monkeypatch.setattr(readings, "_side_by_side", lambda rows, of: [SiteRows(torch.stack(list(rows), 1), of)])
+    together = read_sites(rows, groups, documents, readings=read)
+    for name in groups:
+        for reading in (reading for reading in read if reading != "debiased"):
+            torch.testing.assert_close(
+                getattr(together, reading)[name], getattr(apart, reading)[name], rtol=0, atol=1e-6
+            )
+        if "debiased" in read:
+            for one, other in zip(together.information[name].parts(), apart.information[name].parts(), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
 def test_mean_over_sites_is_the_mean_of_each_number():
