@@ -108,31 +108,43 @@ class Bags:
     def sums_of_squares(self, values: Tensor) -> Tensor:
         """Add up the squares of the rows of (N, ...) float32 by group: (number, ...) float32."""
         squares = values.index_select(0, self.rows).square_()
-        return self.by_group(_sums(_count(squares), squares, self.starts))
+        return self.by_group(sums_between(self.starts, _count(squares), squares))
 
     def bag_sums(self, values: Tensor) -> Tensor:
         """Add up the rows of (N, ...) floats by bag: (B, ...)."""
-        return _sums(self.rows, values, self.starts)
+        return sums_between(self.starts, self.rows, values)
 
     def by_group(self, sums: Tensor) -> Tensor:
         """Add up (B, ...) sums of bags: (number, ...)."""
         if len(sums) == self.number:
             return sums
         if self.short:
-            return _sums(_count(sums), sums, self.group_starts)
+            return sums_between(self.group_starts, _count(sums), sums)
         place = _count(sums) - self.group_starts.index_select(0, self.group)
         while len(sums) > self.number:  # bags of 64 bags, and so on
             firsts = (place % BAG == 0).nonzero().flatten()
-            sums, place = _sums(_count(sums), sums, firsts.int()), place.index_select(0, firsts) // BAG
+            sums, place = sums_between(firsts.int(), _count(sums), sums), place.index_select(0, firsts) // BAG
         return sums
+
+
+def sums_between(starts: Tensor, rows: Tensor, values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Add up rows of a table in single precision, from each start to the next.
+
+    Args:
+        starts: (B,) places in ``rows``, ascending; no rows lie between equal ones.
+        rows: (n,) of the table.
+        values: (N, ...) float32, the table.
+        weights: (n,) float32, what each row is multiplied with, by default 1.
+
+    Returns:
+        (B, ...) float32.
+    """
+    sums = embedding_bag(rows, values.flatten(1), starts, mode="sum", per_sample_weights=weights)
+    return sums.unflatten(1, values.shape[1:])
 
 
 def _short(bags: Tensor) -> bool:
     return not len(bags) or int(bags.max()) <= BAG
-
-
-def _sums(rows: Tensor, values: Tensor, starts: Tensor) -> Tensor:
-    return embedding_bag(rows, values.flatten(1), starts, mode="sum").unflatten(1, values.shape[1:])
 
 
 def _count(values: Tensor) -> Tensor:

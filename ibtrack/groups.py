@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, pad
+from torch.nn.functional import pad
 
 from ibtrack._checks import check_option
-from ibtrack.bags import ROWS_AT_ONCE, Bags
+from ibtrack.bags import ROWS_AT_ONCE, Bags, sums_between
 from ibtrack.counts import occurrence_ranks
 
 EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
@@ -54,6 +54,10 @@ class Documents:
         bags = Bags.of_groups(of, number)
         pieces = tuple(piece for piece, _, _ in bags.cut(torch.arange(number), ROWS_AT_ONCE))
         return cls(of, number, torch.bincount(of).double(), bags, pieces)
+
+    def of_bags(self, bags: Bags) -> Tensor:
+        """(B,) document of each bag, if none holds rows of two."""
+        return self.of[bags.rows[bags.starts.long()].long()]
 
     def totals(self, values: Tensor, of: Tensor | None = None) -> Tensor:
         """(G, ...) sums of (n, ...) numbers by document, float64; ``of`` says of which, by default those of all
@@ -100,7 +104,7 @@ class LabelPiece:
     @classmethod
     def of(cls, bags: Bags, documents: Documents, num_halved: int, absence: Tensor) -> LabelPiece:
         """Take rows by part; ``absence`` is of each label that has halves."""
-        document = documents.of[bags.rows[bags.starts.long()].long()]
+        document = documents.of_bags(bags)
         rows = torch.zeros(bags.number).index_add_(0, bags.group, bags.sizes)
         halves = rows[: 2 * num_halved].view(-1, 2)
         in_halves = int((bags.group < 2 * num_halved).sum())
@@ -120,9 +124,15 @@ class LabelPiece:
             (inside.cumsum(0) - inside).int(),
         )
 
-    def document_sums(self, values: Tensor) -> Tensor:
-        """(G, C) sums of (B, C) float32 by document; they serve errors, so single precision will do."""
-        return embedding_bag(self.order, values, self.order_starts, mode="sum")
+    def document_sums(self, values: Tensor, bags: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+        """(G, ...) sums of (B, ...) float32 by document; they serve errors, so single precision will do.
+
+        Args:
+            values: a table.
+            bags: (B,) which line of the table each bag has, in the order of documents; by default its own.
+            weights: (B,) what it is multiplied with, in the same order.
+        """
+        return sums_between(self.order_starts, self.order if bags is None else bags, values, weights)
 
 
 @dataclass(frozen=True)
@@ -223,7 +233,7 @@ class LabelGroups:
         def shares(classes: Tensor) -> Tensor:
             return torch.bincount(classes, minlength=len(inverse)).double() / total
 
-        mates = documents.totals(bags.sizes - 1, of[bags.rows[bags.starts.long()].long()])
+        mates = documents.totals(bags.sizes - 1, documents.of_bags(bags))
         bag_size = torch.zeros(total, dtype=torch.uint8)
         bag_size[bags.rows.long()] = bags.sizes.byte().repeat_interleave(bags.sizes.long())
         weights = occurrences[halved].double() - 1

@@ -16,7 +16,7 @@ from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, pad
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from ibtrack.bags import ROWS_AT_ONCE
@@ -28,7 +28,7 @@ SAMPLE = 1 << 13  # rows that tell what a random row is like; the noise of what 
 
 @dataclass(frozen=True)
 class Moments:
-    """Means over the N rows of a label set.
+    """Means over the N rows of a label set, or, with leading dimensions (S, L), of several at several sites.
 
     Attributes:
         mean: (K,) of A_i: p.
@@ -203,11 +203,11 @@ class LabelSums:
 def label_entropies(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups]) -> list[tuple[Tensor, Tensor]]:
     """For each label set (L, R + R') n_x H(P_x) of the labels seen more than once, and (L,) Σ H(A_i) over the other
     rows, float64."""
-    found = [[_entropies_of_labels(site, groups) for groups in label_sets] for site in sites]
-    return [
-        (torch.cat(of_labels), torch.cat(once))
-        for of_labels, once in (zip(*c, strict=True) for c in zip(*found, strict=True))
-    ]
+    found = []
+    for groups in label_sets:
+        of_labels, once = zip(*(_entropies_of_labels(site, groups) for site in sites), strict=True)
+        found.append((torch.cat(of_labels), torch.cat(once)))
+    return found
 
 
 def _entropies_of_labels(site: SiteRows, groups: LabelGroups) -> tuple[Tensor, Tensor]:
@@ -312,22 +312,20 @@ def _sums_of_piece(site: SiteRows, piece: LabelPiece, factors: _PairFactors) -> 
     by_bag = torch.cat([-by_label, gain, mates], 1)
     conditional, document_halving, mates = piece.document_sums(by_bag).double().T.split(len(halving))
 
-    product = (first * second).flatten(1)  # (r, L K)
+    product = first * second  # (r, L, K)
     alone = (parts * factors.part).index_select(0, factors.partner).mul_(in_bags)  # (n_x - 1) / n_xh A_i P_xg
-    of_documents = piece.document_sums(alone.flatten(1))
+    of_documents = piece.document_sums(alone)
     if two:
-        of_documents += embedding_bag(
-            factors.bag_label, product, piece.order_starts, mode="sum", per_sample_weights=factors.bag
-        )
+        of_documents += piece.document_sums(product, factors.bag_label, factors.bag)
     return LabelSums(
         torch.cat([-of_label, -of_part[two:]]).double().T,
         torch.zeros_like(halving),
         halving,
-        (factors.label @ product).double().view(shape),
+        (factors.label @ product.flatten(1)).double().view(shape),
         conditional,
         document_halving,
         mates,
-        of_documents.view(-1, *shape).movedim(1, 0),
+        of_documents.movedim(1, 0),
     )
 
 
