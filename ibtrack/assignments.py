@@ -37,7 +37,7 @@ def draw_anchors(width: int, num_anchors: int = 100, *, seed: int = 0) -> Tensor
     """
     check_integer("width", width, minimum=2)
     check_integer("num_anchors", num_anchors, minimum=2)
-    directions = torch.randn(num_anchors, width, generator=torch.Generator().manual_seed(seed))
+    directions = torch.randn(num_anchors, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
     return torch.nn.functional.normalize(directions, dim=-1)
 
 

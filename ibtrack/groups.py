@@ -105,7 +105,7 @@ class LabelPiece:
     def of(cls, bags: Bags, documents: Documents, num_halved: int, absence: Tensor) -> LabelPiece:
         """Take rows by part; ``absence`` is of each label that has halves."""
         document = documents.of_bags(bags)
-        rows = torch.zeros(bags.number).index_add_(0, bags.group, bags.sizes)
+        rows = bags.sizes.new_zeros(bags.number).index_add_(0, bags.group, bags.sizes)
         halves = rows[: 2 * num_halved].view(-1, 2)
         in_halves = int((bags.group < 2 * num_halved).sum())
         label_starts = bags.group_starts[: 2 * num_halved : 2]
@@ -206,7 +206,7 @@ class LabelGroups:
         rows = (occurrences[labels] > 1).nonzero().flatten()
         part_of = part_of_cell[cells[rows]]
         bags = Bags.of_groups(part_of, 2 * number + num_single, rows, cells[rows])
-        absence = (spread / (spread - 1).clamp(min=1)).double()  # by label
+        absence = spread.double() / (spread - 1).clamp(min=1)  # by label
         of_halved = absence[halved]
         rows_at_once = min(max(PIECE_ROWS, 4 * documents.number), 4 * PIECE_ROWS)
         firsts = torch.cat([2 * torch.arange(number), 2 * number + torch.arange(num_single)])
@@ -323,9 +323,7 @@ def _pattern(starts: Tensor, columns: int) -> Tensor:
     places = torch.arange(columns, dtype=torch.int32)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse")  # that they are young, and are not checked
-        return torch.sparse_csr_tensor(
-            ends, places, torch.zeros(columns), (len(starts), columns), check_invariants=False
-        )
+        return torch.sparse_csr_tensor(ends, places, places.float(), (len(starts), columns), check_invariants=False)
 
 
 def pair_noise(weights: Tensor, inverse: Tensor, clumps: Tensor) -> tuple[float, float, float]:

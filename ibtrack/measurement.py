@@ -106,7 +106,6 @@ class Measurement:
 
     def _plane(self, names: Sequence[str]) -> InformationPlane:
         plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, **self._options)
-        plane.release()
         return plane.to(self._device)
 
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:

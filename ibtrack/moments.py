@@ -245,7 +245,7 @@ def _with_rows(sums: LabelSums, sites: Sequence[SiteRows], groups: LabelGroups) 
     """Add the entropies of rows whose label occurs once, and take the squares of rows out of those of bags."""
     size = groups.bag_size.unsqueeze(1)
     once = torch.cat([site.entropy for site in sites], 1) * (size == 0)
-    alone = torch.cat([site.weighted_squares for site in sites], 1) * torch.where(size > 1, 1 / size, 0.0)
+    alone = torch.cat([site.weighted_squares for site in sites], 1) * torch.where(size > 1, 1 / size.float(), 0.0)
     of_once, of_alone = sites[0].documents.bags.sums(torch.cat([once, alone], 1)).double().T.split(once.shape[1])
     return replace(
         sums,

@@ -99,23 +99,30 @@ class InformationPlane(Metric):
         for width in self.epsilons:
             draws = [draw_anchors(width, num_anchors, seed=seed + draw) for draw in range(anchor_draws)]
             self.register_buffer(f"anchors_{width}", torch.stack(draws), persistent=False)
-        self.add_state("assignments", torch.zeros(0), dist_reduce_fx="sum")  # sized by reset: no second copy is kept
+        self.add_state("assignments", torch.zeros(0), dist_reduce_fx="sum")  # see _make_room: no second copy is kept
         self.add_state("seen", torch.zeros(*self._shape[::2], dtype=torch.int32), dist_reduce_fx="sum")
         resultants = torch.zeros(len(self.sites), max(widths.values()), dtype=torch.float64)
         self.add_state("resultants", resultants, dist_reduce_fx="sum")
-        self.reset()
 
     def reset(self) -> None:
-        """Forget every row."""
-        before = self.assignments
+        """Forget every row; their memory is kept for the next ones."""
+        kept = self.assignments
         super().reset()
-        again = before.shape == self._shape and before.device == self.device
-        self.assignments = before.zero_() if again else torch.zeros(self._shape, device=self.device)
+        self.assignments = kept.zero_()
 
     def release(self) -> None:
-        """Give back the memory of the rows; `reset` takes it again. A metric is in reference cycles, so letting go of
-        it alone frees nothing for a while."""
-        self.assignments = torch.zeros(0, device=self.device)
+        """Forget every row and give back the memory, which the next row takes again. A metric is in reference cycles,
+        so letting go of it alone frees nothing for a while."""
+        super().reset()
+
+    def sync(self, *args: Any, **options: Any) -> None:
+        """As in torchmetrics; a process that has no rows adds none."""
+        self._make_room()
+        super().sync(*args, **options)
+
+    def _make_room(self) -> None:
+        if not self.assignments.numel():
+            self.assignments = torch.zeros(self._shape, dtype=torch.float32, device=self.device)
 
     @property
     def num_bytes(self) -> int:
@@ -137,6 +144,7 @@ class InformationPlane(Metric):
         """
         if site not in self.widths:
             raise ValueError(f"site must be one of {self.sites}, got {site!r}")
+        self._make_room()
         width = self.widths[site]
         anchors = getattr(self, f"anchors_{width}")
         assigned, resultant = assign_rows(check_rows(activations, width), rows, anchors, self.epsilons[width])
@@ -152,6 +160,7 @@ class InformationPlane(Metric):
 
     def readings(self) -> Readings:
         """Everything about every site and draw of anchors, (sites * draws,); of this process, unless in `compute`."""
+        self._make_room()
         cells = self.assignments.flatten(0, 1)
         self._found = torch.stack(
             [self.assignments[:, 0, :, 0].isnan().sum(1), (self.seen == 0).sum(1), (self.seen > 1).sum(1)]

@@ -84,6 +84,19 @@ def test_rows_are_given_back_after_a_measurement_unless_they_are_few(monkeypatch
     assert plane.assignments.nbytes == kept * plane.num_bytes
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_precision_of_the_process_does_not_matter(dtype):
+    model, tokens_of = Model(), probe().inputs
+    readings = tracker(probe=Probe(tokens_of, orders=(1, 2))).measure(model).readings
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        other = tracker(probe=Probe(tokens_of, orders=(1, 2))).measure(model).readings
+    finally:
+        torch.set_default_dtype(before)
+    assert other == pytest.approx(readings, abs=1e-6, nan_ok=True)
+
+
 def test_batches_hold_each_kept_position_of_their_blocks():
     sample = probe()
     length = sample.grid[1]
