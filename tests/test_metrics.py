@@ -1,6 +1,7 @@
 import copy
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import torch
 import torch.multiprocessing as mp
 from soft_entropy import SoftEntropyAccumulator
 
-from ibtrack.metrics import SoftDisentanglement, SoftEntropy, SoftMutualInformation
-from tests import references
+from ibtrack.metrics import InformationPlane, SoftDisentanglement, SoftEntropy, SoftMutualInformation
+from tests import models, references
 from tests.models import free_port
 
 AGREEMENT = 1e-5  # soft-entropy sums in float32
@@ -153,6 +154,16 @@ def test_no_rows():
         SoftEntropy(8).compute()
 
 
+def _plane():
+    return InformationPlane(models.probe(), {"L00": 8})
+
+
+def _fill(plane):
+    positions = torch.arange(models.probe().num_positions)
+    rows = torch.randn(len(positions), 8, generator=torch.Generator().manual_seed(0))
+    plane.update("L00", rows, positions)
+
+
 def _measure_share(rank, world, port, queue):
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     rows, ids = _data()
@@ -161,6 +172,12 @@ def _measure_share(rank, world, port, queue):
     for metric in metrics:
         metric.update(rows[cut[rank] : cut[rank + 1]], ids[cut[rank] : cut[rank + 1]])
     values = [float(metric.compute()) for metric in metrics]
+    plane = _plane()
+    if rank == 0:  # the others have nothing
+        _fill(plane)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+        values.append(float(plane.compute()["ib/L00/token/complexity"]))
     if rank == 0:
         queue.put(values)
     torch.distributed.destroy_process_group()
@@ -176,6 +193,9 @@ def test_processes_with_uneven_shares_read_what_one_does(world):
         alone.append(float(metric.compute()))
     queue = mp.get_context("spawn").SimpleQueue()
     mp.spawn(_measure_share, args=(world, free_port(), queue), nprocs=world)
-    plugin, debiased = queue.get()
+    plugin, debiased, complexity = queue.get()
     assert plugin == pytest.approx(alone[0], abs=1e-9)
     assert debiased == pytest.approx(alone[1], abs=0.02)  # each process deals its rows to halves by itself
+    plane = _plane()
+    _fill(plane)
+    assert complexity == pytest.approx(float(plane.compute()["ib/L00/token/complexity"]), abs=1e-9)
