@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ibtrack.moments import Moments, SiteRows, row_entropies
+from ibtrack.moments import Moments
+from ibtrack.sites import SiteRows, positive, row_entropies
 
 CAUTION = 2.0  # standard errors by which a spread between labels must show before it counts
 SMOOTHER, SMOOTH_POWER = 0.15, 8  # label means are smooth, so more lognormal than means of a few spiky rows
@@ -38,7 +39,7 @@ def entropy(distribution: Tensor) -> Tensor:
 
 def marginal_entropy(moments: Moments) -> Tensor:
     """H(Z): entropy of the mean assignment, in [0, log K]."""
-    return entropy(_positive(moments.mean))  # whose gradient is finite where nothing ever is
+    return entropy(positive(moments.mean))  # whose gradient is finite where nothing ever is
 
 
 def ceiling(moments: Moments) -> Tensor:
@@ -80,7 +81,7 @@ def debiased_information(moments: Moments) -> Tensor:
     ratio, noise = signal_ratio(moments, within, between)
     kept = ratio * (1 - (CAUTION * noise / ratio).square())
     ratio = torch.where(ratio > CAUTION * noise, kept, (0 * ratio).abs())  # still nan where there is none
-    bound = torch.log1p(ratio * (within / _positive(moments.mean)).sum(-1))
+    bound = torch.log1p(ratio * (within / positive(moments.mean)).sum(-1))
     return torch.minimum((plugin_information(moments) - _excess(moments, within, between, ratio)).clamp(min=0), bound)
 
 
@@ -105,12 +106,12 @@ def variances(moments: Moments) -> tuple[Tensor, Tensor]:
     alike = m.pairs / m.degrees.unsqueeze(-1) + total / (m.num_rows - 1)  # two rows of N are never the same one
     seen = alike - m.mean.square()
     within = (total - seen) / (1 - 1 / m.num_rows)
-    return within.maximum(1e-12 * _positive(m.mean).square()), seen / (1 - m.crowding.unsqueeze(-1))
+    return within.maximum(1e-12 * positive(m.mean).square()), seen / (1 - m.crowding.unsqueeze(-1))
 
 
 def signal_ratio(moments: Moments, within: Tensor, between: Tensor) -> tuple[Tensor, Tensor]:
     """(...) pooled variance between over within labels, and its standard error if labels told nothing."""
-    weight = _positive(moments.mean).rsqrt().detach()
+    weight = positive(moments.mean).rsqrt().detach()
     scale = (weight * within).sum(-1)
     alike = likeness(moments).detach()
     parts = torch.stack([(1 - alike).square(), alike * (1 - alike), alike.square()], -1)
@@ -123,7 +124,7 @@ def likeness(moments: Moments) -> Tensor:
     Its gradient is that of the estimate before it is held there, so that its error does not vanish at the ends; further
     out than twice that range there is only noise, and no gradient.
     """
-    m, weight = moments, _positive(moments.mean).rsqrt().detach()
+    m, weight = moments, positive(moments.mean).rsqrt().detach()
     apart = (weight * m.pairs).sum(-1) / m.degrees
     any_mates = m.mate_degrees > 0  # else neither the number nor its gradient may be nan
     together = m.mates / torch.where(any_mates, m.mate_degrees, 1.0)
@@ -134,7 +135,7 @@ def likeness(moments: Moments) -> Tensor:
 
 def _excess(moments: Moments, within: Tensor, between: Tensor, ratio: Tensor) -> Tensor:
     """(...) what few rows per label add to the plug-in, with true variances in the given ratio to those within."""
-    m, p = moments, _positive(moments.mean)
+    m, p = moments, positive(moments.mean)
     true = between.clamp(min=0)
     spread = (true / p).sum(-1)
     true = true * torch.where(spread > 0, ratio * (within / p).sum(-1) / spread, 0.0).unsqueeze(-1)
@@ -156,7 +157,7 @@ def _excess(moments: Moments, within: Tensor, between: Tensor, ratio: Tensor) ->
 
 def _mixture(moments: Moments) -> Tensor:
     """(...) where the rows' own information lies between that of Beta, 0, and of lognormal marginals, 1."""
-    p = _positive(moments.mean)
+    p = positive(moments.mean)
     variance = (moments.squares - p.square()).clamp(min=0)
     beta, lognormal = _beta(p, variance), _lognormal(p, variance)
     return ((ceiling(moments) - beta) / (lognormal - beta)).clamp(-0.25, 1.0)
@@ -207,10 +208,6 @@ def _cubic(values: Tensor, places: Tensor) -> Tensor:
     return one + two + three + four
 
 
-def _positive(mean: Tensor) -> Tensor:
-    return mean.clamp(min=1e-12)
-
-
 @dataclass(frozen=True)
 class NullCurve:
     """Expected entropy h(n) of the mean of n random rows of L sites; see `null_curve`.
@@ -231,7 +228,7 @@ class NullCurve:
 
     def __call__(self, n: Tensor) -> Tensor:
         """(L, U) h(n) in nats for the distinct group sizes n (U,)."""
-        p, nodes = _positive(self.mean).unsqueeze(1), _nodes(self.num_rows, like=n)
+        p, nodes = positive(self.mean).unsqueeze(1), _nodes(self.num_rows, like=n)
         beta = entropy(p) - _beta(p, self.variance.unsqueeze(1) / nodes.exp2().unsqueeze(1))  # (L, J)
         return _cubic(beta, n.log2().expand(len(beta), -1)) + _interpolate(n, self.sizes, self.excess)
 

@@ -1,12 +1,11 @@
 """Labels and documents to groups of rows: worked out once per probe, used at every measurement.
 
 Letters: N rows, K anchors, M labels, n_x rows of label x; R labels whose occurrences are dealt to two halves h, R'
-others that occur more than once; B bags; U classes of n; G documents.
+others that occur more than once; B bags; G documents.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TypeVar
@@ -16,59 +15,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ibtrack._checks import check_option
-from ibtrack.bags import ROWS_AT_ONCE, Bags, sums_between
+from ibtrack.bags import Bags, sums_between
+from ibtrack.classes import LabelClasses, clumpiness
 from ibtrack.counts import occurrence_ranks
+from ibtrack.documents import Documents
 
-EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
-CLASS_RATIO = 1.05  # of n, and of the effective number of documents, within a class
-RANGE_RATIOS = (1.5, 1.25)  # of the same, in what is known of each document: it serves errors
 PIECE_ROWS = 1 << 14  # of labels that are read together: the tables of their means stay small; up to four times as many
 #                       where documents are many, as each piece also takes a table of those
 LABEL_WEIGHTS = ("empirical", "uniform")
 
 _Groups = TypeVar("_Groups")
-
-
-@dataclass(frozen=True)
-class Documents:
-    """Which document each row belongs to: rows inside a document depend on each other, documents do not.
-
-    Attributes:
-        of: (N,) index in [0, G).
-        number: G.
-        sizes: (G,) rows of each, as float64.
-        bags: the rows by document.
-        pieces: the same, a few documents at a time.
-    """
-
-    of: Tensor
-    number: int
-    sizes: Tensor
-    bags: Bags
-    pieces: tuple[Bags, ...]
-
-    @classmethod
-    def of_rows(cls, of: Tensor) -> Documents:
-        """Documents of (N,) rows, from their dense index."""
-        number = int(of.max()) + 1
-        bags = Bags.of_groups(of, number)
-        pieces = tuple(piece for piece, _, _ in bags.cut(torch.arange(number), ROWS_AT_ONCE))
-        return cls(of, number, torch.bincount(of).double(), bags, pieces)
-
-    def of_bags(self, bags: Bags) -> Tensor:
-        """(B,) document of each bag, if none holds rows of two."""
-        return self.of[bags.rows[bags.starts.long()].long()]
-
-    def totals(self, values: Tensor, of: Tensor | None = None) -> Tensor:
-        """(G, ...) sums of (n, ...) numbers by document, float64; ``of`` says of which, by default those of all
-        rows."""
-        zeros = torch.zeros(self.number, *values.shape[1:], dtype=torch.float64, device=values.device)
-        return zeros.index_add_(0, self.of if of is None else of, values.double())
-
-    def influence(self, totals: Tensor) -> Tensor:
-        """(..., G) sums of what the rows add to a mean over rows, to (..., G) influences on it."""
-        number = len(self.of)
-        return (totals - self.sizes * (totals.sum(-1, keepdim=True) / number)) / number
 
 
 @dataclass(frozen=True)
@@ -149,15 +105,7 @@ class LabelGroups:
         bag_size: (N,) rows in the bag of each row, 0 for rows whose label occurs once, uint8.
         pieces: the other labels, those that have halves first, a few at a time.
         occurrences: (R + R',) n_x.
-        inverse: (U,) mean of 1 / n over the rows of each class.
-        clumps: (U,) mean of Σ_d n_d² / n², one over the effective number of documents.
-        range_of: (U,) the range that a class is in.
-        shares: (U,) share of the rows whose label is in the class.
-        repeated: (U,) those of them whose label has halves.
-        half_shares: (U,) share of the rows whose half is in the class.
-        document_sizes: (G, V) rows of each document whose label is in a range of classes, float32.
-        document_repeated: (G, V) those of them whose label has halves, times `LabelPiece.absence`.
-        document_half_sizes: (G, V) rows of each document whose half is in the range, times the same.
+        classes: of labels that occur about as often.
         document_degrees: (G,) rows of each document whose label has halves.
         document_mates: (G,) rows of each document less their bags.
         degrees: Σ_x (n_x - 1) / N over the labels that have halves.
@@ -171,15 +119,7 @@ class LabelGroups:
     bag_size: Tensor
     pieces: tuple[LabelPiece, ...]
     occurrences: Tensor
-    inverse: Tensor
-    clumps: Tensor
-    range_of: Tensor
-    shares: Tensor
-    repeated: Tensor
-    half_shares: Tensor
-    document_sizes: Tensor
-    document_repeated: Tensor
-    document_half_sizes: Tensor
+    classes: LabelClasses
     document_degrees: Tensor
     document_mates: Tensor
     degrees: float
@@ -197,7 +137,7 @@ class LabelGroups:
         cell_label = labels.new_zeros(len(cell_sizes)).index_put_((cells,), labels)
         spread = torch.bincount(cell_label)  # documents of each label
         occurrences = torch.bincount(labels)
-        clumps = _clumps(cell_label, cell_sizes, len(occurrences))
+        clumps = clumpiness(cell_label, cell_sizes, len(occurrences))
 
         halved, single = spread > 1, (spread == 1) & (occurrences > 1)
         number, num_single = int(halved.sum()), int(single.sum())
@@ -217,22 +157,16 @@ class LabelGroups:
 
         part_occurrences = torch.bincount(part_of, minlength=bags.number)
         in_halves = halved[cell_label]
-        half_clumps = _clumps(part_of_cell[in_halves], cell_sizes[in_halves], 2 * number)
+        half_clumps = clumpiness(part_of_cell[in_halves], cell_sizes[in_halves], 2 * number)
         half_rows = halved[labels].nonzero().flatten()
         half = part_of_cell[cells[half_rows]]
-        n = torch.cat([occurrences[labels], part_occurrences[half]])
-        class_of, inverse, alike = _classes(n, torch.cat([clumps[labels], half_clumps[half]]))
-        label_class, half_class = class_of[:total], class_of[total:]
-        range_of, _, _ = _classes(1 / inverse, alike, *RANGE_RATIOS)
-        num_ranges = int(range_of.max()) + 1
-
-        def by_document(rows: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
-            cells = of[rows] * num_ranges + range_of[classes]
-            return torch.bincount(cells, weights, documents.number * num_ranges).view(-1, num_ranges).float()
-
-        def shares(classes: Tensor) -> Tensor:
-            return torch.bincount(classes, minlength=len(inverse)).double() / total
-
+        classes = LabelClasses.of(
+            documents,
+            (occurrences[labels], clumps[labels]),
+            half_rows,
+            (part_occurrences[half], half_clumps[half]),
+            absence[labels[half_rows]],
+        )
         mates = documents.totals(bags.sizes - 1, documents.of_bags(bags))
         bag_size = torch.zeros(total, dtype=torch.uint8)
         bag_size[bags.rows.long()] = bags.sizes.byte().repeat_interleave(bags.sizes.long())
@@ -243,15 +177,7 @@ class LabelGroups:
             bag_size,
             pieces,
             torch.cat([occurrences[halved], occurrences[single]]).double(),
-            inverse,
-            alike,
-            range_of,
-            shares(label_class),
-            shares(label_class[half_rows]),
-            shares(half_class),
-            by_document(torch.arange(total), label_class),
-            by_document(half_rows, label_class[half_rows], absence[labels[half_rows]]),
-            by_document(half_rows, half_class, absence[labels[half_rows]]),
+            classes,
             torch.bincount(of[half_rows], minlength=documents.number).double(),
             mates,
             float(weights.sum()) / total,
@@ -259,11 +185,6 @@ class LabelGroups:
             float((occurrences.double() / total).square().sum()),
             pair_noise(weights, 1 / part_occurrences[: 2 * number].double().view(-1, 2), half_clumps.view(-1, 2)),
         )
-
-    @property
-    def sizes(self) -> Tensor:
-        """(U,) n of each class."""
-        return 1 / self.inverse
 
 
 @dataclass(frozen=True)
@@ -344,51 +265,3 @@ def pair_noise(weights: Tensor, inverse: Tensor, clumps: Tensor) -> tuple[float,
     terms = inverse.prod(1), crossed.sum(1), clumps.prod(1)
     first, second, third = (float(share @ term) for term in terms)
     return first, second, third
-
-
-def _clumps(groups: Tensor, cell_sizes: Tensor, number: int) -> Tensor:
-    """(number,) Σ n_d² / ( Σ n_d )² over the cells of each group."""
-    sizes = cell_sizes.double()
-    sums = torch.bincount(groups, sizes, minlength=number).double()  # float32 if there is nothing to count
-    return torch.bincount(groups, sizes.square(), minlength=number) / sums.clamp(min=1).square()
-
-
-def _classes(
-    n: Tensor,
-    clumps: Tensor,
-    size_ratio: float = CLASS_RATIO,
-    clump_ratio: float = CLASS_RATIO,
-    rows: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Classes of similar n and similar effective number of documents.
-
-    Args:
-        n: (m,) occurrences of a label or a half.
-        clumps: (m,) one over its effective number of documents.
-        size_ratio: of n within a class, beyond small ones.
-        clump_ratio: of ``clumps``.
-        rows: (m,) how many rows that goes for, by default one.
-
-    Returns:
-        (m,) class of each, (U,) mean of 1 / n and (U,) mean of ``clumps`` over the rows of each class.
-    """
-    beyond = (n.double().clamp(min=EXACT_SIZES) / EXACT_SIZES).log() / math.log(size_ratio)
-    sizes = (n.double().clamp(max=EXACT_SIZES) + beyond).round().long()
-    places = sizes, (-clumps.log() / math.log(clump_ratio)).round().long()
-    class_of = torch.unique(places[0] * (int(places[1].max()) + 1) + places[1], return_inverse=True)[1]
-    weights = torch.ones_like(clumps) if rows is None else rows.double()
-    number = torch.bincount(class_of, weights)
-    return class_of, *(torch.bincount(class_of, weights * values) / number for values in (1 / n.double(), clumps))
-
-
-def size_classes(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes of n for a label set without documents.
-
-    Returns:
-        (U,) mean of 1 / n over the rows of each class, and the class of every n from 0 up.
-    """
-    number = torch.bincount(torch.cat([occurrences, half_occurrences]))
-    number[0] = 0
-    used = number.nonzero().flatten()
-    classes, inverse, _ = _classes(used, 1 / used.double(), rows=number[used] * used)
-    return inverse, torch.zeros_like(number).index_put_((used,), classes)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
 from ibtrack.bottleneck import bottleneck_curve
-from ibtrack.groups import Documents, LabelGroups
+from ibtrack.documents import Documents
+from ibtrack.groups import LabelGroups
 from ibtrack.keys import order_name
 from ibtrack.labels import LONE_LABELS, kept_positions, kgram_labels
 from ibtrack.preferences import preference_blocks

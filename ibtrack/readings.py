@@ -13,16 +13,13 @@ import torch
 from torch import Tensor
 
 from ibtrack import entropies
-from ibtrack.groups import Documents, LabelGroups, LabelWeights
+from ibtrack.classes import LabelClasses
+from ibtrack.documents import Documents
+from ibtrack.groups import LabelGroups, LabelWeights
 from ibtrack.keys import READINGS
-from ibtrack.moments import (
-    LabelSums,
-    SiteRows,
-    document_effects,
-    label_entropies,
-    label_sums,
-    moments_of_rows,
-)
+from ibtrack.moments import document_effects, moments_of_rows
+from ibtrack.sites import SiteRows
+from ibtrack.sums import LabelSums, label_entropies, label_sums
 
 CORRECTION_ERROR = 0.04  # of the bias correction, one deviation; from the cases of experiments/benchmarks/truth.py
 FAINT = 0.02  # fraction of log K below which an information is too small for its correction to be wrong
@@ -181,7 +178,7 @@ def _read_together(
             plugin[name] = entropy.value - _conditional(label_sets[name], *known, weights.get(name))
     null: dict[str, Tensor] = {}
     if "null" in readings:
-        null = _null(sites, {name: weights.get(name, groups) for name, groups in label_sets.items()})
+        null = _null(sites, {name: weights.get(name, groups.classes) for name, groups in label_sets.items()})
     return Readings(entropy, ceiling, information, plugin, null)
 
 
@@ -208,7 +205,7 @@ def _conditional(groups: LabelGroups, label_entropy: Tensor, once: Tensor, weigh
     return (label_entropy / groups.occurrences) @ weights.repeated + weights.once * once
 
 
-def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelGroups | LabelWeights]) -> dict[str, Tensor]:
+def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelClasses | LabelWeights]) -> dict[str, Tensor]:
     """(L,) per label set: H(p) - Σ_n share(n) h(n), by one curve per site for all of them."""
     counts = [len(known.sizes) for known in label_sets.values()]
     curve = entropies.null_curve(sites)

@@ -7,9 +7,11 @@ import torch
 
 from ibtrack import entropies
 from ibtrack.counts import count
-from ibtrack.groups import Documents, LabelGroups
-from ibtrack.moments import SiteRows, moments_of_counts
+from ibtrack.documents import Documents
+from ibtrack.groups import LabelGroups
+from ibtrack.moments import moments_of_counts
 from ibtrack.readings import read_sites
+from ibtrack.sites import SiteRows
 from tests import references, truths
 from tests.truths import LOG_K
 

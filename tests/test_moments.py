@@ -6,17 +6,11 @@ import torch
 
 from ibtrack import entropies, groups
 from ibtrack.counts import count
-from ibtrack.groups import Documents, LabelGroups
-from ibtrack.moments import (
-    LabelSums,
-    Moments,
-    SiteRows,
-    document_effects,
-    label_entropies,
-    label_sums,
-    moments_of_counts,
-    moments_of_rows,
-)
+from ibtrack.documents import Documents
+from ibtrack.groups import LabelGroups
+from ibtrack.moments import Moments, document_effects, moments_of_counts, moments_of_rows
+from ibtrack.sites import SiteRows
+from ibtrack.sums import LabelSums, label_entropies, label_sums
 from tests import truths
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from ibtrack import readings
-from ibtrack.groups import Documents, LabelGroups, LabelWeights
-from ibtrack.moments import SiteRows
+from ibtrack.documents import Documents
+from ibtrack.groups import LabelGroups, LabelWeights
 from ibtrack.readings import Estimate, Readings, read_sites
+from ibtrack.sites import SiteRows
 from tests import references
 
 

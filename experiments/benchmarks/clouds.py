@@ -14,7 +14,7 @@ from numpy.random import SeedSequence
 from torch import Generator, Tensor
 
 from ibtrack.assignments import draw_anchors, soft_assign, temperature
-from ibtrack.groups import Documents
+from ibtrack.documents import Documents
 
 NUM_ANCHORS = 100
 LOG_K = math.log(NUM_ANCHORS)
