@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 
 from ibtrack import Trajectory
-from ibtrack.keys import metric_key
-from ibtrack.trajectory import Point
+from ibtrack.record.keys import metric_key
+from ibtrack.record.trajectory import Point
 
 SHOWN_ORDERS = ("token", "bigram")
 _QUANTITIES = ("complexity", "expressivity", "optimality")

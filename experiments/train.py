@@ -33,8 +33,9 @@ from experiments.isolation import isolated
 from experiments.suggestions import suggesting
 from experiments.summary import places, table
 from experiments.sweep import as_job
-from ibtrack import InformationPlaneMonitor, Trajectory, charts
-from ibtrack.report import write_report
+from ibtrack import InformationPlaneMonitor, Trajectory
+from ibtrack.report import charts
+from ibtrack.report.html import write_report
 
 
 def main() -> float | None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ibtrack import schedules
-    from ibtrack.callback import InformationPlaneMonitor
-    from ibtrack.probe import Probe
-    from ibtrack.processes import MeasurementError
-    from ibtrack.tracker import InformationPlaneTracker, MeasurementWarning
-    from ibtrack.trajectory import Point, Trajectory
+    from ibtrack.distributed import MeasurementError
+    from ibtrack.integrations.lightning import InformationPlaneMonitor
+    from ibtrack.probe.probe import Probe
+    from ibtrack.record.trajectory import Point, Trajectory
+    from ibtrack.tracking.tracker import InformationPlaneTracker, MeasurementWarning
 
 __version__ = "0.1.0"
 
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "InformationPlaneMonitor": "callback",
-    "InformationPlaneTracker": "tracker",
-    "MeasurementError": "processes",
-    "MeasurementWarning": "tracker",
-    "Point": "trajectory",
-    "Probe": "probe",
-    "Trajectory": "trajectory",
+    "InformationPlaneMonitor": "integrations.lightning",
+    "InformationPlaneTracker": "tracking.tracker",
+    "MeasurementError": "distributed",
+    "MeasurementWarning": "tracking.tracker",
+    "Point": "record.trajectory",
+    "Probe": "probe.probe",
+    "Trajectory": "record.trajectory",
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from experiments.benchmarks.gpu import Decoder
 from experiments.benchmarks.text import made_up_text
 from ibtrack import InformationPlaneTracker, Probe
-from ibtrack.assignments import draw_anchors
+from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane, SoftEntropy, SoftMutualInformation
 
 AGREEMENT = 1e-4  # of readings: sums in float64, but the scores behind them in float32 in another order

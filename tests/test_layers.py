@@ -1,4 +1,4 @@
-"""The import map: each module imports only from those before it, and nothing heavy comes with the package."""
+"""The import map: each package imports only from those before it, and nothing heavy comes with the package."""
 
 import ast
 import subprocess
@@ -8,66 +8,33 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ibtrack"
-TIERS = [
-    {"_checks", "keys", "guard", "processes"},
-    {"labels", "texts", "bottleneck", "activations", "assignments", "counts", "schedules", "trajectory", "transforms"},
-    {"bags", "forward", "rows", "preferences", "swaps", "differences"},
-    {"documents", "looks", "phases"},
-    {"classes", "sites", "paths", "ranking"},
-    {"groups", "charts"},
-    {"sums", "probe"},
-    {"moments"},
-    {"entropies"},
-    {"readings", "loggers", "report"},
-    {"plane", "dashboard"},
-    {"metrics", "estimators", "cli"},
-    {"measurement"},
-    {"tracker"},
-    {"callback", "huggingface"},
-    {"__init__"},
-]
-MEASURING = {
-    *(
-        "labels",
-        "texts",
-        "preferences",
-        "bottleneck",
-        "activations",
-        "transforms",
-        "assignments",
-        "counts",
-        "bags",
-        "documents",
-        "classes",
-        "groups",
-    ),
-    *(
-        "sites",
-        "sums",
-        "moments",
-        "entropies",
-        "swaps",
-        "readings",
-        "probe",
-        "plane",
-        "metrics",
-        "estimators",
-        "forward",
-        "guard",
-    ),
-    "measurement",
-}
-SHOWING = {
-    *("trajectory", "rows", "differences", "looks", "paths", "charts", "phases", "ranking"),
-    *("loggers", "dashboard", "report", "cli"),
+BELOW = {"_checks"}
+MAY_IMPORT = {
+    "_checks": set(),
+    "distributed": set(),
+    "schedules": BELOW,
+    "record": BELOW,
+    "information": BELOW | {"distributed", "record"},
+    "probe": BELOW | {"record", "information"},
+    "capture": BELOW,
+    "metrics": BELOW | {"record", "information", "probe"},
+    "analysis": BELOW | {"record"},
+    "report": BELOW | {"record", "analysis"},
+    "tracking": BELOW
+    | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics", "analysis", "report"},
+    "integrations": BELOW
+    | {"distributed", "schedules", "record", "probe", "capture", "tracking", "analysis", "report"},
+    "cli": BELOW | {"record", "analysis", "report", "integrations"},
+    "__init__": {"schedules", "record", "distributed", "probe", "tracking", "integrations"},
 }
 
 
 def imports(path: Path) -> set[str]:
+    """Names of the packages and top modules of ibtrack that a file imports, wherever it does."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "ibtrack":
-            found |= {alias.name for alias in node.names if (PACKAGE / f"{alias.name}.py").exists()}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ibtrack."):
             found.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):
@@ -75,26 +42,20 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-ESTIMATORS = set().union(*(imports(path) for path in (PACKAGE / "estimators").glob("*.py"))) - {"estimators"}
-MODULES = {**{path.stem: imports(path) for path in PACKAGE.glob("*.py")}, "estimators": ESTIMATORS}
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def test_every_module_has_its_place():
-    assert set(MODULES) == set().union(*TIERS)
+def place(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_run_one_way(module):
-    tier = next(number for number, names in enumerate(TIERS) if module in names)
-    allowed = set().union(*TIERS[:tier])
-    assert MODULES[module] <= allowed
+def test_every_package_has_its_place():
+    assert {place(path) for path in FILES} == set(MAY_IMPORT)
 
 
-def test_measuring_and_showing_do_not_know_each_other():
-    for module in MEASURING:
-        assert not MODULES[module] & SHOWING, module
-    for module in SHOWING:
-        assert not MODULES[module] & MEASURING, module
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    assert imports(path) - {place(path)} <= MAY_IMPORT[place(path)]
 
 
 def test_the_terminal_commands_need_no_torch():
@@ -103,7 +64,7 @@ def test_the_terminal_commands_need_no_torch():
 
 
 def test_the_package_never_reads_what_is_around_it():
-    for path in PACKAGE.rglob("*.py"):
+    for path in FILES:
         source = path.read_text()
         assert "import experiments" not in source and "from experiments" not in source
 

@@ -7,8 +7,8 @@ import random
 from itertools import pairwise
 from typing import Any
 
-from ibtrack.keys import metric_key
-from ibtrack.trajectory import Point, Trajectory, TrajectoryWriter
+from ibtrack.record.keys import metric_key
+from ibtrack.record.trajectory import Point, Trajectory, TrajectoryWriter
 
 ORDERS = ("token", "bigram", "trigram", "quadgram")
 SHAPES = {  # (log2 of the step + 1, share of full training) → complexity of the mean, by linear interpolation

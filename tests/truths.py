@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ibtrack.assignments import draw_anchors, soft_assign, temperature
+from ibtrack.information.assignments import draw_anchors, soft_assign, temperature
 
 LOG_K = math.log(100)
 

@@ -13,8 +13,8 @@ import torch
 from numpy.random import SeedSequence
 from torch import Generator, Tensor
 
-from ibtrack.assignments import draw_anchors, soft_assign, temperature
-from ibtrack.documents import Documents
+from ibtrack.information.assignments import draw_anchors, soft_assign, temperature
+from ibtrack.information.documents import Documents
 
 NUM_ANCHORS = 100
 LOG_K = math.log(NUM_ANCHORS)

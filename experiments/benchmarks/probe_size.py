@@ -29,8 +29,8 @@ from experiments.benchmarks.runs import configuration, fit, plain, prepare
 from experiments.data import TextData
 from experiments.tokenizer import END
 from ibtrack import Probe
-from ibtrack.activations import capture, find_sites
-from ibtrack.counts import occurrence_ranks
+from ibtrack.capture.sites import capture, find_sites
+from ibtrack.information.counts import occurrence_ranks
 from ibtrack.metrics import InformationPlane
 
 SIZES = (4_096, 8_192, 16_384, 65_536, 262_144, 1_048_576)

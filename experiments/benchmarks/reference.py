@@ -23,7 +23,7 @@ from experiments.benchmarks.options import JsonFile, Repetitions, Threads, use_t
 from experiments.benchmarks.text import made_up_text
 from experiments.benchmarks.timing import described, interleaved
 from ibtrack import Probe
-from ibtrack.assignments import draw_anchors
+from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane, SoftMutualInformation
 
 AGREEMENT = 1e-5  # soft-entropy sums in float32

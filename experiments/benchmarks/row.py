@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks.clouds import LOG_K, Recipe, Sample, Truth
-from ibtrack.groups import LabelGroups
-from ibtrack.readings import Estimate, read_sites
+from ibtrack.information.design import LabelGroups
+from ibtrack.information.readings import Estimate, read_sites
 
 READINGS = ("plugin", "without_null", "debiased")
 

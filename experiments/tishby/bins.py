@@ -17,8 +17,8 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from ibtrack import InformationPlaneMonitor
-from ibtrack.activations import capture, find_sites
-from ibtrack.guard import undisturbed
+from ibtrack.capture.isolation import undisturbed
+from ibtrack.capture.sites import capture, find_sites
 
 NUM_BINS = 30
 

@@ -17,8 +17,9 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the folder of experiments has to be found first
 
 from experiments.tishby.bins import Row
-from ibtrack import Trajectory, charts
-from ibtrack.looks import INK, RAMP
+from ibtrack import Trajectory
+from ibtrack.report import charts
+from ibtrack.report.style import INK, RAMP
 
 
 def main(

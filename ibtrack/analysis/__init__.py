@@ -1,0 +1,1 @@
+"""What trajectories show: phases, rankings, what differs between runs."""

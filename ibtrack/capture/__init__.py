@@ -1,0 +1,1 @@
+"""Where activations come from: modules of a model, hooks on them, a forward pass that leaves no trace."""

@@ -1,0 +1,89 @@
+"""How a model is run on the inputs of a probe, and what its own head says of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ibtrack.capture.sites import named_modules
+
+ROWS_AT_ONCE = 1 << 8
+
+
+def default_forward(model: nn.Module, inputs: Tensor) -> Any:
+    """Run ``model(inputs)``; a Hugging Face model keeps no cache of keys and values meanwhile.
+
+    A LightningModule without a ``forward`` of its own is looked through if it holds a single model.
+    """
+    target = _callable_part(model)
+    if "use_cache" in inspect.signature(target.forward).parameters:
+        return target(inputs, use_cache=False)
+    return target(inputs)
+
+
+def check_text_fits(model: nn.Module, tokens: Tensor) -> None:
+    """Compare token blocks with the vocabulary and the context that the model declares.
+
+    On a GPU an id beyond the vocabulary would end the process, and rotary positions run past their context unnoticed.
+
+    Raises:
+        ValueError: a token id is beyond the vocabulary, or the blocks are longer than the context.
+    """
+    target = next((m for m in named_modules(model).values() if hasattr(m, "get_input_embeddings")), None)
+    if target is None:
+        embedding = next((m for m in model.modules() if isinstance(m, nn.Embedding)), None)
+    else:
+        embedding = target.get_input_embeddings()  # type: ignore[operator]
+    vocabulary = getattr(embedding, "num_embeddings", None)
+    if vocabulary is not None and int(tokens.max()) >= vocabulary:
+        raise ValueError(
+            f"the probe's token ids must lie below the model's vocabulary of {vocabulary}, got {int(tokens.max())}; "
+            "was it made with the tokenizer that the model trains on?"
+        )
+    context = getattr(getattr(target, "config", None), "max_position_embeddings", None)
+    if context is not None and tokens.shape[1] > context:
+        raise ValueError(f"the probe's blocks must fit the model's context of {context}, got {tokens.shape[1]} tokens")
+
+
+def next_token_loss(output: Any, targets: Tensor, rows: Tensor, *, time_first: bool = False) -> Tensor | None:
+    """Sum of the cross entropies, in nats, of the model's own head at some positions.
+
+    Args:
+        output: of the model: logits (B, T, V), or something that holds them.
+        targets: (m,) tokens that follow.
+        rows: (m,) indices of the positions in the flattened (B, T).
+        time_first: the logits are (T, B, V).
+
+    Returns:
+        () float64, or None if the output holds no logits over these tokens.
+    """
+    logits = logits_of(output)
+    if logits is None or logits.ndim != 3:
+        return None
+    flat = (logits.transpose(0, 1) if time_first else logits).flatten(0, 1)  # (B T, V)
+    wanted = torch.zeros(len(flat), dtype=torch.int64, device=flat.device).index_copy_(0, rows, targets)
+    losses = [  # in pieces: never a float32 copy of all logits
+        torch.nn.functional.cross_entropy(piece.float(), target, reduction="none")
+        for piece, target in zip(flat.split(ROWS_AT_ONCE), wanted.split(ROWS_AT_ONCE), strict=True)
+    ]
+    return torch.cat(losses).index_select(0, rows).double().sum()
+
+
+def logits_of(output: Any) -> Tensor | None:
+    """The floating point tensor that a model returned, alone, first in a tuple, or as ``logits``."""
+    if isinstance(output, Mapping):
+        output = output.get("logits")
+    elif isinstance(output, tuple):
+        output = output[0]
+    output = getattr(output, "logits", output)
+    return output if isinstance(output, Tensor) and output.is_floating_point() else None
+
+
+def _callable_part(model: nn.Module) -> nn.Module:
+    children = list(model.children())
+    inherited = type(model).forward.__module__ in ("lightning.pytorch.core.module", "torch.nn.modules.module")
+    return children[0] if inherited and len(children) == 1 else model

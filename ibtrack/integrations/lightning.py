@@ -1,0 +1,264 @@
+"""The Lightning callback: routes a trainer's events to the tracker, and adds nothing of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import FSDPStrategy
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+
+from ibtrack.capture.forward import default_forward
+from ibtrack.probe.probe import Probe
+from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.schedules import Progress, Schedule
+from ibtrack.tracking.logged import logged_metrics
+from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
+
+
+class InformationPlaneMonitor(Callback):
+    """Follow a model through the information plane while it trains.
+
+    The model is measured on the probe before the first step, whenever the schedule says, and after the last step.
+    Training with the monitor ends in the same weights, bit for bit, as without. A measurement that fails is a warning
+    and a point that says why.
+
+    ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
+    key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` bears that.
+
+    Args:
+        probe: what to measure on; documents held out from training.
+        layers: ``"auto"`` for the blocks of any decoder, module names or globs.
+        schedule: when, from `ibtrack.schedules`; the first and the last step are always measured.
+        path: trajectory file; by default ``trajectory.jsonl`` in the folder where checkpoints of the run go.
+        num_anchors: K, the resolution of the estimator.
+        seed: of the anchors.
+        temperature: ``exact``, ``bounds`` or ``leading_order``.
+        anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
+        label_weights: of the plug-in reading and its null, ``empirical`` or ``uniform``.
+        min_count: labels that occur less often are left out of the plug-in reading and its null.
+        transform: of each layer's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``.
+        max_memory: bytes for the assignments of the layers measured in one pass over the probe.
+        batch_size: blocks per forward pass of the probe; halved where that many do not fit into memory.
+        forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
+        count_tokens: tokens in a batch of this process; by default the size of its first integer tensor.
+        max_overhead: share of wall time that measuring may take; due points are left out where it would be passed.
+        strict: raise when a measurement fails.
+        prefix: of the logged keys and of the state in checkpoints; tells several monitors of one run apart.
+        name: of the run, for the trajectory; by default the logger's.
+        config: of the run, for the trajectory; by default the module's hyperparameters.
+        verbose: print a line for each measurement.
+
+    Raises:
+        ValueError: when training starts, if layers, probe, model, or schedule do not fit each other.
+        FileExistsError: when training starts, if ``path`` holds another run's trajectory.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        layers: str | Sequence[str] = "auto",
+        schedule: Schedule = DEFAULT_SCHEDULE,
+        path: str | os.PathLike[str] | None = None,
+        num_anchors: int = 100,
+        seed: int = 0,
+        temperature: str = "exact",
+        anchor_draws: int = 1,
+        label_weights: str = "empirical",
+        min_count: int = 1,
+        transform: str = "none",
+        max_memory: int = 1 << 30,
+        batch_size: int = 16,
+        forward: Callable[[nn.Module, Tensor], Any] = default_forward,
+        count_tokens: Callable[[Any], int] | None = None,
+        max_overhead: float | None = None,
+        strict: bool = False,
+        prefix: str = "ib",
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        verbose: bool = True,
+    ) -> None:
+        self.path = None if path is None else Path(path)
+        self.prefix, self.name, self.config, self.verbose = prefix, name, config, verbose
+        self._forward = forward
+        self._count_tokens = count_tokens or tokens_in
+        self._progress = Progress(0)
+        self._resume_from: Progress | None = None
+        self._loss: Tensor | None = None
+        self._metrics: dict[str, float] = {}
+        self._tracker = InformationPlaneTracker(
+            probe,
+            layers=layers,
+            schedule=schedule,
+            num_anchors=num_anchors,
+            seed=seed,
+            temperature=temperature,
+            anchor_draws=anchor_draws,
+            label_weights=label_weights,
+            min_count=min_count,
+            transform=transform,
+            max_memory=max_memory,
+            batch_size=batch_size,
+            max_overhead=max_overhead,
+            strict=strict,
+            prefix=prefix,
+        )
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What has been recorded so far."""
+        return self._tracker.trajectory
+
+    @property
+    def state_key(self) -> str:
+        return f"{type(self).__name__}[{self.prefix}]"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "progress": tuple(self._progress),
+            "measure_seconds": self._tracker.measure_seconds,
+            "metrics": dict(self._metrics),
+            "path": None if self.path is None else str(self.path),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._progress = self._resume_from = Progress(*state_dict["progress"])
+        self._tracker.measure_seconds = state_dict["measure_seconds"]
+        self._metrics = dict(state_dict["metrics"])
+        if self.path is None and state_dict["path"] is not None:
+            self.path = Path(state_dict["path"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._active = not any(getattr(trainer, flag) for flag in ("fast_dev_run", "overfit_batches"))
+        if not self._active:
+            rank_zero_info("ibtrack: a trial run (fast_dev_run or overfit_batches) is not measured")
+            return
+        self.path = self.path or default_path(trainer, self.prefix)
+        tracker = self._tracker
+        tracker.path, tracker.loggers = self.path, trainer.loggers
+        tracker.name = self.name or _run_name(trainer)
+        tracker.config = dict(self.config if self.config is not None else pl_module.hparams)
+        tracker.report = _printer(trainer) if self.verbose else None
+        tracker.forward = self._forward_in(trainer)
+        tracker.start(
+            _root(trainer, pl_module),
+            max_steps=_max_steps(trainer),
+            resume_from=self._resumed(trainer),
+            precision=str(trainer.precision),
+        )
+        self._publish(trainer)  # those of the checkpoint: after a restart the next point may be far away
+        self._step(trainer, pl_module, tracker.step)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._active:
+            return
+        tokens = self._progress.tokens + self._count_tokens(batch) * trainer.world_size
+        self._loss = _loss_of(outputs, trainer.accumulate_grad_batches)
+        stepped = trainer.global_step > self._progress.step
+        self._progress = Progress(trainer.global_step, tokens, self._tracker.seconds)
+        if stepped:  # several batches share a step when gradients are accumulated
+            self._step(trainer, pl_module, self._tracker.step)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._active:
+            self._step(trainer, pl_module, self._tracker.finish)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self._tracker.started and trainer.world_size == 1:
+            self._step(trainer, pl_module, self._tracker.finish)
+        elif self._tracker.started:
+            self._tracker.close()  # the other processes may never come to a measurement
+
+    def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
+        point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
+        if point is not None:
+            self._metrics.update(logged_metrics(point, prefix=self.prefix))
+            self._publish(trainer)
+
+    def _resumed(self, trainer: Trainer) -> Progress | None:
+        """Where training goes on from: a checkpoint, or the end of an earlier fit of the same trainer."""
+        goes_on = trainer.global_step > 0 and self._progress.step == trainer.global_step
+        resumed, self._resume_from = self._resume_from or (self._progress if goes_on else None), None
+        self._progress = resumed or Progress(0)
+        return resumed
+
+    def _publish(self, trainer: Trainer) -> None:
+        """Put the latest value of every key where EarlyStopping and ModelCheckpoint look."""
+        trainer.callback_metrics.update({key: torch.tensor(value) for key, value in self._metrics.items()})
+
+    def _forward_in(self, trainer: Trainer) -> Callable[[nn.Module, Tensor], Any]:
+        """The forward pass under the precision that training runs in."""
+
+        def forward(model: nn.Module, inputs: Tensor) -> Any:
+            with trainer.precision_plugin.forward_context():
+                return self._forward(model, inputs)
+
+        return forward
+
+
+def default_path(trainer: Trainer, prefix: str = "ib") -> Path:
+    """``trajectory.jsonl`` in the run's own folder, beside its checkpoints."""
+    file = "trajectory.jsonl" if prefix == "ib" else f"trajectory_{prefix}.jsonl"
+    folder = Path(trainer.default_root_dir)
+    if trainer.loggers:
+        logger = trainer.loggers[0]
+        _ = getattr(logger, "experiment", None)  # wandb knows the id of its run only once that has begun
+        version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+        folder = Path(logger.save_dir or folder) / str(logger.name) / version
+    return folder / file
+
+
+def tokens_in(batch: Any) -> int:
+    """Size of ``input_ids``, or of the first integer tensor in a batch; 0 if it holds none.
+
+    Example:
+        >>> tokens_in({"input_ids": torch.zeros(2, 8, dtype=torch.long)}), tokens_in([torch.zeros(2, 8)])
+        (16, 0)
+    """
+    if isinstance(batch, Tensor):
+        return batch.numel() if not batch.is_floating_point() else 0
+    if isinstance(batch, Mapping):
+        return tokens_in(batch["input_ids"]) if "input_ids" in batch else tokens_in(list(batch.values()))
+    if isinstance(batch, Sequence) and not isinstance(batch, str):
+        return next((size for size in map(tokens_in, batch) if size), 0)
+    return 0
+
+
+def _root(trainer: Trainer, pl_module: LightningModule) -> nn.Module:
+    """FSDP gathers its shards in the forward of its root; elsewhere the bare module will do."""
+    sharded = trainer.strategy.model if isinstance(trainer.strategy, FSDPStrategy) else None
+    return pl_module if sharded is None else sharded
+
+
+def _max_steps(trainer: Trainer) -> int | None:
+    steps = trainer.estimated_stepping_batches
+    return int(steps) if steps != float("inf") else None
+
+
+def _loss_of(outputs: Any, accumulated: int) -> Tensor | None:
+    """Lightning hands over the loss divided by the number of accumulated batches."""
+    loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+    if not isinstance(loss, Tensor):
+        return None
+    return loss.detach() * accumulated if accumulated > 1 else loss.detach()
+
+
+def _run_name(trainer: Trainer) -> str | None:
+    if not trainer.loggers:
+        return None
+    run = getattr(trainer.loggers[0], "experiment", None)
+    name = getattr(run, "name", None)
+    return name if isinstance(name, str) else f"{trainer.loggers[0].name}/{trainer.loggers[0].version}"
+
+
+def _printer(trainer: Trainer) -> Callable[[str], None]:
+    bar: Any = trainer.progress_bar_callback
+    return bar.print if bar is not None and bar.is_enabled else rank_zero_info

@@ -1,0 +1,256 @@
+"""A wandb workspace for the runs of a project: the plane as a custom chart, curves by layer, phases, cost.
+
+wandb keeps a custom chart by name, with placeholders for the columns of a table: `plane_preset` puts them into the spec
+that `ibtrack.report.charts.plane` makes. The workspace is made with wandb-workspaces, the extra ``dashboard``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ibtrack.record.keys import metric_key
+from ibtrack.record.trajectory import Trajectory
+from ibtrack.report import charts
+from ibtrack.report.tables import TABLE_COLUMNS, sites_of
+from ibtrack.tracking.logged import STEP_KEY
+
+_WORDS = """**How to read the plane.** Right: the layers keep more of the tokens just read, I(X;Z). Up: they say more of
+the tokens to come, I(Y;Z). Training is said to move up first (fitting), then left (compression). Bars are ± 1.96
+standard errors over the documents of the probe; another training seed is another run. Dashed: I(X;Z) = I(Y;Z), for
+orientation, no bound. `ibtrack report` makes a page that also tells which runs can be told apart."""
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """What is sent to wandb.
+
+    Attributes:
+        chart: arguments of ``wandb.Api().create_custom_chart``.
+        workspace: a ``wandb_workspaces.workspaces.Workspace``, not saved yet.
+    """
+
+    chart: Mapping[str, Any]
+    workspace: Any
+
+    @property
+    def chart_id(self) -> str:
+        """The name under which panels use the chart."""
+        return f"{self.chart['entity']}/{self.chart['name']}"
+
+    def requests(self) -> dict[str, Any]:
+        """What `send` would send, by call, with JSON strings taken apart.
+
+        Its two parts are the arguments of ``wandb.Api().create_custom_chart`` and the variables of the mutation
+        ``upsertView``; only the ``name`` of the view is drawn when it is saved.
+        """
+        view = self.workspace._to_model()  # wandb-workspaces has no public way to look at it
+        return {
+            "createCustomChart": dict(self.chart),
+            "upsertView": {
+                "entityName": view.entity,
+                "projectName": view.project,
+                "displayName": view.display_name,
+                "type": "project-view",
+                "description": "",
+                "spec": json.loads(view.spec.model_dump_json(by_alias=True, exclude_none=True)),
+                "locked": False,
+            },
+        }
+
+    def send(self, *, install_chart: bool = True) -> str:
+        """Install the chart and save the workspace as a new view of the project; needs the network and a login.
+
+        Args:
+            install_chart: leave it out where the chart is installed already.
+
+        Returns:
+            The address of the workspace.
+
+        Raises:
+            ValueError: wandb did not take the chart or the workspace; its words are in the message.
+        """
+        import wandb
+
+        if install_chart:
+            hint = "; if it is there already, leave this step out with --chart-installed"
+            with _told_in_words(f"the chart {self.chart_id}", hint):
+                wandb.Api().create_custom_chart(**self.chart)
+        with _told_in_words(f"the workspace {self.workspace.name!r}"):
+            return str(self.workspace.save().url)
+
+
+@contextlib.contextmanager
+def _told_in_words(what: str, hint: str = "") -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # no login, no network, no right, a refusal: the classes of most are not public
+        raise ValueError(f"wandb did not take {what} ({error}){hint}") from error
+
+
+def make_dashboard(
+    trajectory: Trajectory, *, entity: str, project: str, name: str = "Information plane", prefix: str = "ib"
+) -> Dashboard:
+    """A workspace for runs that were measured as ``trajectory`` was.
+
+    Args:
+        trajectory: any run of the project; its layers and label orders make the panels.
+        entity: wandb user or team.
+        project: wandb project.
+        name: of the workspace.
+        prefix: of the logged keys, as in the monitor.
+
+    Raises:
+        ImportError: wandb-workspaces is not installed.
+        ValueError: entity or project is empty, or the trajectory names no label order.
+    """
+    for what, value in (("entity", entity), ("project", project)):
+        if not value or "/" in value:
+            raise ValueError(f"{what} must be a name without a slash, got {value!r}")
+    orders = list(trajectory.protocol.get("orders", ()))
+    if not orders:
+        raise ValueError("the trajectory must name its label orders, as those that a tracker writes do")
+    ws, wr = _library()
+    spec = plane_preset()
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
+    chart = {
+        "entity": entity,
+        "name": f"ibtrack-plane-{digest}",  # another spec is another chart
+        "display_name": "Information plane (ibtrack)",
+        "spec_type": "vega2",
+        "access": "private",
+        "spec": spec,
+    }
+    panels = _Panels(wr, prefix, orders)
+    sections = {
+        "Plane": panels.plane(f"{entity}/{chart['name']}"),
+        "Curves, mean over the layers": panels.curves(),
+        "Curves by layer": panels.layers(sites_of(trajectory)),
+        "Phases": panels.phases(),
+        "Cost": panels.cost(),
+    }
+    fall = metric_key("compression_num_se", site="phases", prefix=prefix)
+    return Dashboard(
+        chart,
+        ws.Workspace(
+            entity=entity,
+            project=project,
+            name=name,
+            sections=[
+                ws.Section(name=title, panels=found, is_open=title != "Cost") for title, found in sections.items()
+            ],
+            settings=ws.WorkspaceSettings(x_axis=STEP_KEY, max_runs=20),
+            runset_settings=ws.RunsetSettings(
+                order=[ws.Ordering(ws.Summary(fall), ascending=False)],
+                pinned_columns=[f"summary:{metric_key('phases', prefix=prefix)}"],
+            ),
+        ),
+    )
+
+
+def plane_preset() -> dict[str, Any]:
+    """The spec of the plane as a wandb custom chart.
+
+    The rows are those of the run's table, of all runs that are shown; the string ``order`` picks the label set. What a
+    spec says of its runs is left out: their names, and the ends of the axes, which are found from the rows.
+    """
+    spec = charts.to_spec(charts.plane([], colour="run"))
+    extents = [f"extent(pluck(data('wandb'), '${{field:{axis}}}'))" for axis in ("complexity", "expressivity")]
+    lowest, highest = (f"{name}({extents[0]}[{i}], {extents[1]}[{i}])" for i, name in enumerate(("min", "max")))
+    parameters = {
+        "until": "1e15",
+        "low": f"min(0, floor(100 * {lowest}) / 100) || 0",  # or so while there is no row yet
+        "high": f"max(1, ceil(20 * {highest})) / 20 || 1",
+        "bottleneck": "false",
+    }
+    filled = _with_placeholders({key: spec[key] for key in ("layer", "config")})
+    return {
+        "$schema": spec["$schema"],
+        "data": {"name": "wandb"},
+        "title": {"text": "Information plane, ${string:order} labels", "anchor": "start"},
+        "width": 420,
+        "height": 420,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "params": [{"name": name, "expr": expression} for name, expression in parameters.items()],
+        "transform": [{"filter": "datum['${field:order}'] === '${string:order}'"}],
+        **filled,
+    }
+
+
+def _with_placeholders(part: Any) -> Any:
+    """The same part of a spec, with wandb's placeholders for columns of the table."""
+    if isinstance(part, dict):
+        return {key: _with_placeholders(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_with_placeholders(value) for value in part]
+    if not isinstance(part, str):
+        return part
+    if part in TABLE_COLUMNS:
+        return f"${{field:{part}}}"
+    return re.sub(rf"datum\.({'|'.join(TABLE_COLUMNS)})\b", r"datum['${field:\1}']", part)
+
+
+class _Panels:
+    """The panels of each section, for keys of one prefix."""
+
+    def __init__(self, library: Any, prefix: str, orders: Sequence[str]) -> None:
+        self.library, self.prefix, self.orders = library, prefix, orders
+
+    def plane(self, chart_id: str) -> list[Any]:
+        chart = self.library.CustomChart(
+            query={"summaryTable": {"tableKey": self._key("points")}},
+            chart_name=chart_id,
+            chart_fields={column: column for column in TABLE_COLUMNS},
+            chart_strings={"order": self.orders[0]},
+        )
+        pictures = self.library.MediaBrowser(title="one run at a time", media_keys=[self._key("plane")], num_columns=1)
+        return [chart, pictures, self.library.MarkdownPanel(markdown=_WORDS)]
+
+    def curves(self) -> list[Any]:
+        quantities = ("complexity", "expressivity", "optimality")
+        keys = [self._key(name, "mean", self.orders[0]) for name in quantities]
+        along_tokens = [self._line(key, title=f"{key}, by tokens", x=self._key("tokens_seen")) for key in keys[:2]]
+        return [*(self._line(key) for key in keys), *along_tokens, self._line(self._key("probe_loss"))]
+
+    def layers(self, sites: Sequence[str]) -> list[Any]:
+        quantities = ("complexity", "expressivity")
+        return [self._line(self._key(name, site, self.orders[0])) for site in sites for name in quantities]
+
+    def phases(self) -> list[Any]:
+        titles = {
+            "compression": "I(X;Z) falls by, fraction of log K",
+            "compression_num_se": "that fall in standard errors",
+            "compression_start": "compression since step",
+            "fitting_end": "fitting until step",
+        }
+        return [
+            self.library.BarPlot(title=title, metrics=[self._key(name, "phases")], max_runs_to_show=20)
+            for name, title in titles.items()
+        ]
+
+    def cost(self) -> list[Any]:
+        return [self._line(self._key(name)) for name in ("overhead_fraction", "failed")]
+
+    def _key(self, quantity: str, site: str | None = None, order: str | None = None) -> str:
+        return metric_key(quantity, site=site, order=order, prefix=self.prefix)
+
+    def _line(self, key: str, *, title: str | None = None, x: str = STEP_KEY) -> Any:
+        return self.library.LinePlot(title=title or key, x=x, y=[key], max_runs_to_show=20)
+
+
+def _library() -> tuple[Any, Any]:
+    """The modules of wandb-workspaces for workspaces and for panels."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # its own use of pydantic
+            import wandb_workspaces.reports.v2 as panels
+            import wandb_workspaces.workspaces as workspaces
+    except ImportError as error:
+        raise ImportError(f"a dashboard needs wandb-workspaces: pip install 'ibtrack[dashboard]' ({error})") from error
+    return workspaces, panels

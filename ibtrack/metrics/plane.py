@@ -1,0 +1,275 @@
+"""All sites and label sets of a probe at once, as one metric, and the names of what it reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from ibtrack._checks import check_integer, check_option, check_rows
+from ibtrack.information import assignments
+from ibtrack.information.assignments import assign_rows, draw_anchors
+from ibtrack.information.design import LABEL_WEIGHTS, LabelWeights, moved
+from ibtrack.information.permutation import swapped_information
+from ibtrack.information.readings import Estimate, Readings, read_sites
+from ibtrack.probe.kgrams import LONE_LABELS
+from ibtrack.probe.probe import Probe
+from ibtrack.record.keys import READINGS, metric_key
+
+
+class InformationPlane(Metric):
+    """All sites and label sets of a probe at once, in every reading, with standard errors over documents.
+
+    Source: as `SoftMutualInformation`; quantities as in Conklin et al., arXiv 2604.07569: complexity I(X; Z),
+    expressivity I(Y; Z), optimality I(Y; Z) / I(X; Z), regularity I(X; Z) / H(Z); variation H(Z | X) as in Conklin and
+    Smith, arXiv 2406.02449; share ( I(X_k; Z) - I(X_k-1; Z) ) / H(Z), what an order tells beyond the one before it.
+    ``mean`` is the uniform mean over all sites but ``embed``; ratios are taken after it.
+
+    The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
+    which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
+    language model they are also less than the sums by label.
+
+    Args:
+        probe: positions, labels and documents.
+        widths: site to D, in order.
+        num_anchors: K.
+        seed: of the anchors; sites of one width share theirs.
+        temperature: ``exact``, ``bounds`` or ``leading_order``.
+        anchor_draws: sets of anchors, with the seeds from ``seed`` on. Readings are means over them, and each comes
+            with ``_anchor_sd``, the standard deviation of one draw.
+        label_weights: how labels count in the plug-in reading and its null, ``empirical`` or ``uniform``; see
+            `ibtrack.information.design.LabelWeights`. The debiased reading has empirical weights always.
+        min_count: labels that occur less often are left out of the plug-in reading and its null.
+        readings: which of ``debiased``, ``plugin`` and ``null``; only the first has standard errors, and takes longest.
+
+    Raises:
+        ValueError: no site, or an argument out of its range.
+
+    Example:
+        >>> probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1,))
+        >>> plane = InformationPlane(probe, {"L00": 8})
+        >>> activations = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
+        >>> plane.update("L00", activations, torch.arange(probe.num_positions), rows=probe.positions)
+        >>> round(float(plane.compute()["ib/L00/token/optimality"]), 6)  # the next token follows from the token
+        1.0
+    """
+
+    assignments: Tensor
+    seen: Tensor
+    resultants: Tensor
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    def __init__(
+        self,
+        probe: Probe,
+        widths: Mapping[str, int],
+        *,
+        num_anchors: int = 100,
+        seed: int = 0,
+        temperature: str = "exact",
+        anchor_draws: int = 1,
+        label_weights: str = "empirical",
+        min_count: int = 1,
+        readings: Sequence[str] = READINGS,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if not widths:
+            raise ValueError("widths must name at least one site, got none")
+        self.read = tuple(check_option("readings", reading, READINGS) for reading in readings)
+        self.sites, self.widths = list(widths), dict(widths)
+        self.num_anchors = check_integer("num_anchors", num_anchors, minimum=2)
+        self.anchor_draws = check_integer("anchor_draws", anchor_draws, minimum=1)
+        self.orders, self.nested = probe.orders, probe.is_text
+        self._documents, self._groups = probe.document_groups, probe.label_groups
+        self._lone = {name: labels for name, labels in probe.label_sets.items() if name in LONE_LABELS}
+        self.read = READINGS if self._lone else self.read  # exchanging their labels takes all
+        self._weights = _label_weights(probe, label_weights, min_count)
+        self._shape = (len(self.sites), anchor_draws, probe.num_positions, num_anchors)
+        self.epsilons = {
+            width: assignments.temperature(width, num_anchors, temperature) for width in set(widths.values())
+        }
+        for width in self.epsilons:
+            draws = [draw_anchors(width, num_anchors, seed=seed + draw) for draw in range(anchor_draws)]
+            self.register_buffer(f"anchors_{width}", torch.stack(draws), persistent=False)
+        self.add_state("assignments", torch.zeros(0), dist_reduce_fx="sum")  # see _make_room: no second copy is kept
+        self.add_state("seen", torch.zeros(*self._shape[::2], dtype=torch.int32), dist_reduce_fx="sum")
+        resultants = torch.zeros(len(self.sites), max(widths.values()), dtype=torch.float64)
+        self.add_state("resultants", resultants, dist_reduce_fx="sum")
+
+    def reset(self) -> None:
+        """Forget every row; their memory is kept for the next ones."""
+        kept = self.assignments
+        super().reset()
+        self.assignments = kept.zero_()
+
+    def release(self) -> None:
+        """Forget every row and give back the memory, which the next row takes again. A metric is in reference cycles,
+        so letting go of it alone frees nothing for a while."""
+        super().reset()
+
+    def sync(self, *args: Any, **options: Any) -> None:
+        """As in torchmetrics; a process that has no rows adds none."""
+        self._make_room()
+        super().sync(*args, **options)
+
+    def _make_room(self) -> None:
+        if not self.assignments.numel():
+            self.assignments = torch.zeros(self._shape, dtype=torch.float32, device=self.device)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the rows take."""
+        return 4 * math.prod(self._shape)
+
+    def update(self, site: str, activations: Tensor, positions: Tensor, rows: Tensor | None = None) -> None:
+        """Fill in the positions of the probe that were measured.
+
+        Args:
+            site: one of ``widths``.
+            activations: (n, D).
+            positions: (m,) which of the probe's N kept positions these are.
+            rows: (m,) rows of ``activations`` that hold them; by default all.
+
+        Raises:
+            ValueError: unknown site, or activations that are not (n, D). Rows that are zero or not finite are not an
+                error: their site reads ``nan``, and `faults` says why.
+        """
+        if site not in self.widths:
+            raise ValueError(f"site must be one of {self.sites}, got {site!r}")
+        self._make_room()
+        width = self.widths[site]
+        anchors = getattr(self, f"anchors_{width}")
+        assigned, resultant = assign_rows(check_rows(activations, width), rows, anchors, self.epsilons[width])
+        index = self.sites.index(site)
+        for draw in range(self.anchor_draws):
+            self.assignments[index, draw].index_add_(0, positions, assigned[:, draw])
+        self.seen[index].index_add_(0, positions, torch.ones_like(positions, dtype=torch.int32))
+        self.resultants[index, :width] += resultant
+
+    def compute(self) -> dict[str, Tensor]:
+        """Key (`ibtrack.record.keys.metric_key`) to () float64; entropies and informations as fractions of log K."""
+        return self.named(self.readings(), self.mean_cosines(), self.sites)
+
+    def readings(self) -> Readings:
+        """Everything about every site and draw of anchors, (sites * draws,); of this process, unless in `compute`."""
+        self._make_room()
+        cells = self.assignments.flatten(0, 1)
+        self._found = torch.stack(
+            [self.assignments[:, 0, :, 0].isnan().sum(1), (self.seen == 0).sum(1), (self.seen > 1).sum(1)]
+        )  # (3, L), over all processes
+        device = self.device
+        groups = {name: moved(known, device) for name, known in self._groups.items()}
+        weights = {name: moved(known, device) for name, known in self._weights.items()}
+        read = read_sites(list(cells), groups, moved(self._documents, device), weights=weights, readings=self.read)
+        for name, labels in self._lone.items():
+            read = read.debiased_by_swaps(name, self._swapped(cells, labels.to(device)))
+        lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.anchor_draws)
+        return read.each(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
+
+    def _swapped(self, cells: Tensor, labels: Tensor) -> Tensor:
+        of, number = self._documents.of.to(self.device), self._documents.number
+        return torch.stack([swapped_information(rows, labels, of, num_documents=number) for rows in cells])
+
+    def mean_cosines(self) -> Tensor:
+        """(L,) mean cosine between two different rows: 0 for a cloud around the origin, near 1 for a narrow cone."""
+        number = self.seen.sum(1)
+        return (self.resultants.square().sum(1) - number) / (number * (number - 1))
+
+    def faults(self) -> dict[str, str]:
+        """Site to what `compute` found wrong with it; empty if every position was measured once and had a direction."""
+        found = self._found.tolist()
+        of = f"of {self.seen.shape[1]} positions"
+        words = (f"{of} are zero or not finite", f"{of} were not measured", f"{of} were measured more than once")
+        faults = {}
+        for site, counts in zip(self.sites, zip(*found, strict=True), strict=True):
+            reasons = [f"{number} {word}" for number, word in zip(counts, words, strict=True) if number]
+            if reasons:
+                faults[site] = "; ".join(reasons)
+        return faults
+
+    def named(self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
+        """Put everything under its key.
+
+        Args:
+            readings: (sites * draws,) in nats, as from `readings`, of this plane's sites or of several planes'.
+            mean_cosines: (sites,).
+            sites: in order; ``embed`` is not part of the mean.
+        """
+        blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
+
+        def with_mean(part: Tensor) -> Tensor:
+            return torch.cat([part[blocks].mean(0, keepdim=True), part])
+
+        def numbers(draws: slice) -> dict[_Name, Tensor]:
+            cells = readings.each(lambda part: part.unflatten(0, (len(sites), -1))[:, draws].mean(1))
+            return _numbers(cells.each(with_mean), self.orders, self.nested, math.log(self.num_anchors))
+
+        found = numbers(slice(None))
+        if self.anchor_draws > 1:
+            each = [numbers(slice(draw, draw + 1)) for draw in range(self.anchor_draws)]
+            for quantity, order, reading in [name for name in found if not name[0].endswith("_se")]:
+                spread = torch.stack([draw[quantity, order, reading] for draw in each]).std(0)
+                found[f"{quantity}_anchor_sd", order, reading] = spread
+        found["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
+        return {
+            metric_key(quantity, site=site, order=order, reading=reading): values[index]
+            for index, site in enumerate(["mean", *sites])
+            for (quantity, order, reading), values in found.items()
+        }
+
+
+_Name = tuple[str, str | None, str]  # quantity, order and reading
+
+
+def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchors: float) -> dict[_Name, Tensor]:
+    """(L,) of every quantity, as fractions of log K where they have a unit."""
+    found: dict[_Name, Tensor] = {}
+
+    def add(quantity: str, estimate: Estimate, order: str | None = None) -> None:
+        found[quantity, order, "debiased"] = estimate.value
+        found[f"{quantity}_se", order, "debiased"] = estimate.standard_error
+
+    unit = 1 / log_anchors
+    information = {name: estimate.scaled(unit) for name, estimate in readings.information.items()}
+    entropy = readings.entropy.scaled(unit)
+    add("entropy", entropy)
+    add("ceiling", readings.ceiling.scaled(unit))
+    known = None
+    for order in orders if information else ():
+        complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
+        add("complexity", complexity, order)
+        add("expressivity", expressivity, order)
+        add("optimality", expressivity.ratio(complexity), order)
+        add("regularity", complexity.ratio(entropy), order)
+        add("variation", entropy.minus(complexity), order)
+        if nested:
+            add("share", (complexity if known is None else complexity.minus(known)).ratio(entropy), order)
+            known = complexity
+    for name in (name for name in information if "/" not in name):
+        add(f"{name}_information", information[name])
+    for reading, values in (("plugin", readings.plugin), ("null", readings.null)):
+        for name, value in values.items():
+            side, _, label = name.rpartition("/")
+            quantity = {"input": "complexity", "output": "expressivity"}.get(side, f"{label}_information")
+            found[quantity, label if side else None, reading] = value * unit
+    for order in orders if readings.plugin else ():
+        before = found["complexity", order, "plugin"]
+        found["optimality", order, "plugin"] = found["expressivity", order, "plugin"] / before
+        found["regularity", order, "plugin"] = before / entropy.value
+    return found
+
+
+def _label_weights(probe: Probe, rule: str, min_count: int) -> dict[str, LabelWeights]:
+    check_option("label_weights", rule, LABEL_WEIGHTS)
+    check_integer("min_count", min_count, minimum=1)
+    if rule == "empirical" and min_count == 1:
+        return {}
+    return {name: LabelWeights.of(groups, rule, min_count) for name, groups in probe.label_groups.items()}

@@ -1,0 +1,1 @@
+"""The record of a run: names of its numbers, points, trajectory files. Nothing here needs torch."""

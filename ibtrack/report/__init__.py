@@ -1,0 +1,1 @@
+"""Trajectories as tables, charts and one HTML page."""

@@ -1,0 +1,253 @@
+"""Trajectories → charts: the plane, curves over training, layer by step.
+
+Each chart reads one named dataset, ``points``, whose rows are those of `ibtrack.report.tables`. So one Vega-Lite spec
+serves a PNG, the HTML report (which changes the rows and the parameters) and wandb (whose table has the same columns).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import altair as alt
+
+from ibtrack._checks import check_option
+from ibtrack.record.trajectory import Trajectory
+from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
+from ibtrack.report.style import INK, RED, SHORT, Looks, ticks, tooltip_of_point, value_text
+from ibtrack.report.tables import QUANTITIES, Z95, curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
+
+_REFERENCES = (("null", "dashed: the plug-in of shuffled labels"), ("ceiling", "dotted: ceiling I(Z;J)"))
+
+
+def plane(
+    trajectories: Trajectory | Sequence[Trajectory],
+    *,
+    site: str = "mean",
+    order: str = "token",
+    reading: str = "debiased",
+    colour: str | None = None,
+) -> alt.LayerChart:
+    """Path of each run through the information plane, its points joined in step order.
+
+    Bars are ± 1.96 standard errors. A point without a place in the plane is named in the caption.
+
+    Args:
+        trajectories: one or more runs.
+        site: ``mean`` or a site of the protocol, such as ``L03``.
+        order: label set, such as ``token``.
+        reading: ``debiased``, ``plugin`` or ``null``.
+        colour: ``step`` or ``run``; None is step for one run and run for several.
+
+    Returns:
+        A square chart with one domain for both axes, in fractions of log K. Its columns are those of
+        `ibtrack.report.tables.plane_rows`; of its parameters ``until`` hides later steps, ``low`` and ``high`` are the
+        domain, and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens.
+
+    Raises:
+        ValueError: no such reading or colour.
+
+    Example:
+        >>> from ibtrack.record.trajectory import Point
+        >>> readings = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
+        >>> chart = plane(Trajectory({}, {"name": "a"}, [Point(0, readings)]))
+        >>> [(row["step"], row["complexity"]) for row in to_spec(chart)["datasets"]["points"]]
+        [(0, 0.4)]
+    """
+    runs = _as_list(trajectories)
+    looks = Looks(runs, colour)
+    rows = plane_rows(runs, site=site, order=order, reading=reading)
+    low, high = plane_domain(rows)
+    last = max((row["step"] for row in rows), default=0)
+    parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token"}
+    lines = [_subtitle("order", site, order, reading)]
+    lines += [] if looks.by_step else ["ring: start · points grow with the step · largest: end"]
+    curve = bottleneck(runs)
+    lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
+    layers = [*diagonal(), *curve, *path(looks)]
+    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened(missing_lines(rows))])
+    return chart.properties(width=420, height=420).add_params(
+        *(alt.param(name=name, value=value) for name, value in parameters.items())
+    )
+
+
+def curves(
+    trajectories: Trajectory | Sequence[Trajectory],
+    *,
+    quantity: str = "complexity",
+    site: str = "mean",
+    order: str = "token",
+    reading: str = "debiased",
+    x: str = "step",
+) -> alt.LayerChart:
+    """One quantity over training, a line per run, with its 95 % band.
+
+    Dashed: the null, what the plug-in reads for shuffled labels. Dotted: the ceiling. A cross on the axis: a point
+    without a value; its tooltip says why.
+
+    Args:
+        trajectories: one or more runs.
+        quantity: a name of `ibtrack.report.tables.QUANTITIES`.
+        site: as in `plane`; not used by quantities of the whole run.
+        order: as in `plane`; used only by quantities of an order.
+        reading: as in `plane`.
+        x: ``step`` or ``tokens``, on a symlog axis so that 0 has a place.
+
+    Raises:
+        ValueError: no such quantity, reading or x.
+
+    Example:
+        >>> from ibtrack.record.trajectory import Point
+        >>> chart = curves(Trajectory({}, {"name": "a"}, [Point(0, loss=7.0), Point(8, loss=2.0)]), quantity="loss")
+        >>> [row["value"] for row in to_spec(chart)["datasets"]["points"]]
+        [7.0, 2.0]
+    """
+    check_option("x", x, ("step", "tokens"))
+    runs = _as_list(trajectories)
+    looks = Looks(runs, "run")
+    rows = curve_rows(runs, quantity=quantity, site=site, order=order, reading=reading)
+    base = alt.Chart().encode(x=_along_training(x, [row[x] for row in rows if row[x] is not None]))
+    known = base.transform_filter(f"isValid(datum.value) && isValid(datum.{x})")
+    y = alt.Y("value:Q", title=_with_unit(quantity), scale=alt.Scale(zero=False, nice=True))
+    of_run = {"color": looks.of_run(), "detail": "run:N"}
+    in_order = {**of_run, "order": alt.Order("step:Q")}  # on an area it would mean the order of a stack
+    tooltip = [*tooltip_of_point(), alt.Tooltip("value_text:N", title=quantity.replace("_", " "))]
+    layers = [
+        known.transform_filter("isValid(datum.se)")
+        .transform_calculate(band_low=f"datum.value - {Z95} * datum.se", band_high=f"datum.value + {Z95} * datum.se")
+        .mark_area(fillOpacity=0.18, opacity=1)
+        .encode(y=alt.Y("band_low:Q", title=_with_unit(quantity)), y2="band_high:Q", **of_run),
+        *(
+            base.transform_filter(f"isValid(datum.{column}) && isValid(datum.{x})")
+            .mark_line(strokeDash=dash, strokeWidth=1.4, strokeOpacity=0.8)
+            .encode(y=alt.Y(f"{column}:Q", title=_with_unit(quantity)), **in_order)
+            for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]))
+        ),
+        known.mark_line(strokeWidth=2).encode(y=y, **in_order),
+        known.transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
+        .mark_point(filled=True, size=36, opacity=1)
+        .encode(y=y, color=looks.of_run(), shape=looks.shape_of_run(), tooltip=tooltip),
+        _crosses(base.transform_filter(f"!isValid(datum.value) && isValid(datum.{x})")).encode(y=alt.value("height")),
+    ]
+    lines = [_subtitle(QUANTITIES[quantity].scope, site, order, reading)]
+    drawn = [name for column, name in _REFERENCES if any(row[column] is not None for row in rows)]
+    lines += [" · ".join(drawn)] if drawn else []
+    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened(missing_lines(rows))])
+    return chart.properties(width=520, height=300)
+
+
+def heatmap(
+    trajectory: Trajectory, *, quantity: str = "complexity", order: str = "token", reading: str = "debiased"
+) -> alt.LayerChart:
+    """One quantity of one run, layer by step: a column per measured step, the last layer on top.
+
+    Args:
+        trajectory: the run.
+        quantity: as in `curves`, but of a site or an order.
+        order: as in `plane`.
+        reading: as in `plane`.
+
+    Returns:
+        A chart whose columns are those of `ibtrack.report.tables.heatmap_rows`; a cell with a cross has no value.
+
+    Raises:
+        ValueError: no such quantity or reading, or the quantity belongs to the whole run.
+    """
+    check_option("quantity", quantity, tuple(name for name, of in QUANTITIES.items() if of.scope != "run"))
+    rows = heatmap_rows(trajectory, quantity=quantity, order=order, reading=reading)
+    base = alt.Chart().encode(
+        x=alt.X("step:O", title="step", axis=alt.Axis(labelOverlap=True, labelAngle=0)),
+        y=alt.Y("site:N", title=None, sort=alt.EncodingSortField("depth", op="min", order="descending")),
+    )
+    tooltip = [alt.Tooltip("site:N", title="layer"), *tooltip_of_point()]
+    cells = (
+        base.transform_filter("isValid(datum.value)")
+        .transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
+        .mark_rect()
+        .encode(
+            color=alt.Color("value:Q", title=None, scale=alt.Scale(scheme="viridis"), legend=alt.Legend(format=".2~f")),
+            tooltip=[*tooltip, alt.Tooltip("value_text:N", title=quantity.replace("_", " "))],
+        )
+    )
+    layers = [cells, _crosses(base.transform_filter("!isValid(datum.value)"), tooltip[:1])]
+    subtitle = f"{_with_unit(quantity)} · {_subtitle(QUANTITIES[quantity].scope, None, order, reading)}".strip(" ·")
+    num_sites = len({row["site"] for row in rows})
+    return _finished(layers, rows, trajectory.name, [subtitle]).properties(width=520, height=max(22 * num_sites, 60))
+
+
+def to_spec(chart: alt.LayerChart) -> dict[str, Any]:
+    """The chart as a Vega-Lite spec; its rows lie in ``spec["datasets"]["points"]``."""
+    return cast(dict[str, Any], chart.to_dict())
+
+
+def to_png(chart: alt.LayerChart, *, scale: float = 2) -> bytes:
+    """The chart as a PNG, without a browser and without the network.
+
+    Args:
+        chart: from `plane`, `curves` or `heatmap`.
+        scale: pixels per unit of the chart.
+    """
+    import vl_convert
+
+    return cast(bytes, vl_convert.vegalite_to_png(to_spec(chart), scale=scale))
+
+
+def save_png(chart: alt.LayerChart, path: str | os.PathLike[str], *, scale: float = 2) -> Path:
+    """Write the chart into a PNG file; see `to_png`."""
+    path = Path(path)
+    path.write_bytes(to_png(chart, scale=scale))
+    return path
+
+
+def _crosses(missing: alt.Chart, more: Sequence[alt.Tooltip] = ()) -> alt.Chart:
+    tooltip = [*more, *tooltip_of_point(), alt.Tooltip("why:N", title="no value")]
+    return missing.mark_point(shape="cross", angle=45, size=80, filled=True, color=RED, opacity=1).encode(
+        tooltip=tooltip
+    )
+
+
+def _along_training(x: str, values: Sequence[float]) -> alt.X:
+    # symlog is linear below its constant, so the constant is the first place after zero
+    first = min((value for value in values if value > 0), default=1)
+    axis = alt.Axis(values=ticks(max(values, default=0), first), labelExpr=SHORT, grid=False)
+    title = "tokens seen" if x == "tokens" else "step"
+    return alt.X(f"{x}:Q", title=title, axis=axis).scale(type="symlog", constant=first, nice=False)
+
+
+def _finished(layers: Sequence[alt.Chart], rows: list[dict[str, Any]], title: str, lines: list[str]) -> alt.LayerChart:
+    lines = lines if rows else ["no points yet"]
+    head = alt.TitleParams(title, subtitle=lines, anchor="start", fontSize=16, subtitleFontSize=12, subtitleColor=INK)
+    chart = cast(alt.LayerChart, alt.layer(*layers))
+    return (
+        chart.properties(data=alt.NamedData("points"), datasets={"points": rows}, title=head)
+        .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridOpacity=0.5, titlePadding=8)
+        .configure_legend(labelFontSize=12, titleFontSize=12)
+        .configure_view(strokeOpacity=0)
+    )
+
+
+def _title(runs: Sequence[Trajectory]) -> str:
+    return runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+
+
+def _subtitle(scope: str, site: str | None, order: str, reading: str) -> str:
+    where = {None: "", "mean": "mean over the layers"}.get(site, f"layer {site}")
+    parts = {"order": [where, f"{order} labels", f"{reading} reading"], "site": [where], "run": ["the whole run"]}
+    return " · ".join(part for part in parts[scope] if part)
+
+
+def _with_unit(quantity: str) -> str:
+    title, unit, _ = QUANTITIES[quantity]
+    return f"{title}, {unit}" if unit else title
+
+
+def _shortened(lines: Sequence[str], *, width: int = 90, most: int = 4) -> list[str]:
+    """As many lines as a picture has room for; the last says how many more there are."""
+    cut = [line if len(line) <= width else line[: width - 1] + "…" for line in lines[:most]]
+    return cut + ([f"and {len(lines) - most} more runs with missing points"] if len(lines) > most else [])
+
+
+def _as_list(trajectories: Trajectory | Sequence[Trajectory]) -> list[Trajectory]:
+    return [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)

@@ -1,0 +1,196 @@
+// Picks rows for the specs that ibtrack.report.charts made. Text from runs goes through textContent only.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const RUNS = DATA.runs.map(unpack);
+const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
+const GREY = "#7d838c";
+const Z95 = 1.96;
+const state = {
+  order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
+  quantity: "", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
+  hidden: new Set(), sort: { column: "fall", down: true },
+};
+const views = {};
+const $ = (id) => document.getElementById(id);
+
+// ---- numbers -------------------------------------------------------------------------------------------------------
+
+function unpack(run, number) {
+  const packed = atob(run.values); // the upper three bytes of each float32, see _packed in report.py
+  const bytes = new Uint8Array((packed.length / 3) * 4);
+  for (let i = 0; i < packed.length; i++) bytes[i + Math.floor(i / 3) + 1] = packed.charCodeAt(i);
+  const index = new Map(run.keys.map((key, i) => [key, i]));
+  return { ...run, number, index, table: new Float32Array(bytes.buffer) };
+}
+
+function read(run, key, i) {
+  const row = run.index.get(key);
+  const value = row === undefined ? NaN : run.table[row * run.steps.length + i];
+  return Number.isFinite(value) ? value : null;
+}
+
+/** Whether the runs are of a preference probe, which has no plane. */
+const withoutPlane = () => isKnown("preference_information") && !isKnown("complexity");
+
+/** Whether any run has a quantity, for any site, order and reading. */
+function isKnown(quantity) {
+  if (quantity === "loss") return RUNS.some((run) => run.losses.some((loss) => loss !== null));
+  return RUNS.some((run) => run.keys.some((key) => key.endsWith("/" + quantity)));
+}
+
+function keyOf(quantity, site = state.site, reading = state.reading) {
+  const scope = DATA.quantities[quantity].scope;
+  if (scope === "run") return `ib/${quantity}`;
+  if (scope === "site") return `ib/${site}/${quantity}`;
+  return `ib${reading === "debiased" ? "" : "_" + reading}/${site}/${state.order}/${quantity}`;
+}
+
+function why(run, key, i) {
+  const notes = run.notes[i] || {};
+  const name = [key, ...key.split("/").slice(1, -1)].find((part) => part in notes);
+  return notes[name] || run.failures[i] || "not in this trajectory";
+}
+
+function titleOf(quantity) {
+  const { title, unit } = DATA.quantities[quantity];
+  return unit ? `${title}, ${unit}` : title;
+}
+
+const shown = () => RUNS.filter((run) => !state.hidden.has(run.number));
+const lastIndex = (run, step) => run.steps.findLastIndex((other) => other <= step);
+const format = (value, digits = 3) => (value === null || value === undefined ? "—" : value.toFixed(digits));
+const whole = (value) => (value === null || value === undefined ? "—" : value.toLocaleString("en"));
+
+function withError(run, quantity, i, site, reading) {
+  const key = keyOf(quantity, site, reading);
+  const [value, se] = i < 0 ? [null, null] : [read(run, key, i), read(run, key + "_se", i)];
+  return format(value) + (value !== null && se !== null ? ` ± ${(Z95 * se).toFixed(3)}` : "");
+}
+
+// ---- colour --------------------------------------------------------------------------------------------------------
+
+function ramp(share) {
+  const at = Math.min(1, Math.max(0, share)) * (DATA.ramp.length - 1);
+  const [low, high] = [DATA.ramp[Math.floor(at)], DATA.ramp[Math.ceil(at)]];
+  const part = (i) => {
+    const [a, b] = [low, high].map((colour) => parseInt(colour.slice(i, i + 2), 16));
+    return Math.round(a + (b - a) * (at - Math.floor(at)));
+  };
+  return "#" + [1, 3, 5].map((i) => part(i).toString(16).padStart(2, "0")).join("");
+}
+
+const symlog = (step) => Math.log1p(step) / Math.log1p(STEPS[STEPS.length - 1] || 1);
+
+function groupsOf(key) {
+  const values = [...new Set(RUNS.map((run) => (key === "run" ? run.label : run.config[key] ?? "—")))];
+  const numeric = key !== "run" && values.every((value) => value.trim() !== "" && Number.isFinite(Number(value)));
+  if (numeric) values.sort((a, b) => a - b);
+  const colour = (i) => (numeric ? ramp(i / Math.max(1, values.length - 1)) : DATA.palette[i % DATA.palette.length]);
+  return values.map((value, i) => ({
+    value, colour: colour(i), shape: numeric ? "circle" : DATA.shapes[Math.floor(i / DATA.palette.length) % DATA.shapes.length],
+  }));
+}
+
+function look(run) {
+  if (state.colour === "step") return groupsOf("run")[run.number];
+  const value = state.colour === "run" ? run.label : run.config[state.colour] ?? "—";
+  return groupsOf(state.colour).find((group) => group.value === value);
+}
+
+const faded = (run) => state.focus !== "" && Number(state.focus) !== run.number;
+
+function marks(run) {
+  const { colour, shape } = look(run);
+  const byStep = state.colour === "step";
+  const opacity = faded(run) ? 0.15 : 1;
+  return { shape, opacity, colour, line: byStep ? GREY : colour, at: (step) => (byStep ? ramp(symlog(step)) : colour) };
+}
+
+function swatch(colour, shape) {
+  const paths = {
+    circle: "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12", square: "M3 3h10v10H3z", "triangle-up": "M8 2l7 12H1z",
+    cross: "M6 2h4v4h4v4h-4v4H6v-4H2V6h4z",
+  };
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", "swatch");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", paths[shape]);
+  path.setAttribute("fill", colour);
+  svg.append(path);
+  return svg;
+}
+
+// ---- rows of the charts: the columns of ibtrack.report.charts --------------------------------------------------------------
+
+function planeRows() {
+  const [x, y] = [keyOf("complexity"), keyOf("expressivity")];
+  return shown().flatMap((run) => {
+    const { line, shape, opacity, at } = marks(run);
+    return run.steps.map((step, i) => {
+      const [complexity, expressivity] = [read(run, x, i), read(run, y, i)];
+      const lost = complexity === null ? x : expressivity === null ? y : null;
+      return {
+        run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
+        complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
+        complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
+        why: lost === null ? null : why(run, lost, i),
+      };
+    });
+  });
+}
+
+function curveRows(quantity = state.quantity, runs = shown(), site = state.site) {
+  const key = keyOf(quantity, site);
+  const bounded = quantity === "complexity" || quantity === "expressivity";
+  return runs.flatMap((run) => {
+    const { colour, shape, opacity } = marks(run);
+    const referred = state.references && bounded && !faded(run);
+    return run.steps.map((step, i) => {
+      const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
+      return {
+        run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
+        se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
+        null: referred && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
+        ceiling: referred ? read(run, keyOf("ceiling", site), i) : null,
+        why: value === null ? why(run, key, i) : null,
+      };
+    });
+  });
+}
+
+function heatmapRun() {
+  return RUNS[state.focus === "" ? DATA.rankings[state.order][0].run : Number(state.focus)];
+}
+
+function heatmapQuantity() {
+  return DATA.quantities[state.quantity].scope === "run" ? "complexity" : state.quantity;
+}
+
+function heatmapRows() {
+  const run = heatmapRun();
+  return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, site, depth })));
+}
+
+function missing(rows) {
+  return shown().flatMap((run) => {
+    const points = rows.filter((row) => row.run === run.label);
+    const lost = points.filter((row) => row.why !== null);
+    if (!points.length) return [`${run.label} has no points yet.`];
+    if (!lost.length) return [];
+    return [`${run.label}: ${lost.length} of ${points.length} points have no value, the first at step ${whole(lost[0].step)}: ${lost[0].why}.`];
+  });
+}
+
+function domain(rows) {
+  const ends = [0];
+  for (const row of rows) {
+    for (const name of ["complexity", "expressivity"]) {
+      const [value, se] = [row[name], row[name + "_se"] || 0];
+      if (value !== null) ends.push(value - Z95 * se, value + Z95 * se);
+    }
+  }
+  if (ends.length === 1) return [0, 1];
+  return [Math.floor(Math.min(...ends) * 100) / 100, Math.max(1, Math.ceil(Math.max(...ends) * 20)) / 20];
+}

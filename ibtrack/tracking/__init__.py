@@ -1,0 +1,1 @@
+"""When a measurement is due: measure, record, log."""

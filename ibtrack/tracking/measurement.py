@@ -1,0 +1,289 @@
+"""One measurement: the probe through the model, activations to the plane, the plane to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ibtrack._checks import check_option
+from ibtrack.capture.forward import logits_of, next_token_loss
+from ibtrack.capture.isolation import undisturbed
+from ibtrack.capture.sites import capture
+from ibtrack.distributed import MeasurementError, agree, on_any, rank, summed, world_size
+from ibtrack.information.readings import Readings
+from ibtrack.information.transforms import TRANSFORMS, CloudStatistics, Transform
+from ibtrack.metrics.plane import InformationPlane
+from ibtrack.probe.kgrams import entropy_of_labels
+from ibtrack.probe.probe import Probe
+from ibtrack.record.keys import metric_key
+
+Forward = Callable[[nn.Module, Tensor], Any]
+DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
+APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
+KEPT_BYTES = 1 << 26  # rows in the CPU's memory are kept until the next measurement: fresh pages cost more than they do
+SINGLE = "there is one label only, so there is nothing to tell"
+
+
+class MemoryExhausted(MeasurementError):
+    """A batch of the probe did not fit into memory."""
+
+
+class Layout(NamedTuple):
+    """What a site hands over.
+
+    Attributes:
+        width: D.
+        time_first: activations are (T, B, D), as in PyTorch's own layers by default, and not (B, T, D).
+    """
+
+    width: int
+    time_first: bool
+
+
+class _Batch(NamedTuple):
+    """Some blocks of the probe on the model's device.
+
+    Attributes:
+        inputs: (B, …).
+        rows: (m,) kept positions as rows of the flattened activations.
+        positions: (m,) the same as positions of the probe.
+        recorded: whether it counts; a rank with fewer blocks than others runs one for company.
+    """
+
+    inputs: Tensor
+    rows: Tensor
+    positions: Tensor
+    recorded: bool
+
+
+Receive = Callable[[str, Tensor, _Batch], None]
+
+
+class Measurement:
+    """Runs a probe through a model and reads its sites. Under several processes each runs its share of the blocks.
+
+    Args:
+        probe: what to run.
+        sites: site to bare module name.
+        layouts: of the sites and the logits, see `find_layouts`.
+        forward: runs the model on a batch of the probe's inputs.
+        batch_size: blocks per forward pass; halved whenever that many do not fit into memory.
+        device: of the model.
+        max_memory: bytes for the assignments of the sites that are measured in one pass over the probe. If all sites
+            need more, the probe is run several times.
+        transform: ``none``, ``center`` or ``whiten``: what is done to the cloud of a site, by its own statistics over
+            the probe, before it is put on the sphere. It takes one more pass.
+        **options: the estimator, see `ibtrack.metrics.plane.InformationPlane`.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        sites: Mapping[str, str],
+        layouts: Mapping[str, Layout],
+        *,
+        forward: Forward,
+        batch_size: int,
+        device: torch.device,
+        max_memory: int = 1 << 30,
+        transform: str = "none",
+        **options: Any,
+    ) -> None:
+        self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
+        self._widths = {site: layouts[site].width for site in sites}
+        self._transform = check_option("transform", transform, TRANSFORMS)
+        self._device, self._options = device, options
+        self.batch_size = batch_size
+        self._batches = _batches(probe, batch_size, device)
+        tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
+        self._label_entropy = entropy_of_labels(probe.label_sets["output/token"]) if tells_loss else None
+        names = list(sites)
+        together = max(1, max_memory // self._plane(names[:1]).num_bytes)  # refuses bad options now
+        self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]
+
+    def _plane(self, names: Sequence[str]) -> InformationPlane:
+        plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, **self._options)
+        return plane.to(self._device)
+
+    def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
+        """Measure now.
+
+        Returns:
+            readings, key to number; and faults, site to what is wrong with it.
+
+        Raises:
+            MeasurementError: on all processes, if the forward pass or a site failed on one, or a single block does not
+                fit into memory.
+        """
+        read: list[Readings] = []
+        cosines: list[Tensor] = []
+        faults: dict[str, str] = {}
+        for plane in self._planes:
+            try:
+                loss = self._fill_in_batches(model, plane)
+                with plane.sync_context():
+                    read.append(plane.readings())
+                    cosines.append(plane.mean_cosines())
+            finally:
+                if self._device.type != "cpu" or plane.num_bytes > KEPT_BYTES:
+                    plane.release()
+            faults |= plane.faults()
+        values = plane.named(Readings.join(read), torch.cat(cosines), list(self._sites))
+        readings = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+        if loss is not None and self._label_entropy is not None:
+            readings[metric_key("probe_loss")] = loss
+            readings[metric_key("variational_floor")] = self._label_entropy - loss
+        return readings, faults
+
+    def _fill_in_batches(self, model: nn.Module, plane: InformationPlane) -> float | None:
+        """Fill a plane; begin again with half as many blocks at once where memory runs out.
+
+        All processes do the same, whichever it was.
+        """
+        while True:
+            plane.reset()
+            try:
+                return self._fill(model, plane)
+            except MemoryExhausted:
+                if self.batch_size == 1:
+                    raise
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()  # the error is gone here, and with it what its traceback held on to
+            self.batch_size //= 2
+            self._batches = _batches(self._probe, self.batch_size, self._device)
+
+    def _fill(self, model: nn.Module, plane: InformationPlane) -> float | None:
+        """Pass the probe through the model to the plane; the mean loss over all positions, if the model tells one."""
+        transforms: dict[str, Transform] = {}
+
+        def observe(site: str, activations: Tensor, batch: _Batch) -> None:
+            statistics.add(site, activations, batch.rows)
+
+        def measure(site: str, activations: Tensor, batch: _Batch) -> None:
+            changed = transforms[site](activations) if transforms else activations
+            plane.update(site, changed, batch.positions, batch.rows)
+
+        if self._transform != "none":
+            statistics = CloudStatistics(plane.widths, self._transform, self._device)
+            self._run(model, plane.sites, observe)
+            transforms = statistics.transforms()
+        return self._run(model, plane.sites, measure)
+
+    def _run(self, model: nn.Module, names: Sequence[str], receive: Receive) -> float | None:
+        """Forward passes over this process's blocks; the mean loss over all positions, if the model tells one."""
+        error: Exception | None = None
+        losses: list[Tensor] = []
+        sites = {site: self._sites[site] for site in names}
+        try:
+            with undisturbed(model):
+                for batch in self._batches:
+                    losses += self._run_batch(model, batch, sites, receive)
+        except Exception as problem:
+            error = problem
+        if on_any(_out_of_memory(error), self._device):
+            raise MemoryExhausted("on another process" if error is None else f"{type(error).__name__}: {error}")
+        agree(error, self._device)
+        return float(summed(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
+
+    def _run_batch(self, model: nn.Module, batch: _Batch, sites: Mapping[str, str], receive: Receive) -> list[Tensor]:
+        def take(site: str, activations: Tensor) -> None:
+            rows = _rows(site, activations, (len(batch.inputs), *self._probe.grid[1:]), self._layouts[site])
+            if batch.recorded:
+                receive(site, rows, batch)
+
+        with capture(model, sites, take) as check:
+            output = self._forward(model, batch.inputs)
+            check()
+        if self._label_entropy is None:
+            return []
+        targets = batch.inputs.flatten()[batch.rows + 1]  # a kept position is never the last of its block
+        loss = next_token_loss(output, targets, batch.rows, time_first=self._layouts["logits"].time_first)
+        return [] if loss is None else [loss * batch.recorded]
+
+
+def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forward: Forward) -> dict[str, Layout]:
+    """What every site hands over, from one block of the probe; and the logits over its tokens, as ``logits``.
+
+    Raises:
+        ValueError: the model does not take the probe, or a site hands over something else than one row per position.
+    """
+    layouts: dict[str, Layout] = {}
+    block = probe.inputs[:1].to(device_of(model))
+    grid = (1, *probe.grid[1:])
+
+    def receive(site: str, activations: Tensor) -> None:
+        layouts[site] = _layout(activations, grid)
+        _rows(site, activations, grid, layouts[site])
+
+    try:
+        with undisturbed(model), capture(model, sites, receive) as check:
+            output = forward(model, block)
+            check()
+    except Exception as error:
+        raise ValueError(
+            f"the model's forward does not take the probe ({type(error).__name__}: {error}); "
+            "pass forward=, a callable of the model and a batch of the probe's inputs"
+        ) from error
+    logits = logits_of(output)
+    if logits is not None and logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max()):
+        layouts["logits"] = _layout(logits, grid)
+    return layouts
+
+
+def undefined_readings(probe: Probe) -> dict[str, str]:
+    """Label set to the reason why its debiased reading does not exist."""
+    reasons = {probe.num_positions: DISTINCT, 1: SINGLE}
+    apart = {name: APART for name, groups in probe.label_groups.items() if groups.num_halved == 0}
+    return apart | {name: reasons[number] for name, number in probe.label_counts.items() if number in reasons}
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _out_of_memory(error: Exception | None) -> bool:
+    """Whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def _layout(activations: Tensor, grid: tuple[int, ...]) -> Layout:
+    shape = tuple(activations.shape[:-1])
+    return Layout(activations.shape[-1], time_first=shape == grid[::-1] != grid)
+
+
+def _rows(site: str, activations: Tensor, grid: tuple[int, ...], layout: Layout) -> Tensor:
+    """(B, T, D), (T, B, D) or (B, D) activations as rows of the flattened grid."""
+    found = activations.transpose(0, 1) if layout.time_first else activations
+    if tuple(found.shape[:-1]) != grid:
+        wanted = ", ".join(map(str, (*grid, "D")))
+        raise MeasurementError(f"{site} must have shape ({wanted}), got {tuple(activations.shape)}")
+    return found.detach().reshape(-1, found.shape[-1])
+
+
+def _batches(probe: Probe, batch_size: int, device: torch.device) -> list[_Batch]:
+    """This process's share of the blocks, in as many batches as any other process has."""
+    share = torch.arange(rank(), probe.num_blocks, world_size())
+    most = -(-probe.num_blocks // world_size())
+    block_starts = torch.searchsorted(probe.positions // _block_length(probe), torch.arange(probe.num_blocks + 1))
+    own = [_batch(probe, blocks, block_starts, device) for blocks in share.split(batch_size) if len(blocks)]
+    company = _batch(probe, torch.tensor([0]), block_starts, device)._replace(recorded=False)
+    return own + [company] * (-(-most // batch_size) - len(own))
+
+
+def _batch(probe: Probe, blocks: Tensor, block_starts: Tensor, device: torch.device) -> _Batch:
+    """Some blocks; ``block_starts`` says where in the kept positions each block of the probe begins and ends."""
+    begins, ends = block_starts[blocks], block_starts[blocks + 1]
+    positions = torch.cat([torch.arange(*of) for of in zip(begins.tolist(), ends.tolist(), strict=True)])
+    place = torch.arange(len(blocks)).repeat_interleave(ends - begins)
+    rows = place * _block_length(probe) + probe.positions[positions] % _block_length(probe)
+    return _Batch(probe.inputs[blocks].to(device), rows.to(device), positions.to(device), recorded=True)
+
+
+def _block_length(probe: Probe) -> int:
+    return probe.grid[1] if len(probe.grid) == 2 else 1

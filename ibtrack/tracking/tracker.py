@@ -1,0 +1,392 @@
+"""When a measurement is due: measure, record, log. Without any framework; the adapters only route to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from ibtrack import schedules
+from ibtrack._checks import check_integer, check_option
+from ibtrack.capture.forward import check_text_fits, default_forward
+from ibtrack.capture.sites import find_sites
+from ibtrack.distributed import MeasurementError, agree, as_the_first_says, rank
+from ibtrack.information.assignments import TEMPERATURE_RULES
+from ibtrack.information.design import LABEL_WEIGHTS
+from ibtrack.information.transforms import TRANSFORMS
+from ibtrack.probe.probe import Probe
+from ibtrack.record.keys import metric_key
+from ibtrack.record.trajectory import Point, Trajectory, TrajectoryWriter
+from ibtrack.schedules import Progress, Schedule
+from ibtrack.tracking.logged import PointLog, summary_line
+from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts, undefined_readings
+
+_PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
+DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
+
+
+class MeasurementWarning(UserWarning):
+    """A measurement, or its record, did not succeed; training goes on."""
+
+
+class InformationPlaneTracker:
+    """Measures a model on a probe along its training and keeps the trajectory.
+
+    Args:
+        probe: what to measure on.
+        layers: ``"auto"``, module names or globs, see `ibtrack.capture.sites.find_sites`.
+        schedule: when; the first and the last step are always measured.
+        path: trajectory file to write; None keeps the points in memory only.
+        num_anchors: K.
+        seed: of the anchors.
+        temperature: ``exact``, ``bounds`` or ``leading_order``.
+        anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
+        label_weights: of the plug-in reading and its null, ``empirical`` or ``uniform``.
+        min_count: labels that occur less often are left out of the plug-in reading and its null.
+        transform: of each site's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``. It
+            takes a second pass over the probe.
+        max_memory: bytes for the assignments of the sites measured in one pass; for more, the probe is run again.
+        batch_size: blocks per forward pass of the probe.
+        forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
+        max_overhead: share of wall time that measuring may take; once it is passed, due points are left out until it is
+            kept again, and the next point says which. The first and the last step are measured all the same.
+        strict: raise when a measurement fails, instead of a warning and a failed point.
+        prefix: of the logged keys, to tell several trackers of one run apart.
+        name: of the run, for the trajectory's header.
+        config: of the run, for the trajectory's header.
+        loggers: objects with ``log_metrics(metrics, step)``, or wandb runs.
+        report: called with a line of text for each measurement.
+
+    Example:
+        >>> model = nn.Sequential(nn.Embedding(7, 8), nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
+        >>> tracker = InformationPlaneTracker(Probe(torch.arange(640).view(20, 32) % 7), schedule=schedules.every(2))
+        >>> for step in range(5):
+        ...     _ = tracker.step(model, step)
+        >>> tracker.trajectory.steps
+        [0, 2, 4]
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        layers: str | Sequence[str] = "auto",
+        schedule: Schedule = DEFAULT_SCHEDULE,
+        path: str | os.PathLike[str] | None = None,
+        num_anchors: int = 100,
+        seed: int = 0,
+        temperature: str = "exact",
+        anchor_draws: int = 1,
+        label_weights: str = "empirical",
+        min_count: int = 1,
+        transform: str = "none",
+        max_memory: int = 1 << 30,
+        batch_size: int = 16,
+        forward: Forward = default_forward,
+        max_overhead: float | None = None,
+        strict: bool = False,
+        prefix: str = "ib",
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        loggers: Sequence[Any] = (),
+        report: Callable[[str], None] | None = None,
+    ) -> None:
+        if not isinstance(probe, Probe):
+            raise ValueError(f"probe must be an ibtrack.Probe, got {type(probe).__name__}")
+        if not isinstance(schedule, Schedule):
+            raise ValueError(f"schedule must come from ibtrack.schedules, got {type(schedule).__name__}")
+        self.probe, self.layers, self.schedule = probe, layers, schedule
+        self.path = None if path is None else Path(path)
+        self.estimator: dict[str, Any] = {
+            "num_anchors": check_integer("num_anchors", num_anchors, minimum=2),
+            "seed": seed,
+            "temperature": check_option("temperature", temperature, TEMPERATURE_RULES),
+            "anchor_draws": check_integer("anchor_draws", anchor_draws, minimum=1),
+            "label_weights": check_option("label_weights", label_weights, LABEL_WEIGHTS),
+            "min_count": check_integer("min_count", min_count, minimum=1),
+            "transform": check_option("transform", transform, TRANSFORMS),
+        }
+        self.max_memory = check_integer("max_memory", max_memory, minimum=1)
+        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        if max_overhead is not None and not 0 < max_overhead < 1:
+            raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
+        self.max_overhead = max_overhead
+        self.forward, self.strict, self.prefix = forward, strict, prefix
+        self.name, self.config = name, dict(config or {})
+        self.loggers, self.report = list(loggers), report
+        self.protocol: dict[str, Any] = {}
+        self.measure_seconds = 0.0
+        self._points: list[Point] = []
+        self._writer: TrajectoryWriter | None = None
+        self._logs: list[PointLog] = []
+        self._measurement: Measurement | None = None
+        self._last = Progress(-1)
+        self._left_out: list[int] = []
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What has been recorded so far."""
+        run = {"name": self.name, "config": self.config}
+        return Trajectory(self.protocol, run, list(self._points), self.path)
+
+    @property
+    def started(self) -> bool:
+        return self._measurement is not None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since training began, over all restarts."""
+        return time.monotonic() - self._began
+
+    def start(
+        self,
+        model: nn.Module,
+        *,
+        max_steps: int | None = None,
+        resume_from: Progress | None = None,
+        precision: str | None = None,
+    ) -> None:
+        """Find the sites, try one block of the probe on the model, and open the trajectory file.
+
+        Args:
+            model: to be measured.
+            max_steps: last step of the run, if known.
+            resume_from: progress at the checkpoint that training goes on from; later points of the file are dropped.
+            precision: of the run, for the protocol; by default that of the model's weights and of an autocast around
+                this call.
+
+        Raises:
+            ValueError: layers that do not exist, a probe that does not fit the model, a schedule with nothing due, a
+                trajectory of another protocol to resume.
+            FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
+                protocol and config, is moved aside with a warning.
+        """
+        check_schedule(self.schedule, max_steps)
+        if self.probe.is_text:
+            check_text_fits(model, self.probe.inputs)
+        sites = find_sites(model, self.layers)
+        layouts = find_layouts(model, self.probe, sites, self.forward)
+        measurement = Measurement(
+            self.probe,
+            sites,
+            layouts,
+            forward=self.forward,
+            batch_size=self.batch_size,
+            device=device_of(model),
+            max_memory=self.max_memory,
+            **self.estimator,
+        )
+        self.protocol = {
+            "probe": self.probe.protocol(),
+            "orders": list(self.probe.orders),
+            "sites": sites,
+            "widths": {site: layouts[site].width for site in sites},
+            **self.estimator,
+            "unit": "fraction of log K",
+            "precision": precision or precision_of(model),
+            "bottleneck_curve": self.probe.bottleneck_curve(self.estimator["num_anchors"]),
+            "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
+        }
+        self._open_file_together(resume_from, device_of(model))
+        self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
+        self._measurement = measurement
+        self._last = Progress(-1) if resume_from is None else resume_from
+        self._began = time.monotonic() - self._last.seconds
+
+    def step(
+        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+    ) -> Point | None:
+        """Measure and record if a measurement is due; call it before the first and after every optimizer step.
+
+        Args:
+            model: as it is after ``step`` optimizer steps.
+            step: optimizer steps taken.
+            tokens_seen: training tokens so far over all processes.
+            loss: training loss of the step; read only if a measurement is due.
+
+        Returns:
+            the point, or None if nothing was due.
+        """
+        if not self.started:
+            self.start(model)
+        if step <= self._last.step:
+            return None
+        now = self._now(step, tokens_seen)
+        if step > 0:
+            due = self.schedule.due(now, since=self._last)
+            due = as_the_first_says(due) if self.schedule.by_the_clock else due
+            if not due:
+                return None
+            if self.max_overhead is not None and as_the_first_says(self._over_budget(now)):
+                self._last = now
+                self._left_out.append(step)
+                return None
+        return self._take(model, now, tokens_seen, loss)
+
+    def finish(
+        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+    ) -> Point | None:
+        """Measure the last step, if it has not been, and tell the loggers that the run is over."""
+        measured = self._points[-1].step if self._points else -1
+        point = None
+        if self.started and as_the_first_says(step > measured):  # the others may not know the points before a restart
+            point = self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
+        self.close()
+        return point
+
+    def close(self) -> None:
+        """Tell the loggers that the run is over, without a last measurement."""
+        for log in self._logs:
+            with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
+                log.finish(self.trajectory)
+
+    def measure(self, model: nn.Module, *, step: int = 0) -> Point:
+        """Measure now; the point is returned, not recorded.
+
+        Raises:
+            MeasurementError: the measurement failed on this process or on another.
+        """
+        if self._measurement is None:
+            self.start(model)
+        assert self._measurement is not None
+        began = time.monotonic()
+        readings, faults = self._measurement(model)
+        return Point(
+            step,
+            readings,
+            notes={**faults, **undefined_readings(self.probe), **self._account_for_memory(self._measurement)},
+            failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
+            measure_time=time.monotonic() - began,
+        )
+
+    def _take(self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None) -> Point:
+        """Measure and record, whatever happens."""
+        began = time.monotonic()
+        self._last = now
+        try:
+            point = self.measure(model, step=now.step)
+        except Exception as error:
+            if self.strict:
+                raise
+            point = Point(now.step, failure=f"{type(error).__name__}: {error}")
+        spent = time.monotonic() - began
+        before = self.measure_seconds
+        share = (before + spent) / max(now.seconds + spent, 1e-9)
+        point = replace(
+            point,
+            readings={**point.readings, metric_key("overhead_fraction"): share},
+            notes={**point.notes, **self._account_for_left_out()},
+            loss=None if loss is None else float(loss),
+            tokens_seen=tokens_seen,
+            wall_time=now.seconds + spent,
+            measure_time=spent,
+        )
+        self._record(point)
+        self.measure_seconds = before + time.monotonic() - began  # with the record of it
+        return point
+
+    def _account_for_memory(self, measurement: Measurement) -> dict[str, str]:
+        if measurement.batch_size == self.batch_size:
+            return {}
+        sentence = f"{self.batch_size} blocks at once did not fit into memory, {measurement.batch_size} do"
+        self.batch_size = measurement.batch_size
+        warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
+        return {"batch_size": sentence}
+
+    def _account_for_left_out(self) -> dict[str, str]:
+        steps, self._left_out = self._left_out, []
+        if not steps:
+            return {}
+        return {"schedule": f"left out to keep max_overhead={self.max_overhead}: steps {', '.join(map(str, steps))}"}
+
+    def _over_budget(self, now: Progress) -> bool:
+        """Whether one more measurement, as long as the last, would pass the budget."""
+        expected = self._points[-1].measure_time if self._points else 0.0
+        return (self.measure_seconds + expected) > self.max_overhead * (now.seconds + expected)  # type: ignore[operator]
+
+    def _record(self, point: Point) -> None:
+        """To the file first, then to whoever listens; a fault of theirs is not the run's."""
+        self._points.append(point)
+        if point.failure is not None:
+            self._complain(f"step {point.step} was not measured as a whole: {point.failure}")
+        if self._writer is not None:
+            with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
+                self._writer.append(point)
+        for log in self._logs:
+            with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
+                log.log(point, self.trajectory)
+        if self.report is not None and rank() == 0:
+            self.report(summary_line(point))
+
+    @contextlib.contextmanager
+    def _tolerated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self.strict:
+                raise
+            self._complain(f"{what}: {type(error).__name__}: {error}")
+
+    def _complain(self, sentence: str) -> None:
+        if self.strict:
+            raise MeasurementError(sentence)
+        warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
+
+    def _open_file(self, resume_from: Progress | None) -> None:
+        if resume_from is None:
+            self._points, self._left_out, self.measure_seconds = [], [], 0.0
+        if self.path is None or rank() != 0:
+            return
+        if resume_from is not None and self.path.exists():
+            self._writer = TrajectoryWriter.resume(self.path, self.protocol, last_step=resume_from.step)
+            self._points = list(self._writer.points)
+        else:
+            self._writer = TrajectoryWriter.create(self.path, self.protocol, {"name": self.name, "config": self.config})
+
+    def _open_file_together(self, resume_from: Progress | None, device: torch.device) -> None:
+        """Only the first process writes, but all of them stop if it cannot."""
+        problem: Exception | None = None
+        try:
+            self._open_file(resume_from)
+        except (OSError, ValueError) as error:
+            problem = error
+        agree(problem, device)
+
+    def _now(self, step: int, tokens_seen: int | None) -> Progress:
+        return Progress(step, tokens_seen or 0, self.seconds)
+
+
+def precision_of(model: nn.Module) -> str:
+    """In Lightning's words: ``bf16-true`` for weights in bfloat16, ``bf16-mixed`` inside an autocast to it, or what
+    Fabric has wrapped the model in.
+
+    Example:
+        >>> precision_of(nn.Linear(2, 2)), precision_of(nn.Linear(2, 2, dtype=torch.bfloat16))
+        ('32-true', 'bf16-true')
+    """
+    fabric = getattr(model, "_strategy", None)
+    if fabric is not None:
+        return str(fabric.precision.precision)  # type: ignore[union-attr]
+    device = device_of(model).type
+    if torch.is_autocast_enabled(device):
+        return f"{_PRECISIONS[torch.get_autocast_dtype(device)]}-mixed"
+    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return f"{_PRECISIONS.get(weights, str(weights))}-true"
+
+
+def check_schedule(schedule: Schedule, max_steps: int | None) -> None:
+    """Refuse a schedule of steps that a run of ``max_steps`` never reaches."""
+    if max_steps is None or max_steps < 0:
+        return
+    end = Progress(max_steps, tokens=1 << 62, seconds=float("inf"))
+    if not schedule.due(end, since=Progress(0)):
+        raise ValueError(f"schedule has nothing due within the {max_steps} steps of this run: {schedule}")

@@ -1,0 +1,69 @@
+"""Which run compresses most, on falls whose errors are known."""
+
+import math
+import random
+
+import pytest
+
+from ibtrack.analysis.phases import Movement, Phases, noise_threshold
+from ibtrack.analysis.ranking import ranking, verdict
+
+
+def fall(change: float, se: float = 0.01) -> Phases:
+    return Phases(compression=Movement(64, 512, change, se))
+
+
+def test_the_verdict_names_the_run_and_its_evidence():
+    assert verdict({"a": fall(-0.02), "b": fall(-0.2), "c": Phases()}) == (
+        "b compresses most: I(X;Z) falls by 0.200 from step 64 to 512, 20.0 standard errors.\n"
+        "Next is a: its fall of 0.020 is smaller by 12.7 standard errors."
+    )
+
+
+def test_the_verdict_says_which_runs_are_as_good():
+    many = {f"r{i}": fall(-0.1 + 0.001 * i) for i in range(8)}
+    assert "It cannot be told apart from r1, r2, r3, r4 and 3 more." in verdict(many)
+    assert "Next is" not in verdict(many)
+
+
+def test_the_verdict_of_none_one_and_still_runs():
+    assert verdict({}) == "No runs."
+    assert verdict({"a": fall(-0.1)}) == fall(-0.1).sentence()
+    assert (
+        verdict({"a": Phases(), "b": Phases()}) == "In none of the 2 runs can a compression phase be told from noise."
+    )
+    assert verdict({"a": fall(-0.1), "b": Phases()}).endswith(
+        "In no other run can a compression phase be told from noise."
+    )
+
+
+def test_places_go_from_the_largest_fall_to_none():
+    places = ranking({"none": Phases(), "small": fall(-0.05), "large": fall(-0.2, se=0.02)})
+    assert [place.run for place in places] == ["large", "small", "none"]
+    assert [place.behind for place in places[:2]] == [0, pytest.approx(0.15 / math.hypot(0.01, 0.02))]
+    assert math.isnan(places[2].behind) and [place.tied for place in places] == [True, False, False]
+
+
+def test_equal_runs_are_seldom_told_apart():
+    """At 5 % for all pairs of ten runs together, 200 sets of equal runs give at most 10 on average."""
+    draw = random.Random(0)
+    told = 0
+    for _ in range(200):
+        places = ranking({f"r{i}": fall(-0.2 + draw.gauss(0, 0.01)) for i in range(10)})
+        told += not all(place.tied for place in places)
+    assert told < 20
+
+
+def test_two_runs_are_one_comparison():
+    just = noise_threshold(2) * 0.01 * math.sqrt(2)
+    assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 0.99 * just)})] == [True, True]
+    assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 1.01 * just)})] == [True, False]
+
+
+def test_where_nothing_can_be_said_the_verdict_says_why():
+    why = ("No points yet.", "One point: no change to speak of.", "No points yet.")
+    assert verdict({str(i): Phases(why_not=words) for i, words in enumerate(why)}) == f"{why[0]} {why[1]}"
+
+
+def test_one_run_and_none():
+    assert ranking({}) == [] and ranking({"a": fall(-0.1)}) == [("a", fall(-0.1).compression, 0.0, True)]

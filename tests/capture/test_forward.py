@@ -1,0 +1,58 @@
+import math
+
+import pytest
+import torch
+import transformers as hf
+from torch import nn
+
+from ibtrack.capture.forward import check_text_fits, default_forward, next_token_loss
+from tests.models import Model, Module, tokens
+
+
+def _llama():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    return hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=23, max_position_embeddings=16, **sizes)).eval()
+
+
+def test_hugging_face_models_keep_no_cache():
+    assert default_forward(_llama(), tokens(2, seed=0)).past_key_values is None
+
+
+def test_a_module_without_forward_is_looked_through():
+    class Headless(Module):
+        forward = nn.Module.forward
+
+    module = Headless(Model().eval())
+    assert default_forward(module, tokens(2, seed=0)).equal(module.model(tokens(2, seed=0)))
+
+
+def test_loss_is_the_models_own():
+    model, ids = _llama(), tokens(5, seed=0)
+    rows = (torch.arange(5 * 16).view(5, 16)[:, :-1]).flatten()
+    with torch.no_grad():
+        output = model(ids, labels=ids)
+        total = next_token_loss(output, ids.flatten()[rows + 1], rows)
+    assert float(total) / len(rows) == pytest.approx(float(output.loss), rel=1e-5)
+
+
+@pytest.mark.parametrize("output", [None, torch.zeros(2, 4), {"hidden": torch.zeros(2, 4, 8)}, ("text",)])
+def test_no_logits_no_loss(output):
+    assert next_token_loss(output, torch.tensor([0]), torch.tensor([0])) is None
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (x,), lambda x: {"logits": x}])
+def test_logits_are_found(wrap):
+    loss = next_token_loss(wrap(torch.zeros(1, 4, 8)), torch.tensor([3, 5]), torch.tensor([0, 2]))
+    assert float(loss) == pytest.approx(2 * math.log(8))
+
+
+def test_token_ids_beyond_the_vocabulary():
+    with pytest.raises(ValueError, match="must lie below the model's vocabulary of 23, got 23"):
+        check_text_fits(_llama(), torch.full((1, 8), 23))
+    with pytest.raises(ValueError, match="must lie below the model's vocabulary of 23, got 30"):
+        check_text_fits(Module(), torch.full((1, 8), 30))
+
+
+def test_blocks_beyond_the_context():
+    with pytest.raises(ValueError, match="must fit the model's context of 16, got 17 tokens"):
+        check_text_fits(_llama(), torch.zeros(1, 17, dtype=torch.long))

@@ -1,0 +1,168 @@
+"""The command line: what it prints, and that a mistake is one line and exit code 2."""
+
+import re
+
+import pyarrow.parquet
+import pytest
+from typer.testing import CliRunner
+
+from ibtrack.cli import app
+from ibtrack.record.keys import READINGS
+from ibtrack.record.trajectory import Point, Trajectory
+from tests import trajectories
+
+
+@pytest.fixture
+def run():
+    def invoke(*arguments, code=0):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == code, result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for width in (32, 64):
+        trajectories.write(trajectories.make(f"w{width}", drop=width / 1000), tmp_path / "sweep" / f"w{width}")
+    return tmp_path / "sweep"
+
+
+def only_line(result):
+    """The one line of an error, on stderr."""
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_report_writes_a_page(run, folder, tmp_path):
+    out = tmp_path / "out" / "r.html"
+    assert run("report", folder / "w32", folder / "w64", "-o", out).stdout == f"wrote {out}\n"
+    assert out.read_text().startswith("<!doctype html>")
+
+
+def test_report_refuses_mixed_protocols_unless_asked(run, folder, tmp_path):
+    other = trajectories.write(trajectories.make("b", num_points=3, num_anchors=50), tmp_path / "b")
+    refused = run("report", folder / "w32", other, "-o", tmp_path / "r.html", code=2)
+    assert "num_anchors: 100 in 'w32', 50 in 'b'" in only_line(refused)
+    run("report", folder / "w32", other, "-o", tmp_path / "r.html", "--allow-mixed")
+    assert "never numbers" in (tmp_path / "r.html").read_text()
+
+
+def test_list_has_a_line_per_run_with_steps_values_and_phase(run, folder):
+    head, first, second, *_ = run("list", folder).stdout.splitlines()
+    assert head.split()[:2] == ["run", "points"]
+    assert first.split()[:4] == ["w32", "14", "4000", "2.200"]
+    assert "± 0.008" in first and "compression since 278 (" in second
+
+
+def test_list_says_which_run_compresses_most_and_by_how_much(run, folder):
+    still = trajectories.make("still", shape="flat", num_points=14)
+    trajectories.write(still, folder / "still")
+    lines = run("list", folder).stdout.splitlines()
+    falls = {line.split()[0]: line for line in lines[1:4]}
+    assert "  first  " in falls["w64"] and re.search(r" \d\.\d se", falls["w32"])
+    assert not re.search("first| se  ", falls["still"])
+    assert lines[5].startswith("w64 compresses most: I(X;Z) falls by 0.1")
+
+
+def test_list_does_not_rank_across_protocols(run, folder):
+    trajectories.write(trajectories.make("other", num_points=14, num_anchors=50), folder / "other")
+    text = run("list", folder).stdout
+    assert "Not ranked, as they were measured under different protocols: num_anchors: 50 in 'other'" in text
+    assert "first" not in text and "compresses most" not in text
+
+
+def test_list_shows_failed_young_cut_and_foreign_runs(run, folder):
+    trajectories.write(Trajectory({}, {"name": "young"}, []), folder / "young")
+    failed = Trajectory({}, {"name": "failed"}, [Point(0, failure="out of memory")])
+    trajectories.write(failed, folder / "failed")
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "trajectory.jsonl").write_bytes(b"\xff\x00")
+    cut = folder / "w64" / "trajectory.jsonl"
+    cut.write_text(cut.read_text()[:-50])
+    result = run("list", folder)
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()[:6]}
+    assert "no points yet" in lines["young"]
+    assert "1 (1 failed)" in lines["failed"] and "no value: out of memory" in lines["failed"]
+    assert "not readable: " in lines["foreign"]
+    assert lines["w64"].split()[1] == "13"
+    assert "note: " in result.stderr and "cut off while it was written" in result.stderr
+
+
+def test_show_has_the_points_the_plane_and_the_phases(run, folder):
+    text = run("show", folder / "w32").stdout
+    table, plane, phases = text.split("\n\n")[1:4]
+    assert len(table.splitlines()) == 15
+    assert table.splitlines()[1].split()[:2] == ["a", "0"]
+    assert plane.splitlines()[0] == "I(Y;Z)" and "n" in plane
+    assert "Compression since step 278" in phases
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_show_takes_site_order_and_reading(run, folder, reading):
+    text = run("show", folder / "w32", "--site", "L01", "--order", "bigram", "--reading", reading).stdout
+    assert text.startswith(f"w32: L01, bigram labels, {reading} reading")
+    assert ("±" in text.split("\n\n")[1]) == (reading == "debiased")
+
+
+def test_show_marks_points_without_a_value(run, tmp_path):
+    folder = trajectories.write(Trajectory({}, {}, [Point(0, failure="out of memory")]), tmp_path / "bad")
+    text = run("show", folder).stdout
+    assert "×  0           no value: out of memory" in text
+    assert "No point has a value for token labels." in text
+
+
+def test_more_points_than_letters_are_drawn_as_plus(run, tmp_path):
+    folder = trajectories.write(trajectories.make(num_points=60), tmp_path / "long")
+    assert "+  4000" in run("show", folder).stdout
+
+
+def test_export_writes_every_number(run, folder, tmp_path):
+    out = tmp_path / "w32.parquet"
+    assert run("export", folder / "w32", "--parquet", out).stdout == f"wrote {out}\n"
+    table = pyarrow.parquet.read_table(out)
+    points = Trajectory.load(folder / "w32").points
+    assert table.num_rows == sum(len(point.readings) for point in points)
+
+
+def test_plane_draws_a_png(run, folder, tmp_path):
+    out = tmp_path / "plane.png"
+    run("plane", folder / "w32", folder / "w64", "-o", out, "--order", "bigram")
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_mistakes_are_one_line(run, folder, tmp_path):
+    assert "does not exist" in only_line(run("report", tmp_path / "none", code=2))
+    assert "holds no trajectory.jsonl" in only_line(run("show", folder, code=2))
+    assert "is not a folder" in only_line(run("list", tmp_path / "none", code=2))
+    (tmp_path / "empty").mkdir()
+    assert "there is no trajectory.jsonl below" in only_line(run("list", tmp_path / "empty", code=2))
+    wrong = run("plane", folder / "w32", "--reading", "raw", code=2)
+    assert only_line(wrong) == "error: reading must be one of 'debiased', 'plugin', 'null', got 'raw'"
+    nowhere = run("export", folder / "w32", "--parquet", tmp_path / "none" / "x.parquet", code=2)
+    assert "No such file or directory" in only_line(nowhere)
+
+
+@pytest.mark.parametrize("content", ["", "hello\n", '{"format": "other"}\n', '{"format": "ibtrack/1"}\n', "\x00\n"])
+def test_foreign_files_are_one_line(run, tmp_path, content):
+    path = tmp_path / "trajectory.jsonl"
+    path.write_text(content)
+    for command in ("show", "report", "plane"):
+        only_line(run(command, path, code=2))
+
+
+def test_a_damaged_line_is_named(run, folder):
+    path = folder / "w32" / "trajectory.jsonl"
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3][:40]
+    path.write_text("\n".join(lines) + "\n")
+    assert "line 4 is damaged" in only_line(run("show", path, code=2))
+
+
+def test_without_a_command_the_help_is_shown(run):
+    text = CliRunner().invoke(app, []).output
+    for command in ("report", "list", "show", "export", "plane"):
+        assert command in text

@@ -1,0 +1,389 @@
+import contextlib
+import math
+import os
+import signal
+import warnings
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from ibtrack import InformationPlaneMonitor, Trajectory, schedules
+from ibtrack.integrations.lightning import default_path, tokens_in
+from tests.models import LENGTH, Model, Module, loader, probe, trainer
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The '.*_dataloader' does not have many workers",
+    "ignore:The number of training batches",
+    "ignore:You're resuming from a checkpoint that ended before the epoch ended",
+    "ignore:Checkpoint directory .* exists and is not empty",
+    r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated",  # lightning 2.6 on torch 2.13
+    "ignore:.*torch.jit.script_method",
+)
+
+
+def monitor(folder=None, **options):
+    path = None if folder is None else folder / "trajectory.jsonl"
+    return InformationPlaneMonitor(probe(), **{"path": path, "verbose": False, **options})
+
+
+class _Keep(Callback):
+    """Losses of every batch, and at the end everything that a run leaves."""
+
+    def __init__(self):
+        self.losses = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(float(outputs["loss"]))
+
+    def on_train_end(self, trainer, pl_module):
+        self.end = {
+            "weights": {name: value.clone() for name, value in pl_module.state_dict().items()},
+            "optimizer": trainer.optimizers[0].state_dict()["state"],
+            "modes": [module.training for module in pl_module.modules()],
+            "random": torch.get_rng_state(),
+        }
+
+
+def _run(folder, callbacks, *, workers=0, **options):
+    lightning.seed_everything(7, verbose=False)
+    keep = _Keep()
+    fit = trainer(folder, callbacks=[*callbacks, keep], **options)
+    fit.fit(Module(), loader(workers=workers), loader(blocks=16, seed=3, shuffle=False))
+    return keep
+
+
+def _assert_equal(one, other):
+    assert one.losses == other.losses
+    torch.testing.assert_close(one.end, other.end, rtol=0, atol=0)
+
+
+class _Failing(InformationPlaneMonitor):
+    def _forward_in(self, trainer):
+        forward, calls = super()._forward_in(trainer), []
+
+        def fail_half_way(model, inputs):
+            calls.append(1)
+            if len(calls) % 4 == 3:
+                forward(model, inputs)
+                raise RuntimeError("half-way")
+            return forward(model, inputs)
+
+        return fail_half_way
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"accumulate_grad_batches": 3, "val_check_interval": 2},
+        {"precision": "bf16-mixed"},
+        {"precision": "bf16-true"},
+        {"workers": 2, "max_steps": 20},
+    ],
+    ids=["plain", "accumulation and validation", "amp", "half weights", "workers"],
+)
+def test_training_is_bit_identical_with_and_without(tmp_path, options):
+    watch = monitor(tmp_path, schedule=schedules.every(1))
+    without, with_it = _run(tmp_path, [], **options), _run(tmp_path, [watch], **options)
+    assert len(watch.trajectory.points) == options.get("max_steps", 12) + 1
+    assert not any(point.failure for point in watch.trajectory.points)
+    _assert_equal(without, with_it)
+
+
+@pytest.mark.filterwarnings("ignore:ibtrack")
+def test_training_is_bit_identical_also_when_measurements_fail_half_way(tmp_path):
+    watch = _Failing(probe(), path=tmp_path / "t.jsonl", schedule=schedules.every(1), verbose=False)
+    without, with_it = _run(tmp_path, []), _run(tmp_path, [watch])
+    assert 0 < sum(point.failure is not None for point in watch.trajectory.points) < 13
+    _assert_equal(without, with_it)
+
+
+def test_the_comparison_can_fail(tmp_path):
+    class Careless(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            with torch.no_grad():
+                pl_module(probe().inputs)  # in train mode: draws dropout masks
+
+    with pytest.raises(AssertionError):
+        _assert_equal(_run(tmp_path, []), _run(tmp_path, [Careless()]))
+
+
+def _fit(folder, watch, module=None, *, callbacks=(), ckpt_path=None, **options):
+    fit = trainer(folder, callbacks=[watch, *callbacks], **options)
+    module = Module() if module is None else module
+    fit.fit(module, loader(), loader(blocks=16, seed=3, shuffle=False), ckpt_path=ckpt_path)
+    return fit
+
+
+def test_points_at_the_start_when_due_and_at_the_end(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(5))
+    _fit(tmp_path, watch)
+    assert Trajectory.load(tmp_path).steps == watch.trajectory.steps == [0, 5, 10, 12]
+
+
+def test_accumulated_batches_are_one_step(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(2))
+    _fit(tmp_path, watch, accumulate_grad_batches=4, max_steps=5)
+    assert watch.trajectory.steps == [0, 2, 4, 5]
+    assert [point.tokens_seen for point in watch.trajectory.points] == [step * 4 * 8 * LENGTH for step in (0, 2, 4, 5)]
+    losses = [point.loss for point in watch.trajectory.points]
+    assert losses[0] is None and all(2 < loss < 4 for loss in losses[1:])  # near log 23, not a quarter of it
+
+
+def test_a_last_step_that_is_due_is_measured_once(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(6))
+    _fit(tmp_path, watch)
+    assert watch.trajectory.steps == [0, 6, 12]
+
+
+@pytest.mark.parametrize("options", [{"fast_dev_run": True}, {"overfit_batches": 1}])
+@pytest.mark.filterwarnings("ignore:You requested to overfit", "ignore:.*overfit_batches")
+def test_trial_runs_write_nothing(tmp_path, options):
+    watch = monitor(tmp_path)
+    _fit(tmp_path, watch, **options)
+    assert watch.trajectory.steps == []
+    assert not (tmp_path / "trajectory.jsonl").exists()
+
+
+def test_the_sanity_check_writes_nothing(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(6))
+    _fit(tmp_path, watch, num_sanity_val_steps=2)
+    assert watch.trajectory.steps == [0, 6, 12]
+
+
+class _StopAt(Callback):
+    def __init__(self, step, error):
+        self.step, self.error = step, error
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            raise self.error
+
+
+class _SignalAt(Callback):
+    def __init__(self, step, number):
+        self.step, self.number = step, number
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def _own_signals():
+    """Lightning leaves Ctrl-C switched off after one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _open_trajectories():
+    links = Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ()
+    return [link for link in links if link.exists() and link.resolve().suffix == ".jsonl"]
+
+
+@pytest.mark.usefixtures("_own_signals")
+@pytest.mark.parametrize(
+    "death",
+    [_StopAt(7, ValueError("a bug in training")), _SignalAt(7, signal.SIGINT), _SignalAt(7, signal.SIGTERM)],
+    ids=["exception", "Ctrl-C", "SIGTERM"],
+)
+def test_the_last_point_is_there_when_training_dies(tmp_path, death):
+    watch = monitor(tmp_path, schedule=schedules.every(5))
+    with pytest.raises((ValueError, SystemExit, SIGTERMException)):
+        _fit(tmp_path, watch, callbacks=[death])
+    assert Trajectory.load(tmp_path).steps == [0, 5, 7]
+    assert not _open_trajectories()
+
+
+@pytest.mark.parametrize(
+    "end", [{"max_time": {"seconds": 1}}, {"callbacks": [EarlyStopping("train_loss", patience=0, mode="max")]}]
+)
+def test_the_last_point_is_there_when_training_ends_early(tmp_path, end):
+    watch = monitor(tmp_path, schedule=schedules.powers(4))
+    fit = _fit(tmp_path, watch, **end, max_steps=100_000, max_epochs=-1, val_check_interval=3)
+    assert 0 < fit.global_step < 100_000
+    assert Trajectory.load(tmp_path).steps[-1] == fit.global_step
+    assert not _open_trajectories()
+
+
+def test_early_stopping_and_checkpoints_see_the_readings(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(4))
+    key = "ib/mean/token/optimality"
+    best = ModelCheckpoint(tmp_path / "best", monitor=key, mode="max", every_n_train_steps=4)
+    stop = EarlyStopping("ib/mean/token/complexity", mode="max", patience=1, stopping_threshold=-1.0)  # any value stops
+    fit = _fit(tmp_path, watch, callbacks=[best, stop], enable_checkpointing=True, max_steps=40, val_check_interval=4)
+    assert fit.global_step < 40
+    assert float(best.best_model_score) in [
+        pytest.approx(value) for value in watch.trajectory.values(key) if math.isfinite(value)
+    ]
+
+
+def test_checkpoints_between_due_steps_see_the_last_reading_also_after_a_restart(tmp_path):
+    """With validation in between: a checkpoint that then misses its key ends the run, and so does early stopping."""
+    key = "ib/mean/token/optimality"
+
+    def watchers():
+        save = ModelCheckpoint(tmp_path / "ckpt", monitor=key, every_n_train_steps=1, save_top_k=-1, filename="{step}")
+        return [save, EarlyStopping(key, mode="max", patience=100)]
+
+    watch, (save, stop) = monitor(tmp_path, schedule=schedules.at(4, 9)), watchers()
+    options = {"enable_checkpointing": True, "val_check_interval": 1}
+    _fit(tmp_path, watch, callbacks=[save, stop], max_steps=6, **options)
+    scores = {Path(path).stem: float(score) for path, score in save.best_k_models.items()}
+    start, due, _ = watch.trajectory.values(key)
+    expected = {f"step={step}": start if step < 4 else due for step in range(1, 6)}
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+    again, (save, stop) = monitor(tmp_path, schedule=schedules.at(4, 9)), watchers()
+    _fit(tmp_path, again, callbacks=[save, stop], ckpt_path=tmp_path / "ckpt" / "step=5.ckpt", max_steps=10, **options)
+    scores = {Path(path).stem: float(score) for path, score in save.best_k_models.items()}
+    assert scores["step=8"] == pytest.approx(due, abs=1e-6)
+    assert again.trajectory.steps == [0, 4, 9, 10]
+
+
+def test_resume_writes_every_due_step_once(tmp_path):
+    save = ModelCheckpoint(tmp_path / "ckpt", every_n_train_steps=3, save_top_k=-1, filename="{step}")
+    whole = monitor(tmp_path / "whole", schedule=schedules.every(2))
+    _fit(tmp_path, whole, callbacks=[save], enable_checkpointing=True, max_steps=20)
+
+    first = monitor(tmp_path, schedule=schedules.every(2))
+    with contextlib.suppress(ValueError):
+        _fit(tmp_path, first, callbacks=[_StopAt(11, ValueError("killed"))])
+    assert first.trajectory.steps[-1] == 11
+    second = monitor(None, schedule=schedules.every(2), path=tmp_path / "trajectory.jsonl")
+    checkpoint = tmp_path / "ckpt" / "step=9.ckpt"
+    _fit(tmp_path, second, callbacks=[save], enable_checkpointing=True, max_steps=20, ckpt_path=checkpoint)
+    resumed = Trajectory.load(tmp_path)
+    assert resumed.steps == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]
+    tokens = [point.tokens_seen for point in resumed.points]
+    assert tokens == [step * 8 * LENGTH for step in resumed.steps]
+    assert [point.wall_time for point in resumed.points] == sorted(point.wall_time for point in resumed.points)
+
+
+def test_a_trainer_that_fits_again_goes_on_with_its_trajectory(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(5))
+    fit, module = trainer(tmp_path, callbacks=[watch], max_steps=7), Module()
+    for steps in (7, 12):
+        fit.fit_loop.epoch_loop.max_steps = steps
+        fit.fit(module, loader(), loader(blocks=16, seed=3, shuffle=False))
+    assert Trajectory.load(tmp_path).steps == watch.trajectory.steps == [0, 5, 7, 10, 12]
+    assert watch.trajectory.points[-1].tokens_seen == 12 * 8 * LENGTH
+
+
+def test_a_monitor_of_a_second_run_begins_anew_and_keeps_the_first(tmp_path):
+    watch = monitor(tmp_path, schedule=schedules.every(5))
+    _fit(tmp_path, watch, max_steps=7)
+    with pytest.warns(UserWarning, match=r"3 points up to step 7; .* it is moved to trajectory\.1\.jsonl"):
+        _fit(tmp_path, watch, max_steps=6)
+    assert Trajectory.load(tmp_path).steps == watch.trajectory.steps == [0, 5, 6]
+    assert watch.trajectory.points[-1].tokens_seen == 6 * 8 * LENGTH
+    assert Trajectory.load(tmp_path / "trajectory.1.jsonl").steps == [0, 5, 7]
+
+
+def test_resume_refuses_another_protocol(tmp_path):
+    save = ModelCheckpoint(tmp_path / "ckpt", every_n_train_steps=4, save_top_k=-1, filename="{step}")
+    _fit(tmp_path, monitor(tmp_path), callbacks=[save], enable_checkpointing=True)
+    other = monitor(tmp_path, num_anchors=50)
+    with pytest.raises(ValueError, match="num_anchors: 100 before, 50 now"):
+        _fit(tmp_path, other, callbacks=[save], enable_checkpointing=True, ckpt_path=tmp_path / "ckpt" / "step=8.ckpt")
+
+
+def test_wrong_configuration_stops_before_the_first_step(tmp_path):
+    keep = _Keep()
+    with pytest.raises(ValueError, match="nothing fits 'layer"):
+        _fit(tmp_path, monitor(tmp_path, layers="layer.*"), callbacks=[keep])
+    assert keep.losses == []
+
+
+def test_each_run_has_its_own_folder_by_default(tmp_path):
+    for version in (0, 1):
+        watch = monitor(None)
+        _fit(tmp_path, watch, logger=CSVLogger(tmp_path, name="run"))
+        assert watch.path == tmp_path / "run" / f"version_{version}" / "trajectory.jsonl"
+        assert watch.trajectory.name == f"run/{version}"
+    assert default_path(trainer(tmp_path), "held") == tmp_path / "trajectory_held.jsonl"
+
+
+def test_two_monitors_in_one_run(tmp_path):
+    first, second = monitor(tmp_path), monitor(None, prefix="seen", path=tmp_path / "seen.jsonl")
+    fit = _fit(tmp_path, first, callbacks=[second])
+    assert first.trajectory.steps == second.trajectory.steps
+    assert {"ib/mean/entropy", "seen/mean/entropy"} <= set(fit.callback_metrics)
+    assert first.state_key != second.state_key
+
+
+class _Silent(Module):
+    """torch 2.13 cannot trace ``self.log`` of lightning 2.6, which a compiled LightningModule would have to."""
+
+    def training_step(self, batch, index):
+        return self._loss(batch)
+
+
+@pytest.mark.parametrize("style", ["module", "model", "in place"])
+def test_compiled_runs_read_what_eager_ones_do(tmp_path, style):
+    """Weights differ in their last digits after a compiled step, so the comparison is at step 0."""
+    readings = []
+    for compiled in (False, True):
+        lightning.seed_everything(7, verbose=False)
+        module = _Silent()
+        if compiled and style == "module":
+            module = torch.compile(module, backend="eager")
+        elif compiled and style == "model":
+            module.model = torch.compile(module.model, backend="eager")
+        elif compiled:
+            module.model.compile(backend="eager")
+        watch = monitor(tmp_path / f"{style}{compiled}", schedule=schedules.every(3))
+        _fit(tmp_path, watch, module, max_steps=6, limit_val_batches=0)
+        assert watch.trajectory.steps == [0, 3, 6]
+        assert not any(point.failure for point in watch.trajectory.points)
+        readings.append(watch.trajectory.points[0].readings)
+    readings = [{k: v for k, v in r.items() if k != "ib/overhead_fraction"} for r in readings]
+    assert readings[0] == pytest.approx(readings[1], abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_precision_is_that_of_the_run(tmp_path, precision):
+    seen = []
+
+    class Watching(Model):
+        def forward(self, ids):
+            out = super().forward(ids)
+            seen.append((self.training, out.dtype))
+            return out
+
+    watch = monitor(tmp_path)
+    _fit(tmp_path, watch, Module(Watching()), precision=precision, max_steps=2)
+    assert {dtype for training, dtype in seen if not training} == {torch.bfloat16}
+    assert watch.trajectory.protocol["precision"] == precision
+
+
+@pytest.mark.parametrize(
+    ("batch", "number"),
+    [
+        (torch.zeros(2, 8).long(), 16),
+        ((torch.zeros(2, 8).long(), torch.zeros(2)), 16),
+        ({"input_ids": torch.zeros(2, 8).long(), "labels": torch.zeros(2, 9).long()}, 16),
+        ({"text": "abc", "ids": torch.zeros(3).long()}, 3),
+        ("abc", 0),
+        (torch.zeros(2, 8), 0),
+    ],
+)
+def test_tokens_in_a_batch(batch, number):
+    assert tokens_in(batch) == number
+
+
+def test_a_line_is_printed_for_each_measurement(tmp_path, capsys):
+    watch = monitor(tmp_path, verbose=True, schedule=schedules.every(6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _fit(tmp_path, watch, enable_progress_bar=True)
+    printed = capsys.readouterr()
+    lines = [line for line in (printed.out + printed.err).splitlines() if "ibtrack step" in line]
+    assert len(lines) == 3 and all("optimality" in line and "±" in line for line in lines)

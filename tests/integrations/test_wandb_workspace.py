@@ -1,0 +1,225 @@
+"""What would be sent to wandb, held against what the libraries themselves make and send."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+import wandb
+from PIL import Image
+from typer.testing import CliRunner
+
+from ibtrack.cli import app
+from ibtrack.integrations import wandb_workspace
+from ibtrack.integrations.wandb_workspace import make_dashboard, plane_preset
+from ibtrack.report import charts, style, tables
+from ibtrack.tracking.logged import logged_metrics
+from tests import trajectories
+from tests.report.test_charts import near
+
+ws, wr = wandb_workspace._library()
+
+
+@pytest.fixture
+def made():
+    return make_dashboard(trajectories.make(num_layers=2), entity="team", project="plane")
+
+
+def panels(made):
+    return [panel for section in made.workspace.sections for panel in section.panels]
+
+
+def keys_of(panel):
+    """What a panel reads of a run."""
+    config = panel._to_model().config
+    return [*(getattr(config, "metrics", None) or []), *(getattr(config, "media_keys", None) or [])]
+
+
+class Sent(list):
+    """Stands for the service behind ``wandb.Api()`` and keeps what it is asked."""
+
+    app_url = "https://wandb.test/"
+
+    def send_api_request(self, request):
+        chart = request.create_custom_chart_request
+        self.append(("createCustomChart", {field.name: value for field, value in chart.ListFields()}))
+        response = wandb.proto.wandb_api_pb2.ApiResponse()
+        response.create_custom_chart_response.chart_id = f"{chart.entity}/{chart.name}"
+        return response
+
+    def execute_graphql(self, query, variables):
+        self.append((re.search(r"(\w+)\(\s*input", query).group(1), variables))
+        return {"upsertView": {"view": {"name": "nw-1x-v", "id": "1"}}}
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """A real ``wandb.Api`` whose service writes down instead of sending."""
+    service = Sent()
+    api = object.__new__(wandb.Api)
+    api._service_api = service
+    monkeypatch.setattr(wandb, "Api", lambda: api)
+    monkeypatch.setattr(wandb, "termlog", lambda *args, **kwargs: None)
+    return service
+
+
+def test_the_dry_run_is_what_the_libraries_send(made, sent):
+    assert made.send() == "https://wandb.test/team/plane?nw=1x"
+    (first, chart), (second, view) = sent
+    requests = made.requests()
+    assert [first, second] == [*requests]
+    assert json.loads(chart.pop("spec")) == requests[first]["spec"]
+    assert requests[first]["access"] == "private"
+    assert chart.pop("access") == requests[first]["access"].upper()  # as create_custom_chart sends it
+    assert chart == {key: value for key, value in requests[first].items() if key not in ("spec", "access")}
+    assert view.pop("name").startswith("nw-")  # drawn when it is saved
+    assert json.loads(view.pop("spec")) == requests[second].pop("spec")
+    assert view == requests[second]
+
+
+def test_a_chart_that_is_installed_is_left_alone(made, sent):
+    made.send(install_chart=False)
+    assert [call for call, _ in sent] == ["upsertView"]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("send_api_request", r"the chart team/ibtrack-plane-\w{8} \(name is taken\); if it is there already"),
+        ("execute_graphql", r"the workspace 'Information plane' \(name is taken\)$"),
+    ],
+)
+def test_what_wandb_says_against_it_is_told(made, sent, monkeypatch, call, words):
+    def refuse(self, *args, **kwargs):
+        raise RuntimeError("name is taken")
+
+    monkeypatch.setattr(Sent, call, refuse)
+    with pytest.raises(ValueError, match=f"wandb did not take {words}"):
+        made.send()
+
+
+def test_the_workspace_survives_the_librarys_own_reading(made):
+    view = made.workspace._to_model()
+    again = ws.Workspace._from_model(type(view).model_validate(view.model_dump()))
+    assert again._to_model().model_dump(by_alias=True) == view.model_dump(by_alias=True)
+    names = ["Plane", "Curves, mean over the layers", "Curves by layer", "Phases", "Cost"]
+    assert [section.name for section in again.sections] == names
+
+
+def test_panels_show_what_is_logged(made):
+    logged = {*logged_metrics(trajectories.make(num_layers=2).points[-1])}
+    logged |= {"ib/plane", *(f"ib/phases/{name}" for name in ("compression", "compression_num_se"))}
+    logged |= {"ib/phases/compression_start", "ib/phases/fitting_end"}
+    shown = {key for panel in panels(made) for key in keys_of(panel)}
+    assert shown <= logged
+    assert {"ib/embed/token/complexity", "ib/L01/token/expressivity", "ib/overhead_fraction"} <= shown
+    axes = {panel.x.name if hasattr(panel.x, "name") else panel.x for panel in panels(made) if hasattr(panel, "x")}
+    assert axes == {"trainer/global_step", "ib/tokens_seen"}
+
+
+def test_another_prefix_and_order_are_used_throughout():
+    run = trajectories.make(num_layers=1)
+    run.protocol["orders"] = ["bigram"]
+    made = make_dashboard(run, entity="team", project="plane", prefix="train")
+    keys = {key for panel in panels(made) for key in keys_of(panel)}
+    assert {key.split("/")[0] for key in keys} == {"train"} and "train/mean/bigram/complexity" in keys
+    (chart,) = [panel for panel in panels(made) if isinstance(panel, wr.CustomChart)]
+    assert chart.query == {"summaryTable": {"tableKey": "train/points"}}
+    assert chart.chart_strings == {"order": "bigram"}
+
+
+def test_the_chart_panel_asks_as_wandbs_own_charts_do(made):
+    """`wandb.plot_table` writes such a panel into a run's config; only the table's key is made differently there."""
+    (chart,) = [panel for panel in panels(made) if isinstance(panel, wr.CustomChart)]
+    ours = chart._to_model().config.model_dump(by_alias=True, exclude_none=True)
+    table = wandb.Table(columns=[*tables.TABLE_COLUMNS])
+    theirs = wandb.plot_table(made.chart_id, table, dict(chart.chart_fields), dict(chart.chart_strings))
+    theirs.set_key("ib/points")
+    panel = theirs.spec.config_value["panel_config"]
+    assert {key: panel[key] for key in ours if key != "userQuery"} == {
+        key: ours[key] for key in ours if key != "userQuery"
+    }
+
+    def asked(query):
+        (found,) = [f for f in query["userQuery"]["queryFields"][0]["fields"] if f["name"] == "summaryTable"]
+        return found["args"]
+
+    assert asked(panel) == [{"name": "tableKey", "value": "ib/points_table"}]
+    assert asked(ours) == [{"name": "tableKey", "value": "ib/points"}]
+
+
+def test_placeholders_name_columns_of_the_table_and_nothing_else():
+    preset = json.dumps(plane_preset())
+    assert {*re.findall(r"\$\{field:(\w+)\}", preset)} <= {*tables.TABLE_COLUMNS}
+    assert {*re.findall(r"\$\{string:(\w+)\}", preset)} == {"order"}
+    assert not re.search(rf"datum\.({'|'.join(tables.TABLE_COLUMNS)})\b", preset)
+    assert "values" not in preset and "datasets" not in preset
+
+
+def test_the_preset_draws_the_plane_of_charts(tmp_path):
+    """As wandb does it: the rows of all runs under the name wandb, the placeholders replaced in the text."""
+    import vl_convert
+
+    runs = [trajectories.make(f"r{i}", drop=0.05 * i) for i in range(3)]
+    text = json.dumps(plane_preset()).replace("${string:order}", "bigram")
+    spec = json.loads(re.sub(r"\$\{field:(\w+)\}", r"\1", text))
+    spec["datasets"] = {"wandb": [row for run in runs for row in tables.table_rows(run, run.name)]}
+    path = tmp_path / "preset.png"
+    path.write_bytes(vl_convert.vegalite_to_png(spec))
+    image = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    plane = charts.to_spec(charts.plane(runs, order="bigram"))
+    ends = {row["run"]: row["complexity"] for row in plane["datasets"]["points"]}
+    middles = {}
+    for label, colour in zip(ends, style.PALETTE, strict=False):
+        found = np.argwhere(near(image, colour))
+        assert len(found) > 100
+        middles[label] = found[found[:, 1] < 380, 1].mean()  # left of the legend
+    assert sorted(middles, key=middles.get) == sorted(ends, key=ends.get)  # who compresses more is further left
+    assert near(image, style.PALETTE[3]).sum() < 5
+    right = max(np.argwhere(near(image[:, :380], colour))[:, 1].max() for colour in style.PALETTE[:3])
+    assert right > 280  # of 313 pixels from 57 on: the axes end where the points do
+
+
+def test_an_empty_project_is_an_empty_plane():
+    import vl_convert
+
+    spec = json.loads(re.sub(r"\$\{\w+:(\w+)\}", r"\1", json.dumps(plane_preset())))
+    spec["datasets"] = {"wandb": []}
+    assert len(vl_convert.vegalite_to_png(spec)) > 1000
+
+
+@pytest.mark.parametrize("wrong", [{"entity": ""}, {"project": "team/plane"}])
+def test_names_are_checked(wrong):
+    with pytest.raises(ValueError, match="must be a name without a slash"):
+        make_dashboard(trajectories.make(num_points=1), **{"entity": "team", "project": "plane"} | wrong)
+
+
+def test_a_trajectory_without_orders_is_refused():
+    run = trajectories.make(num_points=1)
+    del run.protocol["orders"]
+    with pytest.raises(ValueError, match="must name its label orders"):
+        make_dashboard(run, entity="team", project="plane")
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    with pytest.raises(ImportError, match=r"pip install 'ibtrack\[dashboard\]'"):
+        make_dashboard(trajectories.make(num_points=1), entity="team", project="plane")
+
+
+def test_the_command_prints_the_requests(tmp_path):
+    run = trajectories.write(trajectories.make(num_points=2), tmp_path / "run")
+    command = ["dashboard", str(run), "--entity", "team", "--project", "plane", "--dry-run"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)
+    assert [*printed] == ["createCustomChart", "upsertView"]
+    assert printed["createCustomChart"]["spec"] == plane_preset()
+
+
+def test_the_command_sends(tmp_path, sent):
+    run = trajectories.write(trajectories.make(num_points=2), tmp_path / "run")
+    result = CliRunner().invoke(app, ["dashboard", str(run), "--entity", "team", "--project", "plane"])
+    assert result.stdout == "wrote https://wandb.test/team/plane?nw=1x\n"
+    assert len(sent) == 2

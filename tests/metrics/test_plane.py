@@ -1,0 +1,173 @@
+import math
+
+import pytest
+import torch
+from soft_entropy import SoftEntropyAccumulator
+
+from ibtrack import Probe
+from ibtrack.metrics import InformationPlane
+from ibtrack.tracking.measurement import APART, undefined_readings
+from tests import models
+
+AGREEMENT = 1e-5  # soft-entropy sums in float32
+
+
+def test_the_whole_plane_with_bounds_is_soft_entropy():
+    probe = models.probe()
+    rows = torch.randn(models.VOCABULARY, 24, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
+    plane = InformationPlane(probe, {"L00": 24}, temperature="bounds")
+    plane.update("L00", rows, torch.arange(probe.num_positions), rows=probe.positions)
+    readings = plane.compute()
+    package = SoftEntropyAccumulator(d=24, n_bins=100, seed=0, backend="torch")
+    package.update(rows[probe.positions], labels=dict(probe.label_sets))
+    for side, quantity in (("input", "complexity"), ("output", "expressivity")):
+        for order in probe.orders:
+            expected = package.mutual_information()[f"{side}/{order}"]
+            assert float(readings[f"ib_plugin/L00/{order}/{quantity}"]) == pytest.approx(expected, abs=AGREEMENT)
+
+
+def _plane(probe, skip=0, repeat=False):
+    rows = torch.randn(models.VOCABULARY, 8, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
+    plane = InformationPlane(probe, {"L00": 8, "L01": 8})
+    everything = torch.arange(probe.num_positions)
+    plane.update("L00", rows, everything, rows=probe.positions)
+    plane.update("L01", rows, everything[skip:], rows=probe.positions[skip:])
+    if repeat:
+        plane.update("L01", rows[probe.positions[:2]], everything[:2])
+    return plane
+
+
+def test_positions_measured_twice_or_never_are_no_numbers():
+    probe = models.probe()
+    whole = _plane(probe)
+    whole.compute()
+    assert whole.faults() == {}
+    missing, repeated = _plane(probe, skip=3), _plane(probe, repeat=True)
+    readings = [plane.compute() for plane in (missing, repeated)]
+    number = probe.num_positions
+    assert missing.faults() == {"L01": f"3 of {number} positions were not measured"}
+    assert repeated.faults() == {"L01": f"2 of {number} positions were measured more than once"}
+    for reading in readings:
+        assert reading["ib/L01/token/complexity"].isnan() and reading["ib/mean/entropy"].isnan()
+        assert reading["ib/L00/token/complexity"].isfinite()
+
+
+def test_mean_leaves_the_embedding_out():
+    probe = models.probe()
+    plane = InformationPlane(probe, {"embed": 8, "L00": 8})
+    generator = torch.Generator().manual_seed(0)
+    for site in ("embed", "L00"):
+        rows = torch.randn(probe.num_positions, 8, generator=generator)
+        plane.update(site, rows, torch.arange(probe.num_positions))
+    readings = plane.compute()
+    assert readings["ib/mean/entropy"] == readings["ib/L00/entropy"] != readings["ib/embed/entropy"]
+
+
+def test_unknown_site_and_no_site():
+    with pytest.raises(ValueError, match=r"site must be one of \['L00', 'L01'\], got 'L02'"):
+        _plane(models.probe()).update("L02", torch.ones(1, 8), torch.tensor([0]))
+    with pytest.raises(ValueError, match="widths must name at least one site"):
+        InformationPlane(models.probe(), {})
+
+
+def test_distinct_labels_are_nan_and_the_others_are_not():
+    probe = Probe(torch.arange(40).view(2, 20) % 37, orders=(1, 4))
+    plane = InformationPlane(probe, {"L00": 8})
+    rows = torch.randn(probe.num_positions, 8, generator=torch.Generator().manual_seed(0))
+    plane.update("L00", rows, torch.arange(probe.num_positions))
+    assert probe.label_counts["input/quadgram"] == probe.num_positions
+    assert plane.compute()["ib/L00/quadgram/complexity"].isnan()
+
+
+def test_labels_of_one_document_each_are_nan_and_say_so():
+    documents = torch.arange(4)[:, None].expand(4, 10)
+    labels = {"input/own": documents * 2 + torch.arange(10) % 2, "output/own": (documents + torch.arange(10)) % 5}
+    probe = Probe(torch.zeros(4, 10, 3), labels=labels)
+    plane = InformationPlane(probe, {"L00": 8})
+    plane.update("L00", torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), torch.arange(40))
+    readings = plane.compute()
+    assert readings["ib/L00/own/complexity"].isnan() and readings["ib/L00/own/expressivity"].isfinite()
+    assert undefined_readings(probe) == {"input/own": APART}
+
+
+def _filled(probe, **options):
+    plane = InformationPlane(probe, {"L00": 8, "L01": 8}, **options)
+    for site, seed in (("L00", 0), ("L01", 1)):
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randn(models.VOCABULARY, 8, generator=generator)[probe.inputs.flatten()] + 1
+        plane.update(site, rows, torch.arange(probe.num_positions), rows=probe.positions)
+    return plane
+
+
+def test_several_draws_are_the_mean_over_seeds_and_their_spread():
+    probe = models.probe()
+    alone = [_filled(probe, seed=seed).compute() for seed in (3, 4, 5)]
+    together = _filled(probe, seed=3, anchor_draws=3).compute()
+    for key in ("ib/L00/entropy", "ib/mean/token/complexity", "ib_plugin/L01/bigram/expressivity"):
+        values = torch.stack([readings[key] for readings in alone])
+        torch.testing.assert_close(together[key], values.mean(), rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(together[f"{key}_anchor_sd"], values.std(), rtol=1e-5, atol=1e-9)
+    assert not any("_se_anchor" in key for key in together)
+    assert not any("anchor_sd" in key for key in alone[0])
+
+
+def test_ratios_and_shares_are_those_of_the_numbers_beside_them():
+    readings = {key: float(value) for key, value in _filled(models.probe()).compute().items()}
+    for site in ("mean", "L01"):
+        h = readings[f"ib/{site}/entropy"]
+        before = 0.0
+        for order in ("token", "bigram"):
+            complexity = readings[f"ib/{site}/{order}/complexity"]
+            expected = {
+                "optimality": readings[f"ib/{site}/{order}/expressivity"] / complexity,
+                "regularity": complexity / h,
+                "variation": h - complexity,
+                "share": (complexity - before) / h,
+            }
+            before = complexity
+            for name, value in expected.items():
+                assert readings[f"ib/{site}/{order}/{name}"] == pytest.approx(value, abs=1e-9)
+                assert readings[f"ib/{site}/{order}/{name}_se"] >= 0
+
+
+def test_mean_cosine_is_that_of_all_pairs():
+    probe = models.probe()
+    plane = InformationPlane(probe, {"L00": 8})
+    rows = torch.randn(probe.num_positions, 8, generator=torch.Generator().manual_seed(0)) + 0.5
+    plane.update("L00", rows, torch.arange(probe.num_positions))
+    unit = torch.nn.functional.normalize(rows.double(), dim=1)
+    cosines = (unit @ unit.T)[~torch.eye(len(rows), dtype=torch.bool)]
+    assert float(plane.compute()["ib/L00/mean_cosine"]) == pytest.approx(float(cosines.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"anchor_draws": 0}, "anchor_draws must be an integer of at least 1, got 0"),
+        ({"label_weights": "flat"}, "label_weights must be one of 'empirical', 'uniform', got 'flat'"),
+        ({"readings": ("best",)}, "readings must be one of 'debiased', 'plugin', 'null', got 'best'"),
+        ({"min_count": 0}, "min_count must be an integer of at least 1, got 0"),
+    ],
+)
+def test_bad_options(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        InformationPlane(models.probe(), {"L00": 8}, **options)
+
+
+def test_the_published_weights_change_the_plugin_alone():
+    plain, published = (
+        _filled(models.probe(), **o).compute() for o in ({}, {"label_weights": "uniform", "min_count": 5})
+    )
+    for key in ("ib_plugin/mean/bigram/complexity", "ib_null/mean/bigram/complexity"):
+        assert published[key] != plain[key] and published[key].isfinite()
+    assert published["ib/mean/bigram/complexity"] == plain["ib/mean/bigram/complexity"]
+    assert math.isclose(published["ib/mean/entropy"], plain["ib/mean/entropy"])
+
+
+def test_the_plugin_alone_is_that_of_all_readings():
+    everything, alone = (_filled(models.probe(), **o).compute() for o in ({}, {"readings": ("plugin",)}))
+    assert {key for key in everything if key.startswith("ib_plugin")} == {
+        key for key in alone if "/bigram" in key or "/token" in key
+    }
+    for key, value in alone.items():
+        assert float(value) == pytest.approx(float(everything[key]), abs=1e-7, nan_ok=True)
