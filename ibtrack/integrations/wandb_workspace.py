@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ibtrack.integrations.wandb import STEP_KEY
 from ibtrack.record.keys import metric_key
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts
 from ibtrack.report.tables import TABLE_COLUMNS, sites_of
-from ibtrack.tracking.logged import STEP_KEY
 
 _WORDS = """**How to read the plane.** Right: the layers keep more of the tokens just read, I(X;Z). Up: they say more of
 the tokens to come, I(Y;Z). Training is said to move up first (fitting), then left (compression). Bars are ± 1.96

@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from ibtrack.analysis.comparison import as_text, flat, most_telling, protocol_differences, telling_settings
+from ibtrack.analysis.comparison import most_telling, telling_settings, why_not_comparable
 from ibtrack.analysis.phases import Movement, Phases, find_phases
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
+from ibtrack.record.protocol import as_text, flat
+from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts, plane_layers, style, tables
 
@@ -63,7 +65,7 @@ def write_report(
     banners: list[str] = []
     loaded = [_load(run, banners) for run in runs]
     labels = tables.run_labels(loaded)
-    differences = protocol_differences(dict(zip(labels, loaded, strict=True)))
+    differences = why_not_comparable(dict(zip(labels, loaded, strict=True)))
     if differences and not allow_mixed:
         raise ValueError(
             "runs were measured under different protocols, so their numbers are not comparable: "
@@ -117,7 +119,7 @@ def _payload(runs: Sequence[Trajectory], labels: Sequence[str], *, mixed: bool) 
         "orders": orders,
         "sites": ["mean", *dict.fromkeys(site for run in runs for site in tables.sites_of(run))],
         "readings": READINGS,
-        "quantities": {name: quantity._asdict() for name, quantity in tables.QUANTITIES.items()},
+        "quantities": {name: quantity._asdict() for name, quantity in QUANTITIES.items()},
         "differing": differing,
         "colour": _first_colour(runs, configs, differing, list(found[orders[0]].values())),
         "verdicts": {order: NOT_RANKED if mixed else verdict(of) for order, of in found.items()},
@@ -131,7 +133,7 @@ def _payload(runs: Sequence[Trajectory], labels: Sequence[str], *, mixed: bool) 
 
 
 def _run(run: Trajectory, label: str, config: Mapping[str, Any], phases: Mapping[str, Phases]) -> dict[str, Any]:
-    keys = list(dict.fromkeys(key for point in run.points for key in point.readings))
+    keys = list(dict.fromkeys(key for point in run.points for key in point.values))
     return {
         "label": label,
         "name": run.name,

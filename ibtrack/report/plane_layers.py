@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import altair as alt
 
+from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.style import INK, RED, Looks, tooltip_of_point, value_text
-from ibtrack.report.tables import QUANTITIES, Z95
+from ibtrack.report.tables import Z95
 
 _X_TITLE, _Y_TITLE = (f"{QUANTITIES[name].title}, fraction of log K" for name in ("complexity", "expressivity"))
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ibtrack._checks import check_option
 from ibtrack.capture.forward import logits_of, next_token_loss
+from ibtrack.capture.hooks import capture
 from ibtrack.capture.isolation import undisturbed
-from ibtrack.capture.sites import capture
 from ibtrack.distributed import MeasurementError, agree, on_any, rank, summed, world_size
 from ibtrack.information.readings import Readings
 from ibtrack.information.transforms import TRANSFORMS, CloudStatistics, Transform

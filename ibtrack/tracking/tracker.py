@@ -25,9 +25,10 @@ from ibtrack.information.design import LABEL_WEIGHTS
 from ibtrack.information.transforms import TRANSFORMS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
-from ibtrack.record.trajectory import Point, Trajectory, TrajectoryWriter
+from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
-from ibtrack.tracking.logged import PointLog, summary_line
+from ibtrack.tracking.logged import PointLog, point_log, summary_line
 from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts, undefined_readings
 
 _PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
@@ -197,7 +198,7 @@ class InformationPlaneTracker:
             "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
         }
         self._open_file_together(resume_from, device_of(model))
-        self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
+        self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._measurement = measurement
         self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
@@ -283,7 +284,7 @@ class InformationPlaneTracker:
         share = (before + spent) / max(now.seconds + spent, 1e-9)
         point = replace(
             point,
-            readings={**point.readings, metric_key("overhead_fraction"): share},
+            values={**point.values, metric_key("overhead_fraction"): share},
             notes={**point.notes, **self._account_for_left_out()},
             loss=None if loss is None else float(loss),
             tokens_seen=tokens_seen,

@@ -144,7 +144,7 @@ def test_a_model_learns_the_source_and_nothing_beats_it(tmp_path: Path, capsys: 
         cfg = compose("config", overrides=[f"run_dir={tmp_path}", "data=hmm", "objective=val/loss", *TINY])
     loss = train.train(cfg)
     trajectory = Trajectory.load(tmp_path)
-    known, last = trajectory.run["config"]["known"], trajectory.points[-1].readings
+    known, last = trajectory.run["config"]["known"], trajectory.points[-1].values
     assert f'"token_entropy": {known["token_entropy"]}' in capsys.readouterr().out
 
     data = HmmData(block_size=32, num_blocks=4000)
