@@ -32,6 +32,7 @@ from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts, plane_layers, style, tables
 
 SCRIPT = ("rows.js", "charts.js", "tables.js", "controls.js")
+LEFT_OUT = ("/variation", "/variation_se")  # entropy less complexity: pages of many runs stay small without it
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
@@ -133,7 +134,7 @@ def _payload(runs: Sequence[Trajectory], labels: Sequence[str], *, mixed: bool) 
 
 
 def _run(run: Trajectory, label: str, config: Mapping[str, Any], phases: Mapping[str, Phases]) -> dict[str, Any]:
-    keys = list(dict.fromkeys(key for point in run.points for key in point.values))
+    keys = list(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
     return {
         "label": label,
         "name": run.name,
