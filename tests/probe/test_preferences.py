@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Probe, Trajectory, schedules
-from ibtrack.information.permutation import swapped_information
+from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Estimate, Readings
 from ibtrack.probe.preferences import preference_blocks
 from tests import models, references
@@ -165,7 +165,7 @@ def test_swaps_are_the_slow_loop():
     assigned = torch.softmax(torch.randn(60, 5, generator=generator), 1)
     documents, labels = torch.arange(60) // 10, torch.randint(2, (60,), generator=generator)
     coins = torch.randint(2, (256, 6), generator=torch.Generator().manual_seed(3))
-    found = swapped_information(assigned, labels, documents, num_documents=6, seed=3)
+    found = permuted_information(assigned, labels, documents, num_documents=6, seed=3)
     for coin, value in zip(coins[:10], found[:10], strict=True):
         swapped = torch.where(coin[documents] == 1, 1 - labels, labels)
         expected = references.plugin_information(assigned.double().numpy(), swapped.numpy())

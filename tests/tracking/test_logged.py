@@ -55,7 +55,5 @@ def test_any_object_with_log_metrics_gets_one_call_per_point():
 
 def test_an_object_that_takes_no_metrics_is_refused_at_the_start():
     tracker = InformationPlaneTracker(probe(), loggers=[print])
-    with pytest.raises(
-        ValueError, match=r"loggers must be wandb runs or have a method log_metrics"
-    ):
+    with pytest.raises(ValueError, match=r"loggers must be wandb runs or have a method log_metrics"):
         tracker.start(Model())
