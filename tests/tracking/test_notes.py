@@ -11,6 +11,7 @@ from ibtrack.tracking.notes import APART, DISTINCT, ONE_DOCUMENT, SINGLE, notes_
 from tests import models
 from tests.models import Model
 
+TWO_TEXTS = torch.arange(2).repeat_interleave(8).view(2, 8)  # each repeats a token of its own
 DISTINCT_TOKENS = torch.arange(2 * 11).view(2, 11) % 23
 
 

@@ -15,6 +15,7 @@ from ibtrack import (
     Probe,
     SoftOptions,
     Trajectory,
+    __version__,
     schedules,
 )
 from ibtrack.information.readings import ESTIMATOR_VERSION
@@ -537,5 +538,5 @@ def test_the_protocol_names_the_versions_of_estimator_and_package():
     follow = tracker()
     follow.start(Model())
     assert follow.protocol["estimator"] == ESTIMATOR_VERSION
-    assert follow.protocol["versions"]["ibtrack"] == ibtrack.__version__
+    assert follow.protocol["versions"]["ibtrack"] == __version__
     assert follow.protocol.items() >= SoftOptions().protocol().items()
