@@ -22,12 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from ibtrack._checks import needs
 from ibtrack.analysis.comparison import as_text, flat, most_telling, protocol_differences, telling_settings
 from ibtrack.analysis.phases import Movement, Phases, find_phases
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report import charts, plane_layers, style, tables
+from ibtrack.report import tables
+
+with needs("the report", extra="report"):
+    from ibtrack.report import charts, plane_layers, style
 
 SCRIPT = ("rows.js", "charts.js", "tables.js", "controls.js")
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
@@ -242,7 +246,8 @@ def _asset(name: str) -> str:
 
 @cache
 def _vega() -> str:
-    import vl_convert
+    with needs("the report", extra="report"):
+        import vl_convert
 
     # Vega, Vega-Lite and Vega-Embed: 0.9 MB, and a second or two to make
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor, nn
 
@@ -194,7 +194,7 @@ class InformationPlaneTracker:
             "unit": "fraction of log K",
             "precision": precision or precision_of(model),
             "bottleneck_curve": self.probe.bottleneck_curve(self.estimator["num_anchors"]),
-            "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
+            "versions": {name: sys.modules[name].__version__ for name in ("torch", "lightning") if name in sys.modules},
         }
         self._open_file_together(resume_from, device_of(model))
         self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
