@@ -82,7 +82,7 @@ def use_the_tracker(path: Path) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        tracker.step(model, step, loss=loss)
+        tracker.step(model, step, loss=loss.detach())
     tracker.finish(model, 4)
 
     trajectory = Trajectory.load(path)
