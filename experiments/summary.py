@@ -50,15 +50,15 @@ def _row(point: Point, orders: list[str]) -> str:
     if point.failure is not None:
         return f"{point.step:>6}  not measured: {point.failure}"
     loss = f"{point.loss:.3f}" if point.loss is not None else "–"
-    entropy = _fraction(point.readings.get(metric_key("entropy", site="mean")))
+    entropy = _fraction(point.values.get(metric_key("entropy", site="mean")))
     return f"{point.step:>6}{loss:>7}{entropy:>6}    " + "".join(_cells(point, order) for order in orders)
 
 
 def _cells(point: Point, order: str) -> str:
     cells = []
     for quantity, width in zip(_QUANTITIES, (13, 13, 11), strict=True):
-        value = point.readings.get(metric_key(quantity, site="mean", order=order))
-        error = point.readings.get(metric_key(f"{quantity}_se", site="mean", order=order))
+        value = point.values.get(metric_key(quantity, site="mean", order=order))
+        error = point.values.get(metric_key(f"{quantity}_se", site="mean", order=order))
         cells.append(f"{_fraction(value)} ±{_fraction(error)}".removesuffix(" ±–").ljust(width))
     return "".join(cells)
 

@@ -84,7 +84,7 @@ def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> f
         >>> objective(Trajectory({}, {}, []), {"val/loss": 2.5}, "val/loss")
         2.5
     """
-    last = dict(trajectory.points[-1].readings) if trajectory.points else {}
+    last = dict(trajectory.points[-1].values) if trajectory.points else {}
     values = {**metrics, **last}
     if key not in values:
         shown = [name for name in values if "/L" not in name and "embed" not in name]

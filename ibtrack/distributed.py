@@ -19,19 +19,19 @@ def world_size() -> int:
     return dist.get_world_size() if _several() else 1
 
 
-def summed(value: Tensor) -> Tensor:
+def sum_over_processes(value: Tensor) -> Tensor:
     """``value`` summed over processes, in place."""
     if _several():
         dist.all_reduce(value)
     return value
 
 
-def on_any(answer: bool, device: torch.device) -> bool:
+def on_any_process(answer: bool, device: torch.device) -> bool:
     """Whether it is so on one process at least, told to all."""
-    return bool(summed(torch.tensor(float(answer), device=device)) > 0)
+    return bool(sum_over_processes(torch.tensor(float(answer), device=device)) > 0)
 
 
-def as_the_first_says(answer: bool) -> bool:
+def decided_by_first(answer: bool) -> bool:
     """The answer of the first process, on all: clocks differ, and a measurement needs everyone."""
     if not _several():
         return answer
@@ -40,14 +40,14 @@ def as_the_first_says(answer: bool) -> bool:
     return said[0]
 
 
-def agree(error: Exception | None, device: torch.device) -> None:
+def raise_together(error: Exception | None, device: torch.device) -> None:
     """Raise on every process if one of them failed, so that none waits for another.
 
     Raises:
         Exception: this process's own error.
         MeasurementError: another process came with one.
     """
-    failed = on_any(error is not None, device)
+    failed = on_any_process(error is not None, device)
     if error is not None:
         raise error
     if failed:

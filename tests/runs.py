@@ -60,7 +60,7 @@ def measured(folder: Path) -> list[tuple[Any, ...]]:
     """What a run has measured: steps, losses and readings, without what depends on the clock."""
     points = Trajectory.load(folder).points
     clock = {"ib/overhead_fraction"}
-    return [(p.step, p.loss, {key: p.readings[key] for key in p.readings.keys() - clock}) for p in points]
+    return [(p.step, p.loss, {key: p.values[key] for key in p.values.keys() - clock}) for p in points]
 
 
 def inspect(run_dir: Path, *arguments: str) -> str:

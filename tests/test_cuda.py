@@ -84,8 +84,8 @@ def test_sums_of_half_precision_rows_do_not_stop_growing():
 
 def test_a_model_reads_what_it_reads_on_the_cpu():
     probe, model = _probe(), _model()
-    expected = InformationPlaneTracker(probe, strict=True).measure(model).readings
-    on_device = InformationPlaneTracker(probe, strict=True).measure(copy.deepcopy(model).to("cuda")).readings
+    expected = InformationPlaneTracker(probe, strict=True).measure(model).values
+    on_device = InformationPlaneTracker(probe, strict=True).measure(copy.deepcopy(model).to("cuda")).values
     for key, value in expected.items():
         # the forward pass, too, is another sum in float32; ratios of small numbers show it most
         assert on_device[key] == pytest.approx(value, abs=1e-3, nan_ok=True), key
@@ -94,7 +94,7 @@ def test_a_model_reads_what_it_reads_on_the_cpu():
 def test_a_model_in_bf16_is_measured():
     point = InformationPlaneTracker(_probe(), strict=True).measure(_model().to("cuda", torch.bfloat16))
     assert point.failure is None
-    assert 0 < point.readings["ib/L02/token/complexity"] < 1
+    assert 0 < point.values["ib/L02/token/complexity"] < 1
 
 
 def test_measuring_leaves_the_state_of_the_gpu_alone():

@@ -41,8 +41,8 @@ def test_the_points_are_those_of_one_process(tmp_path, world):
     for batch_size, tolerance in ((4, 1e-6), (1, 1e-9)):
         (point,) = Trajectory.load(tmp_path / f"{batch_size}.jsonl").points
         assert point.failure is None
-        alone = _tracker(batch_size=batch_size).measure(_model()).readings
-        together = {key: value for key, value in point.readings.items() if key != "ib/overhead_fraction"}
+        alone = _tracker(batch_size=batch_size).measure(_model()).values
+        together = {key: value for key, value in point.values.items() if key != "ib/overhead_fraction"}
         if batch_size == 1:
             loss = ("ib/probe_loss", "ib/variational_floor")  # summed over processes in another order
             assert all(together[key] == alone[key] for key in alone if key not in loss)
@@ -108,8 +108,8 @@ def test_memory_that_runs_out_on_one_process_means_smaller_batches_on_all(tmp_pa
     mp.spawn(_run_short_of_memory, args=(2, models.free_port(), tmp_path), nprocs=2)
     (point,) = Trajectory.load(tmp_path / "t.jsonl").points
     assert point.failure is None and "4 blocks at once did not fit into memory, 2 do" in point.notes["batch_size"]
-    expected = _tracker(batch_size=2).measure(_model()).readings
-    assert {key: point.readings[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+    expected = _tracker(batch_size=2).measure(_model()).values
+    assert {key: point.values[key] for key in expected} == pytest.approx(expected, abs=1e-6)
 
 
 class _Sharded(models.Module):
@@ -164,8 +164,8 @@ def test_lightning_with_two_processes(tmp_path, name):
     assert [point.tokens_seen for point in trajectory.points] == [step * 2 * 8 * models.LENGTH for step in (0, 3, 4)]
     assert not any(point.failure for point in trajectory.points)
     torch.manual_seed(0)
-    alone = InformationPlaneTracker(models.probe(25)).measure(models.Module()).readings
-    first = {key: value for key, value in trajectory.points[0].readings.items() if key != "ib/overhead_fraction"}
+    alone = InformationPlaneTracker(models.probe(25)).measure(models.Module()).values
+    first = {key: value for key, value in trajectory.points[0].values.items() if key != "ib/overhead_fraction"}
     assert first == pytest.approx(alone, abs=1e-6)  # float32 activations of batches of another size
 
 
@@ -196,8 +196,8 @@ def test_fully_sharded_models_read_what_whole_ones_do(tmp_path):
     trajectory = Trajectory.load(tmp_path / "t.jsonl")
     assert [point.failure for point in trajectory.points] == [None, None]
     assert trajectory.protocol["sites"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
-    alone = _tracker().measure(_model()).readings
-    together = {key: value for key, value in trajectory.points[0].readings.items() if key != "ib/overhead_fraction"}
+    alone = _tracker().measure(_model()).values
+    together = {key: value for key, value in trajectory.points[0].values.items() if key != "ib/overhead_fraction"}
     assert together == pytest.approx(alone, abs=1e-6)  # float32 activations of batches of another size
 
 

@@ -20,10 +20,8 @@ MAY_IMPORT = {
     "metrics": BELOW | {"record", "information", "probe"},
     "analysis": BELOW | {"record"},
     "report": BELOW | {"record", "analysis"},
-    "tracking": BELOW
-    | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics", "analysis", "report"},
-    "integrations": BELOW
-    | {"distributed", "schedules", "record", "probe", "capture", "tracking", "analysis", "report"},
+    "tracking": BELOW | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics"},
+    "integrations": BELOW | {"schedules", "record", "probe", "capture", "tracking", "analysis", "report"},
     "cli": BELOW | {"record", "analysis", "report", "integrations"},
     "__init__": {"schedules", "record", "distributed", "probe", "tracking", "integrations"},
 }

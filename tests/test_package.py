@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 
 import ibtrack
 from ibtrack._checks import needs
+from ibtrack.integrations.wandb import WandbLog
 from ibtrack.report import charts, html
-from ibtrack.tracking.logged import PointLog
 from tests import trajectories
 from tests.bare_use import FROM_EXTRAS
 from tests.models import Model, probe
@@ -139,7 +139,7 @@ def test_without_pillow_wandb_gets_the_numbers_and_the_picture_is_missed_once(mo
     monkeypatch.setitem(sys.modules, "PIL", None)
     trajectory = trajectories.make(num_points=3)
     run = _Run()
-    log = PointLog(run)
+    log = WandbLog(run)
     sentence = r"^the picture of the plane in wandb needs pillow, .*: pip install 'ibtrack\[wandb\]'$"
     with pytest.raises(ModuleNotFoundError, match=sentence):
         log.finish(trajectory)

@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from ibtrack.record.keys import metric_key
-from ibtrack.record.trajectory import Point, Trajectory, TrajectoryWriter
+from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.record.writer import TrajectoryWriter
 
 ORDERS = ("token", "bigram", "trigram", "quadgram")
 SHAPES = {  # (log2 of the step + 1, share of full training) → complexity of the mean, by linear interpolation
@@ -118,6 +119,8 @@ def _site(
                 "optimality": pair["expressivity"] / pair["complexity"],
                 "regularity": pair["complexity"] / (clean + 0.45),
             }
+            if reading == "debiased":
+                ratios |= {"variation": clean + 0.45 - pair["complexity"], "share": 0.1 / k}
             for quantity, value in (pair | (ratios if reading != "null" else {})).items():
                 readings[metric_key(quantity, site=site, order=order, reading=reading)] = value
                 if reading == "debiased" and se is not None:

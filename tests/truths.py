@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ibtrack.information.assignments import draw_anchors, soft_assign, temperature
+from ibtrack.information.assignments import assign, draw_anchors, temperature
 
 LOG_K = math.log(100)
 
@@ -26,12 +26,12 @@ def clusters(
     means = spread * torch.randn(num_labels, width, generator=generator)
     anchors, epsilon = draw_anchors(width), temperature(width)
 
-    def assign(of: Tensor) -> Tensor:
-        return soft_assign(means[of] + torch.randn(len(of), width, generator=generator), anchors, epsilon)
+    def rows_of(of: Tensor) -> Tensor:
+        return assign(means[of] + torch.randn(len(of), width, generator=generator), anchors, epsilon)
 
     chosen = labels[torch.randint(num_rows, (200,), generator=generator)]
-    true_means = torch.stack([assign(x.expand(truth_rows)).double().mean(0) for x in chosen])
-    marginal = assign(labels[torch.randint(num_rows, (100_000,), generator=generator)]).double().mean(0)
+    true_means = torch.stack([rows_of(x.expand(truth_rows)).double().mean(0) for x in chosen])
+    marginal = rows_of(labels[torch.randint(num_rows, (100_000,), generator=generator)]).double().mean(0)
     entropy = torch.special.entr
     truth = float(entropy(marginal).sum() - entropy(true_means).sum(1).mean()) / LOG_K
-    return assign(labels), labels, truth
+    return rows_of(labels), labels, truth

@@ -13,8 +13,8 @@ import torch
 from numpy.random import SeedSequence
 from torch import Generator, Tensor
 
-from ibtrack.information.assignments import draw_anchors, soft_assign, temperature
-from ibtrack.information.documents import Documents
+from ibtrack.information.assignments import assign, draw_anchors, temperature
+from ibtrack.information.document_design import DocumentDesign
 
 NUM_ANCHORS = 100
 LOG_K = math.log(NUM_ANCHORS)
@@ -75,7 +75,7 @@ class Sample:
 
     assignments: Tensor
     labels: Tensor
-    documents: Documents
+    documents: DocumentDesign
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Cloud:
         labels = self._draw_labels(num_rows, generator)
         if self.recipe.repeats:
             labels = _repeated(labels, self.recipe.repeats, generator)
-        documents = Documents.of_rows(of)
+        documents = DocumentDesign.of_rows(of)
         shared = self._noise(documents.number, generator)
         own = self._noise(num_rows, generator)
         alone = 1 - DOCUMENT_EFFECT**2 - self.recipe.clumped**2
@@ -149,7 +149,7 @@ class Cloud:
             freedom = self.recipe.heavy_rows
             squares = torch.randn(len(of), freedom, generator=generator).square().sum(1)
             scale = scale * (freedom / squares).sqrt()
-        return soft_assign(self.means[of] + scale.unsqueeze(1) * noise, self.anchors, self.temperature)
+        return assign(self.means[of] + scale.unsqueeze(1) * noise, self.anchors, self.temperature)
 
 
 def _repeated(labels: Tensor, share: float, generator: Generator) -> Tensor:

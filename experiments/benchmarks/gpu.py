@@ -156,7 +156,7 @@ def _overhead(model: nn.Module, probe: Probe, batch_size: int, steps: int, wait:
     tracker = InformationPlaneTracker(probe, batch_size=batch_size, strict=True)
     alone = _train(model, batch_size, steps, wait, lambda step: None)
     watched = _train(model, batch_size, steps, wait, lambda step: tracker.step(model, step))
-    told = tracker.trajectory.points[-1].readings["ib/overhead_fraction"]
+    told = tracker.trajectory.points[-1].values["ib/overhead_fraction"]
     note = (
         f"ib/overhead_fraction after {len(tracker.trajectory.points)} points in {steps} steps of {batch_size} blocks; "
         f"with against without, one run each: {100 * (1 - alone / watched):.2f} %"

@@ -89,7 +89,7 @@ def measure(run: Watched, repetitions: int, steps: int | None, overrides: Sequen
                 done = fit(config, watched=watched)
             seconds["with" if watched else "without"].append(done.seconds)
             if done.trajectory is not None:
-                shares.append(done.trajectory.points[-1].readings["ib/overhead_fraction"])
+                shares.append(done.trajectory.points[-1].values["ib/overhead_fraction"])
                 measurements += [point.measure_time for point in done.trajectory.points]
     schedule = instantiate(config.monitor.schedule, _convert_="all")
     return {

@@ -29,7 +29,8 @@ from experiments.benchmarks.runs import configuration, fit, plain, prepare
 from experiments.data import TextData
 from experiments.tokenizer import END
 from ibtrack import Probe
-from ibtrack.capture.sites import capture, find_sites
+from ibtrack.capture.hooks import capture
+from ibtrack.capture.sites import find_sites
 from ibtrack.information.counts import occurrence_ranks
 from ibtrack.metrics import InformationPlane
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks.clouds import LOG_K, Recipe, Sample, Truth
-from ibtrack.information.design import LabelGroups
-from ibtrack.information.readings import Estimate, read_sites
+from ibtrack.information.label_design import LabelDesign
+from ibtrack.information.readings import Estimate, site_readings
 
 READINGS = ("plugin", "without_null", "debiased")
 
@@ -59,8 +59,8 @@ class Row:
 def read(recipe: Recipe, sample: Sample, truth: Truth) -> Row:
     """Read a sample by the function whose numbers are logged."""
     labels = torch.unique(sample.labels, return_inverse=True)[1]
-    groups = {"label": LabelGroups.of(labels, sample.documents)}
-    reading = read_sites([sample.assignments], groups, sample.documents)
+    groups = {"label": LabelDesign.of(labels, sample.documents)}
+    reading = site_readings([sample.assignments], groups, sample.documents)
     plugin, null, estimate = reading.plugin["label"], reading.null["label"], reading.information["label"]
     errors = estimate.standard_error, _sampling(estimate).standard_error
     nats = plugin, plugin - null, estimate.value, *errors

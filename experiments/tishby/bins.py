@@ -17,8 +17,9 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from ibtrack import InformationPlaneMonitor
+from ibtrack.capture.hooks import capture
 from ibtrack.capture.isolation import undisturbed
-from ibtrack.capture.sites import capture, find_sites
+from ibtrack.capture.sites import find_sites
 
 NUM_BINS = 30
 

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from ibtrack.record.protocol import NO_RULES, OF_THE_MODEL, as_text, differing_keys, protocol_differences
 from ibtrack.record.trajectory import Trajectory
 
-# results or circumstances of the run, not rules of the measurement: two model sizes or torch versions may share a page
-_MAY_DIFFER = ("versions", "sites", "widths", "bottleneck_curve")
 
+def why_not_comparable(runs: Mapping[str, Trajectory]) -> list[str]:
+    """Say what makes the numbers of runs incomparable, one part of a sentence per entry of the protocol.
 
-def protocol_differences(runs: Mapping[str, Trajectory]) -> list[str]:
-    """What makes the numbers of runs incomparable, one sentence part per entry of the protocol.
+    Two model sizes or two versions of torch may be compared; another probe, seed or version of the estimator may not.
 
     Example:
         >>> runs = {name: Trajectory({"seed": seed}, {}, []) for name, seed in (("a", 0), ("b", 1))}
-        >>> protocol_differences(runs)
+        >>> why_not_comparable(runs)
         ["seed: 0 in 'a', 1 in 'b'"]
     """
-    protocols = {
-        name: flat({k: v for k, v in run.protocol.items() if k not in _MAY_DIFFER}) for name, run in runs.items()
-    }
-    differing = _differing(list(protocols.values()))
-    if "probe.hash" in differing:  # another probe, so its other entries say nothing more
-        differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
-    differences = []
-    for key in differing:
-        first: dict[str, str] = {}  # value → the first run that has it
-        for name, protocol in protocols.items():
-            first.setdefault(as_text(protocol.get(key)), name)
-        differences.append(f"{key}: " + ", ".join(f"{value} in {name!r}" for value, name in first.items()))
-    return differences
+    return protocol_differences({name: run.protocol for name, run in runs.items()}, ignore=(*NO_RULES, *OF_THE_MODEL))
 
 
 def telling_settings(configs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
@@ -47,12 +34,12 @@ def telling_settings(configs: Sequence[Mapping[str, Any]], names: Sequence[str])
         ['seed']
     """
     found: dict[tuple[str, ...], str] = {}
-    for key in _differing(configs):
+    for key in differing_keys(configs):
         values = tuple(as_text(config.get(key)) for config in configs)
         own_path = len(set(values)) == len(values) and all("/" in value for value in values)
         if not own_path and values != tuple(names) and len(key) < len(found.get(values, key + " ")):
             found[values] = key
-    return [key for key in _differing(configs) if key in found.values()]
+    return [key for key in differing_keys(configs) if key in found.values()]
 
 
 def most_telling(
@@ -79,27 +66,3 @@ def most_telling(
         if 2 <= len(groups) <= min(most, len(configs) // 2):
             found[key] = sum(len(group) * fmean(group) ** 2 for group in groups.values())
     return max(found, key=lambda key: found[key], default=None)
-
-
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level with dotted keys.
-
-    Example:
-        >>> flat({"model": {"width": 64}, "seed": 0})
-        {'model.width': 64, 'seed': 0}
-    """
-    result: dict[str, Any] = {}
-    for key, value in nested.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return result
-
-
-def _differing(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
-    keys = dict.fromkeys(key for mapping in mappings for key in mapping)
-    return [key for key in keys if len({as_text(mapping.get(key)) for mapping in mappings}) > 1]
-
-
-def as_text(value: Any) -> str:
-    if value is None:
-        return "—"
-    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,4 +1,4 @@
-"""Where activations come from: finding sites in a model, and hooks that hand over what passes through them."""
+"""Which modules of a model are measured: its sites."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import contextlib
 import difflib
 import fnmatch
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 _WRAPPERS = re.compile(
     r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)(?=\.|$)"
 )
-
-
-class CaptureError(RuntimeError):
-    """A site did not hand over one tensor per forward pass."""
 
 
 def find_sites(model: nn.Module, layers: str | Sequence[str] = "auto") -> dict[str, str]:
@@ -72,65 +66,6 @@ def named_modules(model: nn.Module) -> dict[str, nn.Module]:
     for name, module in model.named_modules():
         modules[_WRAPPERS.sub("", name).removeprefix(".")] = module  # the innermost of equal names comes last
     return modules
-
-
-@contextlib.contextmanager
-def capture(
-    model: nn.Module, sites: Mapping[str, str], receive: Callable[[str, Tensor], None]
-) -> Iterator[Callable[[], None]]:
-    """Hand the raw output of every site to ``receive`` during the forward passes inside the context.
-
-    Args:
-        model: holds the modules.
-        sites: site to bare module name, from `find_sites`.
-        receive: called with the site and its output tensor, inside the forward pass.
-
-    Yields:
-        a function to call after each forward pass.
-
-    Raises:
-        CaptureError: from the yielded function, if a site did not fire exactly once since the last call; from the
-            forward pass, if a site's output holds no tensor.
-    """
-    modules = named_modules(model)
-    fired: Counter[str] = Counter()
-
-    def hook_for(site: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            fired[site] += 1
-            receive(site, output_tensor(output, site))
-
-        return hook
-
-    def check() -> None:
-        wrong = [f"{site} ({name}) fired {fired[site]} times" for site, name in sites.items() if fired[site] != 1]
-        fired.clear()
-        if wrong:
-            raise CaptureError(f"every site must fire once per forward pass, but {', '.join(wrong)}")
-
-    handles = []
-    try:
-        for site, name in sites.items():
-            handles.append(modules[name].register_forward_hook(hook_for(site)))
-        yield check
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def output_tensor(output: Any, site: str) -> Tensor:
-    """The hidden states in what a module returned: a tensor, the first of a tuple, or a field of that name."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
-        return output[0]
-    for field in ("last_hidden_state", "hidden_states"):
-        value = output.get(field) if isinstance(output, Mapping) else getattr(output, field, None)
-        if isinstance(value, Tensor):
-            return value
-    raise CaptureError(
-        f"{site} must return a tensor, a tuple that begins with one, or hidden states, got {type(output)}"
-    )
 
 
 def _find_embedding(model: nn.Module, modules: Mapping[str, nn.Module]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ibtrack.analysis.comparison import protocol_differences
+from ibtrack.analysis.comparison import why_not_comparable
 from ibtrack.analysis.phases import find_phases
 from ibtrack.analysis.ranking import Place, ranking, verdict
 from ibtrack.record.trajectory import Trajectory
@@ -82,7 +82,7 @@ def list_runs(
     runs = {str(path.parent.relative_to(folder)): _read(path) for path in paths}
     readable = {name: run for name, run in runs.items() if isinstance(run, Trajectory)}
     found = {name: of for name, run in readable.items() if (of := find_phases(run, order)).why_not is None}
-    differences = protocol_differences({name: readable[name] for name in found})
+    differences = why_not_comparable({name: readable[name] for name in found})
     behind = {} if differences else {place.run: _behind(place) for place in ranking(found)}
     head = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
     typer.echo(_table([head, *(_list_row(name, run, order, behind.get(name, "")) for name, run in runs.items())]))

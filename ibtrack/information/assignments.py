@@ -98,7 +98,7 @@ def _divergence_lower_bound(kappa: float, width: int) -> float:
     return kappa * mean_cosine - log_normaliser
 
 
-def soft_assign(activations: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+def assign(activations: Tensor, anchors: Tensor, temperature: float) -> Tensor:
     """Assign each row softly to the anchors: softmax( cos(z_i, w_k) / ε ).
 
     The norm of a row scales its scores, so the (N, D) activations are not copied. A row that is zero or not finite has
@@ -112,11 +112,13 @@ def soft_assign(activations: Tensor, anchors: Tensor, temperature: float) -> Ten
     Returns:
         (N, K) float32, rows sum to 1.
     """
-    return assign_rows(activations, None, anchors.unsqueeze(0), temperature)[0].squeeze(1)
+    return assign_draws(activations, None, anchors.unsqueeze(0), temperature)[0].squeeze(1)
 
 
-def assign_rows(activations: Tensor, rows: Tensor | None, anchors: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """`soft_assign` of some rows to several draws of anchors at once, and the sum of their unit vectors.
+def assign_draws(
+    activations: Tensor, rows: Tensor | None, anchors: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """`assign` of some rows to several draws of anchors at once, and the sum of their unit vectors.
 
     Args:
         activations: (n, D) of any floating dtype.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.moments import Moments
-from ibtrack.information.row_statistics import SiteRows, positive, row_entropies
+from ibtrack.information.row_statistics import RowStatistics, positive, row_entropies
 
 CAUTION = 2.0  # standard errors by which a spread between labels must show before it counts
 SMOOTHER, SMOOTH_POWER = 0.15, 8  # label means are smooth, so more lognormal than means of a few spiky rows
@@ -77,8 +77,8 @@ def debiased_information(moments: Moments) -> Tensor:
         (...) nats; ``nan`` if no label occurs in two documents, as nothing then tells the spread within a label from
         the spread between labels, and if there is one label alone.
     """
-    within, between = variances(moments)
-    ratio, noise = signal_ratio(moments, within, between)
+    within, between = variance_components(moments)
+    ratio, noise = variance_ratio(moments, within, between)
     kept = ratio * (1 - (CAUTION * noise / ratio).square())
     ratio = torch.where(ratio > CAUTION * noise, kept, (0 * ratio).abs())  # still nan where there is none
     bound = torch.log1p(ratio * (within / positive(moments.mean)).sum(-1))
@@ -91,15 +91,15 @@ def debiased_gradient(moments: Moments) -> Moments:
     with torch.enable_grad():
         leaves: dict[str, Any] = {name: getattr(moments, name).detach().requires_grad_() for name in names}
         at = replace(moments, **leaves)
-        within, between = variances(at)
-        ratio, noise = signal_ratio(at, within, between)
+        within, between = variance_components(at)
+        ratio, noise = variance_ratio(at, within, between)
         ratio = ratio + (torch.maximum(ratio, noise) - ratio).detach()
         value = plugin_information(at) - _excess(at, within, between, ratio)
         gradients: Any = torch.autograd.grad(value.sum(), list(leaves.values()))
     return replace(moments, **dict(zip(names, gradients, strict=True)))
 
 
-def variances(moments: Moments) -> tuple[Tensor, Tensor]:
+def variance_components(moments: Moments) -> tuple[Tensor, Tensor]:
     """(..., K) variance of the rows within labels, and of the true means between, which may come out negative."""
     m = moments
     total = m.squares - m.mean.square()
@@ -109,16 +109,16 @@ def variances(moments: Moments) -> tuple[Tensor, Tensor]:
     return within.maximum(1e-12 * positive(m.mean).square()), seen / (1 - m.crowding.unsqueeze(-1))
 
 
-def signal_ratio(moments: Moments, within: Tensor, between: Tensor) -> tuple[Tensor, Tensor]:
+def variance_ratio(moments: Moments, within: Tensor, between: Tensor) -> tuple[Tensor, Tensor]:
     """(...) pooled variance between over within labels, and its standard error if labels told nothing."""
     weight = positive(moments.mean).rsqrt().detach()
     scale = (weight * within).sum(-1)
-    alike = likeness(moments).detach()
+    alike = intraclass_correlation(moments).detach()
     parts = torch.stack([(1 - alike).square(), alike * (1 - alike), alike.square()], -1)
     return (weight * between).sum(-1) / scale, ((parts * moments.noise).sum(-1).sqrt() / scale).detach()
 
 
-def likeness(moments: Moments) -> Tensor:
+def intraclass_correlation(moments: Moments) -> Tensor:
     """(...) correlation ρ of two rows of one label and document, beyond what the label makes alike, in [0, 1].
 
     Its gradient is that of the estimate before it is held there, so that its error does not vanish at the ends; further
@@ -147,7 +147,7 @@ def _excess(moments: Moments, within: Tensor, between: Tensor, ratio: Tensor) ->
     mixture = _mixture(m).unsqueeze(-1)
     of_nodes = _information(p_each, variance, mixture + SMOOTHER * signal**SMOOTH_POWER)  # (..., J) j(2^nodes)
     of_truth = _information(p_each, each, mixture + SMOOTHER)  # (..., 1) j(∞)
-    alike = likeness(m).unsqueeze(-1)
+    alike = intraclass_correlation(m).unsqueeze(-1)
     of_means = _cubic(of_nodes, -((1 - alike) * m.inverse + alike * m.clumps).log2())  # (..., U) j of effective numbers
     excess = (m.shares * (of_means - of_truth)).sum(-1)
     predicted = ((m.half_shares - m.repeated) * of_means).sum(-1)
@@ -233,7 +233,7 @@ class NullCurve:
         return _cubic(beta, n.log2().expand(len(beta), -1)) + _interpolate(n, self.sizes, self.excess)
 
 
-def null_curve(sites: Sequence[SiteRows]) -> NullCurve:
+def null_curve(sites: Sequence[RowStatistics]) -> NullCurve:
     """Learn h(n), the entropy that the mean of n random rows has on average.
 
     For n = 1 it is the mean entropy of the rows. For a few n up to 32 the random rows of the site's sample are averaged
@@ -252,7 +252,7 @@ def null_curve(sites: Sequence[SiteRows]) -> NullCurve:
     return replace(curve, sizes=at, excess=found - curve(at))
 
 
-def _entropies_of_means(site: SiteRows) -> dict[int, Tensor]:
+def _entropies_of_means(site: RowStatistics) -> dict[int, Tensor]:
     """Number of rows to the (L,) mean entropy of the mean of as many."""
     observed = {1: site.row_entropy}
     for base in NULL_BASES:

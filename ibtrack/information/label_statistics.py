@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ibtrack.information.design import LabelGroups, LabelPiece
-from ibtrack.information.row_statistics import TINY, SiteRows
+from ibtrack.information.label_design import LabelChunk, LabelDesign
+from ibtrack.information.row_statistics import TINY, RowStatistics
 
 
 @dataclass(frozen=True)
-class LabelSums:
+class LabelStatistics:
     """What the rows of L sites add to the moments of a label set, in all and by document.
 
     The entropies and products of labels are not linear in their rows; by document they are to first order.
@@ -50,19 +50,21 @@ class LabelSums:
         """(L,) Σ_x n_x H(P_x)."""
         return self.label_entropy.sum(1) + self.once
 
-    def plus(self, other: LabelSums) -> LabelSums:
+    def plus(self, other: LabelStatistics) -> LabelStatistics:
         """With other labels of the same set, added in place."""
-        for field in fields(LabelSums)[1:]:
+        for field in fields(LabelStatistics)[1:]:
             getattr(self, field.name).add_(getattr(other, field.name))
         return replace(self, label_entropy=torch.cat([self.label_entropy, other.label_entropy], 1))
 
     @staticmethod
-    def join(parts: Sequence[LabelSums]) -> LabelSums:
+    def join(parts: Sequence[LabelStatistics]) -> LabelStatistics:
         """The sites of all parts, one after the other."""
-        return LabelSums(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(LabelSums)))
+        return LabelStatistics(
+            *(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(LabelStatistics))
+        )
 
 
-def label_entropies(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups]) -> list[tuple[Tensor, Tensor]]:
+def label_entropies(sites: Sequence[RowStatistics], label_sets: Sequence[LabelDesign]) -> list[tuple[Tensor, Tensor]]:
     """For each label set (L, R + R') n_x H(P_x) of the labels seen more than once, and (L,) Σ H(A_i) over the other
     rows, float64."""
     found = []
@@ -72,7 +74,7 @@ def label_entropies(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups]
     return found
 
 
-def _entropies_of_labels(site: SiteRows, groups: LabelGroups) -> tuple[Tensor, Tensor]:
+def _entropies_of_labels(site: RowStatistics, groups: LabelDesign) -> tuple[Tensor, Tensor]:
     once = (site.entropy * (groups.bag_size == 0).unsqueeze(1)).sum(0, dtype=torch.float64)
     entropies = [once.new_zeros(len(once), 0)]
     for piece in groups.pieces:
@@ -82,28 +84,28 @@ def _entropies_of_labels(site: SiteRows, groups: LabelGroups) -> tuple[Tensor, T
     return torch.cat(entropies, 1), once
 
 
-def label_sums(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups]) -> list[LabelSums]:
+def label_statistics(sites: Sequence[RowStatistics], label_sets: Sequence[LabelDesign]) -> list[LabelStatistics]:
     """All sums of label sets whose groups are known."""
     factors = [[_PairFactors.of(piece) for piece in groups.pieces] for groups in label_sets]
     found = []
     for site in sites:  # its rows stay in the cache for all label sets
         found.append([_sums_of_labels(site, *known) for known in zip(label_sets, factors, strict=True)])
-    joined = [LabelSums.join(of_set) for of_set in zip(*found, strict=True)]
+    joined = [LabelStatistics.join(of_set) for of_set in zip(*found, strict=True)]
     return [_with_rows(of_set, sites, groups) for of_set, groups in zip(joined, label_sets, strict=True)]
 
 
-def _sums_of_labels(site: SiteRows, groups: LabelGroups, factors: Sequence[_PairFactors]) -> LabelSums:
+def _sums_of_labels(site: RowStatistics, groups: LabelDesign, factors: Sequence[_PairFactors]) -> LabelStatistics:
     """What the rows of labels add that occur more than once."""
     if groups.pieces:
         pieces = zip(groups.pieces, factors, strict=True)
-        return reduce(LabelSums.plus, (_sums_of_piece(site, piece, known) for piece, known in pieces))
+        return reduce(LabelStatistics.plus, (_sums_of_piece(site, piece, known) for piece, known in pieces))
     _, number, anchors = site.rows.shape
     none = site.mean.new_zeros(number, site.documents.number)
     pairs = site.rows.new_zeros(*none.shape, anchors)
-    return LabelSums(none[:, :0], none[:, 0], none[:, 0], pairs[:, 0].double(), none, none, none, pairs)
+    return LabelStatistics(none[:, :0], none[:, 0], none[:, 0], pairs[:, 0].double(), none, none, none, pairs)
 
 
-def _with_rows(sums: LabelSums, sites: Sequence[SiteRows], groups: LabelGroups) -> LabelSums:
+def _with_rows(sums: LabelStatistics, sites: Sequence[RowStatistics], groups: LabelDesign) -> LabelStatistics:
     """Add the entropies of rows whose label occurs once, and take the squares of rows out of those of bags."""
     size = groups.bag_size.unsqueeze(1)
     once = torch.cat([site.entropy for site in sites], 1) * (size == 0)
@@ -136,7 +138,7 @@ class _PairFactors:
     bag: Tensor
 
     @classmethod
-    def of(cls, piece: LabelPiece) -> _PairFactors:
+    def of(cls, piece: LabelChunk) -> _PairFactors:
         two, part = 2 * piece.num_halved, piece.bags.group
         halves = piece.part_occurrences[:two].view(-1, 2)
         inverse, degree = 1 / halves.prod(1, keepdim=True), piece.occurrences[: piece.num_halved].unsqueeze(1) - 1
@@ -152,7 +154,7 @@ class _PairFactors:
         )
 
 
-def _sums_of_piece(site: SiteRows, piece: LabelPiece, factors: _PairFactors) -> LabelSums:
+def _sums_of_piece(site: RowStatistics, piece: LabelChunk, factors: _PairFactors) -> LabelStatistics:
     """What the rows of labels that occur more than once add."""
     two, bags, shape = 2 * piece.num_halved, piece.bags, site.rows.shape[1:]
     in_bags = bags.bag_sums(site.rows)  # (B, L, K)
@@ -179,7 +181,7 @@ def _sums_of_piece(site: SiteRows, piece: LabelPiece, factors: _PairFactors) -> 
     of_documents = piece.document_sums(alone)
     if two:
         of_documents += piece.document_sums(product, factors.bag_label, factors.bag)
-    return LabelSums(
+    return LabelStatistics(
         torch.cat([-of_label, -of_part[two:]]).double().T,
         torch.zeros_like(halving),
         halving,

@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ibtrack.information.counts import Counts
-from ibtrack.information.design import LabelGroups, pair_noise
-from ibtrack.information.label_statistics import LabelSums
-from ibtrack.information.row_statistics import TINY, SiteRows, weighted_spread
-from ibtrack.information.sample_sizes import LabelClasses, size_classes
+from ibtrack.information.label_design import LabelDesign, pair_noise
+from ibtrack.information.label_statistics import LabelStatistics
+from ibtrack.information.row_statistics import TINY, RowStatistics, weighted_spread
+from ibtrack.information.sample_sizes import SampleSizeBins, size_bins
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Moments:
         num_rows: N.
         crowding: () Σ_x n_x² / N², the chance that two rows share their label.
         noise: (3,) expected square of Σ_k p_k^-½ ( pairs / degrees - p² )_k if labels told nothing: the factors of
-            (1 - ρ)², ρ (1 - ρ) and ρ², see `ibtrack.information.design.pair_noise`.
+            (1 - ρ)², ρ (1 - ρ) and ρ², see `ibtrack.information.label_design.pair_noise`.
     """
 
     mean: Tensor
@@ -68,7 +68,9 @@ class Moments:
     noise: Tensor
 
 
-def moments_of_rows(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups], sums: Sequence[LabelSums]) -> Moments:
+def moments_of_rows(
+    sites: Sequence[RowStatistics], label_sets: Sequence[LabelDesign], sums: Sequence[LabelStatistics]
+) -> Moments:
     """The moments of S label sets whose groups are known at the L sites of all ``sites``, (S, L, ...)."""
     total, like = len(sites[0].rows), sites[0].mean
     num_sites = sum(len(site.mean) for site in sites)
@@ -109,8 +111,11 @@ def moments_of_rows(sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups]
     )
 
 
-def document_effects(
-    sites: Sequence[SiteRows], label_sets: Sequence[LabelGroups], sums: Sequence[LabelSums], gradient: Moments
+def document_influences(
+    sites: Sequence[RowStatistics],
+    label_sets: Sequence[LabelDesign],
+    sums: Sequence[LabelStatistics],
+    gradient: Moments,
 ) -> Tensor:
     """(S, L, G) first-order effect of every document on a function of the moments, from its gradient (S, L, ...); they
     sum to about 0."""
@@ -136,7 +141,7 @@ def document_effects(
     return documents.influence(torch.stack(effects))
 
 
-def _over_ranges(gradient: Tensor, classes: LabelClasses, shares: Tensor) -> Tensor:
+def _over_ranges(gradient: Tensor, classes: SampleSizeBins, shares: Tensor) -> Tensor:
     """(L, V) float32 means of a gradient (L, U) over the rows whose class is in a range."""
     weighted = gradient[:, : len(shares)] * shares
     sums = weighted.new_zeros(len(weighted), classes.document_sizes.shape[1]).index_add_(1, classes.range_of, weighted)
@@ -153,7 +158,7 @@ def moments_of_counts(counts: Counts) -> Moments:
     half_means = counts.half_sums / halves.clamp(min=1).unsqueeze(2)
     entropies = _entropy(means)
     halving = (n * entropies - (halves * _entropy(half_means)).sum(0))[again].sum()
-    inverse, class_of = size_classes(n.long(), halves[:, again].long().flatten())
+    inverse, class_of = size_bins(n.long(), halves[:, again].long().flatten())
     shares = n.new_zeros(len(inverse)).index_add_(0, class_of[n.long()], n)
     repeated = n.new_zeros(len(inverse)).index_add_(0, class_of[n[again].long()], n[again])
     first, second = half_means

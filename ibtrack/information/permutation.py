@@ -11,7 +11,7 @@ from torch import Tensor
 DRAWS = 256
 
 
-def swapped_information(
+def permuted_information(
     assignments: Tensor, labels: Tensor, documents: Tensor, *, num_documents: int, seed: int = 0
 ) -> Tensor:
     """Plug-in I(X; J) of a label of two values, with the labels of whole documents exchanged at random.

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ibtrack.information import debiased
-from ibtrack.information.design import LabelGroups, LabelWeights
-from ibtrack.information.documents import Documents
-from ibtrack.information.label_statistics import LabelSums, label_entropies, label_sums
-from ibtrack.information.moments import document_effects, moments_of_rows
-from ibtrack.information.row_statistics import SiteRows
-from ibtrack.information.sample_sizes import LabelClasses
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import LabelDesign
+from ibtrack.information.label_statistics import LabelStatistics, label_entropies, label_statistics
+from ibtrack.information.moments import document_influences, moments_of_rows
+from ibtrack.information.row_statistics import RowStatistics
+from ibtrack.information.sample_sizes import SampleSizeBins
 from ibtrack.record.keys import READINGS
 
 CORRECTION_ERROR = 0.04  # of the bias correction, one deviation; from the cases of experiments/benchmarks/truth.py
@@ -105,7 +105,7 @@ class Readings:
 
     def debiased_by_swaps(self, name: str, swapped: Tensor) -> Readings:
         """Take the bias of a label set, and the error of labels that tell nothing, from draws of
-        `ibtrack.information.permutation.swapped_information`, (L, F)."""
+        `ibtrack.information.permutation.permuted_information`, (L, F)."""
         null = swapped.mean(1)
         found = replace(self.information[name], value=self.plugin[name] - null, systematic=swapped.std(1))
         return replace(self, information={**self.information, name: found}, null={**self.null, name: null})
@@ -129,12 +129,11 @@ class Readings:
         )
 
 
-def read_sites(
+def site_readings(
     assignments: Sequence[Tensor],
-    label_sets: Mapping[str, LabelGroups],
-    documents: Documents,
+    label_sets: Mapping[str, LabelDesign],
+    documents: DocumentDesign,
     *,
-    weights: Mapping[str, LabelWeights] | None = None,
     readings: Sequence[str] = READINGS,
 ) -> Readings:
     """Read sites: entropy, ceiling, and every label set in its three readings.
@@ -143,19 +142,17 @@ def read_sites(
         assignments: (N, K) float32 of every site.
         label_sets: name to the groups of its (N,) labels.
         documents: of the positions.
-        weights: name to how much each label counts in ``plugin`` and ``null``; by default as often as it occurs.
         readings: which of ``debiased``, ``plugin`` and ``null``; the others' mappings are empty.
     """
     at_once = max(1, POSITIONS_AT_ONCE // len(documents.of))
     parts = [assignments[start : start + at_once] for start in range(0, len(assignments), at_once)]
-    return Readings.join([_read_together(part, label_sets, documents, weights or {}, readings) for part in parts])
+    return Readings.join([_read_together(part, label_sets, documents, readings) for part in parts])
 
 
 def _read_together(
     assignments: Sequence[Tensor],
-    label_sets: Mapping[str, LabelGroups],
-    documents: Documents,
-    weights: Mapping[str, LabelWeights],
+    label_sets: Mapping[str, LabelDesign],
+    documents: DocumentDesign,
     readings: Sequence[str],
 ) -> Readings:
     sites = _side_by_side(assignments, documents)
@@ -166,7 +163,7 @@ def _read_together(
     for some in (names[start : start + at_once] for start in range(0, len(names), at_once)):
         groups = [label_sets[name] for name in some]
         if "debiased" in readings:
-            sums = label_sums(sites, groups)
+            sums = label_statistics(sites, groups)
             information |= dict(zip(some, _debiased(sites, groups, sums), strict=True))
             of_labels |= {name: (of_set.label_entropy, of_set.once) for name, of_set in zip(some, sums, strict=True)}
         elif "plugin" in readings:
@@ -175,37 +172,37 @@ def _read_together(
     plugin: dict[str, Tensor] = {}
     if "plugin" in readings:
         for name, known in of_labels.items():
-            plugin[name] = entropy.value - _conditional(label_sets[name], *known, weights.get(name))
+            plugin[name] = entropy.value - _conditional(label_sets[name], *known)
     null: dict[str, Tensor] = {}
     if "null" in readings:
-        null = _null(sites, {name: weights.get(name, groups.classes) for name, groups in label_sets.items()})
+        null = _null(sites, {name: groups.classes for name, groups in label_sets.items()})
     return Readings(entropy, ceiling, information, plugin, null)
 
 
-def _side_by_side(assignments: Sequence[Tensor], documents: Documents) -> list[SiteRows]:
+def _side_by_side(assignments: Sequence[Tensor], documents: DocumentDesign) -> list[RowStatistics]:
     """All sites in one table on an accelerator, where a call costs more than what it does; else each in its own, which
     stays in the cache."""
     if assignments[0].device.type == "cpu":
-        return [SiteRows(rows.unsqueeze(1), documents) for rows in assignments]
-    return [SiteRows(torch.stack(list(assignments), 1), documents)]
+        return [RowStatistics(rows.unsqueeze(1), documents) for rows in assignments]
+    return [RowStatistics(torch.stack(list(assignments), 1), documents)]
 
 
-def _debiased(sites: Sequence[SiteRows], groups: Sequence[LabelGroups], sums: Sequence[LabelSums]) -> list[Estimate]:
+def _debiased(
+    sites: Sequence[RowStatistics], groups: Sequence[LabelDesign], sums: Sequence[LabelStatistics]
+) -> list[Estimate]:
     moments = moments_of_rows(sites, groups, sums)
     values = debiased.debiased_information(moments)
-    effects = document_effects(sites, groups, sums, debiased.debiased_gradient(moments))
+    effects = document_influences(sites, groups, sums, debiased.debiased_gradient(moments))
     errors = correction_error(values, debiased.plugin_information(moments), sites[0].rows.shape[-1])
     return [Estimate(*parts) for parts in zip(values, effects, errors, strict=True)]
 
 
-def _conditional(groups: LabelGroups, label_entropy: Tensor, once: Tensor, weights: LabelWeights | None) -> Tensor:
+def _conditional(groups: LabelDesign, label_entropy: Tensor, once: Tensor) -> Tensor:
     """(L,) Σ_x p(x) H(P_x), from (L, R + R') n_x H(P_x) of the repeated labels and (L,) Σ H(A_i) of the other rows."""
-    if weights is None:
-        return (label_entropy.sum(1) + once) / groups.num_rows
-    return (label_entropy / groups.occurrences) @ weights.repeated + weights.once * once
+    return (label_entropy.sum(1) + once) / groups.num_rows
 
 
-def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelClasses | LabelWeights]) -> dict[str, Tensor]:
+def _null(sites: Sequence[RowStatistics], label_sets: Mapping[str, SampleSizeBins]) -> dict[str, Tensor]:
     """(L,) per label set: H(p) - Σ_n share(n) h(n), by one curve per site for all of them."""
     counts = [len(known.sizes) for known in label_sets.values()]
     curve = debiased.null_curve(sites)
@@ -217,7 +214,7 @@ def _null(sites: Sequence[SiteRows], label_sets: Mapping[str, LabelClasses | Lab
     }
 
 
-def _of_the_cloud(sites: Sequence[SiteRows], documents: Documents) -> tuple[Estimate, Estimate]:
+def _of_the_cloud(sites: Sequence[RowStatistics], documents: DocumentDesign) -> tuple[Estimate, Estimate]:
     """Entropy and ceiling, which need no labels."""
     number = len(documents.of)
     sums, mean, given = (

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ibtrack.information.documents import Documents
+from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.segments import ROWS_AT_ONCE
 
 SAMPLE = 1 << 13  # rows that tell what a random row is like; the noise of what they tell is about .001 log K
@@ -19,7 +19,7 @@ TINY = 1e-37  # a probability that is 0 in single precision adds nothing to an e
 
 
 @dataclass(frozen=True)
-class SiteRows:
+class RowStatistics:
     """The rows of L sites and what all of their label sets share, worked out when it is first asked for.
 
     Attributes:
@@ -28,7 +28,7 @@ class SiteRows:
     """
 
     rows: Tensor
-    documents: Documents
+    documents: DocumentDesign
 
     @cached_property
     def entropy(self) -> Tensor:

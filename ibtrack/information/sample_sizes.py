@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ibtrack.information.documents import Documents
+from ibtrack.information.document_design import DocumentDesign
 
 EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
 CLASS_RATIO = 1.05  # of n, and of the effective number of documents, within a class
@@ -19,7 +19,7 @@ RANGE_RATIOS = (1.5, 1.25)  # of the same, in what is known of each document: it
 
 
 @dataclass(frozen=True)
-class LabelClasses:
+class SampleSizeBins:
     """The classes of a label set.
 
     Attributes:
@@ -52,12 +52,12 @@ class LabelClasses:
     @classmethod
     def of(
         cls,
-        documents: Documents,
+        documents: DocumentDesign,
         labels: tuple[Tensor, Tensor],
         half_rows: Tensor,
         halves: tuple[Tensor, Tensor],
         absence: Tensor,
-    ) -> LabelClasses:
+    ) -> SampleSizeBins:
         """Put the labels of N rows, and the halves of some of these, into classes.
 
         Args:
@@ -65,7 +65,7 @@ class LabelClasses:
             labels: (N,) n and (N,) clumps of the label of each row.
             half_rows: (m,) rows whose label has halves.
             halves: (m,) n and (m,) clumps of the half of each of them.
-            absence: (m,) D / (D - 1) for D documents of its label, see `ibtrack.information.design.LabelPiece`.
+            absence: (m,) D / (D - 1) for D documents of its label, see `ibtrack.information.label_design.LabelChunk`.
         """
         total = len(documents.of)
         n, clumps = (torch.cat(both) for both in zip(labels, halves, strict=True))
@@ -94,14 +94,14 @@ class LabelClasses:
         )
 
 
-def clumpiness(groups: Tensor, cell_sizes: Tensor, number: int) -> Tensor:
+def concentration(groups: Tensor, cell_sizes: Tensor, number: int) -> Tensor:
     """(number,) Σ n_d² / ( Σ n_d )² over the cells of each group."""
     sizes = cell_sizes.double()
     sums = torch.bincount(groups, sizes, minlength=number).double()  # float32 if there is nothing to count
     return torch.bincount(groups, sizes.square(), minlength=number) / sums.clamp(min=1).square()
 
 
-def size_classes(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor, Tensor]:
+def size_bins(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor, Tensor]:
     """Classes of n for a label set without documents.
 
     Returns:

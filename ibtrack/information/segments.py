@@ -18,7 +18,7 @@ ROWS_AT_ONCE = 1 << 11  # more or less: what is worked out per row stays in the 
 
 
 @dataclass(frozen=True)
-class Bags:
+class Segments:
     """Rows by group, each group in bags of at most 64 rows. Indices are int32.
 
     Attributes:
@@ -40,7 +40,9 @@ class Bags:
     short: bool
 
     @classmethod
-    def of_groups(cls, groups: Tensor, number: int, rows: Tensor | None = None, cells: Tensor | None = None) -> Bags:
+    def of_groups(
+        cls, groups: Tensor, number: int, rows: Tensor | None = None, cells: Tensor | None = None
+    ) -> Segments:
         """Put rows into bags.
 
         Args:
@@ -64,7 +66,7 @@ class Bags:
             _short(bags),
         )
 
-    def cut(self, firsts: Tensor, rows_at_once: int) -> list[tuple[Bags, int, int]]:
+    def cut(self, firsts: Tensor, rows_at_once: int) -> list[tuple[Segments, int, int]]:
         """Consecutive groups by themselves, as few pieces as hold about so many rows each.
 
         Args:
@@ -83,7 +85,7 @@ class Bags:
         pieces = []
         for i in range(len(cuts)):
             group, bag, row = (slice(ends[i], ends[i + 1]) for ends in (groups, bags, rows))
-            piece = Bags(
+            piece = Segments(
                 self.rows[row],
                 self.starts[bag] - row.start,
                 self.sizes[bag],
@@ -99,7 +101,7 @@ class Bags:
         """Add up the rows of (N, ...) float32 by group: (number, ...) float32, good to the last digits.
 
         Example:
-            >>> bags = Bags.of_groups(torch.tensor([1, 0, 1]), number=2)
+            >>> bags = Segments.of_groups(torch.tensor([1, 0, 1]), number=2)
             >>> bags.sums(torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])).tolist()
             [[0.5, 0.5], [1.0, 1.0]]
         """
@@ -108,26 +110,26 @@ class Bags:
     def sums_of_squares(self, values: Tensor) -> Tensor:
         """Add up the squares of the rows of (N, ...) float32 by group: (number, ...) float32."""
         squares = values.index_select(0, self.rows).square_()
-        return self.by_group(sums_between(self.starts, _count(squares), squares))
+        return self.by_group(segment_sums(self.starts, _count(squares), squares))
 
     def bag_sums(self, values: Tensor) -> Tensor:
         """Add up the rows of (N, ...) floats by bag: (B, ...)."""
-        return sums_between(self.starts, self.rows, values)
+        return segment_sums(self.starts, self.rows, values)
 
     def by_group(self, sums: Tensor) -> Tensor:
         """Add up (B, ...) sums of bags: (number, ...)."""
         if len(sums) == self.number:
             return sums
         if self.short:
-            return sums_between(self.group_starts, _count(sums), sums)
+            return segment_sums(self.group_starts, _count(sums), sums)
         place = _count(sums) - self.group_starts.index_select(0, self.group)
         while len(sums) > self.number:  # bags of 64 bags, and so on
             firsts = (place % BAG == 0).nonzero().flatten()
-            sums, place = sums_between(firsts.int(), _count(sums), sums), place.index_select(0, firsts) // BAG
+            sums, place = segment_sums(firsts.int(), _count(sums), sums), place.index_select(0, firsts) // BAG
         return sums
 
 
-def sums_between(starts: Tensor, rows: Tensor, values: Tensor, weights: Tensor | None = None) -> Tensor:
+def segment_sums(starts: Tensor, rows: Tensor, values: Tensor, weights: Tensor | None = None) -> Tensor:
     """Add up rows of a table in single precision, from each start to the next.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ibtrack._checks import check_option
-from ibtrack.distributed import summed
+from ibtrack.distributed import sum_over_processes
 
 TRANSFORMS = ("none", "center", "whiten")
 SHRINKAGE = 1e-6  # of the mean variance, added to every one: directions without any stay finite
@@ -78,11 +78,11 @@ class CloudStatistics:
         return {site: self._transform(site) for site in self._sums}
 
     def _transform(self, site: str) -> Transform:
-        number = summed(self._sums[site].new_tensor(self._number[site]))
-        mean = summed(self._sums[site].clone()) / number
+        number = sum_over_processes(self._sums[site].new_tensor(self._number[site]))
+        mean = sum_over_processes(self._sums[site].clone()) / number
         if not self._whiten:
             return Transform(mean.float(), None)
-        covariance = summed(self._products[site].clone()) / number - mean.outer(mean)
+        covariance = sum_over_processes(self._products[site].clone()) / number - mean.outer(mean)
         if not covariance.isfinite().all():  # the decomposition would raise; the readings will say what is wrong
             return Transform(mean.float(), torch.full_like(covariance, torch.nan).float())
         variances, directions = torch.linalg.eigh(covariance)

@@ -43,8 +43,6 @@ class InformationPlaneMonitor(Callback):
         seed: of the anchors.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
         anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
-        label_weights: of the plug-in reading and its null, ``empirical`` or ``uniform``.
-        min_count: labels that occur less often are left out of the plug-in reading and its null.
         transform: of each layer's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``.
         max_memory: bytes for the assignments of the layers measured in one pass over the probe.
         batch_size: blocks per forward pass of the probe; halved where that many do not fit into memory.
@@ -73,8 +71,6 @@ class InformationPlaneMonitor(Callback):
         seed: int = 0,
         temperature: str = "exact",
         anchor_draws: int = 1,
-        label_weights: str = "empirical",
-        min_count: int = 1,
         transform: str = "none",
         max_memory: int = 1 << 30,
         batch_size: int = 16,
@@ -103,8 +99,6 @@ class InformationPlaneMonitor(Callback):
             seed=seed,
             temperature=temperature,
             anchor_draws=anchor_draws,
-            label_weights=label_weights,
-            min_count=min_count,
             transform=transform,
             max_memory=max_memory,
             batch_size=batch_size,

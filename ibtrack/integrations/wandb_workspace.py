@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibtrack._checks import needs
+from ibtrack.integrations.wandb import STEP_KEY
 from ibtrack.record.keys import metric_key
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import TABLE_COLUMNS, sites_of
-from ibtrack.tracking.logged import STEP_KEY
 
 with needs("a dashboard", extra="wandb"):
     from ibtrack.report import charts

@@ -12,10 +12,10 @@ from torchmetrics import Metric
 
 from ibtrack._checks import check_integer, check_option, check_rows
 from ibtrack.information import assignments
-from ibtrack.information.assignments import assign_rows, draw_anchors
-from ibtrack.information.design import LABEL_WEIGHTS, LabelWeights, moved
-from ibtrack.information.permutation import swapped_information
-from ibtrack.information.readings import Estimate, Readings, read_sites
+from ibtrack.information.assignments import assign_draws, draw_anchors
+from ibtrack.information.label_design import moved
+from ibtrack.information.permutation import permuted_information
+from ibtrack.information.readings import Estimate, Readings, site_readings
 from ibtrack.probe.kgrams import LONE_LABELS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import READINGS, metric_key
@@ -41,9 +41,6 @@ class InformationPlane(Metric):
         temperature: ``exact``, ``bounds`` or ``leading_order``.
         anchor_draws: sets of anchors, with the seeds from ``seed`` on. Readings are means over them, and each comes
             with ``_anchor_sd``, the standard deviation of one draw.
-        label_weights: how labels count in the plug-in reading and its null, ``empirical`` or ``uniform``; see
-            `ibtrack.information.design.LabelWeights`. The debiased reading has empirical weights always.
-        min_count: labels that occur less often are left out of the plug-in reading and its null.
         readings: which of ``debiased``, ``plugin`` and ``null``; only the first has standard errors, and takes longest.
 
     Raises:
@@ -75,8 +72,6 @@ class InformationPlane(Metric):
         seed: int = 0,
         temperature: str = "exact",
         anchor_draws: int = 1,
-        label_weights: str = "empirical",
-        min_count: int = 1,
         readings: Sequence[str] = READINGS,
         **options: Any,
     ) -> None:
@@ -88,10 +83,9 @@ class InformationPlane(Metric):
         self.num_anchors = check_integer("num_anchors", num_anchors, minimum=2)
         self.anchor_draws = check_integer("anchor_draws", anchor_draws, minimum=1)
         self.orders, self.nested = probe.orders, probe.is_text
-        self._documents, self._groups = probe.document_groups, probe.label_groups
+        self._documents, self._groups = probe.document_design, probe.label_designs
         self._lone = {name: labels for name, labels in probe.label_sets.items() if name in LONE_LABELS}
         self.read = READINGS if self._lone else self.read  # exchanging their labels takes all
-        self._weights = _label_weights(probe, label_weights, min_count)
         self._shape = (len(self.sites), anchor_draws, probe.num_positions, num_anchors)
         self.epsilons = {
             width: assignments.temperature(width, num_anchors, temperature) for width in set(widths.values())
@@ -147,7 +141,7 @@ class InformationPlane(Metric):
         self._make_room()
         width = self.widths[site]
         anchors = getattr(self, f"anchors_{width}")
-        assigned, resultant = assign_rows(check_rows(activations, width), rows, anchors, self.epsilons[width])
+        assigned, resultant = assign_draws(check_rows(activations, width), rows, anchors, self.epsilons[width])
         index = self.sites.index(site)
         for draw in range(self.anchor_draws):
             self.assignments[index, draw].index_add_(0, positions, assigned[:, draw])
@@ -167,8 +161,7 @@ class InformationPlane(Metric):
         )  # (3, L), over all processes
         device = self.device
         groups = {name: moved(known, device) for name, known in self._groups.items()}
-        weights = {name: moved(known, device) for name, known in self._weights.items()}
-        read = read_sites(list(cells), groups, moved(self._documents, device), weights=weights, readings=self.read)
+        read = site_readings(list(cells), groups, moved(self._documents, device), readings=self.read)
         for name, labels in self._lone.items():
             read = read.debiased_by_swaps(name, self._swapped(cells, labels.to(device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.anchor_draws)
@@ -176,7 +169,7 @@ class InformationPlane(Metric):
 
     def _swapped(self, cells: Tensor, labels: Tensor) -> Tensor:
         of, number = self._documents.of.to(self.device), self._documents.number
-        return torch.stack([swapped_information(rows, labels, of, num_documents=number) for rows in cells])
+        return torch.stack([permuted_information(rows, labels, of, num_documents=number) for rows in cells])
 
     def mean_cosines(self) -> Tensor:
         """(L,) mean cosine between two different rows: 0 for a cloud around the origin, near 1 for a narrow cone."""
@@ -265,11 +258,3 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
         found["optimality", order, "plugin"] = found["expressivity", order, "plugin"] / before
         found["regularity", order, "plugin"] = before / entropy.value
     return found
-
-
-def _label_weights(probe: Probe, rule: str, min_count: int) -> dict[str, LabelWeights]:
-    check_option("label_weights", rule, LABEL_WEIGHTS)
-    check_integer("min_count", min_count, minimum=1)
-    if rule == "empirical" and min_count == 1:
-        return {}
-    return {name: LabelWeights.of(groups, rule, min_count) for name, groups in probe.label_groups.items()}

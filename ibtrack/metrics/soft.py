@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from ibtrack._checks import check_integer, check_labels, check_option, check_rows
 from ibtrack.information import assignments, debiased
-from ibtrack.information.assignments import bad_rows, draw_anchors, soft_assign
+from ibtrack.information.assignments import assign, bad_rows, draw_anchors
 from ibtrack.information.counts import Counts, count, zero_counts
 from ibtrack.information.moments import moments_of_counts
 from ibtrack.metrics.plane import InformationPlane
@@ -50,7 +50,7 @@ class _SoftAssignment(Metric):
             self.add_state(name, getattr(zero_counts(num_labels, num_anchors), name), dist_reduce_fx="sum")
 
     def _count(self, activations: Tensor, labels: Tensor) -> None:
-        assigned = soft_assign(check_rows(activations, self.width), self.anchors, self.epsilon)
+        assigned = assign(check_rows(activations, self.width), self.anchors, self.epsilon)
         bad = int(bad_rows(assigned).sum())
         if bad:
             raise ValueError(f"activations must be finite and not zero, got {bad} such rows of {len(assigned)}")

@@ -85,11 +85,11 @@ def _refine(ids: Tensor, tokens: Tensor) -> Tensor:
     return torch.unique(ids * width + tokens, return_inverse=True)[1]
 
 
-def entropy_of_labels(labels: Tensor) -> float:
+def label_entropy(labels: Tensor) -> float:
     """Plug-in entropy of a label set in nats.
 
     Example:
-        >>> round(entropy_of_labels(torch.tensor([0, 0, 1, 1])), 4)
+        >>> round(label_entropy(torch.tensor([0, 0, 1, 1])), 4)
         0.6931
     """
     share = torch.bincount(labels).double() / len(labels)

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
 from ibtrack.information.bottleneck import bottleneck_curve
-from ibtrack.information.design import LabelGroups
-from ibtrack.information.documents import Documents
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import LabelDesign
 from ibtrack.probe.kgrams import LONE_LABELS, kept_positions, kgram_labels
 from ibtrack.probe.preferences import preference_blocks
-from ibtrack.probe.texts import cut_windows, encoder_of, in_random_order, tokenizer_name
+from ibtrack.probe.texts import cut_windows, encoder, in_random_order, tokenizer_name
 from ibtrack.record.keys import order_name
 
 
@@ -165,14 +165,14 @@ class Probe:
         return {name: int(ids.max()) + 1 for name, ids in self.label_sets.items()}
 
     @cached_property
-    def document_groups(self) -> Documents:
+    def document_design(self) -> DocumentDesign:
         """The positions by document, as the readings need them."""
-        return Documents.of_rows(self.documents)
+        return DocumentDesign.of_rows(self.documents)
 
     @cached_property
-    def label_groups(self) -> dict[str, LabelGroups]:
+    def label_designs(self) -> dict[str, LabelDesign]:
         """The positions by label, for each label set."""
-        return {name: LabelGroups.of(labels, self.document_groups) for name, labels in self.label_sets.items()}
+        return {name: LabelDesign.of(labels, self.document_design) for name, labels in self.label_sets.items()}
 
     def protocol(self) -> dict[str, Any]:
         """What must be equal for two readings to be of the same probe."""
@@ -242,7 +242,7 @@ class Probe:
         check_integer("block_size", block_size, minimum=2)
         generator = torch.Generator().manual_seed(seed)
         shuffled = in_random_order(texts, generator)
-        blocks = cut_windows(shuffled, encoder_of(tokenizer), num_blocks, block_size, generator)
+        blocks = cut_windows(shuffled, encoder(tokenizer), num_blocks, block_size, generator)
         return cls(blocks, orders, skip=skip, tokenizer=tokenizer_name(tokenizer), name=name)
 
     @classmethod
@@ -312,7 +312,7 @@ class Probe:
         shuffled = rows.shuffle(seed=seed) if hasattr(rows, "column_names") else in_random_order(rows, generator)
         blocks = preference_blocks(
             shuffled,
-            encoder_of(tokenizer),
+            encoder(tokenizer),
             num_pairs=num_pairs,
             block_size=block_size,
             chosen=chosen,

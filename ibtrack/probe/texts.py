@@ -15,7 +15,7 @@ Encode = Callable[[str], list[int]]
 Item = TypeVar("Item")
 
 
-def encoder_of(tokenizer: Any) -> Encode:
+def encoder(tokenizer: Any) -> Encode:
     """The function from text to token ids, without special tokens.
 
     Args:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from ibtrack._checks import check_option, needs
+from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.style import INK, RED, SHORT, Looks, ticks, tooltip_of_point, value_text
-from ibtrack.report.tables import QUANTITIES, Z95, curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
+from ibtrack.report.tables import Z95, curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
 
 with needs("a chart", extra="report"):
     import altair as alt
@@ -90,7 +91,7 @@ def curves(
 
     Args:
         trajectories: one or more runs.
-        quantity: a name of `ibtrack.report.tables.QUANTITIES`.
+        quantity: a name of `ibtrack.record.quantities.QUANTITIES`.
         site: as in `plane`; not used by quantities of the whole run.
         order: as in `plane`; used only by quantities of an order.
         reading: as in `plane`.
@@ -241,7 +242,7 @@ def _subtitle(scope: str, site: str | None, order: str, reading: str) -> str:
 
 
 def _with_unit(quantity: str) -> str:
-    title, unit, _ = QUANTITIES[quantity]
+    title, unit = QUANTITIES[quantity][:2]
     return f"{title}, {unit}" if unit else title
 
 

@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 
 from ibtrack._checks import needs
-from ibtrack.analysis.comparison import as_text, flat, most_telling, protocol_differences, telling_settings
+from ibtrack.analysis.comparison import most_telling, telling_settings, why_not_comparable
 from ibtrack.analysis.phases import Movement, Phases, find_phases
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
+from ibtrack.record.protocol import as_text, flat
+from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import tables
 
@@ -34,6 +36,7 @@ with needs("the report", extra="report"):
     from ibtrack.report import charts, plane_layers, style
 
 SCRIPT = ("rows.js", "charts.js", "tables.js", "controls.js")
+LEFT_OUT = ("/variation", "/variation_se")  # entropy less complexity: pages of many runs stay small without it
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
@@ -67,7 +70,7 @@ def write_report(
     banners: list[str] = []
     loaded = [_load(run, banners) for run in runs]
     labels = tables.run_labels(loaded)
-    differences = protocol_differences(dict(zip(labels, loaded, strict=True)))
+    differences = why_not_comparable(dict(zip(labels, loaded, strict=True)))
     if differences and not allow_mixed:
         raise ValueError(
             "runs were measured under different protocols, so their numbers are not comparable: "
@@ -121,7 +124,7 @@ def _payload(runs: Sequence[Trajectory], labels: Sequence[str], *, mixed: bool) 
         "orders": orders,
         "sites": ["mean", *dict.fromkeys(site for run in runs for site in tables.sites_of(run))],
         "readings": READINGS,
-        "quantities": {name: quantity._asdict() for name, quantity in tables.QUANTITIES.items()},
+        "quantities": {name: quantity._asdict() for name, quantity in QUANTITIES.items()},
         "differing": differing,
         "colour": _first_colour(runs, configs, differing, list(found[orders[0]].values())),
         "verdicts": {order: NOT_RANKED if mixed else verdict(of) for order, of in found.items()},
@@ -135,7 +138,7 @@ def _payload(runs: Sequence[Trajectory], labels: Sequence[str], *, mixed: bool) 
 
 
 def _run(run: Trajectory, label: str, config: Mapping[str, Any], phases: Mapping[str, Phases]) -> dict[str, Any]:
-    keys = list(dict.fromkeys(key for point in run.points for key in point.readings))
+    keys = list(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
     return {
         "label": label,
         "name": run.name,

@@ -5,21 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from ibtrack._checks import check_option
-from ibtrack.record.keys import READINGS, metric_key
+from ibtrack.record.keys import metric_key
+from ibtrack.record.quantities import quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
 
 Z95 = 1.96  # two-sided 95 % of a normal
-
-
-class Quantity(NamedTuple):
-    """What a quantity is called, its unit, and what it belongs to: an ``order``, a ``site`` or the whole ``run``."""
-
-    title: str
-    unit: str
-    scope: str
 
 
 # of `table_rows`, in the order in which a table shows them
@@ -27,38 +19,6 @@ TABLE_COLUMNS = (
     *("run", "order", "step", "tokens", "loss"),
     *("complexity", "complexity_se", "expressivity", "expressivity_se", "why"),
 )
-QUANTITIES = {
-    "complexity": Quantity("complexity I(X;Z)", "fraction of log K", "order"),
-    "expressivity": Quantity("expressivity I(Y;Z)", "fraction of log K", "order"),
-    "optimality": Quantity("optimality I(Y;Z) / I(X;Z)", "", "order"),
-    "regularity": Quantity("regularity I(X;Z) / H(Z)", "", "order"),
-    "entropy": Quantity("entropy H(Z)", "fraction of log K", "site"),
-    "ceiling": Quantity("ceiling I(Z;J)", "fraction of log K", "site"),
-    "mean_cosine": Quantity("mean cosine between positions", "", "site"),
-    "preference_information": Quantity("preference information", "fraction of log K", "site"),
-    "loss": Quantity("training loss", "nats", "run"),
-    "probe_loss": Quantity("loss on the probe", "nats", "run"),
-    "variational_floor": Quantity("variational floor of I(Y;Z)", "nats", "run"),
-    "overhead_fraction": Quantity("share of the time spent measuring", "", "run"),
-}
-
-
-def quantity_key(quantity: str, site: str, order: str, reading: str) -> str:
-    """The key under which a quantity lies in a point; the parts that it does not depend on are not used.
-
-    Raises:
-        ValueError: there is no such quantity or reading.
-
-    Example:
-        >>> quantity_key("entropy", "L01", "token", "debiased"), quantity_key("probe_loss", "L01", "token", "plugin")
-        ('ib/L01/entropy', 'ib/probe_loss')
-    """
-    check_option("quantity", quantity, tuple(QUANTITIES))
-    check_option("reading", reading, READINGS)
-    scope = QUANTITIES[quantity].scope
-    if scope == "order":
-        return metric_key(quantity, site=site, order=order, reading=reading)
-    return metric_key(quantity, site=site) if scope == "site" else metric_key(quantity)
 
 
 def plane_rows(
@@ -232,7 +192,7 @@ def sites_of(trajectory: Trajectory) -> list[str]:
 
 def tokens_of(point: Point) -> float | None:
     """Training tokens at a point, or None where the loop did not say."""
-    logged = point.readings.get(metric_key("tokens_seen"))
+    logged = point.values.get(metric_key("tokens_seen"))
     return _finite(point.tokens_seen if point.tokens_seen is not None else logged)
 
 
@@ -247,7 +207,7 @@ def _common(label: str, point: Point) -> dict[str, Any]:
 
 
 def _value(point: Point, key: str) -> float | None:
-    return _finite(point.readings.get(key))
+    return _finite(point.values.get(key))
 
 
 def _finite(value: float | None) -> float | None:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from ibtrack._checks import check_option
 from ibtrack.capture.forward import logits_of, next_token_loss
+from ibtrack.capture.hooks import capture
 from ibtrack.capture.isolation import undisturbed
-from ibtrack.capture.sites import capture
-from ibtrack.distributed import MeasurementError, agree, on_any, rank, summed, world_size
+from ibtrack.distributed import MeasurementError, on_any_process, raise_together, rank, sum_over_processes, world_size
 from ibtrack.information.readings import Readings
 from ibtrack.information.transforms import TRANSFORMS, CloudStatistics, Transform
 from ibtrack.metrics.plane import InformationPlane
-from ibtrack.probe.kgrams import entropy_of_labels
+from ibtrack.probe.kgrams import label_entropy
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
 
@@ -99,7 +99,7 @@ class Measurement:
         self.batch_size = batch_size
         self._batches = _batches(probe, batch_size, device)
         tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
-        self._label_entropy = entropy_of_labels(probe.label_sets["output/token"]) if tells_loss else None
+        self._label_entropy = label_entropy(probe.label_sets["output/token"]) if tells_loss else None
         names = list(sites)
         together = max(1, max_memory // self._plane(names[:1]).num_bytes)  # refuses bad options now
         self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]
@@ -183,10 +183,10 @@ class Measurement:
                     losses += self._run_batch(model, batch, sites, receive)
         except Exception as problem:
             error = problem
-        if on_any(_out_of_memory(error), self._device):
+        if on_any_process(_out_of_memory(error), self._device):
             raise MemoryExhausted("on another process" if error is None else f"{type(error).__name__}: {error}")
-        agree(error, self._device)
-        return float(summed(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
+        raise_together(error, self._device)
+        return float(sum_over_processes(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
 
     def _run_batch(self, model: nn.Module, batch: _Batch, sites: Mapping[str, str], receive: Receive) -> list[Tensor]:
         def take(site: str, activations: Tensor) -> None:
@@ -236,7 +236,7 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
 def undefined_readings(probe: Probe) -> dict[str, str]:
     """Label set to the reason why its debiased reading does not exist."""
     reasons = {probe.num_positions: DISTINCT, 1: SINGLE}
-    apart = {name: APART for name, groups in probe.label_groups.items() if groups.num_halved == 0}
+    apart = {name: APART for name, groups in probe.label_designs.items() if groups.num_halved == 0}
     return apart | {name: reasons[number] for name, number in probe.label_counts.items() if number in reasons}
 
 

@@ -19,15 +19,15 @@ from ibtrack import schedules
 from ibtrack._checks import check_integer, check_option
 from ibtrack.capture.forward import check_text_fits, default_forward
 from ibtrack.capture.sites import find_sites
-from ibtrack.distributed import MeasurementError, agree, as_the_first_says, rank
+from ibtrack.distributed import MeasurementError, decided_by_first, raise_together, rank
 from ibtrack.information.assignments import TEMPERATURE_RULES
-from ibtrack.information.design import LABEL_WEIGHTS
 from ibtrack.information.transforms import TRANSFORMS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
-from ibtrack.record.trajectory import Point, Trajectory, TrajectoryWriter
+from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
-from ibtrack.tracking.logged import PointLog, summary_line
+from ibtrack.tracking.logged import PointLog, point_log, summary_line
 from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts, undefined_readings
 
 _PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
@@ -50,8 +50,6 @@ class InformationPlaneTracker:
         seed: of the anchors.
         temperature: ``exact``, ``bounds`` or ``leading_order``.
         anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
-        label_weights: of the plug-in reading and its null, ``empirical`` or ``uniform``.
-        min_count: labels that occur less often are left out of the plug-in reading and its null.
         transform: of each site's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``. It
             takes a second pass over the probe.
         max_memory: bytes for the assignments of the sites measured in one pass; for more, the probe is run again.
@@ -86,8 +84,6 @@ class InformationPlaneTracker:
         seed: int = 0,
         temperature: str = "exact",
         anchor_draws: int = 1,
-        label_weights: str = "empirical",
-        min_count: int = 1,
         transform: str = "none",
         max_memory: int = 1 << 30,
         batch_size: int = 16,
@@ -111,8 +107,6 @@ class InformationPlaneTracker:
             "seed": seed,
             "temperature": check_option("temperature", temperature, TEMPERATURE_RULES),
             "anchor_draws": check_integer("anchor_draws", anchor_draws, minimum=1),
-            "label_weights": check_option("label_weights", label_weights, LABEL_WEIGHTS),
-            "min_count": check_integer("min_count", min_count, minimum=1),
             "transform": check_option("transform", transform, TRANSFORMS),
         }
         self.max_memory = check_integer("max_memory", max_memory, minimum=1)
@@ -197,7 +191,7 @@ class InformationPlaneTracker:
             "versions": {name: sys.modules[name].__version__ for name in ("torch", "lightning") if name in sys.modules},
         }
         self._open_file_together(resume_from, device_of(model))
-        self._logs = [PointLog(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
+        self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._measurement = measurement
         self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
@@ -223,10 +217,10 @@ class InformationPlaneTracker:
         now = self._now(step, tokens_seen)
         if step > 0:
             due = self.schedule.due(now, since=self._last)
-            due = as_the_first_says(due) if self.schedule.by_the_clock else due
+            due = decided_by_first(due) if self.schedule.by_the_clock else due
             if not due:
                 return None
-            if self.max_overhead is not None and as_the_first_says(self._over_budget(now)):
+            if self.max_overhead is not None and decided_by_first(self._over_budget(now)):
                 self._last = now
                 self._left_out.append(step)
                 return None
@@ -238,7 +232,7 @@ class InformationPlaneTracker:
         """Measure the last step, if it has not been, and tell the loggers that the run is over."""
         measured = self._points[-1].step if self._points else -1
         point = None
-        if self.started and as_the_first_says(step > measured):  # the others may not know the points before a restart
+        if self.started and decided_by_first(step > measured):  # the others may not know the points before a restart
             point = self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
         self.close()
         return point
@@ -283,7 +277,7 @@ class InformationPlaneTracker:
         share = (before + spent) / max(now.seconds + spent, 1e-9)
         point = replace(
             point,
-            readings={**point.readings, metric_key("overhead_fraction"): share},
+            values={**point.values, metric_key("overhead_fraction"): share},
             notes={**point.notes, **self._account_for_left_out()},
             loss=None if loss is None else float(loss),
             tokens_seen=tokens_seen,
@@ -359,7 +353,7 @@ class InformationPlaneTracker:
             self._open_file(resume_from)
         except (OSError, ValueError) as error:
             problem = error
-        agree(problem, device)
+        raise_together(problem, device)
 
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)

@@ -145,7 +145,7 @@ def test_an_encoder_with_masks(make, run):
         def forward(model, ids, pad=pad):
             return run(model, ids, ids == pad)
 
-        readings.append(InformationPlaneTracker(sample, forward=forward, batch_size=5).measure(model).readings)
+        readings.append(InformationPlaneTracker(sample, forward=forward, batch_size=5).measure(model).values)
     assert readings[0] == pytest.approx(readings[1], abs=1e-6) and "ib/probe_loss" not in readings[0]
 
     def loss(model, step):
@@ -179,4 +179,4 @@ def test_a_classifier_of_its_own_classes():
     _, trajectory = _run(_Classifier(), loss, probe=sample, layers="layers.*")
     _check(trajectory, ["L00", "L01"], order="label")
     told = trajectory.values("ib/L01/label/expressivity")
-    assert told[-1] > told[0] > 0 and "ib/probe_loss" not in trajectory.points[0].readings
+    assert told[-1] > told[0] > 0 and "ib/probe_loss" not in trajectory.points[0].values

@@ -125,7 +125,7 @@ def test_export_writes_every_number(run, folder, tmp_path):
     assert run("export", folder / "w32", "--parquet", out).stdout == f"wrote {out}\n"
     table = pyarrow.parquet.read_table(out)
     points = Trajectory.load(folder / "w32").points
-    assert table.num_rows == sum(len(point.readings) for point in points)
+    assert table.num_rows == sum(len(point.values) for point in points)
 
 
 def test_plane_draws_a_png(run, folder, tmp_path):

@@ -454,7 +454,7 @@ def test_experiment_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     last = trajectory.points[-1]
     assert trajectory.steps[0] == 0 and last.step == trajectory.run["config"]["trainer"]["max_steps"]
     assert [point.failure for point in trajectory.points] == [None] * len(trajectory.points)
-    assert value == last.readings[cfg.objective]
+    assert value == last.values[cfg.objective]
     assert trajectory.name == name
     printed = capsys.readouterr().out
     for file in ("trajectory.jsonl", "plane.png", "report.html"):

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from experiments import hmm, train
 from experiments.hmm import HiddenMarkov, HmmData, information_through
 from ibtrack import Probe, Trajectory
-from ibtrack.information.assignments import draw_anchors, soft_assign, temperature
+from ibtrack.information.assignments import assign, draw_anchors, temperature
 from ibtrack.metrics import InformationPlane
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -109,7 +109,7 @@ def test_readings_of_representations_whose_information_is_known(hidden):
     plane = InformationPlane(probe, {"L00": width})
     plane.update("L00", embedding[values.flatten()], torch.arange(probe.num_positions), rows=probe.positions)
     readings = plane.compute()
-    channel = soft_assign(embedding, draw_anchors(width), temperature(width))
+    channel = assign(embedding, draw_anchors(width), temperature(width))
     errors, plugin_errors = [], []
     for order, k in ORDERS.items():
         for quantity, joint in zip(("complexity", "expressivity"), _joints(source, hidden, k), strict=True):
@@ -144,7 +144,7 @@ def test_a_model_learns_the_source_and_nothing_beats_it(tmp_path: Path, capsys: 
         cfg = compose("config", overrides=[f"run_dir={tmp_path}", "data=hmm", "objective=val/loss", *TINY])
     loss = train.train(cfg)
     trajectory = Trajectory.load(tmp_path)
-    known, last = trajectory.run["config"]["known"], trajectory.points[-1].readings
+    known, last = trajectory.run["config"]["known"], trajectory.points[-1].values
     assert f'"token_entropy": {known["token_entropy"]}' in capsys.readouterr().out
 
     data = HmmData(block_size=32, num_blocks=4000)

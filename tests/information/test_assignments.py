@@ -6,7 +6,7 @@ import pytest
 import torch
 from soft_entropy.temp_calibration import find_eps
 
-from ibtrack.information.assignments import ROWS_AT_ONCE, bad_rows, draw_anchors, soft_assign, temperature
+from ibtrack.information.assignments import ROWS_AT_ONCE, assign, bad_rows, draw_anchors, temperature
 from tests import references
 
 RTOL_FLOAT32 = 2e-5  # of a softmax over scores of up to 1 / ε ~ 50 in float32
@@ -59,7 +59,7 @@ def test_assignments_follow_the_formula(width):
     rows = torch.randn(40, width, generator=torch.Generator().manual_seed(1)) * torch.logspace(-3, 3, 40)[:, None]
     anchors = draw_anchors(width, 12)
     expected = references.soft_assignments(rows.numpy(), anchors.numpy(), 0.05)
-    assigned = soft_assign(rows, anchors, 0.05)
+    assigned = assign(rows, anchors, 0.05)
     np.testing.assert_allclose(assigned, expected, atol=RTOL_FLOAT32)
     assert assigned.dtype == torch.float32
 
@@ -67,26 +67,26 @@ def test_assignments_follow_the_formula(width):
 def test_half_precision_rows_are_cast_in_pieces_and_read_the_same():
     rows = torch.randn(ROWS_AT_ONCE[0] + 5, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
     anchors = draw_anchors(16)
-    assert soft_assign(rows, anchors, 0.05).equal(soft_assign(rows.float(), anchors, 0.05))
+    assert assign(rows, anchors, 0.05).equal(assign(rows.float(), anchors, 0.05))
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf, -math.inf, 1e30])
 def test_rows_without_a_direction_are_marked_and_leave_the_others_alone(bad):
     rows = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
-    good = soft_assign(rows, draw_anchors(8), 0.05)
+    good = assign(rows, draw_anchors(8), 0.05)
     rows[2] = bad  # 1e30 has a norm beyond float32
-    assigned = soft_assign(rows, draw_anchors(8), 0.05)
+    assigned = assign(rows, draw_anchors(8), 0.05)
     assert bad_rows(assigned).tolist() == [False, False, True, False, False]
     assert assigned[[0, 1, 3, 4]].equal(good[[0, 1, 3, 4]])
 
 
 def test_low_matmul_precision_of_the_run_does_not_reach_the_scores():
     rows, anchors = torch.randn(64, 512, generator=torch.Generator().manual_seed(1)), draw_anchors(512)
-    expected = soft_assign(rows, anchors, 0.01)
+    expected = assign(rows, anchors, 0.01)
     torch.set_float32_matmul_precision("medium")
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert soft_assign(rows, anchors, 0.01).equal(expected)
+            assert assign(rows, anchors, 0.01).equal(expected)
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")

@@ -7,11 +7,11 @@ import torch
 
 from ibtrack.information import debiased
 from ibtrack.information.counts import count
-from ibtrack.information.design import LabelGroups
-from ibtrack.information.documents import Documents
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.moments import moments_of_counts
-from ibtrack.information.readings import read_sites
-from ibtrack.information.row_statistics import SiteRows
+from ibtrack.information.readings import site_readings
+from ibtrack.information.row_statistics import RowStatistics
 from tests import references, truths
 from tests.truths import LOG_K
 
@@ -69,7 +69,9 @@ def test_no_reading_exceeds_the_ceiling_where_labels_are_frequent(reading):
 @pytest.mark.parametrize("num_labels", [3, 60, 1000])
 def test_null_is_the_plugin_after_permuting_the_labels(num_labels):
     rows, labels = _random(num_rows=2000, num_labels=num_labels)
-    curve = debiased.null_curve([SiteRows(rows.unsqueeze(1), Documents.of_rows(torch.zeros(len(rows)).long()))])
+    curve = debiased.null_curve(
+        [RowStatistics(rows.unsqueeze(1), DocumentDesign.of_rows(torch.zeros(len(rows)).long()))]
+    )
     moments = _moments(rows, labels, num_labels)
     null = debiased.marginal_entropy(moments) - moments.shares @ curve(1 / moments.inverse)[0]
     permuted = references.permuted_information(rows.double().numpy(), labels.numpy(), repeats=5, seed=0)
@@ -78,7 +80,7 @@ def test_null_is_the_plugin_after_permuting_the_labels(num_labels):
 
 def test_informations_of_means_of_any_number_of_rows_follow_from_those_of_powers_of_two():
     rows, _ = _random(num_rows=2000, num_labels=3)
-    site = SiteRows(rows.unsqueeze(1), Documents.of_rows(torch.zeros(len(rows)).long()))
+    site = RowStatistics(rows.unsqueeze(1), DocumentDesign.of_rows(torch.zeros(len(rows)).long()))
     curve = debiased.null_curve([site])
     sizes = torch.tensor([1.0, 1.5, 3, 5, 6, 11, 100, 1999], dtype=torch.float64)
     alone = torch.cat([replace(curve, num_rows=8)(sizes[:5])[0], curve(sizes)[0, 5:]])
@@ -140,6 +142,6 @@ def test_beta_information_is_that_of_a_dirichlet():
 def test_an_anchor_that_is_never_chosen_does_no_harm_to_the_error():
     rows, labels = _random()
     rows = torch.cat([rows, torch.zeros(300, 1)], 1)
-    documents = Documents.of_rows(torch.arange(300) // 10)
-    read = read_sites([rows], {"x": LabelGroups.of(labels, documents)}, documents)
+    documents = DocumentDesign.of_rows(torch.arange(300) // 10)
+    read = site_readings([rows], {"x": LabelDesign.of(labels, documents)}, documents)
     assert read.information["x"].standard_error.isfinite() and read.entropy.standard_error.isfinite()

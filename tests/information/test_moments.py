@@ -4,20 +4,20 @@ from dataclasses import fields
 import pytest
 import torch
 
-from ibtrack.information import debiased, design
+from ibtrack.information import debiased, label_design
 from ibtrack.information.counts import count
-from ibtrack.information.design import LabelGroups
-from ibtrack.information.documents import Documents
-from ibtrack.information.label_statistics import LabelSums, label_entropies, label_sums
-from ibtrack.information.moments import Moments, document_effects, moments_of_counts, moments_of_rows
-from ibtrack.information.row_statistics import SiteRows
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import LabelDesign
+from ibtrack.information.label_statistics import LabelStatistics, label_entropies, label_statistics
+from ibtrack.information.moments import Moments, document_influences, moments_of_counts, moments_of_rows
+from ibtrack.information.row_statistics import RowStatistics
 from tests import truths
 
 
 def _by_rows(rows, labels, documents=None):
-    documents = Documents.of_rows(torch.arange(len(rows))) if documents is None else documents  # a row is one
-    site, groups = SiteRows(rows.unsqueeze(1), documents), LabelGroups.of(labels, documents)
-    sums = label_sums([site], [groups])[0]
+    documents = DocumentDesign.of_rows(torch.arange(len(rows))) if documents is None else documents  # a row is one
+    site, groups = RowStatistics(rows.unsqueeze(1), documents), LabelDesign.of(labels, documents)
+    sums = label_statistics([site], [groups])[0]
     moments = moments_of_rows([site], [groups], [sums])
     alone = Moments(*(v if isinstance(v, int) else v[0, 0] for v in vars(moments).values()))
     return site, groups, sums, moments, alone
@@ -83,24 +83,24 @@ def _repeated_text(num_documents=40, length=30, seed=0):
 
 def test_likeness_of_a_repeated_text_is_found_and_of_independent_rows_is_none():
     rows, labels, of = _repeated_text()
-    *_, repeated = _by_rows(rows, labels, Documents.of_rows(of))
-    assert float(debiased.likeness(repeated)) == pytest.approx(0.5, abs=0.1)  # .7² of .7² + .7²
+    *_, repeated = _by_rows(rows, labels, DocumentDesign.of_rows(of))
+    assert float(debiased.intraclass_correlation(repeated)) == pytest.approx(0.5, abs=0.1)  # .7² of .7² + .7²
     moved = torch.randperm(len(of), generator=torch.Generator().manual_seed(0))
-    *_, apart = _by_rows(rows, labels, Documents.of_rows(of[moved]))
-    assert float(debiased.likeness(apart)) < 0.3
+    *_, apart = _by_rows(rows, labels, DocumentDesign.of_rows(of[moved]))
+    assert float(debiased.intraclass_correlation(apart)) < 0.3
 
 
 def _information(rows, labels, of):
     labels = torch.unique(labels, return_inverse=True)[1]
-    documents = Documents.of_rows(torch.unique(of, return_inverse=True)[1])
+    documents = DocumentDesign.of_rows(torch.unique(of, return_inverse=True)[1])
     return debiased.debiased_information(_by_rows(rows, labels, documents)[-1])
 
 
 def test_effects_of_documents_have_the_spread_of_leaving_each_out():
     rows, labels, of = _repeated_text()
-    documents = Documents.of_rows(of)
+    documents = DocumentDesign.of_rows(of)
     site, groups, sums, moments, _ = _by_rows(rows, labels, documents)
-    (effects,) = document_effects([site], [groups], [sums], debiased.debiased_gradient(moments))[0]
+    (effects,) = document_influences([site], [groups], [sums], debiased.debiased_gradient(moments))[0]
     left_out = torch.stack([_information(rows[of != d], labels[of != d], of[of != d]) for d in range(40)])
     changes = left_out.mean() - left_out
     assert float(torch.corrcoef(torch.stack([effects, changes]))[0, 1]) > 0.75
@@ -116,15 +116,15 @@ def test_a_nan_row_makes_no_number_that_looks_right():
 
 
 def _assert_same_sums(one, other):
-    for field in fields(LabelSums):
+    for field in fields(LabelStatistics):
         torch.testing.assert_close(getattr(one, field.name), getattr(other, field.name), rtol=2e-5, atol=2e-5)
 
 
 def test_labels_add_up_whatever_pieces_they_come_in(monkeypatch):
     rows, labels, of = _repeated_text()
-    documents = Documents.of_rows(of)
+    documents = DocumentDesign.of_rows(of)
     *_, whole, _, _ = _by_rows(rows, labels, documents)
-    monkeypatch.setattr(design, "PIECE_ROWS", 100)
+    monkeypatch.setattr(label_design, "PIECE_ROWS", 100)
     _, in_pieces, sums, _, _ = _by_rows(rows, labels, documents)
     assert len(in_pieces.pieces) > 5
     assert sum(len(piece.bags.rows) for piece in in_pieces.pieces) == int((in_pieces.bag_size > 0).sum())
@@ -143,15 +143,15 @@ def test_a_label_of_many_rows_is_summed_in_bags_of_bags():
 
 def test_sites_side_by_side_are_read_as_each_alone():
     rows, labels, of = _repeated_text()
-    documents = Documents.of_rows(of)
-    known, others = LabelGroups.of(labels, documents), torch.stack([rows, rows.flip(1), rows.square()], 1)
+    documents = DocumentDesign.of_rows(of)
+    known, others = LabelDesign.of(labels, documents), torch.stack([rows, rows.flip(1), rows.square()], 1)
     others /= others.sum(-1, keepdim=True)
-    alone = [SiteRows(others[:, index : index + 1].contiguous(), documents) for index in range(3)]
-    together = [SiteRows(others, documents)]
-    _assert_same_sums(label_sums(together, [known])[0], label_sums(alone, [known])[0])
+    alone = [RowStatistics(others[:, index : index + 1].contiguous(), documents) for index in range(3)]
+    together = [RowStatistics(others, documents)]
+    _assert_same_sums(label_statistics(together, [known])[0], label_statistics(alone, [known])[0])
     first, second = (
-        (m, document_effects(s, [known], label_sums(s, [known]), debiased.debiased_gradient(m)))
-        for s, m in ((s, moments_of_rows(s, [known], label_sums(s, [known]))) for s in (together, alone))
+        (m, document_influences(s, [known], label_statistics(s, [known]), debiased.debiased_gradient(m)))
+        for s, m in ((s, moments_of_rows(s, [known], label_statistics(s, [known]))) for s in (together, alone))
     )
     for field in fields(Moments):
         torch.testing.assert_close(getattr(first[0], field.name), getattr(second[0], field.name), rtol=1e-5, atol=1e-7)
@@ -160,25 +160,25 @@ def test_sites_side_by_side_are_read_as_each_alone():
 
 def test_label_sets_side_by_side_are_read_as_each_alone():
     rows, labels, of = _repeated_text()
-    documents = Documents.of_rows(of)
-    sets = [LabelGroups.of(found, documents) for found in (labels, torch.arange(len(of)) % 7)]
-    sites = [SiteRows(rows.unsqueeze(1), documents)]
-    sums = label_sums(sites, sets)
+    documents = DocumentDesign.of_rows(of)
+    sets = [LabelDesign.of(found, documents) for found in (labels, torch.arange(len(of)) % 7)]
+    sites = [RowStatistics(rows.unsqueeze(1), documents)]
+    sums = label_statistics(sites, sets)
     together = moments_of_rows(sites, sets, sums)
     gradient = debiased.debiased_gradient(together)
-    effects = document_effects(sites, sets, sums, gradient)
+    effects = document_influences(sites, sets, sums, gradient)
     for index, (known, of_set) in enumerate(zip(sets, sums, strict=True)):
         alone = moments_of_rows(sites, [known], [of_set])
         torch.testing.assert_close(
             debiased.debiased_information(together)[index], debiased.debiased_information(alone)[0]
         )
-        own = document_effects(sites, [known], [of_set], debiased.debiased_gradient(alone))
+        own = document_influences(sites, [known], [of_set], debiased.debiased_gradient(alone))
         torch.testing.assert_close(effects[index], own[0], rtol=1e-5, atol=1e-9)
 
 
 def test_the_plug_in_alone_takes_the_same_entropies_of_labels():
     rows, labels, of = _repeated_text()
-    site, known, sums, _, _ = _by_rows(rows, labels, Documents.of_rows(of))
+    site, known, sums, _, _ = _by_rows(rows, labels, DocumentDesign.of_rows(of))
     ((label_entropy, once),) = label_entropies([site], [known])
     torch.testing.assert_close(label_entropy, sums.label_entropy, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(once, sums.once, rtol=1e-5, atol=1e-5)

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from ibtrack.information import readings
-from ibtrack.information.design import LabelGroups, LabelWeights
-from ibtrack.information.documents import Documents
-from ibtrack.information.readings import Estimate, Readings, read_sites
-from ibtrack.information.row_statistics import SiteRows
-from tests import references
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import LabelDesign
+from ibtrack.information.readings import Estimate, Readings, site_readings
+from ibtrack.information.row_statistics import RowStatistics
 
 
 def _estimate(value, influence, systematic=0.0):
@@ -16,7 +15,7 @@ def _estimate(value, influence, systematic=0.0):
 
 
 def test_standard_error_of_a_mean_is_the_textbook_one():
-    documents = Documents.of_rows(torch.arange(400) // 10)
+    documents = DocumentDesign.of_rows(torch.arange(400) // 10)
     rows = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     per_document = rows.view(40, 10).mean(1)
     estimate = Estimate(rows.mean(), documents.influence(documents.totals(rows)), torch.zeros(()))
@@ -54,8 +53,8 @@ def _site(num_documents=200, seed=0):
         torch.randn(num_documents, 8, generator=generator)[of] + 2 * torch.eye(12, 8)[labels] + torch.linspace(0, 2, 8)
     )
     rows = (shift + torch.randn(number, 8, generator=generator)).softmax(-1)
-    documents = Documents.of_rows(of)
-    return read_sites([rows], {"input/label": LabelGroups.of(labels, documents)}, documents)
+    documents = DocumentDesign.of_rows(of)
+    return site_readings([rows], {"input/label": LabelDesign.of(labels, documents)}, documents)
 
 
 def test_standard_errors_match_the_spread_over_fresh_documents():
@@ -75,12 +74,12 @@ def test_standard_errors_match_the_spread_over_fresh_documents():
 
 @pytest.mark.parametrize("read", [("debiased", "plugin", "null"), ("plugin",)])
 def test_sites_in_one_table_as_on_a_gpu_read_as_each_in_its_own(monkeypatch, read):
-    documents = Documents.of_rows(torch.arange(600) // 20)
-    groups = {name: LabelGroups.of(torch.arange(600) % number, documents) for name, number in (("a", 11), ("b", 97))}
+    documents = DocumentDesign.of_rows(torch.arange(600) // 20)
+    groups = {name: LabelDesign.of(torch.arange(600) % number, documents) for name, number in (("a", 11), ("b", 97))}
     rows = [torch.rand(600, 8, generator=torch.Generator().manual_seed(seed)).softmax(-1) for seed in range(3)]
-    apart = read_sites(rows, groups, documents, readings=read)
-    monkeypatch.setattr(readings, "_side_by_side", lambda rows, of: [SiteRows(torch.stack(list(rows), 1), of)])
-    together = read_sites(rows, groups, documents, readings=read)
+    apart = site_readings(rows, groups, documents, readings=read)
+    monkeypatch.setattr(readings, "_side_by_side", lambda rows, of: [RowStatistics(torch.stack(list(rows), 1), of)])
+    together = site_readings(rows, groups, documents, readings=read)
     for name in groups:
         for reading in (reading for reading in read if reading != "debiased"):
             torch.testing.assert_close(
@@ -109,37 +108,21 @@ def test_mean_of_two_equal_sites_has_their_error():
 
 def test_sites_are_read_alike_together_and_one_by_one(monkeypatch):
     sites = [torch.rand(400, 8, generator=torch.Generator().manual_seed(seed)).softmax(-1) for seed in range(3)]
-    documents = Documents.of_rows(torch.arange(400) // 20)
-    groups = {"input/label": LabelGroups.of(torch.arange(400) % 12, documents)}
-    together = read_sites(sites, groups, documents)
+    documents = DocumentDesign.of_rows(torch.arange(400) // 20)
+    groups = {"input/label": LabelDesign.of(torch.arange(400) % 12, documents)}
+    together = site_readings(sites, groups, documents)
     monkeypatch.setattr("ibtrack.information.readings.POSITIONS_AT_ONCE", 1)
-    apart = read_sites(sites, groups, documents)
+    apart = site_readings(sites, groups, documents)
     for one, other in zip(
         together.information["input/label"].parts(), apart.information["input/label"].parts(), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-15)
 
 
-def test_uniform_weights_of_frequent_labels_are_the_definition():
-    rows = torch.rand(60, 8, generator=torch.Generator().manual_seed(0)).softmax(-1)
-    labels = torch.tensor([0] * 30 + [1] * 20 + [2] * 6 + [3] * 3 + [4])
-    documents = Documents.of_rows(torch.arange(60) // 6)
-    groups = LabelGroups.of(labels, documents)
-    read = read_sites([rows], {"x": groups}, documents, weights={"x": LabelWeights.of(groups, "uniform", 5)})
-    entropies = [references.entropy(rows[labels == x].double().mean(0).numpy()) for x in (0, 1, 2)]
-    expected = references.entropy(rows.double().mean(0).numpy()) - sum(entropies) / 3
-    assert float(read.plugin["x"]) == pytest.approx(expected, abs=1e-6)
-    everything = LabelWeights.of(groups, "empirical", 1)
-    plain, weighted = (read_sites([rows], {"x": groups}, documents, weights=w) for w in ({}, {"x": everything}))
-    for name in ("plugin", "null"):
-        torch.testing.assert_close(getattr(weighted, name)["x"], getattr(plain, name)["x"], rtol=1e-6, atol=1e-9)
-    assert LabelWeights.of(groups, "uniform", 31).repeated.isnan().all()  # no label is left
-
-
 def test_rows_that_are_documents_of_their_own_have_an_error():
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 12, (400,), generator=generator)
     rows = (2 * torch.eye(12, 8)[labels] + torch.randn(400, 8, generator=generator)).softmax(-1)
-    documents = Documents.of_rows(torch.arange(400))
-    read = read_sites([rows], {"x": LabelGroups.of(labels, documents)}, documents)
+    documents = DocumentDesign.of_rows(torch.arange(400))
+    read = site_readings([rows], {"x": LabelDesign.of(labels, documents)}, documents)
     assert 0 < float(read.information["x"].standard_error) < 0.2

@@ -343,7 +343,7 @@ def test_compiled_runs_read_what_eager_ones_do(tmp_path, style):
         _fit(tmp_path, watch, module, max_steps=6, limit_val_batches=0)
         assert watch.trajectory.steps == [0, 3, 6]
         assert not any(point.failure for point in watch.trajectory.points)
-        readings.append(watch.trajectory.points[0].readings)
+        readings.append(watch.trajectory.points[0].values)
     readings = [{k: v for k, v in r.items() if k != "ib/overhead_fraction"} for r in readings]
     assert readings[0] == pytest.approx(readings[1], abs=1e-6, nan_ok=True)
 

@@ -100,7 +100,7 @@ def test_every_loop_measures_the_due_steps(trajectories, loop):
 
 @pytest.mark.parametrize("loop", ["_fabric", "_lightning", "_transformers"])
 def test_the_same_weights_give_the_same_points(trajectories, loop):
-    readings = [dict(trajectories[name].points[0].readings) for name in ("_plain", loop)]
+    readings = [dict(trajectories[name].points[0].values) for name in ("_plain", loop)]
     for found in readings:
         del found["ib/overhead_fraction"]
     assert readings[0] == readings[1]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Probe, Trajectory, schedules
-from ibtrack.information.permutation import swapped_information
+from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Estimate, Readings
 from ibtrack.probe.preferences import preference_blocks
 from tests import models, references
@@ -115,18 +115,18 @@ def test_preference_information_of_answers_that_differ_and_of_a_coin():
     told = InformationPlaneTracker(Probe.from_preferences(ROWS, letters, **options)).measure(model)
     assert not told.notes and told.failure is None
     for site in ("mean", "embed", "L00", "L01"):
-        value, error = told.readings[f"ib/{site}/{quantity}"], told.readings[f"ib/{site}/{quantity}_se"]
+        value, error = told.values[f"ib/{site}/{quantity}"], told.values[f"ib/{site}/{quantity}_se"]
         assert value > 0.03 and 0 < error < value / 4
-        plugin, null = (told.readings[f"ib_{reading}/{site}/{quantity}"] for reading in ("plugin", "null"))
+        plugin, null = (told.values[f"ib_{reading}/{site}/{quantity}"] for reading in ("plugin", "null"))
         assert value == pytest.approx(plugin - null)
-    assert told.readings[f"ib/embed/{quantity}"] < math.log(2) / math.log(100)
-    assert not any("complexity" in key or "variational" in key for key in told.readings)
+    assert told.values[f"ib/embed/{quantity}"] < math.log(2) / math.log(100)
+    assert not any("complexity" in key or "variational" in key for key in told.values)
     generator = torch.Generator().manual_seed(0)
     coin = [
         {"chosen": row["rejected"], "rejected": row["chosen"]} if torch.rand((), generator=generator) < 0.5 else row
         for row in ROWS
     ]
-    nothing = InformationPlaneTracker(Probe.from_preferences(coin, letters, **options)).measure(model).readings
+    nothing = InformationPlaneTracker(Probe.from_preferences(coin, letters, **options)).measure(model).values
     assert abs(nothing[f"ib/mean/{quantity}"]) < 2.5 * nothing[f"ib/mean/{quantity}_se"] < 0.02
 
 
@@ -143,7 +143,7 @@ def test_errors_and_bias_know_that_a_response_is_one():
         coins = torch.randint(2, (pairs,), generator=generator)
         labels = torch.stack([coins, 1 - coins], 1).flatten().unsqueeze(1).expand(-1, length)
         probe = Probe(tokens, labels={"preference": labels}, documents=torch.arange(pairs).repeat_interleave(2))
-        readings = InformationPlaneTracker(probe, layers=["1"]).measure(model).readings
+        readings = InformationPlaneTracker(probe, layers=["1"]).measure(model).values
         ratios.append(readings["ib/L00/preference_information"] / readings["ib/L00/preference_information_se"])
         plugins.append(readings["ib_plugin/L00/preference_information"])
     ratios = torch.tensor(ratios)
@@ -165,7 +165,7 @@ def test_swaps_are_the_slow_loop():
     assigned = torch.softmax(torch.randn(60, 5, generator=generator), 1)
     documents, labels = torch.arange(60) // 10, torch.randint(2, (60,), generator=generator)
     coins = torch.randint(2, (256, 6), generator=torch.Generator().manual_seed(3))
-    found = swapped_information(assigned, labels, documents, num_documents=6, seed=3)
+    found = permuted_information(assigned, labels, documents, num_documents=6, seed=3)
     for coin, value in zip(coins[:10], found[:10], strict=True):
         swapped = torch.where(coin[documents] == 1, 1 - labels, labels)
         expected = references.plugin_information(assigned.double().numpy(), swapped.numpy())

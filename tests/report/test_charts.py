@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ibtrack.record.keys import READINGS
+from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import charts, style, tables
 from tests import trajectories
@@ -39,7 +40,7 @@ def damaged():
     key = "ib/mean/token/complexity"
     worn = [*run.points]
     worn[2] = Point(worn[2].step, failure="hook of L01 did not fire")
-    worn[3] = Point(worn[3].step, {**worn[3].readings, key: math.nan}, notes={key: "zero-norm rows"})
+    worn[3] = Point(worn[3].step, {**worn[3].values, key: math.nan}, notes={key: "zero-norm rows"})
     return Trajectory(run.protocol, run.run, worn)
 
 
@@ -119,7 +120,7 @@ def test_every_site_and_reading_has_its_plane(site, reading):
     assert (points(chart)[0]["complexity_se"] is None) == (reading != "debiased")
 
 
-@pytest.mark.parametrize("quantity", tables.QUANTITIES)
+@pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("x", ["step", "tokens"])
 def test_every_quantity_has_its_curve(quantity, x):
     chart = charts.curves(trajectories.make(num_points=5), quantity=quantity, x=x)

@@ -39,7 +39,7 @@ def damaged(name="worn"):
     key = "ib/mean/token/complexity"
     points = [*run.points]
     points[1] = Point(points[1].step, failure=f"hook of L01 did not fire {EVIL}")
-    points[2] = Point(points[2].step, {**points[2].readings, key: math.nan}, notes={key: "zero-norm rows"})
+    points[2] = Point(points[2].step, {**points[2].values, key: math.nan}, notes={key: "zero-norm rows"})
     return Trajectory(run.protocol, run.run, points)
 
 
@@ -257,7 +257,7 @@ def test_hovering_shows_run_step_loss_and_values_with_errors(show):
     page.locator("#plane svg path[aria-roledescription], #plane .mark-symbol path").last.hover()
     tip = page.locator("#vg-tooltip-element").inner_text()
     last = trajectories.make("demo").points[-1]
-    value = last.readings["ib/mean/token/complexity"]
+    value = last.values["ib/mean/token/complexity"]
     for part in ("demo", "4,000", "8,192,000", f"{last.loss:.3f}", f"{value:.4f} ± {1.96 * 0.004:.4f}"):
         assert part in tip
 
@@ -325,11 +325,11 @@ def test_many_runs_are_coloured_by_the_setting_that_parts_them(show):
 def test_keys_that_some_runs_have_are_shown_where_they_are(show):
     run, other = trajectories.make("a", num_points=4), trajectories.make("b", num_points=4)
     for point in run.points:
-        point.readings["ib/mean/token/complexity_anchor_sd"] = 0.0123
-        point.readings["ib/mean/preference_information_se"] = 0.001
+        point.values["ib/mean/token/complexity_anchor_sd"] = 0.0123
+        point.values["ib/mean/preference_information_se"] = 0.001
     for point in other.points:
-        for key in [key for key in point.readings if key.endswith("preference_information")]:
-            del point.readings[key]
+        for key in [key for key in point.values if key.endswith("preference_information")]:
+            del point.values[key]
     page = show([run, other])
     page.select_option("#quantity", "preference_information")
     assert page.locator("#curves-axis").inner_text() == "preference information, fraction of log K"
@@ -347,7 +347,7 @@ def test_a_preference_probe_has_curves_and_no_plane(show):
     for name in "ab":
         run = trajectories.make(name, num_points=4)
         points = [
-            Point(point.step, {key: value for key, value in point.readings.items() if "preference" in key})
+            Point(point.step, {key: value for key, value in point.values.items() if "preference" in key})
             for point in run.points
         ]
         runs.append(Trajectory({**run.protocol, "orders": []}, run.run, points))
@@ -356,7 +356,7 @@ def test_a_preference_probe_has_curves_and_no_plane(show):
     assert not page.locator("#plane").is_visible()
     assert page.locator("#curves-axis").inner_text() == "preference information, fraction of log K"
     assert page.locator("#heatmap path[fill='#d0342c']").count() == 0
-    final = f"{runs[0].points[-1].readings['ib/mean/preference_information']:.3f}"
+    final = f"{runs[0].points[-1].values['ib/mean/preference_information']:.3f}"
     assert final in page.locator("#summary tbody tr").first.inner_text()
 
 

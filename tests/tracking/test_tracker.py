@@ -31,7 +31,7 @@ def test_a_plain_loop_measures_what_is_due_once(tmp_path):
     assert trajectory.steps == [0, 4, 8, 9]
     assert [point.tokens_seen for point in trajectory.points] == [0, 512, 1024, 1152]
     assert trajectory.run == {"name": "plain", "config": {"lr": 0.1}}
-    assert trajectory.points[-1].readings == follow.trajectory.points[-1].readings
+    assert trajectory.points[-1].values == follow.trajectory.points[-1].values
 
 
 def test_measure_gives_all_quantities_and_records_nothing():
@@ -40,15 +40,15 @@ def test_measure_gives_all_quantities_and_records_nothing():
     for site in ("mean", "embed", "L00", "L01"):
         for order in ("token", "bigram"):
             for quantity in ("complexity", "expressivity", "optimality", "regularity"):
-                assert math.isfinite(point.readings[f"ib/{site}/{order}/{quantity}"])
-                assert point.readings[f"ib/{site}/{order}/{quantity}_se"] > 0
+                assert math.isfinite(point.values[f"ib/{site}/{order}/{quantity}"])
+                assert point.values[f"ib/{site}/{order}/{quantity}_se"] > 0
     assert point.failure is None and not point.notes
     assert follow.trajectory.steps == []
 
 
 def test_batch_size_does_not_matter():
     model = Model()
-    whole, pieces = (tracker(batch_size=size).measure(model).readings for size in (24, 5))
+    whole, pieces = (tracker(batch_size=size).measure(model).values for size in (24, 5))
     assert whole.keys() == pieces.keys()
     for key in whole:
         assert whole[key] == pytest.approx(pieces[key], abs=1e-5), key  # float32 products of another shape
@@ -56,13 +56,11 @@ def test_batch_size_does_not_matter():
 
 def test_sites_measured_in_several_passes_read_the_same():
     model = Model()
-    together = tracker(anchor_draws=2).measure(model).readings
+    together = tracker(anchor_draws=2).measure(model).values
     sample = probe()
     one_site = 2 * sample.num_positions * 100 * 4
     apart = tracker(anchor_draws=2, max_memory=one_site)
-    assert apart.measure(model).readings == pytest.approx(
-        together, abs=1e-7
-    )  # errors are worked out in single precision
+    assert apart.measure(model).values == pytest.approx(together, abs=1e-7)  # errors are worked out in single precision
     assert [plane.sites for plane in apart._measurement._planes] == [["embed"], ["L00"], ["L01"]]
 
 
@@ -70,7 +68,7 @@ def test_sites_measured_in_several_passes_read_the_same():
 def test_rows_are_given_back_after_a_measurement_unless_they_are_few(monkeypatch, kept_bytes, kept):
     monkeypatch.setattr(measurement, "KEPT_BYTES", kept_bytes)
     model, watched = Model(), tracker()
-    first, second = (watched.measure(model).readings for _ in range(2))
+    first, second = (watched.measure(model).values for _ in range(2))
     of_readings = {key for key in first if "overhead" not in key and "time" not in key}
     assert {key: second[key] for key in of_readings} == {key: first[key] for key in of_readings}
     (plane,) = watched._measurement._planes
@@ -80,11 +78,11 @@ def test_rows_are_given_back_after_a_measurement_unless_they_are_few(monkeypatch
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_the_default_precision_of_the_process_does_not_matter(dtype):
     model, tokens_of = Model(), probe().inputs
-    readings = tracker(probe=Probe(tokens_of, orders=(1, 2))).measure(model).readings
+    readings = tracker(probe=Probe(tokens_of, orders=(1, 2))).measure(model).values
     before = torch.get_default_dtype()
     try:
         torch.set_default_dtype(dtype)
-        other = tracker(probe=Probe(tokens_of, orders=(1, 2))).measure(model).readings
+        other = tracker(probe=Probe(tokens_of, orders=(1, 2))).measure(model).values
     finally:
         torch.set_default_dtype(before)
     assert other == pytest.approx(readings, abs=1e-6, nan_ok=True)
@@ -108,7 +106,7 @@ def test_batches_hold_each_kept_position_of_their_blocks():
 @pytest.mark.parametrize("transform", ["center", "whiten"])
 def test_transformed_clouds_are_measured_around_their_own_mean(transform):
     model = Model()
-    plain, moved = (tracker(transform=t, batch_size=5).measure(model).readings for t in ("none", transform))
+    plain, moved = (tracker(transform=t, batch_size=5).measure(model).values for t in ("none", transform))
     assert abs(moved["ib/L01/mean_cosine"]) < 0.02
     assert moved["ib/L01/token/complexity"] != plain["ib/L01/token/complexity"]
     assert moved["ib/probe_loss"] == pytest.approx(plain["ib/probe_loss"])
@@ -123,10 +121,10 @@ def test_probe_loss_is_the_models_loss_on_the_kept_positions_and_bounds_the_info
     kept = torch.zeros(sample.inputs.shape, dtype=torch.bool).flatten().index_fill_(0, sample.positions, True)
     expected = losses[kept.view(sample.inputs.shape)[:, :-1]].mean()
     point = tracker(probe=sample).measure(model)
-    assert point.readings["ib/probe_loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert point.values["ib/probe_loss"] == pytest.approx(float(expected), rel=1e-5)
     share = torch.bincount(sample.label_sets["output/token"]).double() / sample.num_positions
     entropy = float(torch.special.entr(share).sum())
-    assert point.readings["ib/variational_floor"] == pytest.approx(entropy - float(expected), rel=1e-5)
+    assert point.values["ib/variational_floor"] == pytest.approx(entropy - float(expected), rel=1e-5)
 
 
 def test_protocol_says_what_makes_numbers_comparable():
@@ -234,8 +232,8 @@ def test_bad_rows_are_a_failed_point_that_says_so(tmp_path, value):
         MeasurementWarning, match=r"step 1 was not measured as a whole: L01: 2 of \d+ positions are zero or"
     ):
         point = follow.step(model, 1)  # one in each of two batches
-    assert math.isnan(point.readings["ib/L01/token/complexity"]) and math.isnan(point.readings["ib/mean/entropy"])
-    assert math.isfinite(point.readings["ib/L00/token/complexity"])
+    assert math.isnan(point.values["ib/L01/token/complexity"]) and math.isnan(point.values["ib/mean/entropy"])
+    assert math.isfinite(point.values["ib/L00/token/complexity"])
     assert Trajectory.load(tmp_path / "t.jsonl").points[1].failure == point.failure
 
 
@@ -261,7 +259,7 @@ def test_a_fault_while_measuring_is_a_warning_and_a_failed_point(damage, reason)
     damage(model)
     with pytest.warns(MeasurementWarning, match=reason):
         point = follow.step(model, 1)
-    assert point.failure and not any(key.startswith("ib/mean") for key in point.readings)
+    assert point.failure and not any(key.startswith("ib/mean") for key in point.values)
     strict = tracker(schedule=schedules.every(1), strict=True)
     with pytest.raises((MeasurementError, ValueError), match=reason):
         strict.step(model, 0)
@@ -301,10 +299,10 @@ class _Boxed(Model):
 @pytest.mark.parametrize("box", [lambda hidden: (hidden, None), _Output, lambda hidden: {"hidden_states": hidden}])
 def test_blocks_that_return_a_tuple_or_a_dataclass(box):
     model = _Boxed(lambda hidden: hidden)
-    expected = tracker().measure(model).readings
+    expected = tracker().measure(model).values
     for block in model.blocks:
         block.box = box
-    assert tracker().measure(model).readings == expected
+    assert tracker().measure(model).values == expected
 
 
 def test_a_block_that_begins_to_return_something_else_is_a_failed_point():
@@ -339,7 +337,7 @@ class _Small:
 )
 def test_less_is_tried_at_once_when_memory_runs_out(error):
     model, small = Model(), _Small(24, error)
-    expected = tracker(batch_size=3).measure(model).readings
+    expected = tracker(batch_size=3).measure(model).values
     follow = tracker(batch_size=12, schedule=schedules.every(1), forward=small)
     follow.step(model, 0)
     small.blocks, small.tried = 3, []
@@ -347,7 +345,7 @@ def test_less_is_tried_at_once_when_memory_runs_out(error):
         point = follow.step(model, 1)
     assert point.failure is None and "did not fit" in point.notes["batch_size"]
     assert small.tried == [12, 6, *[3] * 8]
-    assert {key: point.readings[key] for key in expected} == pytest.approx(expected, abs=1e-12)
+    assert {key: point.values[key] for key in expected} == pytest.approx(expected, abs=1e-12)
     assert "batch_size" not in follow.step(model, 2).notes  # three at a time from here on, without another word
     assert small.tried[10:] == [3] * 8
 
@@ -404,14 +402,14 @@ class _Transposed(nn.Module):
 @pytest.mark.parametrize("batch_size", [5, 16])  # 16 blocks of 16 tokens: the shape alone does not tell
 def test_activations_with_time_first_are_read_as_they_are_meant(all_the_way, batch_size):
     model = Model()
-    expected = tracker(batch_size=batch_size).measure(model).readings
-    found = tracker(batch_size=batch_size).measure(_TimeFirst(model, all_the_way)).readings
+    expected = tracker(batch_size=batch_size).measure(model).values
+    found = tracker(batch_size=batch_size).measure(_TimeFirst(model, all_the_way)).values
     assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_hidden_states_are_not_taken_for_logits():
     point = tracker(forward=lambda model, ids: model.blocks[1](model.blocks[0](model.embed(ids)))).measure(Model())
-    assert point.failure is None and "ib/probe_loss" not in point.readings  # 16 wide, and 23 tokens
+    assert point.failure is None and "ib/probe_loss" not in point.values  # 16 wide, and 23 tokens
 
 
 @pytest.mark.parametrize(
@@ -465,13 +463,13 @@ def test_a_logger_or_disk_that_fails_costs_a_warning_not_the_run(tmp_path, monke
 def test_distinct_labels_are_noted():
     ids = torch.arange(2 * 11).view(2, 11) % 23
     point = tracker(probe=Probe(ids, orders=(1, 4))).measure(Model())
-    assert math.isnan(point.readings["ib/L00/quadgram/complexity"])
+    assert math.isnan(point.values["ib/L00/quadgram/complexity"])
     assert "all labels are distinct" in point.notes["input/quadgram"]
 
 
 def test_one_document_has_no_standard_error():
     sample = Probe(tokens(4, seed=1), orders=(1,), documents=torch.zeros(4, dtype=torch.long))
-    readings = tracker(probe=sample).measure(Model()).readings
+    readings = tracker(probe=sample).measure(Model()).values
     assert math.isnan(readings["ib/mean/token/optimality_se"]) and math.isfinite(readings["ib/mean/token/optimality"])
 
 
@@ -481,13 +479,13 @@ def test_a_classifier_with_labels_of_its_own():
     sample = Probe(inputs, labels={"input": torch.arange(200) % 40, "output": classes})
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8)), nn.Linear(8, 2))
     point = tracker(probe=sample, layers=["0.*"]).measure(model)
-    assert point.readings["ib/L01/label/expressivity"] > 0.005
-    assert "ib/probe_loss" not in point.readings
+    assert point.values["ib/L01/label/expressivity"] > 0.005
+    assert "ib/probe_loss" not in point.values
 
 
 def test_module_and_bare_model_read_the_same():
     model = Model()
-    bare, wrapped = tracker().measure(model).readings, tracker().measure(Module(model)).readings
+    bare, wrapped = tracker().measure(model).values, tracker().measure(Module(model)).values
     assert bare == wrapped
 
 
@@ -495,7 +493,7 @@ def test_the_overhead_is_logged():
     follow, model = tracker(schedule=schedules.every(1)), Model()
     follow.step(model, 0)
     point = follow.step(model, 1)
-    assert 0 < point.readings["ib/overhead_fraction"] <= 1
+    assert 0 < point.values["ib/overhead_fraction"] <= 1
     assert point.measure_time <= follow.measure_seconds
 
 
@@ -514,7 +512,7 @@ def test_a_budget_leaves_points_out_and_says_which():
 def test_two_trackers_do_not_disturb_each_other():
     model = Model()
     first, second = tracker(), tracker(probe=Probe(models.tokens(8, seed=5), orders=(1,)))
-    alone = tracker().measure(model).readings
+    alone = tracker().measure(model).values
     first.start(model)
     second.measure(model)
-    assert first.measure(model).readings == alone
+    assert first.measure(model).values == alone

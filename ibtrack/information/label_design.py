@@ -14,21 +14,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ibtrack._checks import check_option
 from ibtrack.information.counts import occurrence_ranks
-from ibtrack.information.documents import Documents
-from ibtrack.information.sample_sizes import LabelClasses, clumpiness
-from ibtrack.information.segments import Bags, sums_between
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.sample_sizes import SampleSizeBins, concentration
+from ibtrack.information.segments import Segments, segment_sums
 
 PIECE_ROWS = 1 << 14  # of labels that are read together: the tables of their means stay small; up to four times as many
 #                       where documents are many, as each piece also takes a table of those
-LABEL_WEIGHTS = ("empirical", "uniform")
 
 _Groups = TypeVar("_Groups")
 
 
 @dataclass(frozen=True)
-class LabelPiece:
+class LabelChunk:
     """Some labels that occur more than once, with their rows in 2 r + s parts: halves of r labels, 2 x + h, and then
     the s labels that occur several times in a single document.
 
@@ -46,7 +44,7 @@ class LabelPiece:
         order_starts: (G,) where in ``order`` each document begins.
     """
 
-    bags: Bags
+    bags: Segments
     num_halved: int
     occurrences: Tensor
     part_occurrences: Tensor
@@ -58,7 +56,7 @@ class LabelPiece:
     order_starts: Tensor
 
     @classmethod
-    def of(cls, bags: Bags, documents: Documents, num_halved: int, absence: Tensor) -> LabelPiece:
+    def of(cls, bags: Segments, documents: DocumentDesign, num_halved: int, absence: Tensor) -> LabelChunk:
         """Take rows by part; ``absence`` is of each label that has halves."""
         document = documents.of_bags(bags)
         rows = bags.sizes.new_zeros(bags.number).index_add_(0, bags.group, bags.sizes)
@@ -88,11 +86,11 @@ class LabelPiece:
             bags: (B,) which line of the table each bag has, in the order of documents; by default its own.
             weights: (B,) what it is multiplied with, in the same order.
         """
-        return sums_between(self.order_starts, self.order if bags is None else bags, values, weights)
+        return segment_sums(self.order_starts, self.order if bags is None else bags, values, weights)
 
 
 @dataclass(frozen=True)
-class LabelGroups:
+class LabelDesign:
     """The rows of a label set in groups: labels seen once need no slot, only their own row.
 
     Rows of one document are alike for reasons of their own: a text repeats itself. So the occurrences of a label are
@@ -117,9 +115,9 @@ class LabelGroups:
     num_rows: int
     num_halved: int
     bag_size: Tensor
-    pieces: tuple[LabelPiece, ...]
+    pieces: tuple[LabelChunk, ...]
     occurrences: Tensor
-    classes: LabelClasses
+    classes: SampleSizeBins
     document_degrees: Tensor
     document_mates: Tensor
     degrees: float
@@ -128,7 +126,7 @@ class LabelGroups:
     pair_noise: tuple[float, float, float]
 
     @classmethod
-    def of(cls, labels: Tensor, documents: Documents) -> LabelGroups:
+    def of(cls, labels: Tensor, documents: DocumentDesign) -> LabelDesign:
         """Group (N,) dense labels."""
         total, of = len(labels), documents.of
         apart = of if documents.number > 1 else torch.arange(total)
@@ -137,7 +135,7 @@ class LabelGroups:
         cell_label = labels.new_zeros(len(cell_sizes)).index_put_((cells,), labels)
         spread = torch.bincount(cell_label)  # documents of each label
         occurrences = torch.bincount(labels)
-        clumps = clumpiness(cell_label, cell_sizes, len(occurrences))
+        clumps = concentration(cell_label, cell_sizes, len(occurrences))
 
         halved, single = spread > 1, (spread == 1) & (occurrences > 1)
         number, num_single = int(halved.sum()), int(single.sum())
@@ -145,22 +143,22 @@ class LabelGroups:
         part_of_cell = part_of_label[cell_label] + occurrence_ranks(cell_label) % 2 * halved[cell_label]
         rows = (occurrences[labels] > 1).nonzero().flatten()
         part_of = part_of_cell[cells[rows]]
-        bags = Bags.of_groups(part_of, 2 * number + num_single, rows, cells[rows])
+        bags = Segments.of_groups(part_of, 2 * number + num_single, rows, cells[rows])
         absence = spread.double() / (spread - 1).clamp(min=1)  # by label
         of_halved = absence[halved]
         rows_at_once = min(max(PIECE_ROWS, 4 * documents.number), 4 * PIECE_ROWS)
         firsts = torch.cat([2 * torch.arange(number), 2 * number + torch.arange(num_single)])
         pieces = tuple(
-            LabelPiece.of(piece, documents, min(end, number) - min(begin, number), of_halved[begin:end])
+            LabelChunk.of(piece, documents, min(end, number) - min(begin, number), of_halved[begin:end])
             for piece, begin, end in bags.cut(firsts, rows_at_once)
         )
 
         part_occurrences = torch.bincount(part_of, minlength=bags.number)
         in_halves = halved[cell_label]
-        half_clumps = clumpiness(part_of_cell[in_halves], cell_sizes[in_halves], 2 * number)
+        half_clumps = concentration(part_of_cell[in_halves], cell_sizes[in_halves], 2 * number)
         half_rows = halved[labels].nonzero().flatten()
         half = part_of_cell[cells[half_rows]]
-        classes = LabelClasses.of(
+        classes = SampleSizeBins.of(
             documents,
             (occurrences[labels], clumps[labels]),
             half_rows,
@@ -185,45 +183,6 @@ class LabelGroups:
             float((occurrences.double() / total).square().sum()),
             pair_noise(weights, 1 / part_occurrences[: 2 * number].double().view(-1, 2), half_clumps.view(-1, 2)),
         )
-
-
-@dataclass(frozen=True)
-class LabelWeights:
-    """How much each label counts in the plug-in reading, if not by how often it occurs.
-
-    Source: the first submission of Conklin et al., arXiv 2604.07569, took all labels that occur at least five times as
-    equal: ``rule="uniform"``, ``min_count=5``.
-
-    Attributes:
-        repeated: (R,) weight of the labels that occur more than once.
-        once: weight of each of the others.
-        sizes: (U,) distinct n_x.
-        shares: (U,) weight of all labels that occur so often.
-    """
-
-    repeated: Tensor
-    once: float
-    sizes: Tensor
-    shares: Tensor
-
-    @classmethod
-    def of(cls, groups: LabelGroups, rule: str, min_count: int) -> LabelWeights:
-        """Weights that sum to 1, or are ``nan`` if no label occurs ``min_count`` times.
-
-        Args:
-            groups: of the labels.
-            rule: ``empirical``, by n_x, or ``uniform``.
-            min_count: labels that occur less often are left out.
-        """
-        check_option("label_weights", rule, LABEL_WEIGHTS)
-        once = groups.num_rows - int(groups.occurrences.sum())
-        occurrences = torch.cat([groups.occurrences, groups.occurrences.new_ones(once)])
-        weight = (occurrences >= min_count) * (occurrences if rule == "empirical" else torch.ones_like(occurrences))
-        weight = weight / weight.sum()
-        sizes, where = torch.unique(occurrences, return_inverse=True)
-        shares = torch.zeros_like(sizes).index_add_(0, where, weight)
-        number = len(groups.occurrences)
-        return cls(weight[:number], float(weight[number]) if once else 0.0, sizes, shares)
 
 
 def moved(groups: _Groups, device: torch.device) -> _Groups:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ibtrack.information.segments import ROWS_AT_ONCE, Bags
+from ibtrack.information.segments import ROWS_AT_ONCE, Segments
 
 
 @dataclass(frozen=True)
-class Documents:
+class DocumentDesign:
     """Which document each row belongs to: rows inside a document depend on each other, documents do not.
 
     Attributes:
@@ -28,18 +28,18 @@ class Documents:
     of: Tensor
     number: int
     sizes: Tensor
-    bags: Bags
-    pieces: tuple[Bags, ...]
+    bags: Segments
+    pieces: tuple[Segments, ...]
 
     @classmethod
-    def of_rows(cls, of: Tensor) -> Documents:
-        """Documents of (N,) rows, from their dense index."""
+    def of_rows(cls, of: Tensor) -> DocumentDesign:
+        """Group (N,) rows, from their dense index."""
         number = int(of.max()) + 1
-        bags = Bags.of_groups(of, number)
+        bags = Segments.of_groups(of, number)
         pieces = tuple(piece for piece, _, _ in bags.cut(torch.arange(number), ROWS_AT_ONCE))
         return cls(of, number, torch.bincount(of).double(), bags, pieces)
 
-    def of_bags(self, bags: Bags) -> Tensor:
+    def of_bags(self, bags: Segments) -> Tensor:
         """(B,) document of each bag, if none holds rows of two."""
         return self.of[bags.rows[bags.starts.long()].long()]
 

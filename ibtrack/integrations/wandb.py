@@ -1,0 +1,149 @@
+"""What wandb gets of a run: the points, all points as one table, the plane as a picture, the phases in the summary."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ibtrack._checks import needs
+from ibtrack.analysis.phases import Phases, find_phases
+from ibtrack.record.keys import metric_key
+from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.report.tables import TABLE_COLUMNS, table_rows
+from ibtrack.tracking.logged import logged_metrics
+
+STEP_KEY = "trainer/global_step"
+SHOWING_SHARE = 0.01  # of wall time that table and pictures may take
+FIRST = {"points": 1.5, "plane": 2.0}  # seconds that the first of each is expected to take, imports included
+
+
+class Budget:
+    """A share of wall time for what is worth having and not worth waiting for.
+
+    Args:
+        share: of wall time.
+        **expected: seconds that each thing is expected to take the first time; after that, as long as the last.
+
+    Example:
+        >>> budget = Budget(0.01, picture=2.0)
+        >>> budget.allows("picture", wall_time=150.0), budget.allows("picture", wall_time=250.0)
+        (False, True)
+    """
+
+    def __init__(self, share: float, **expected: float) -> None:
+        self.share, self.spent, self.expected = share, 0.0, expected
+
+    def allows(self, thing: str, wall_time: float) -> bool:
+        return self.spent + self.expected[thing] < self.share * wall_time
+
+    @contextlib.contextmanager
+    def spend(self, thing: str) -> Iterator[None]:
+        """Time what happens inside."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.expected[thing] = time.monotonic() - began
+            self.spent += self.expected[thing]
+
+
+class WandbLog:
+    """Gives the points of a run to wandb, each in one call.
+
+    Every key is defined by its full name before its first value, as overlapping globs resolve in random order. At the
+    end, and before that as long as it takes less than a hundredth of the run, wandb also gets all points in one table,
+    which is replaced each time, and the plane as a picture, as terminals show no Vega; in its summary it gets the
+    phases so far.
+
+    Args:
+        logger: A wandb run, or Lightning's ``WandbLogger``, whose run begins when it is first asked for.
+        prefix: Prefix of the keys.
+    """
+
+    def __init__(self, logger: Any, *, prefix: str = "ib") -> None:
+        self.logger, self.prefix = logger, prefix
+        self._defined: set[str] = set()
+        self._budget = Budget(SHOWING_SHARE, **FIRST)
+        self._told: list[str] = []  # numbers of phases that the summary holds
+        self._left_out: set[str] = set()  # what a package is missing for
+
+    @property
+    def run(self) -> Any:
+        """The wandb run."""
+        return self.logger if hasattr(self.logger, "define_metric") else self.logger.experiment
+
+    def log(self, point: Point, trajectory: Trajectory) -> None:
+        """Log a point, the newest of ``trajectory``."""
+        metrics, run = logged_metrics(point, prefix=self.prefix), self.run
+        for key in metrics.keys() - self._defined:
+            run.define_metric(key, step_metric=STEP_KEY)
+        self._defined.update(metrics)
+        try:
+            for thing in FIRST:
+                if self._budget.allows(thing, point.wall_time):
+                    self._show(run, thing, trajectory)
+        finally:  # a picture that fails does not cost the numbers
+            run.log({**metrics, STEP_KEY: point.step})
+
+    def finish(self, trajectory: Trajectory) -> None:
+        """Log the phases, the table and the picture as they stand at the end of a run."""
+        if not trajectory.points or not trajectory.protocol["orders"]:
+            return
+        run = self.run
+        try:
+            for thing in FIRST:
+                self._show(run, thing, trajectory)
+        finally:
+            run.log({STEP_KEY: trajectory.points[-1].step})
+
+    def _show(self, run: Any, thing: str, trajectory: Trajectory) -> None:
+        """Add a table or a picture to the row that is logged next."""
+        if thing in self._left_out:
+            return
+        make = {"points": self._table, "plane": self._picture}[thing]
+        with self._budget.spend(thing):
+            try:
+                made = make(run, trajectory)
+            except ModuleNotFoundError:
+                self._left_out.add(thing)  # said once, not at every point
+                raise
+            if made is not None:
+                run.log({metric_key(thing, prefix=self.prefix): made}, commit=False)
+
+    def _table(self, run: Any, trajectory: Trajectory) -> Any:
+        """All points so far as a ``wandb.Table``, and the phases into the summary; None without label orders."""
+        import wandb
+
+        if not trajectory.protocol["orders"]:  # a preference probe has no plane
+            return None
+        self._tell_phases(run, find_phases(trajectory, trajectory.protocol["orders"][0]))
+        name = run.name or trajectory.name
+        rows = table_rows(trajectory, name if run.id in name else f"{name} {run.id}")  # names may be equal, ids not
+        data = [[row[column] for column in TABLE_COLUMNS] for row in rows]
+        return wandb.Table(columns=list(TABLE_COLUMNS), data=data, log_mode="MUTABLE")
+
+    def _tell_phases(self, run: Any, phases: Phases) -> None:
+        numbers: dict[str, float | None] = {**dict.fromkeys(self._told), **phases.numbers()}  # None: no longer so
+        self._told = list(numbers)
+        run.summary[metric_key("phases", prefix=self.prefix)] = phases.sentence()
+        for name, number in numbers.items():
+            run.summary[metric_key(name, site="phases", prefix=self.prefix)] = number
+
+    def _picture(self, run: Any, trajectory: Trajectory) -> Any:
+        """The plane so far as a ``wandb.Image``; None before there are two points of it."""
+        with needs("the picture of the plane in wandb", extra="wandb"):
+            import wandb
+            from PIL import Image
+
+            from ibtrack.report import charts
+
+        if not trajectory.protocol["orders"]:
+            return None
+        order = trajectory.protocol["orders"][0]
+        if sum(map(math.isfinite, trajectory.values(metric_key("complexity", site="mean", order=order)))) < 2:
+            return None
+        return wandb.Image(Image.open(io.BytesIO(charts.to_png(charts.plane([trajectory], order=order)))))

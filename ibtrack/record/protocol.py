@@ -1,0 +1,77 @@
+"""The protocol of a measurement: everything that must be equal for two numbers to be comparable, and what differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+# circumstances and consequences of a measurement, not rules of it
+NO_RULES = ("versions", "bottleneck_curve")
+# two models may be compared although their layers have other names, numbers and widths
+OF_THE_MODEL = ("sites", "widths")
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Write a nested mapping as one level with dotted keys.
+
+    Example:
+        >>> flat({"model": {"width": 64}, "seed": 0})
+        {'model.width': 64, 'seed': 0}
+    """
+    result: dict[str, Any] = {}
+    for key, value in nested.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return result
+
+
+def as_text(value: Any) -> str:
+    """Write a setting as it is shown to a reader: a dash for None, JSON for what is not a string."""
+    if value is None:
+        return "—"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def differing_keys(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the keys whose values differ between mappings; a missing key counts as None.
+
+    Values are compared as JSON, so a tuple equals the list that it becomes in a file.
+
+    Example:
+        >>> differing_keys([{"seed": 0, "lr": 0.1}, {"seed": 1, "lr": 0.1}])
+        ['seed']
+    """
+    keys = dict.fromkeys(key for mapping in mappings for key in mapping)
+    return [key for key in keys if len({as_text(mapping.get(key)) for mapping in mappings}) > 1]
+
+
+def protocol_differences(
+    protocols: Mapping[str, Mapping[str, Any]], *, ignore: Collection[str] = NO_RULES
+) -> list[str]:
+    """Say what makes the numbers of several protocols incomparable, one part of a sentence per entry.
+
+    Args:
+        protocols: Name to protocol; the names appear in the sentences.
+        ignore: Entries that may differ. Runs of different models also need `OF_THE_MODEL` here.
+
+    Returns:
+        One text for each entry that differs; none if the protocols are comparable. Of two probes only the hash is
+        named, as the other entries of a probe then say nothing more.
+
+    Example:
+        >>> protocol_differences({"a": {"seed": 0}, "b": {"seed": 1}})
+        ["seed: 0 in 'a', 1 in 'b'"]
+    """
+    rules = {name: flat({k: v for k, v in each.items() if k not in ignore}) for name, each in protocols.items()}
+    differing = differing_keys(list(rules.values()))
+    if "probe.hash" in differing:
+        differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
+    return [f"{key}: {_values(key, rules)}" for key in differing]
+
+
+def _values(key: str, rules: Mapping[str, Mapping[str, Any]]) -> str:
+    """Name every value of an entry with the first protocol that has it."""
+    first: dict[str, str] = {}
+    for name, rule in rules.items():
+        first.setdefault(as_text(rule.get(key)), name)
+    return ", ".join(f"{value} in {name!r}" for value, name in first.items())

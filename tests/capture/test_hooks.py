@@ -1,0 +1,82 @@
+"""Hooks that hand over what passes through a model."""
+
+import pytest
+import torch
+
+from ibtrack.capture.hooks import CaptureError, capture, output_tensor
+from ibtrack.capture.sites import find_sites
+from tests.capture.test_sites import COMPILE_WARNINGS
+from tests.models import Model, tokens
+
+
+def test_hooks_are_gone_afterwards_also_after_an_error():
+    model = Model()
+    with pytest.raises(KeyError), capture(model, {"L00": "blocks.0", "L01": "no.such"}, print):
+        pass
+    with pytest.raises(ZeroDivisionError), capture(model, find_sites(model), lambda site, rows: 1 // 0):
+        model(tokens(2, seed=0))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_site_that_fires_twice_or_never_is_an_error():
+    class Odd(Model):
+        def forward(self, ids):
+            return self.head(self.blocks[0](self.blocks[0](self.embed(ids))))
+
+    model = Odd()
+    sites = find_sites(model)
+    with (
+        pytest.raises(CaptureError, match=r"L00 \(blocks.0\) fired 2 times, L01 \(blocks.1\) fired 0 times"),
+        capture(model, sites, lambda site, rows: None) as check,
+    ):
+        model(tokens(2, seed=0))
+        check()
+
+
+class _Output:
+    last_hidden_state = torch.ones(1)
+
+
+@pytest.mark.parametrize("output", [torch.ones(1), (torch.ones(1), None), [torch.ones(1)], _Output()])
+def test_hidden_states_are_found(output):
+    assert output_tensor(output, "L00").equal(torch.ones(1))
+
+
+@pytest.mark.parametrize("output", [None, (), (None, torch.ones(1)), {"loss": torch.ones(1)}])
+def test_no_hidden_states(output):
+    with pytest.raises(CaptureError, match="L00 must return a tensor"):
+        output_tensor(output, "L00")
+
+
+@COMPILE_WARNINGS
+@pytest.mark.parametrize("style", ["wrapped", "in place", "per block"])
+def test_compiled_models_fire_every_hook_and_do_not_recompile(style):
+    from torch._dynamo.utils import counters
+
+    from ibtrack.capture.isolation import undisturbed
+
+    torch._dynamo.reset()
+    counters.clear()
+    plain = Model().eval()
+    model = plain
+    if style == "wrapped":
+        model = torch.compile(plain, backend="eager")
+    elif style == "in place":
+        plain.compile(backend="eager")
+    else:
+        for index, block in enumerate(plain.blocks):
+            plain.blocks[index] = torch.compile(block, backend="eager")
+    ids = tokens(2, seed=0)
+    with torch.no_grad():
+        compiled = model(ids)
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs > 0
+    for _ in range(3):
+        seen = {}
+        with undisturbed(model), capture(model, find_sites(model), seen.__setitem__) as check:
+            torch.testing.assert_close(model(ids), compiled)
+            check()
+        with torch.no_grad():
+            model(ids)
+    assert len(seen) == 3
+    assert counters["stats"]["unique_graphs"] == graphs

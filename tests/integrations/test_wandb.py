@@ -1,0 +1,168 @@
+"""What wandb gets of a run."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import wandb
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from ibtrack import InformationPlaneMonitor, Point, schedules
+from ibtrack.analysis.phases import find_phases
+from ibtrack.integrations import wandb as ours
+from ibtrack.integrations.wandb import WandbLog
+from ibtrack.record.trajectory import Trajectory
+from ibtrack.report.tables import TABLE_COLUMNS, table_rows
+from ibtrack.tracking.logged import logged_metrics
+from tests import trajectories
+from tests.models import Module, loader, probe, trainer
+
+
+def read_back(folder: Path) -> list[dict]:
+    """The rows of a local wandb run, by wandb's own reader."""
+    (file,) = folder.rglob("*.wandb")
+    reader = Path(sys.executable).parent / "wandb"
+    out = subprocess.run([reader, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.fixture
+def clean_wandb(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    yield
+    wandb.finish()
+    os.environ.pop("WANDB_MODE", None)
+
+
+def _fit(folder, logger, **options):
+    watch = InformationPlaneMonitor(probe(), path=folder / "t.jsonl", verbose=False, **options)
+    with warnings.catch_warnings():  # of lightning 2.6 about its own calls, and of small loaders
+        warnings.simplefilter("ignore")
+        trainer(folder, callbacks=[watch], logger=logger, log_every_n_steps=50).fit(
+            Module(), loader(), loader(blocks=16, shuffle=False)
+        )
+    return watch
+
+
+def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path, clean_wandb):
+    logger = WandbLogger(project="ib", offline=True, save_dir=tmp_path)
+    watch = _fit(tmp_path, logger, schedule=schedules.every(4))
+    wandb.finish()
+    records = read_back(tmp_path / "wandb")
+    rows = [record["history"]["item"] for record in records if record["type"] == "history"]
+    points = [row for row in rows if "ib/mean/entropy" in row]
+    assert [row["trainer/global_step"] for row in points] == watch.trajectory.steps == [0, 4, 8, 12]
+    for row, point in zip(points, watch.trajectory.points, strict=True):
+        for key, value in logged_metrics(point).items():
+            assert row[key] == pytest.approx(value, rel=1e-12)
+    defined = {r["metric"]["name"]: r["metric"].get("step_metric") for r in records if "name" in r.get("metric", {})}
+    assert all(defined[key] == "trainer/global_step" for key in logged_metrics(watch.trajectory.points[-1]))
+    assert rows[-1]["ib/plane._type"] == "image-file"
+    summary = {key: value for r in records for key, value in r.get("summary", {}).get("update", {}).items()}
+    assert "compression" in summary["ib/phases"]
+    (picture,) = (tmp_path / "wandb").rglob("media/images/ib/plane*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert (rows[-1]["ib/points._type"], rows[-1]["ib/points.log_mode"]) == ("table-file", "MUTABLE")
+    table = json.loads(next((tmp_path / "wandb").rglob(rows[-1]["ib/points.path"])).read_text())
+    assert table["columns"] == [*TABLE_COLUMNS]
+    expected = table_rows(watch.trajectory, watch.trajectory.name)  # which has the id in it
+    assert table["data"] == [[row[column] for column in TABLE_COLUMNS] for row in expected]
+
+
+def test_any_lightning_logger_gets_one_call_per_point(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(CSVLogger, "log_metrics", lambda self, metrics, step=None: calls.append((step, metrics)))
+    watch = _fit(tmp_path, CSVLogger(tmp_path), schedule=schedules.every(5))
+    ours = [(step, metrics) for step, metrics in calls if "ib/mean/entropy" in metrics]
+    assert ours == [(point.step, logged_metrics(point)) for point in watch.trajectory.points]
+    assert all(type(value) is float for _, metrics in ours for value in metrics.values())
+
+
+class _Run:
+    name, id = "run", "1x"
+
+    def __init__(self):
+        self.rows, self.defined, self.summary, self._open = [], [], {}, {}
+
+    def define_metric(self, key, step_metric):
+        self.defined.append(key)
+
+    def log(self, row, commit=True):
+        self._open |= row
+        if commit:
+            self.rows.append(self._open)
+            self._open = {}
+
+
+@pytest.mark.parametrize("thing", ["_table", "_picture"])
+def test_what_fails_to_be_drawn_does_not_cost_the_numbers(monkeypatch, thing):
+    run = _Run()
+    log = WandbLog(run)
+    monkeypatch.setattr(log, "_table", lambda run, trajectory: None)
+    monkeypatch.setattr(log, thing, lambda run, trajectory: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        log.log(Point(5, {"ib/mean/entropy": 0.5}, wall_time=1e6), None)
+    assert run.rows == [{"ib/mean/entropy": 0.5, "ib/failed": 0.0, "trainer/global_step": 5}]
+    with pytest.raises(ZeroDivisionError):
+        log.finish(trajectories.make(num_points=3))
+    assert run.rows[1:] == [{"trainer/global_step": 4000}]
+
+
+def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(ours.time, "monotonic", lambda: now[0])
+
+    def make(seconds):
+        def takes(run, trajectory):
+            now[0] += seconds
+            return f"took {seconds}"
+
+        return takes
+
+    run = _Run()
+    log = WandbLog(run)
+    monkeypatch.setattr(log, "_table", make(0.1))
+    monkeypatch.setattr(log, "_picture", make(3.0))
+    for hundred in range(20):
+        log.log(Point(hundred, {}, wall_time=100.0 * hundred), None)
+    tables, pictures = (sum(key in row for row in run.rows) for key in ("ib/points", "ib/plane"))
+    assert tables == 18 and 0 < pictures <= 6  # the first table is expected to take a second and a half
+    assert 0.1 * tables + 3.0 * pictures == pytest.approx(log._budget.spent) and log._budget.spent <= 0.01 * 1900
+    assert run.defined == ["ib/failed"]
+
+
+def test_the_table_names_runs_apart_and_the_summary_can_be_sorted():
+    run, trajectory = _Run(), trajectories.make("demo")
+    WandbLog(run).finish(trajectory)
+    (row,) = run.rows
+    assert {*row["ib/points"].get_column("run")} == {"run 1x"}
+    assert row["ib/points"].get_column("order").count("bigram") == len(trajectory.points)
+    phases = find_phases(trajectory)
+    assert run.summary["ib/phases"] == phases.sentence()
+    assert run.summary["ib/phases/compression_num_se"] == phases.compression.num_se
+    assert run.summary["ib/phases/fitting_end"] == phases.fitting.end
+
+
+def test_a_probe_without_label_orders_has_its_numbers_and_no_plane():
+    run = _Run()
+    point = Point(5, {"ib/mean/preference_information": 0.1}, wall_time=1e6)
+    trajectory = Trajectory({"orders": []}, {}, [point])
+    log = WandbLog(run)
+    log.log(point, trajectory)
+    log.finish(trajectory)
+    assert run.rows == [{"ib/mean/preference_information": 0.1, "ib/failed": 0.0, "trainer/global_step": 5}]
+    assert run.summary == {}
+
+
+def test_a_phase_that_is_no_longer_found_does_not_stay_in_the_summary():
+    run = _Run()
+    log = WandbLog(run)
+    log.finish(Trajectory({"orders": ["token"]}, {}, trajectories.make("demo").points))
+    assert run.summary["ib/phases/compression"] > 0
+    log.finish(Trajectory({"orders": ["token"]}, {}, trajectories.make("demo", shape="rise").points))
+    assert run.summary["ib/phases/compression"] is None and run.summary["ib/phases/fitting"] > 0

@@ -1,0 +1,31 @@
+"""What differs between protocols and other mappings."""
+
+from ibtrack.record.protocol import as_text, differing_keys, flat, protocol_differences
+
+
+def test_nested_config_is_one_level():
+    assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+def test_a_tuple_equals_the_list_it_becomes_in_a_file():
+    assert differing_keys([{"orders": (1, 2), "seed": 0}, {"orders": [1, 2], "seed": 0}]) == []
+
+
+def test_a_missing_entry_differs_from_any_value():
+    assert differing_keys([{"estimator": 1}, {}]) == ["estimator"]
+    assert protocol_differences({"new": {"estimator": 1}, "old": {}}) == ["estimator: 1 in 'new', — in 'old'"]
+
+
+def test_circumstances_are_no_difference():
+    protocols = {name: {"versions": {"torch": name}, "bottleneck_curve": name, "seed": 0} for name in ("a", "b")}
+    assert protocol_differences(protocols) == []
+
+
+def test_entries_may_be_left_out():
+    protocols = {"a": {"sites": {"L00": "h.0"}}, "b": {"sites": {"L00": "h.0", "L01": "h.1"}}}
+    assert protocol_differences(protocols) == ["sites.L01: — in 'a', h.1 in 'b'"]
+    assert protocol_differences(protocols, ignore=("sites",)) == []
+
+
+def test_a_setting_as_text():
+    assert [as_text(value) for value in (None, "x", 1.5, [1, 2])] == ["—", "x", "1.5", "[1, 2]"]
