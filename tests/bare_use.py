@@ -1,7 +1,7 @@
 """Use ibtrack where only its base dependencies are installed: metrics, tracker, terminal, and what needs an extra.
 
 `make package` runs this file in an empty environment that holds the wheel; `tests/test_package.py` runs it beside links
-to the base dependencies. It takes a folder to write into, and prints the sentence of each missing extra.
+to the base dependencies. It takes a folder to write into, and prints what it has found.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import importlib
 import math
 import sys
 from pathlib import Path
+
+import ibtrack
 
 FROM_EXTRAS = (
     *("lightning", "wandb", "wandb_workspaces", "altair", "vl_convert", "PIL", "pyarrow"),
@@ -23,8 +25,10 @@ def main(folder: Path) -> None:
     run = folder / "runs" / "toy"
     use_the_tracker(run / "trajectory.jsonl")
     use_the_terminal(folder / "runs", run)
-    for sentence in missing_extras(run):
-        print(sentence)
+    sentences = missing_extras(run)
+    print(f"ibtrack {ibtrack.__version__} of {ibtrack.__path__[0]}")
+    print("metrics, tracker and terminal work with the base dependencies alone; what needs an extra says so:")
+    print(*sentences, sep="\n")
 
 
 def check_that_it_is_bare() -> None:

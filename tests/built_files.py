@@ -11,8 +11,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-AT_THE_TOP = ("LICENSE", "CITATION.cff", "CHANGELOG.md", "README.md", "Makefile", "constraints.txt", "pyproject.toml")
-FOLDERS = ("conf", "experiments", "ibtrack", "tests")
+AT_THE_TOP = (
+    *(".pre-commit-config.yaml", "LICENSE", "CITATION.cff", "CHANGELOG.md", "README.md"),
+    *("Makefile", "constraints.txt", "pyproject.toml"),
+)
+FOLDERS = (".ci", ".github", "conf", "experiments", "ibtrack", "tests")
 MADE = {"MANIFEST.in", "PKG-INFO", "setup.cfg", "CONTRIBUTING.md", "mkdocs.yml"}  # by the build, or there or not
 
 

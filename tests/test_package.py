@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -22,6 +23,7 @@ from tests.bare_use import FROM_EXTRAS
 from tests.models import Model, probe
 
 ROOT = Path(__file__).parent.parent
+WORKFLOWS = ROOT / ".github" / "workflows"
 
 
 def requirements(name: str) -> list[Requirement]:
@@ -64,7 +66,9 @@ def test_the_base_dependencies_are_enough(bare, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
+    where, _, *sentences = done.stdout.splitlines()
+    assert where == f"ibtrack {ibtrack.__version__} of {bare / 'ibtrack'}"
+    assert sentences == [
         "the report needs altair, which is not installed: pip install 'ibtrack[report]'",
         "a chart needs altair, which is not installed: pip install 'ibtrack[report]'",
         "a Parquet file needs pyarrow, which is not installed: pip install 'ibtrack[parquet]'",
@@ -195,3 +199,18 @@ def test_the_version_is_the_same_everywhere():
     assert metadata.version("ibtrack") == ibtrack.__version__
     assert f"\nversion: {ibtrack.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"\n## {ibtrack.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_workflows_run_on_every_python_that_the_metadata_names():
+    matrix = yaml.safe_load((WORKFLOWS / "tests.yml").read_text())["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    classifiers = metadata.metadata("ibtrack").get_all("Classifier")
+    named = re.findall(r"Programming Language :: Python :: (3\.\d+)", "\n".join(classifiers))
+    assert matrix == named
+    assert metadata.metadata("ibtrack")["Requires-Python"] == f">={named[0]}"
+
+
+@pytest.mark.parametrize("path", [ROOT / ".ci" / "run", *WORKFLOWS.glob("*.yml")], ids=lambda path: path.name)
+def test_ci_goes_through_doors_that_exist(path):
+    targets = re.findall(r"^(?: *- run: )?make (\S+)$", path.read_text(), flags=re.M)
+    makefile = (ROOT / "Makefile").read_text()
+    assert targets and all(f"\n{target}: $(READY)\n" in makefile for target in targets)
