@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import FSDPStrategy
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from ibtrack._checks import needs
 from ibtrack.capture.forward import default_forward
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
@@ -20,6 +18,11 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.logged import logged_metrics
 from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
+
+with needs("the Lightning callback", extra="lightning"):
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.strategies import FSDPStrategy
+    from lightning.pytorch.utilities import rank_zero_info
 
 
 class InformationPlaneMonitor(Callback):
