@@ -78,4 +78,5 @@ def test_a_nan_row_makes_no_number_that_looks_right() -> None:
     rows, labels, _ = truths.clusters(20, 500, 16, spread=1, zipf=True, seed=1, truth_rows=2)
     rows[7] = math.nan
     moments = sample(rows, labels).moments
-    assert debiased_from_moments(moments).isnan() and plugin_from_moments(moments).isnan()
+    assert debiased_from_moments(moments).isnan()
+    assert plugin_from_moments(moments).isnan()

@@ -18,7 +18,8 @@ def test_influences_on_a_mean_are_the_deviations_of_the_documents() -> None:
 def test_documents_are_partitioned_once() -> None:
     index = torch.arange(5000) % 7
     documents = DocumentDesign.from_index(index)
-    assert documents.num_documents == 7 and documents.sizes.tolist() == torch.bincount(index).tolist()
+    assert documents.num_documents == 7
+    assert documents.sizes.tolist() == torch.bincount(index).tolist()
     assert sum(len(chunk.rows) for chunk in documents.chunks) == 5000
 
 

@@ -21,7 +21,8 @@ def test_documents_tell_what_a_text_repeats_from_what_a_label_says() -> None:
     rows, labels, documents = repeated_text()
     blind, aware = debiased_information(rows, labels), debiased_information(rows, labels, documents)
     assert blind.value > aware.value  # what rows of one document share is taken for information
-    assert aware.influence.shape == (1, 40) and 0 < float(aware.standard_error) < 0.1
+    assert aware.influence.shape == (1, 40)
+    assert 0 < float(aware.standard_error) < 0.1
 
 
 def test_activations_that_follow_their_label_from_end_to_end() -> None:

@@ -47,7 +47,8 @@ def test_the_gap_falls_with_the_sample_size_to_that_of_the_truth() -> None:
     moments = streamed(*random_rows(num_rows=2000, num_labels=10), 10)
     p = moments.mean
     gaps, truth = gaps_at_powers(moments, p, within=0.3 * p * (1 - p), between=0.02 * p * (1 - p))
-    assert (gaps.diff() < 0).all() and (gaps > truth).all()
+    assert (gaps.diff() < 0).all()
+    assert (gaps > truth).all()
     assert float(gaps[-1]) == pytest.approx(float(truth), rel=0.05)
 
 

@@ -25,7 +25,9 @@ def test_halves_of_a_label_share_no_document() -> None:
     halves = _halves(design, documents)
     assert len(halves) == design.num_halved > 50
     for first, second in halves:
-        assert first and second and not first & second
+        assert first
+        assert second
+        assert not first & second
 
 
 def test_every_row_is_in_a_half_in_a_single_document_or_alone() -> None:
@@ -34,13 +36,15 @@ def test_every_row_is_in_a_half_in_a_single_document_or_alone() -> None:
     design = LabelDesign.from_labels(labels, documents)
     assert (design.num_halved, design.occurrences.tolist()) == (2, [2, 3, 2])  # labels 0 and 3, then 1
     assert design.segment_size.tolist() == [1, 1, 2, 2, 0, 1, 2, 2]
-    assert design.cross_weight == pytest.approx((1 + 2) / 8) and design.same_weight == pytest.approx((1 + 1) / 8)
+    assert design.cross_weight == pytest.approx((1 + 2) / 8)
+    assert design.same_weight == pytest.approx((1 + 1) / 8)
     assert design.collision_probability == pytest.approx((4 + 4 + 1 + 9) / 64)
 
 
 def test_rows_of_one_document_are_dealt_one_by_one() -> None:
     design = LabelDesign.from_labels(torch.tensor([0, 0, 0, 1]), DocumentDesign.from_index(torch.zeros(4).long()))
-    assert design.num_halved == 1 and design.chunks[0].part_occurrences.tolist() == [2, 1]
+    assert design.num_halved == 1
+    assert design.chunks[0].part_occurrences.tolist() == [2, 1]
 
 
 def test_null_variance_is_the_product_of_two_design_effects() -> None:
@@ -56,4 +60,6 @@ def test_a_design_moves_with_all_its_tensors() -> None:
     _, labels, index = repeated_text()
     documents = DocumentDesign.from_index(index)
     design = moved(LabelDesign.from_labels(labels, documents), torch.device("meta"))
-    assert design.occurrences.is_meta and design.chunks[0].segments.rows.is_meta and design.bins.row_shares.is_meta
+    assert design.occurrences.is_meta
+    assert design.chunks[0].segments.rows.is_meta
+    assert design.bins.row_shares.is_meta

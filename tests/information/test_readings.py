@@ -141,7 +141,8 @@ def test_an_anchor_that_is_never_chosen_does_no_harm_to_the_error() -> None:
     rows = torch.cat([rows, torch.zeros(len(rows), 1)], 1)
     documents = DocumentDesign.from_index(index)
     read = site_readings([rows], {"x": LabelDesign.from_labels(labels, documents)}, documents)
-    assert read.debiased["x"].standard_error.isfinite() and read.entropy.standard_error.isfinite()
+    assert read.debiased["x"].standard_error.isfinite()
+    assert read.entropy.standard_error.isfinite()
 
 
 def test_permutations_give_bias_and_error() -> None:
@@ -149,10 +150,14 @@ def test_permutations_give_bias_and_error() -> None:
     read = Readings(before, before, {"preference": before}, {"preference": torch.tensor([0.5])}, {})
     after = read.with_permutations("preference", torch.tensor([[0.1, 0.2, 0.3]]))
     estimate = after.debiased["preference"]
-    assert float(estimate.value) == pytest.approx(0.3) and float(after.null["preference"]) == pytest.approx(0.2)
-    assert float(estimate.systematic) == pytest.approx(0.1) and estimate.influence is before.influence
+    assert float(estimate.value) == pytest.approx(0.3)
+    assert float(after.null["preference"]) == pytest.approx(0.2)
+    assert float(estimate.systematic) == pytest.approx(0.1)
+    assert estimate.influence is before.influence
 
 
 def test_readings_that_were_not_asked_for_are_left_out() -> None:
     kept = _site(num_documents=5).only(["plugin"])
-    assert kept.plugin and not kept.debiased and not kept.null
+    assert kept.plugin
+    assert not kept.debiased
+    assert not kept.null

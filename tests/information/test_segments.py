@@ -34,7 +34,9 @@ def test_chunks_hold_all_groups_once_and_begin_where_they_may() -> None:
     segments = Segments.from_groups(groups, 30)
     firsts = torch.arange(0, 30, 2)
     chunks = segments.split(firsts, rows_at_once=500)
-    assert len(chunks) > 2 and chunks[0][1] == 0 and chunks[-1][2] == len(firsts)
+    assert len(chunks) > 2
+    assert chunks[0][1] == 0
+    assert chunks[-1][2] == len(firsts)
     assert all(end == begin for (_, _, end), (_, begin, _) in pairwise(chunks))
     values = torch.rand(3000, generator=torch.Generator().manual_seed(0))
     sums = torch.cat([chunk.sum_rows(values.unsqueeze(1)) for chunk, _, _ in chunks])
