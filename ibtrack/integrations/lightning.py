@@ -227,7 +227,7 @@ def tokens_in(batch: Any) -> int:
 
 
 def _root(trainer: Trainer, pl_module: LightningModule) -> nn.Module:
-    """Choose the module to run: FSDP gathers its shards in the forward of its root, elsewhere the module itself does."""
+    """Choose the module to run: FSDP gathers its shards in the forward of its root alone."""
     sharded = trainer.strategy.model if isinstance(trainer.strategy, FSDPStrategy) else None
     return pl_module if sharded is None else sharded
 

@@ -82,7 +82,11 @@ class WandbLog:
         return self.logger if hasattr(self.logger, "define_metric") else self.logger.experiment
 
     def log(self, point: Point, trajectory: Trajectory) -> None:
-        """Log a point, the newest of ``trajectory``."""
+        """Log a point, the newest of ``trajectory``.
+
+        Raises:
+            ModuleNotFoundError: The extra ``wandb`` is not installed; the numbers of the point are logged all the same.
+        """
         metrics, run = logged_metrics(point, prefix=self.prefix), self.run
         for key in metrics.keys() - self._defined:
             run.define_metric(key, step_metric=STEP_KEY)
