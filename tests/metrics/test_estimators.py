@@ -238,7 +238,7 @@ def test_neighbours_of_separate_clusters_read_the_entropy_and_of_noise_nothing()
 def test_neighbours_in_pieces(monkeypatch):
     rows, ids = clouds()
     whole = value(NeighbourInformation(5, 6), rows, ids)
-    monkeypatch.setattr("ibtrack.metrics.neighbours._CELLS", 600 * 37)
+    monkeypatch.setattr("ibtrack.metrics.neighbours.MAX_DISTANCES", 600 * 37)
     assert value(NeighbourInformation(5, 6), rows, ids) == whole
 
 
