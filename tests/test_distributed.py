@@ -96,12 +96,12 @@ def test_the_points_are_those_of_one_process(tmp_path: Path, world: int) -> None
     for batch_size, tolerance in ((4, 1e-6), (1, 1e-9)):
         (point,) = Trajectory.load(tmp_path / f"{batch_size}.jsonl").points
         assert point.failure is None
-        alone = _tracker(batch_size=batch_size).measure(_model()).values
+        single = _tracker(batch_size=batch_size).measure(_model()).values
         together = {key: value for key, value in point.values.items() if key != "ib/overhead_fraction"}
         if batch_size == 1:
             loss = ("ib/probe_loss", "ib/variational_floor")  # summed over processes in another order
-            assert all(together[key] == alone[key] for key in alone if key not in loss)
-        assert together == pytest.approx(alone, abs=tolerance)
+            assert all(together[key] == single[key] for key in single if key not in loss)
+        assert together == pytest.approx(single, abs=tolerance)
 
 
 def _fail_on_one(rank: int, world: int, port: int, folder: Path) -> None:
@@ -220,9 +220,9 @@ def test_lightning_with_two_processes(tmp_path: Path, name: str) -> None:
     assert [point.tokens_seen for point in trajectory.points] == [step * 2 * 8 * models.LENGTH for step in (0, 3, 4)]
     assert not any(point.failure for point in trajectory.points)
     torch.manual_seed(0)
-    alone = InformationPlaneTracker(models.probe(25)).measure(models.Module()).values
+    single = InformationPlaneTracker(models.probe(25)).measure(models.Module()).values
     first = {key: value for key, value in trajectory.points[0].values.items() if key != "ib/overhead_fraction"}
-    assert first == pytest.approx(alone, abs=1e-6)  # float32 activations of batches of another size
+    assert first == pytest.approx(single, abs=1e-6)  # float32 activations of batches of another size
 
 
 def test_lightnings_fsdp_strategy_wants_gpus(tmp_path: Path) -> None:
@@ -252,9 +252,9 @@ def test_fully_sharded_models_read_what_whole_ones_do(tmp_path: Path) -> None:
     trajectory = Trajectory.load(tmp_path / "t.jsonl")
     assert [point.failure for point in trajectory.points] == [None, None]
     assert trajectory.protocol["sites"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
-    alone = _tracker().measure(_model()).values
+    single = _tracker().measure(_model()).values
     together = {key: value for key, value in trajectory.points[0].values.items() if key != "ib/overhead_fraction"}
-    assert together == pytest.approx(alone, abs=1e-6)  # float32 activations of batches of another size
+    assert together == pytest.approx(single, abs=1e-6)  # float32 activations of batches of another size
 
 
 def _start_in_anothers_folder(rank: int, world: int, port: int, folder: Path) -> None:

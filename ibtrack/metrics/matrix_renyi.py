@@ -118,7 +118,7 @@ class MatrixInformation(StoredRows):
         super().__init__(width, num_labels, max_rows, zero_allowed=kernel == "gaussian", **options)
         self.alpha, self.kernel = _check_alpha(alpha), check_option("kernel", kernel, KERNELS)
         if bandwidth is not None and not (kernel == "gaussian" and 0 < bandwidth < math.inf):
-            raise ValueError(f"bandwidth must be above 0, and is of kernel='gaussian' alone, got {bandwidth}")
+            raise ValueError(f"bandwidth must be above 0, and goes with kernel='gaussian' only, got {bandwidth}")
         self.bandwidth = bandwidth
 
     def compute(self) -> Tensor:

@@ -37,16 +37,16 @@ def kept_positions(documents: Tensor, max_order: int) -> Tensor:
     documents = check_integers("documents", documents, ndim=2)
     check_integer("max_order", max_order, minimum=1)
     _, length = documents.shape
-    kept = torch.zeros_like(documents, dtype=torch.bool)
+    mask = torch.zeros_like(documents, dtype=torch.bool)
     if length < 2 * max_order:
-        return kept
+        return mask
     windows = documents.unfold(1, 2 * max_order, 1)  # (S, T - 2k + 1, 2k): tokens i-k+1 to i+k of each position i
     inside = (windows == windows[..., :1]).all(-1) & (windows[..., 0] >= 0)
-    kept[:, max_order - 1 : length - max_order] = inside
-    return kept
+    mask[:, max_order - 1 : length - max_order] = inside
+    return mask
 
 
-def kgram_labels(tokens: Tensor, kept: Tensor, orders: Sequence[int]) -> dict[tuple[str, int], Tensor]:
+def kgram_labels(tokens: Tensor, mask: Tensor, orders: Sequence[int]) -> dict[tuple[str, int], Tensor]:
     """Label every kept position with its input and output k-grams.
 
     The input k-gram of position i is tokens i-k+1 to i, the output k-gram is tokens i+1 to i+k. Labels are numbered
@@ -54,20 +54,20 @@ def kgram_labels(tokens: Tensor, kept: Tensor, orders: Sequence[int]) -> dict[tu
 
     Args:
         tokens: (S, T) token ids of at least 0.
-        kept: (S, T) bool, from `kept_positions` with the largest of ``orders``.
+        mask: (S, T) bool, from `kept_positions` with the largest of ``orders``.
         orders: Lengths k of the k-grams to label.
 
     Returns:
-        (side, k) to (N,) labels in [0, M), positions in the order of ``kept.nonzero()``.
+        (side, k) to (N,) labels in [0, M), positions in the order of ``mask.nonzero()``.
 
     Example:
         >>> tokens = torch.tensor([[5, 7, 5, 7, 5, 9]])
-        >>> kept = kept_positions(torch.zeros_like(tokens), max_order=2)
-        >>> {key: ids.tolist() for key, ids in kgram_labels(tokens, kept, (1, 2)).items()}
+        >>> mask = kept_positions(torch.zeros_like(tokens), max_order=2)
+        >>> {key: ids.tolist() for key, ids in kgram_labels(tokens, mask, (1, 2)).items()}
         {('input', 1): [1, 0, 1], ('output', 1): [0, 1, 0], ('input', 2): [1, 0, 1], ('output', 2): [0, 2, 1]}
     """
     tokens = check_integers("tokens", tokens, ndim=2)
-    row, column = kept.nonzero(as_tuple=True)
+    row, column = mask.nonzero(as_tuple=True)
     labels: dict[tuple[str, int], Tensor] = {}
     for side in SIDES:
         ids = torch.zeros_like(row)

@@ -49,16 +49,16 @@ def label_kgrams(tokens: Tensor, orders: Sequence[int], documents: Tensor | None
     """
     lengths = _check_orders(orders)
     document_ids = _spread_documents(documents, tuple(tokens.shape))
-    kept = kept_positions(document_ids, max(lengths))
-    kept[:, :skip] = False
-    if not kept.any():
+    mask = kept_positions(document_ids, max(lengths))
+    mask[:, :skip] = False
+    if not mask.any():
         raise ValueError(
             f"orders up to {max(lengths)} and skip={skip} leave no position in blocks of length {tokens.shape[1]}; "
             f"orders need {2 * max(lengths)} tokens of one document, so use longer blocks, fewer orders or skip less"
         )
-    label_sets = {f"{side}/{order_name(k)}": ids for (side, k), ids in kgram_labels(tokens, kept, lengths).items()}
+    label_sets = {f"{side}/{order_name(k)}": ids for (side, k), ids in kgram_labels(tokens, mask, lengths).items()}
     orders_by_name = tuple(order_name(k) for k in lengths)
-    return _labelled(kept, document_ids, orders_by_name, label_sets)
+    return _labelled(mask, document_ids, orders_by_name, label_sets)
 
 
 def label_as_given(
@@ -84,13 +84,13 @@ def label_as_given(
     for name in sets.keys() & set(LONE_LABELS):
         _check_two_labels(name, sets[name])
     document_ids = _spread_documents(documents, grid)
-    kept = torch.stack([ids >= 0 for ids in sets.values()]).all(0) & (document_ids >= 0)
+    mask = torch.stack([ids >= 0 for ids in sets.values()]).all(0) & (document_ids >= 0)
     if skip:
-        kept[:, :skip] = False
-    if not kept.any():
+        mask[:, :skip] = False
+    if not mask.any():
         raise ValueError("the probe is empty: no position has all of its labels and a document")
     orders = tuple(dict.fromkeys(name.partition("/")[2] for name in sets if name not in LONE_LABELS))
-    return _labelled(kept, document_ids, orders, {name: dense(ids[kept]) for name, ids in sets.items()})
+    return _labelled(mask, document_ids, orders, {name: dense(ids[mask]) for name, ids in sets.items()})
 
 
 def check_tokens(tokens: Tensor) -> Tensor:
@@ -117,12 +117,12 @@ def dense(ids: Tensor) -> Tensor:
 
 
 def _labelled(
-    kept: Tensor, document_ids: Tensor, orders: tuple[str, ...], label_sets: dict[str, Tensor]
+    mask: Tensor, document_ids: Tensor, orders: tuple[str, ...], label_sets: dict[str, Tensor]
 ) -> LabelledPositions:
     """Put together what a mask of positions, the document of each and the labels of those kept say."""
-    positions = kept.flatten().nonzero().flatten()
+    positions = mask.flatten().nonzero().flatten()
     documents = dense(document_ids.flatten()[positions])
-    return LabelledPositions(tuple(kept.shape), positions, documents, orders, label_sets)
+    return LabelledPositions(tuple(mask.shape), positions, documents, orders, label_sets)
 
 
 def _check_orders(orders: Sequence[int]) -> tuple[int, ...]:

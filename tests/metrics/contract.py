@@ -46,7 +46,7 @@ class OtherProcess:
 class Contract(ABC):
     """Tests of a metric of (600, 5) rows, most with labels; inherit from it and say which metric and what it gives."""
 
-    of_bad_row = r"must be finite.* got 1 such rows of 600"  # what a row that is not finite is answered with
+    refusal = r"must be finite.* got 1 such rows of 600"  # what a row that is not finite is answered with
     rounding = 1e-9  # of the reference, relative: both sum in float64, in another order
 
     @abstractmethod
@@ -105,7 +105,7 @@ class Contract(ABC):
         metric, (rows, *labels) = self.make(), self.data()
         poisoned = rows.clone()
         poisoned[3, 1] = math.nan
-        with pytest.raises(ValueError, match=self.of_bad_row):
+        with pytest.raises(ValueError, match=self.refusal):
             metric.update(poisoned, *labels)
         with pytest.raises(ValueError, match=r"shape \(N, 5\), got torch.float32 of shape \(600, 4\)"):
             metric.update(rows[:, :4], *labels)

@@ -22,7 +22,7 @@ def slow(rows: Tensor, ids: Tensor, num_anchors: int, seed: int) -> float:
 
 
 class TestHardMutualInformation(LabelledContract):
-    of_bad_row = "must be finite and not zero, got 1 such rows of 600"
+    refusal = "must be finite and not zero, got 1 such rows of 600"
 
     def make(self) -> HardMutualInformation:
         return HardMutualInformation(5, 6, 20)

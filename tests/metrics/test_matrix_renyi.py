@@ -38,7 +38,7 @@ def three_matrices(matrix: np.ndarray, ids: Tensor, alpha: float = 1.0) -> float
 
 
 class TestMatrixEntropy(Contract):
-    of_bad_row = "must be finite and not zero, got 1 such rows of 600"
+    refusal = "must be finite and not zero, got 1 such rows of 600"
 
     def make(self) -> MatrixEntropy:
         return MatrixEntropy(5)
@@ -51,7 +51,7 @@ class TestMatrixEntropy(Contract):
 
 
 class TestMatrixInformation(LabelledContract):
-    of_bad_row = "must be finite and not zero, got 1 such rows of 600"
+    refusal = "must be finite and not zero, got 1 such rows of 600"
 
     def make(self) -> MatrixInformation:
         return MatrixInformation(5, 6)
@@ -117,7 +117,7 @@ def test_the_bandwidth_is_the_median_distance() -> None:
         (lambda: MatrixInformation(4, 2, kernel="linear"), "kernel must be one of 'cosine', 'gaussian', got 'linear'"),
         (
             lambda: MatrixInformation(4, 2, bandwidth=1.0),
-            "bandwidth must be above 0, and is of kernel='gaussian' alone",
+            "bandwidth must be above 0, and goes with kernel='gaussian' only",
         ),
         (lambda: MatrixInformation(4, 2, kernel="gaussian", bandwidth=0.0), "bandwidth must be above 0"),
         (lambda: MatrixInformation(5, 1), "num_labels must be an integer of at least 2, got 1"),

@@ -18,15 +18,15 @@ from tests.metrics.contract import LabelledContract, clouds, value
 def slow(rows: Tensor, ids: Tensor, neighbours: int) -> float:
     """The formula of Ross, row by row."""
     points, labels = rows.double().numpy(), ids.numpy()
-    kept = [i for i in range(len(labels)) if (labels == labels[i]).sum() > 1]
+    repeated = [i for i in range(len(labels)) if (labels == labels[i]).sum() > 1]
     terms = []
-    for i in kept:
-        distances = {j: float(np.linalg.norm(points[i] - points[j])) for j in kept if j != i}
+    for i in repeated:
+        distances = {j: float(np.linalg.norm(points[i] - points[j])) for j in repeated if j != i}
         own = sorted(d for j, d in distances.items() if labels[j] == labels[i])
         k = min(neighbours, len(own))
         within = sum(d <= own[k - 1] for d in distances.values())
         terms.append(digamma(k) - digamma(len(own) + 1) - digamma(within))
-    return float(digamma(len(kept)) + np.mean(terms))
+    return float(digamma(len(repeated)) + np.mean(terms))
 
 
 class TestNeighbourInformation(LabelledContract):

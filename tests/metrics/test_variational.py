@@ -13,7 +13,7 @@ from tests.metrics.contract import LabelledContract, clouds, value
 
 
 class TestVariationalFloor(LabelledContract):
-    of_bad_row = "logits must give every target a finite loss, got a sum of nan"
+    refusal = "logits must give every target a finite loss, got a sum of nan"
     rounding = 1e-6  # log-softmax is taken in float32
 
     def make(self) -> VariationalFloor:

@@ -34,10 +34,10 @@ def packed_blocks(draw: st.DrawFn) -> Blocks:
 def test_ids_are_equal_exactly_where_the_kgrams_are(blocks: Blocks, orders: tuple[int, ...]) -> None:
     tokens, documents = blocks
     expected = references.kgrams(tokens, documents, orders)
-    kept = kept_positions(torch.tensor(documents), max(orders))
-    labels = kgram_labels(torch.tensor(tokens), kept, orders) if kept.any() else {}
+    mask = kept_positions(torch.tensor(documents), max(orders))
+    labels = kgram_labels(torch.tensor(tokens), mask, orders) if mask.any() else {}
 
-    assert int(kept.sum()) == len(next(iter(expected.values()), []))
+    assert int(mask.sum()) == len(next(iter(expected.values()), []))
     for key, ids in labels.items():
         assert (
             len(set(zip(ids.tolist(), expected[key], strict=True))) == len(set(ids.tolist())) == len(set(expected[key]))
@@ -47,9 +47,9 @@ def test_ids_are_equal_exactly_where_the_kgrams_are(blocks: Blocks, orders: tupl
 
 def test_ids_do_not_overflow_for_large_vocabularies() -> None:
     tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 2**31 - 1, (8, 64)))  # V ** 4 would need 124 bits
-    kept = kept_positions(torch.zeros_like(tokens), 4)
-    labels = kgram_labels(tokens, kept, (1, 4))
-    assert int(labels["input", 4].max()) + 1 == int(kept.sum())  # random quadgrams are all distinct
+    mask = kept_positions(torch.zeros_like(tokens), 4)
+    labels = kgram_labels(tokens, mask, (1, 4))
+    assert int(labels["input", 4].max()) + 1 == int(mask.sum())  # random quadgrams are all distinct
 
 
 def test_finer_labels_refine_coarser_ones() -> None:

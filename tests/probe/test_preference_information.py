@@ -1,4 +1,4 @@
-"""Preference information: what is read of a probe of preference pairs, alone and beside a second monitor."""
+"""Preference information: what is read of a probe of preference pairs, by itself and beside a second monitor."""
 
 from __future__ import annotations
 

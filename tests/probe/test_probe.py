@@ -1,4 +1,4 @@
-"""The probe: the same content by every way to make it, its hash, and the file it is kept in."""
+"""The probe: the same content by every way to make it, its hash, and its file."""
 
 from __future__ import annotations
 
