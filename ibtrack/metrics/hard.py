@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from ibtrack._checks import check_integer, check_labels
 from ibtrack.information.assignments import draw_anchors
-from ibtrack.information.debiased import entropy
+from ibtrack.information.entropy import entropy
 from ibtrack.metrics._rows import checked_rows
 
 

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from torchmetrics import Metric
 
 from ibtrack._checks import check_integer, check_option
-from ibtrack.information.debiased import entropy
+from ibtrack.information.entropy import entropy
 from ibtrack.metrics._rows import StoredRows, checked_rows
 
 KERNELS = ("cosine", "gaussian")

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import Metric
 
 from ibtrack._checks import check_integer, check_labels, check_rows
-from ibtrack.information.debiased import entropy
+from ibtrack.information.entropy import entropy
 
 
 class VariationalFloor(Metric):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
-from ibtrack.information.debiased import entropy
+from ibtrack.information.entropy import entropy
 
 SIDES = ("input", "output")
 LONE_LABELS = ("preference",)  # label sets that are not a pair of input and output

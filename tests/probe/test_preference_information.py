@@ -11,9 +11,7 @@ import torch
 from torch import nn
 
 from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Probe, Trajectory, schedules
-from ibtrack.information.permutation import permuted_information
-from ibtrack.information.readings import Estimate, Readings
-from tests import models, references
+from tests import models
 from tests.models import Model, Module
 from tests.probe.test_preferences import ROWS, letters
 
@@ -63,29 +61,6 @@ def test_errors_and_bias_know_that_a_response_is_one() -> None:
     assert each.mean().abs() < 0.5
     assert (each.abs() < 2.0).double().mean() >= 0.9
     assert min(plugins) > 0.001  # what would be read without the correction
-
-
-def test_swaps_give_bias_and_error() -> None:
-    before = Estimate(torch.tensor([9.0]), torch.tensor([[0.03, -0.03]]), torch.tensor([9.0]))
-    readings = Readings(before, before, {"preference": before}, {"preference": torch.tensor([0.5])}, {})
-    after = readings.debiased_by_swaps("preference", torch.tensor([[0.1, 0.2, 0.3]]))
-    estimate = after.information["preference"]
-    assert float(estimate.value) == pytest.approx(0.3)
-    assert float(after.null["preference"]) == pytest.approx(0.2)
-    assert float(estimate.systematic) == pytest.approx(0.1)
-    assert estimate.influence is before.influence
-
-
-def test_swaps_are_the_slow_loop() -> None:
-    generator = torch.Generator().manual_seed(0)
-    assigned = torch.softmax(torch.randn(60, 5, generator=generator), 1)
-    documents, labels = torch.arange(60) // 10, torch.randint(2, (60,), generator=generator)
-    coins = torch.randint(2, (256, 6), generator=torch.Generator().manual_seed(3))
-    permuted = permuted_information(assigned, labels, documents, num_documents=6, seed=3)
-    for coin, value in zip(coins[:10], permuted[:10], strict=True):
-        swapped = torch.where(coin[documents] == 1, 1 - labels, labels)
-        expected = references.plugin_information(assigned.double().numpy(), swapped.numpy())
-        assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
 def test_token_ids_are_compared_with_the_models_vocabulary() -> None:
