@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from ibtrack.record.protocol import NO_RULES, OF_THE_MODEL, as_text, differing_keys, protocol_differences
+from ibtrack.record.protocol import CIRCUMSTANCES, MODEL_ENTRIES, as_text, differing_keys, protocol_differences
 from ibtrack.record.trajectory import Trajectory
 
 
@@ -20,7 +20,7 @@ def why_not_comparable(runs: Mapping[str, Trajectory]) -> list[str]:
         >>> why_not_comparable(runs)
         ["seed: 0 in 'a', 1 in 'b'"]
     """
-    return protocol_differences({name: run.protocol for name, run in runs.items()}, ignore=(*NO_RULES, *OF_THE_MODEL))
+    return protocol_differences({name: run.protocol for name, run in runs.items()}, ignore=(*CIRCUMSTANCES, *MODEL_ENTRIES))
 
 
 def telling_settings(configs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
