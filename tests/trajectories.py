@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from ibtrack.record.keys import metric_key
@@ -41,30 +42,38 @@ def make(
     config: dict[str, Any] | None = None,
     **protocol: Any,
 ) -> Trajectory:
-    """A trajectory with every key of the contract.
+    """Make a trajectory with every key that a run logs.
 
-    ``se`` is both the noise that is added and the standard error that is stated; None states none. ``drop`` deepens the
-    compression of the last points.
+    Args:
+        name: Name of the run; it also seeds the noise.
+        shape: One of `SHAPES`.
+        num_points: Number of measured steps.
+        num_layers: Number of layers besides the embedding.
+        se: Size of the noise, which is also the standard error that is stated; None adds and states none.
+        seed: Seed of the noise.
+        drop: Amount by which the compression of the last points is deepened.
+        config: Configuration of the run.
+        **protocol: Entries of the protocol that differ from the usual ones.
     """
     draw = random.Random(f"{name} {seed}")
     sites = {"embed": "model.embed_tokens"} | {f"L{i:02d}": f"model.layers.{i}" for i in range(num_layers)}
     points = []
     for step in steps(num_points):
-        readings: dict[str, float] = {}
+        values: dict[str, float] = {}
         for depth, site in enumerate(["mean", *sites]):
-            readings |= _site(draw, site, step, shape, 0.0 if depth == 0 else (depth - num_layers / 2) * 0.01, se, drop)
+            values |= _site(draw, site, step, shape, 0.0 if depth == 0 else (depth - num_layers / 2) * 0.01, se, drop)
         loss = 2.2 + 4.75 * math.exp(-step / 300)
-        readings |= {
+        values |= {
             metric_key("tokens_seen"): 2048.0 * step,
             metric_key("probe_loss"): loss + 0.1,
             metric_key("variational_floor"): max(0.0, 6.9 - loss),
             metric_key("overhead_fraction"): 0.02,
         }
-        points.append(Point(step, readings, loss=loss if step else None, tokens_seen=2048 * step, wall_time=step / 20))
+        points.append(Point(step, values, loss=loss if step else None, tokens_seen=2048 * step, wall_time=step / 20))
     return Trajectory(_protocol(sites) | protocol, {"name": name, "config": config or {}}, points)
 
 
-def write(trajectory: Trajectory, folder: Any) -> Any:
+def write(trajectory: Trajectory, folder: Path) -> Path:
     """Put a trajectory on disk as a run would; returns its folder."""
     writer = TrajectoryWriter.create(folder / "trajectory.jsonl", trajectory.protocol, trajectory.run)
     for point in trajectory.points:
@@ -72,60 +81,58 @@ def write(trajectory: Trajectory, folder: Any) -> Any:
     return folder
 
 
-def of(
+def mean_curves(
     complexity: list[float],
     expressivity: list[float] | None = None,
     *,
     se: float | list[float] | None = 0.002,
     order: str = "token",
 ) -> Trajectory:
-    """The mean trajectory alone, point i at step 2^i (the first at 0)."""
+    """Make a trajectory of the mean over the layers alone, point i at step 2^i (the first at 0)."""
     expressivity = expressivity or [0.5 * value for value in complexity]
     points = []
     for i, pair in enumerate(zip(complexity, expressivity, strict=True)):
-        readings = {}
+        values = {}
         for quantity, value in zip(("complexity", "expressivity"), pair, strict=True):
-            readings[metric_key(quantity, site="mean", order=order)] = value
+            values[metric_key(quantity, site="mean", order=order)] = value
             if se is not None:
-                readings[metric_key(f"{quantity}_se", site="mean", order=order)] = (
-                    se if isinstance(se, float) else se[i]
-                )
-        points.append(Point(2**i if i else 0, readings))
+                error = se if isinstance(se, float) else se[i]
+                values[metric_key(f"{quantity}_se", site="mean", order=order)] = error
+        points.append(Point(2**i if i else 0, values))
     return Trajectory({}, {"name": "made up"}, points)
 
 
 def _site(
     draw: random.Random, site: str, step: int, shape: str, shift: float, se: float | None, drop: float
 ) -> dict[str, float]:
-    clean = _interpolate(SHAPES[shape], math.log2(step + 1)) + shift
-    clean -= drop * max(0.0, (math.log2(step + 1) - 8) / 4)
-    known = _interpolate([(0, 0.02), (5, 0.03), (12, 0.2)], math.log2(step + 1))
-    readings = {
-        metric_key("entropy", site=site): clean + 0.45,
-        metric_key("ceiling", site=site): clean + 0.12,
-        metric_key("mean_cosine", site=site): 0.6 - clean,
-        metric_key("preference_information", site=site): known / 4,
+    complexity = _interpolate(SHAPES[shape], math.log2(step + 1)) + shift
+    complexity -= drop * max(0.0, (math.log2(step + 1) - 8) / 4)
+    expressivity = _interpolate([(0, 0.02), (5, 0.03), (12, 0.2)], math.log2(step + 1))
+    entropy = complexity + 0.45
+    values = {
+        metric_key("entropy", site=site): entropy,
+        metric_key("ceiling", site=site): complexity + 0.12,
+        metric_key("mean_cosine", site=site): 0.6 - complexity,
+        metric_key("preference_information", site=site): expressivity / 4,
     }
     for k, order in enumerate(ORDERS, start=1):
-        values = {"complexity": clean + 0.02 * (k - 1), "expressivity": known + 0.03 * (k - 1)}
-        noisy = {quantity: value + draw.gauss(0, se or 0.0) for quantity, value in values.items()}
+        clean = {"complexity": complexity + 0.02 * (k - 1), "expressivity": expressivity + 0.03 * (k - 1)}
+        noisy = {quantity: value + draw.gauss(0, se or 0.0) for quantity, value in clean.items()}
         null = {"complexity": 0.05 * k, "expressivity": 0.05 * k}
-        for reading, pair in {
-            "debiased": noisy,
-            "plugin": {q: v + 0.8 * null[q] for q, v in noisy.items()},
-            "null": null,
-        }.items():
-            ratios = {
-                "optimality": pair["expressivity"] / pair["complexity"],
-                "regularity": pair["complexity"] / (clean + 0.45),
-            }
-            if reading == "debiased":
-                ratios |= {"variation": clean + 0.45 - pair["complexity"], "share": 0.1 / k}
-            for quantity, value in (pair | (ratios if reading != "null" else {})).items():
-                readings[metric_key(quantity, site=site, order=order, reading=reading)] = value
+        plugin = {quantity: value + 0.8 * null[quantity] for quantity, value in noisy.items()}
+        debiased = _with_ratios(noisy, entropy) | {"variation": entropy - noisy["complexity"], "share": 0.1 / k}
+        readings = {"debiased": debiased, "plugin": _with_ratios(plugin, entropy), "null": null}
+        for reading, numbers in readings.items():
+            for quantity, value in numbers.items():
+                values[metric_key(quantity, site=site, order=order, reading=reading)] = value
                 if reading == "debiased" and se is not None:
-                    readings[metric_key(f"{quantity}_se", site=site, order=order)] = se
-    return readings
+                    values[metric_key(f"{quantity}_se", site=site, order=order)] = se
+    return values
+
+
+def _with_ratios(pair: dict[str, float], entropy: float) -> dict[str, float]:
+    optimality = pair["expressivity"] / pair["complexity"]
+    return pair | {"optimality": optimality, "regularity": pair["complexity"] / entropy}
 
 
 def _interpolate(knots: list[tuple[int, float]], x: float) -> float:

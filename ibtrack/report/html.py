@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from ibtrack.analysis.comparison import most_telling, telling_settings, why_not_comparable
-from ibtrack.analysis.phases import Movement, Phases, find_phases
+from ibtrack.analysis.movements import Movement
+from ibtrack.analysis.phases import Phases, find_phases
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat

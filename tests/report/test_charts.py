@@ -44,7 +44,7 @@ def damaged():
     return Trajectory(run.protocol, run.run, worn)
 
 
-def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain():
+def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain() -> None:
     chart = charts.plane(trajectories.make())
     spec = charts.to_spec(chart)
     line = next(layer for layer in layers(chart, "line") if "order" in layer["encoding"])
@@ -56,7 +56,7 @@ def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain():
     assert values == {"until": 4000, "low": 0.0, "high": 0.45, "bottleneck": True}
 
 
-def test_the_plane_reads_plain_columns_from_one_named_dataset():
+def test_the_plane_reads_plain_columns_from_one_named_dataset() -> None:
     chart = charts.plane(trajectories.make(num_points=3))
     assert charts.to_spec(chart)["data"] == {"name": "points"}
     first, *_, last = points(chart)
@@ -64,7 +64,7 @@ def test_the_plane_reads_plain_columns_from_one_named_dataset():
     assert first["complexity_se"] == 0.004
 
 
-def test_one_run_is_coloured_by_step_and_several_by_run():
+def test_one_run_is_coloured_by_step_and_several_by_run() -> None:
     run = trajectories.make()
     coloured = {
         layer["encoding"]["color"]["field"]
@@ -80,12 +80,12 @@ def test_one_run_is_coloured_by_step_and_several_by_run():
     }
 
 
-def test_the_diagonal_is_named_for_what_it_is():
+def test_the_diagonal_is_named_for_what_it_is() -> None:
     texts = [layer["mark"].get("text") for layer in layers(charts.plane(trajectories.make()), "text")]
     assert "I(X;Z) = I(Y;Z), not a bound" in texts
 
 
-def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one():
+def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one() -> None:
     def drawn(chart):
         return near(pixels(chart), style.RED).sum() > 50
 
@@ -97,7 +97,7 @@ def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one():
     assert not drawn(charts.plane([run, other]))
 
 
-def test_points_without_a_place_are_named_in_the_caption():
+def test_points_without_a_place_are_named_in_the_caption() -> None:
     chart = charts.plane(damaged())
     subtitle = charts.to_spec(chart)["title"]["subtitle"]
     assert any(line.startswith("run: 2 of 6 points cannot be drawn, the first at step ") for line in subtitle)
@@ -105,7 +105,7 @@ def test_points_without_a_place_are_named_in_the_caption():
     assert [row["why"] for row in points(chart)][2:4] == ["hook of L01 did not fire", "zero-norm rows"]
 
 
-def test_a_chart_without_points_says_so():
+def test_a_chart_without_points_says_so() -> None:
     empty = Trajectory({}, {"name": "empty"}, [])
     for chart in (charts.plane(empty), charts.curves(empty), charts.heatmap(empty)):
         assert "no points yet" in charts.to_spec(chart)["title"]["subtitle"]
@@ -114,7 +114,7 @@ def test_a_chart_without_points_says_so():
 
 @pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("site", ["mean", "embed", "L03"])
-def test_every_site_and_reading_has_its_plane(site, reading):
+def test_every_site_and_reading_has_its_plane(site, reading) -> None:
     chart = charts.plane(trajectories.make(), site=site, order="bigram", reading=reading)
     assert all(row["complexity"] is not None for row in points(chart))
     assert (points(chart)[0]["complexity_se"] is None) == (reading != "debiased")
@@ -122,7 +122,7 @@ def test_every_site_and_reading_has_its_plane(site, reading):
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("x", ["step", "tokens"])
-def test_every_quantity_has_its_curve(quantity, x):
+def test_every_quantity_has_its_curve(quantity, x) -> None:
     chart = charts.curves(trajectories.make(num_points=5), quantity=quantity, x=x)
     assert sum(row["value"] is not None for row in points(chart)) == (4 if quantity == "loss" else 5)
     shown = [layer["encoding"]["x"]["field"] for layer in charts.to_spec(chart)["layer"]]
@@ -130,7 +130,7 @@ def test_every_quantity_has_its_curve(quantity, x):
     assert charts.to_spec(chart)["layer"][-1]["encoding"]["x"]["scale"]["type"] == "symlog"
 
 
-def test_the_curve_has_band_null_and_ceiling():
+def test_the_curve_has_band_null_and_ceiling() -> None:
     chart = charts.curves(trajectories.make())
     row = points(chart)[-1]
     assert (row["se"], row["null"]) == (0.004, 0.05)
@@ -141,14 +141,14 @@ def test_the_curve_has_band_null_and_ceiling():
     assert points(charts.curves(trajectories.make(), quantity="entropy"))[-1]["null"] is None
 
 
-def test_the_heatmap_orders_layers_from_input_to_output():
+def test_the_heatmap_orders_layers_from_input_to_output() -> None:
     chart = charts.heatmap(trajectories.make(num_points=3))
     depth = {row["site"]: row["depth"] for row in points(chart)}
     assert sorted(depth, key=depth.get) == ["embed", "L00", "L01", "L02", "L03"]
     assert len(points(chart)) == 5 * 3
 
 
-def test_wrong_choices_are_named_with_the_right_ones():
+def test_wrong_choices_are_named_with_the_right_ones() -> None:
     run = trajectories.make(num_points=2)
     with pytest.raises(ValueError, match="reading must be one of 'debiased', 'plugin', 'null', got 'raw'"):
         charts.plane(run, reading="raw")
@@ -162,7 +162,7 @@ def test_wrong_choices_are_named_with_the_right_ones():
         charts.heatmap(run, quantity="loss")
 
 
-def test_runs_of_one_name_stay_apart(tmp_path):
+def test_runs_of_one_name_stay_apart(tmp_path: Path) -> None:
     runs = [trajectories.make("same") for _ in range(2)]
     folders = [trajectories.write(run, tmp_path / name) for run, name in zip(runs, ("a", "b"), strict=True)]
     loaded = [Trajectory.load(folder) for folder in folders]
@@ -171,16 +171,16 @@ def test_runs_of_one_name_stay_apart(tmp_path):
     assert {row["run"] for row in points(charts.plane(loaded))} == {"same (a)", "same (b)"}
 
 
-def test_a_picture_has_its_points_where_the_numbers_put_them():
+def test_a_picture_has_its_points_where_the_numbers_put_them() -> None:
     """The ring of the start and the disc of the end, in a square of 420 pixels for 0 to .3; the legend is cut off."""
-    image = pixels(charts.plane(trajectories.of([0.1, 0.27], [0.05, 0.22], se=None)))[:, :460]
+    image = pixels(charts.plane(trajectories.mean_curves([0.1, 0.27], [0.05, 0.22], se=None)))[:, :460]
     start, end = (np.argwhere(near(image, colour)) for colour in (style.RAMP[0], style.RAMP[-1]))
     (y0, x0), (y1, x1) = start.mean(axis=0), end.mean(axis=0)
     assert x1 - x0 == pytest.approx(0.17 * 420 / 0.3, abs=3)  # the line covers a little of the ring
     assert y0 - y1 == pytest.approx(0.17 * 420 / 0.3, abs=3)
 
 
-def test_a_picture_shows_each_run_in_its_colour_and_scales():
+def test_a_picture_shows_each_run_in_its_colour_and_scales() -> None:
     runs = [trajectories.make(f"r{i}", drop=0.05 * i) for i in range(3)]
     image = pixels(charts.plane(runs))
     for colour in style.PALETTE[:3]:
@@ -190,13 +190,13 @@ def test_a_picture_shows_each_run_in_its_colour_and_scales():
     assert large == pytest.approx([2 * side for side in small], abs=2)
 
 
-def test_a_failed_point_is_a_red_cross_in_the_curve_and_in_the_heatmap():
+def test_a_failed_point_is_a_red_cross_in_the_curve_and_in_the_heatmap() -> None:
     sound, worn = trajectories.make(num_points=6), damaged()
     for draw in (charts.curves, charts.heatmap):
         assert near(pixels(draw(sound)), style.RED).sum() == 0
         assert near(pixels(draw(worn)), style.RED).sum() > 20
 
 
-def test_save_png_writes_a_png(tmp_path):
+def test_save_png_writes_a_png(tmp_path: Path) -> None:
     path = charts.save_png(charts.heatmap(trajectories.make(num_points=3)), tmp_path / "heat.png", scale=1)
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -51,7 +51,7 @@ def data_of(path):
 # ---- what is written -------------------------------------------------------------------------------------------------
 
 
-def test_the_page_is_one_file_that_names_no_address(tmp_path):
+def test_the_page_is_one_file_that_names_no_address(tmp_path: Path) -> None:
     path = write_report(sweep(1), tmp_path / "new folder" / "report.html")
     text = path.read_text()
     assert [*path.parent.iterdir()] == [path]
@@ -60,7 +60,7 @@ def test_the_page_is_one_file_that_names_no_address(tmp_path):
     assert "default-src 'none'" in text
 
 
-def test_numbers_survive_packing_to_one_part_in_100_000(tmp_path):
+def test_numbers_survive_packing_to_one_part_in_100_000(tmp_path: Path) -> None:
     run = trajectories.make(num_points=5)
     (packed,) = data_of(write_report([run], tmp_path / "r.html"))["runs"]
     upper = np.frombuffer(base64.b64decode(packed["values"]), np.uint8).reshape(-1, 3)
@@ -70,7 +70,7 @@ def test_numbers_survive_packing_to_one_part_in_100_000(tmp_path):
         np.testing.assert_allclose(row, run.values(key), rtol=2**-16)  # 15 of float32's 23 bits, rounded
 
 
-def test_what_is_not_a_number_stays_so(tmp_path):
+def test_what_is_not_a_number_stays_so(tmp_path: Path) -> None:
     (packed,) = data_of(write_report([damaged()], tmp_path / "r.html"))["runs"]
     upper = np.frombuffer(base64.b64decode(packed["values"]), np.uint8).reshape(-1, 3)
     table = np.concatenate([np.zeros((len(upper), 1), np.uint8), upper], axis=1).reshape(-1).view("<f4")
@@ -78,17 +78,18 @@ def test_what_is_not_a_number_stays_so(tmp_path):
     assert np.isnan(row).tolist() == [False, True, True, False, False, False]
 
 
-def test_what_users_wrote_is_escaped_everywhere(tmp_path):
+def test_what_users_wrote_is_escaped_everywhere(tmp_path: Path) -> None:
     run = trajectories.make(EVIL, config={EVIL: EVIL}, num_points=2)
     probe = {**run.protocol["probe"], "name": EVIL}
     text = write_report(
         [Trajectory({**run.protocol, "probe": probe}, run.run, run.points)], tmp_path / "r.html"
     ).read_text()
-    assert "<script>window.stolen" not in text and "<img src=x" not in text
+    assert "<script>window.stolen" not in text
+    assert "<img src=x" not in text
     assert "&lt;script&gt;window.stolen" in text
 
 
-def test_the_page_holds_phases_verdict_and_what_differs(tmp_path):
+def test_the_page_holds_phases_verdict_and_what_differs(tmp_path: Path) -> None:
     data = data_of(write_report(sweep(), tmp_path / "r.html"))
     assert data["differing"] == ["model.width", "seed"]
     assert data["verdicts"]["token"].startswith("w64-s")
@@ -96,7 +97,7 @@ def test_the_page_holds_phases_verdict_and_what_differs(tmp_path):
     assert data["sites"] == ["mean", "embed", "L00", "L01", "L02", "L03"]
 
 
-def test_runs_of_other_depth_width_and_versions_share_a_page(tmp_path):
+def test_runs_of_other_depth_width_and_versions_share_a_page(tmp_path: Path) -> None:
     runs = [
         trajectories.make(f"l{n}", num_layers=n, num_points=3, widths={"L00": 8 * n}, versions={"torch": f"2.{n}"})
         for n in (2, 4)
@@ -104,7 +105,7 @@ def test_runs_of_other_depth_width_and_versions_share_a_page(tmp_path):
     assert data_of(write_report(runs, tmp_path / "r.html"))["sites"][-1] == "L03"
 
 
-def test_mixed_protocols_are_refused_with_the_difference_and_allowed_under_a_banner(tmp_path):
+def test_mixed_protocols_are_refused_with_the_difference_and_allowed_under_a_banner(tmp_path: Path) -> None:
     runs = [trajectories.make("a", num_points=2), trajectories.make("b", num_points=2, num_anchors=50, seed=7)]
     other = {**runs[1].protocol["probe"], "hash": "0000"}
     runs[1] = Trajectory({**runs[1].protocol, "probe": other}, runs[1].run, runs[1].points)
@@ -115,10 +116,11 @@ def test_mixed_protocols_are_refused_with_the_difference_and_allowed_under_a_ban
         write_report(runs, out)
     assert not out.exists()
     text = write_report(runs, out, allow_mixed=True).read_text()
-    assert 'class="banner"' in text and "num_anchors: 100 in &#x27;a&#x27;, 50 in &#x27;b&#x27;" in text
+    assert 'class="banner"' in text
+    assert "num_anchors: 100 in &#x27;a&#x27;, 50 in &#x27;b&#x27;" in text
 
 
-def test_files_that_are_no_trajectories_are_named(tmp_path):
+def test_files_that_are_no_trajectories_are_named(tmp_path: Path) -> None:
     (tmp_path / "trajectory.jsonl").write_text('{"hello": 1}\n')
     with pytest.raises(ValueError, match="is not a trajectory file"):
         write_report([tmp_path], tmp_path / "r.html")
@@ -129,7 +131,7 @@ def test_files_that_are_no_trajectories_are_named(tmp_path):
     assert not (tmp_path / "r.html").exists()
 
 
-def test_a_truncated_file_is_shown_with_a_banner(tmp_path):
+def test_a_truncated_file_is_shown_with_a_banner(tmp_path: Path) -> None:
     folder = trajectories.write(trajectories.make(num_points=4), tmp_path / "run")
     path = folder / "trajectory.jsonl"
     path.write_text(path.read_text()[:-200])
@@ -138,7 +140,7 @@ def test_a_truncated_file_is_shown_with_a_banner(tmp_path):
     assert len(data_of(page)["runs"][0]["steps"]) == 3
 
 
-def test_settings_that_say_nothing_of_a_run_are_left_out(tmp_path):
+def test_settings_that_say_nothing_of_a_run_are_left_out(tmp_path: Path) -> None:
     def config(seed, width):
         return {"model": {"width": width}, "data": {"seed": seed}, "seed": seed, "run_dir": f"/out/{seed}{width}"}
 
@@ -199,7 +201,7 @@ def names(page):
     return page.locator("#summary tbody .run button").all_inner_texts()
 
 
-def test_the_answer_is_on_top(show):
+def test_the_answer_is_on_top(show) -> None:
     page = show(sweep())
     best = names(page)[0]
     assert page.locator("#verdict").inner_text().startswith(f"{best} compresses most: I(X;Z) falls by 0.1")
@@ -215,7 +217,7 @@ def test_the_answer_is_on_top(show):
     [(name, "#plane") for name in ("order", "site", "reading", "colour", "focus")]
     + [(name, "#curves") for name in ("quantity", "x")],
 )
-def test_every_choice_of_every_control_redraws(show, control, chart):
+def test_every_choice_of_every_control_redraws(show, control, chart) -> None:
     page = show(sweep())
     options = page.locator(f"#{control} option").evaluate_all("options => options.map(option => option.value)")
     drawn = {marks(page, chart)}
@@ -229,7 +231,7 @@ def test_every_choice_of_every_control_redraws(show, control, chart):
     assert len(drawn) == len(options) >= 2
 
 
-def test_the_slider_hides_later_steps_and_play_shows_them_one_by_one(show):
+def test_the_slider_hides_later_steps_and_play_shows_them_one_by_one(show) -> None:
     page = show([trajectories.make()])
     ends = marks(page)
     page.locator("#step").fill("3")
@@ -252,7 +254,7 @@ def test_the_slider_hides_later_steps_and_play_shows_them_one_by_one(show):
     assert page.locator("#step").input_value() == "13"
 
 
-def test_hovering_shows_run_step_loss_and_values_with_errors(show):
+def test_hovering_shows_run_step_loss_and_values_with_errors(show) -> None:
     page = show([trajectories.make("demo")])
     page.locator("#plane svg path[aria-roledescription], #plane .mark-symbol path").last.hover()
     tip = page.locator("#vg-tooltip-element").inner_text()
@@ -262,7 +264,7 @@ def test_hovering_shows_run_step_loss_and_values_with_errors(show):
         assert part in tip
 
 
-def test_the_table_sorts_both_ways_by_mouse_and_keyboard(show):
+def test_the_table_sorts_both_ways_by_mouse_and_keyboard(show) -> None:
     page = show(sweep())
     button = page.locator("#summary [data-column=loss]")
     page.locator("#summary [data-column=run]").click()
@@ -274,7 +276,7 @@ def test_the_table_sorts_both_ways_by_mouse_and_keyboard(show):
     assert page.locator("#summary th[aria-sort]").get_attribute("aria-sort") == "descending"
 
 
-def test_runs_can_be_hidden_and_highlighted(show):
+def test_runs_can_be_hidden_and_highlighted(show) -> None:
     page = show(sweep())
     everything = marks(page)
     page.locator("#summary input").first.uncheck()
@@ -290,7 +292,7 @@ def test_runs_can_be_hidden_and_highlighted(show):
     assert page.locator("#plane [opacity='0.15']").count() == 0
 
 
-def test_runs_are_grouped_by_a_setting_that_differs(show):
+def test_runs_are_grouped_by_a_setting_that_differs(show) -> None:
     page = show(sweep(3))
     page.select_option("#colour", "model.width")
     groups = page.locator("#groups tbody tr").all_inner_texts()
@@ -298,14 +300,16 @@ def test_runs_are_grouped_by_a_setting_that_differs(show):
     assert float(re.search(r"0\.\d+", groups[1]).group()) > float(re.search(r"0\.\d+", groups[0]).group())
 
 
-def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show):
+def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show) -> None:
     drops = {"a": 0.2, "b": 0.2, "c": 0.05}
     runs = [trajectories.make(name, drop=drop) for name, drop in drops.items()]
     page = show([trajectories.make("still", shape="flat"), *runs])
     texts = page.locator("#summary tbody tr").all_inner_texts()
     rows = [[cell.strip() for cell in text.split("\t")] for text in texts]
-    assert {rows[0][0], rows[1][0]} == {"a", "b"} and [row[0] for row in rows[2:]] == ["c", "still"]
-    assert rows[0][3] == "first" and rows[3][3] == "—"
+    assert {rows[0][0], rows[1][0]} == {"a", "b"}
+    assert [row[0] for row in rows[2:]] == ["c", "still"]
+    assert rows[0][3] == "first"
+    assert rows[3][3] == "—"
     assert re.fullmatch(r"[0-2]\.\d, tied", rows[1][3])
     assert float(rows[2][3]) == pytest.approx((float(rows[0][1]) - float(rows[2][1])) / 0.008, abs=0.3)
     assert "Tied: noise could make" in page.locator("#summary-note").inner_text()
@@ -313,7 +317,7 @@ def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show):
     assert page.locator("#sentences dt").first.inner_text() == rows[0][0]
 
 
-def test_many_runs_are_coloured_by_the_setting_that_parts_them(show):
+def test_many_runs_are_coloured_by_the_setting_that_parts_them(show) -> None:
     page = show(sweep(4))
     assert page.locator("#colour").input_value() == "model.width"
     assert page.locator("#groups tbody tr").count() == 2
@@ -322,7 +326,7 @@ def test_many_runs_are_coloured_by_the_setting_that_parts_them(show):
     assert page.locator("#sentences dd").first.is_visible()
 
 
-def test_keys_that_some_runs_have_are_shown_where_they_are(show):
+def test_keys_that_some_runs_have_are_shown_where_they_are(show) -> None:
     run, other = trajectories.make("a", num_points=4), trajectories.make("b", num_points=4)
     for point in run.points:
         point.values["ib/mean/token/complexity_anchor_sd"] = 0.0123
@@ -342,7 +346,7 @@ def test_keys_that_some_runs_have_are_shown_where_they_are(show):
     assert page.locator("#quantity option[value=preference_information]").count() == 0
 
 
-def test_a_preference_probe_has_curves_and_no_plane(show):
+def test_a_preference_probe_has_curves_and_no_plane(show) -> None:
     runs = []
     for name in "ab":
         run = trajectories.make(name, num_points=4)
@@ -360,7 +364,7 @@ def test_a_preference_probe_has_curves_and_no_plane(show):
     assert final in page.locator("#summary tbody tr").first.inner_text()
 
 
-def test_null_ceiling_and_bottleneck_curve_are_drawn(show):
+def test_null_ceiling_and_bottleneck_curve_are_drawn(show) -> None:
     page = show([trajectories.make(bottleneck_curve=CURVE)])
     assert "bottleneck curve" in marks(page)
     assert "Red: bottleneck curve" in page.locator("#plane-note").inner_text()
@@ -372,7 +376,7 @@ def test_null_ceiling_and_bottleneck_curve_are_drawn(show):
     assert page.locator("#curves [stroke-dasharray]").count() == 0
 
 
-def test_everything_can_be_done_from_the_keyboard(show):
+def test_everything_can_be_done_from_the_keyboard(show) -> None:
     page = show(sweep())
     reached = []
     for _ in range(60):
@@ -404,7 +408,7 @@ def test_everything_can_be_done_from_the_keyboard(show):
     assert unnamed == []
 
 
-def test_the_theme_follows_the_system_until_it_is_chosen(show):
+def test_the_theme_follows_the_system_until_it_is_chosen(show) -> None:
     def paper(page):
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
@@ -419,16 +423,17 @@ def test_the_theme_follows_the_system_until_it_is_chosen(show):
     assert paper(page) == dark
 
 
-def test_a_phone_sees_all_of_it_without_scrolling_sideways(show):
+def test_a_phone_sees_all_of_it_without_scrolling_sideways(show) -> None:
     page = show(sweep(), width=390, device_scale_factor=2, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     box = page.locator("#plane svg").bounding_box()
-    assert box["width"] <= 366 and box["height"] > 250
+    assert box["width"] <= 366
+    assert box["height"] > 250
     page.set_viewport_size({"width": 800, "height": 900})
     page.wait_for_function("document.querySelector('#plane svg').getBoundingClientRect().width > 400")
 
 
-def test_print_is_light_and_leaves_the_controls_out(show):
+def test_print_is_light_and_leaves_the_controls_out(show) -> None:
     page = show(sweep(4), color_scheme="dark")
     assert page.pdf(format="A4").startswith(b"%PDF")
     assert page.locator("#protocol").get_attribute("open") is not None  # print shows what is folded
@@ -441,7 +446,7 @@ def test_print_is_light_and_leaves_the_controls_out(show):
     page.wait_for_function("document.documentElement.scrollWidth === 718")
 
 
-def test_a_name_that_is_a_script_stays_text(show):
+def test_a_name_that_is_a_script_stays_text(show) -> None:
     run = trajectories.make(EVIL, num_points=4, config={EVIL: EVIL})
     page = show([run, damaged("other")])
     page.select_option("#colour", EVIL)
@@ -451,12 +456,12 @@ def test_a_name_that_is_a_script_stays_text(show):
     assert page.evaluate("window.stolen") is None
 
 
-def test_runs_of_one_name_are_told_apart(show):
+def test_runs_of_one_name_are_told_apart(show) -> None:
     page = show([trajectories.make("same", num_points=3), trajectories.make("same", num_points=3)])
     assert sorted(names(page)) == ["same", "same (2)"]
 
 
-def test_no_points_is_a_page_that_says_so(show):
+def test_no_points_is_a_page_that_says_so(show) -> None:
     page = show([Trajectory(trajectories.make().protocol, {"name": "young"}, [])])
     assert page.locator("#verdict").inner_text() == "No points yet."
     assert page.locator("#step-text").inner_text() == "no points"
@@ -464,20 +469,20 @@ def test_no_points_is_a_page_that_says_so(show):
     assert "young has no points yet." in page.locator("#plane-note").inner_text()
 
 
-def test_a_run_of_which_nothing_is_known_is_a_page_that_says_so(show):
+def test_a_run_of_which_nothing_is_known_is_a_page_that_says_so(show) -> None:
     page = show([Trajectory({}, {}, [Point(0)]), trajectories.make("sound", num_points=4, se=None)], allow_mixed=True)
     assert page.locator("#summary tbody").inner_text().count("not known") == 2
     assert "run has no layers on file." in page.locator("#heatmap-axis").inner_text()
     assert not page.locator("#heatmap").is_visible()
 
 
-def test_one_point_is_a_page_with_one_point(show):
+def test_one_point_is_a_page_with_one_point(show) -> None:
     page = show([trajectories.make("young", num_points=1)])
     assert page.locator("#verdict").inner_text() == "One point: no change to speak of."
     assert page.locator("#step-text").inner_text() == "step 0 of 0"
 
 
-def test_failed_points_are_visible_with_their_reason(show):
+def test_failed_points_are_visible_with_their_reason(show) -> None:
     page = show([damaged(), trajectories.make("sound", num_points=6)])
     assert "worn: 2 of 6 points have no value, the first at step" in page.locator("#plane-note").inner_text()
     assert "hook of L01 did not fire" in page.locator("#plane-note").inner_text()
@@ -489,7 +494,7 @@ def test_failed_points_are_visible_with_their_reason(show):
     assert "hook of L01 did not fire" in page.locator("#readout").inner_text()
 
 
-def test_a_foreign_protocol_has_its_banner(show):
+def test_a_foreign_protocol_has_its_banner(show) -> None:
     page = show([trajectories.make("a"), trajectories.make("b", temperature="bounds")], allow_mixed=True)
     assert "Compare shapes, never numbers" in page.locator(".banner").first.inner_text()
     assert page.locator("#protocol h3").count() == 2
@@ -497,7 +502,7 @@ def test_a_foreign_protocol_has_its_banner(show):
     assert page.locator("#summary [data-column=behind]").count() == 0
 
 
-def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show, tmp_path):
+def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show, tmp_path: Path) -> None:
     runs = [
         trajectories.make(f"run {i}", seed=i, num_points=40, num_layers=12, drop=i / 100, config={"seed": i})
         for i in range(20)

@@ -9,16 +9,17 @@ def looks(number):
     return [channel.to_dict()["scale"] for channel in (made.of_run(), made.shape_of_run())]
 
 
-def test_no_two_of_24_runs_look_alike():
+def test_no_two_of_24_runs_look_alike() -> None:
     colour, shape = looks(24)
     assert len({*zip(colour["range"], shape["range"], strict=True)}) == 24
     assert colour["domain"] == shape["domain"] == [f"r{i}" for i in range(24)]
 
 
-def test_the_first_runs_differ_in_colour_and_share_a_shape():
+def test_the_first_runs_differ_in_colour_and_share_a_shape() -> None:
     colour, shape = looks(len(PALETTE))
-    assert colour["range"] == [*PALETTE] and {*shape["range"]} == {SHAPES[0]}
+    assert colour["range"] == [*PALETTE]
+    assert {*shape["range"]} == {SHAPES[0]}
 
 
-def test_without_runs_nothing_is_said_of_their_names():
+def test_without_runs_nothing_is_said_of_their_names() -> None:
     assert looks(0) == [{"range": [*PALETTE]}, {"range": [*SHAPES]}]
