@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 
 ORDERS = ("token", "bigram", "trigram", "quadgram")
+EVIL = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"  # a name that is a script
+CURVE = {"complexity": [0.0, 0.1, 0.31, 0.49, 1.3], "expressivity": [0.0, 0.09, 0.25, 0.38, 0.9]}  # of a bottleneck
+ALL_DISTINCT = "all labels are distinct, so nothing tells their spread"
+ZERO_BY_ZERO = "expressivity and complexity are both 0"
 SHAPES = {  # (log2 of the step + 1, share of full training) → complexity of the mean, by linear interpolation
     "demo": [(0, 0.27), (5, 0.08), (8, 0.41), (12, 0.36)],
     "rise": [(0, 0.10), (12, 0.40)],
@@ -71,6 +76,46 @@ def make(
         }
         points.append(Point(step, values, loss=loss if step else None, tokens_seen=2048 * step, wall_time=step / 20))
     return Trajectory(_protocol(sites) | protocol, {"name": name, "config": config or {}}, points)
+
+
+def sweep(num_seeds: int = 2, **options: Any) -> list[Trajectory]:
+    """Make runs of two widths, of which the wider compresses more, with several seeds each."""
+    return [
+        make(
+            f"w{width}-s{seed}",
+            seed=seed,
+            drop=width / 1000,
+            config={"model": {"width": width, "name": "llama"}, "seed": seed},
+            **options,
+        )
+        for width in (32, 64)
+        for seed in range(num_seeds)
+    ]
+
+
+def damaged(name: str = "worn", *, first: int = 1, failure: str = f"hook of L01 did not fire {EVIL}") -> Trajectory:
+    """Make a run one of whose points failed, while the next has no complexity at the mean, for a reason."""
+    run = make(name, num_points=6)
+    key = "ib/mean/token/complexity"
+    points = [*run.points]
+    points[first] = Point(points[first].step, failure=failure)
+    no_value = {**points[first + 1].values, key: math.nan}
+    points[first + 1] = Point(points[first + 1].step, no_value, notes={key: "zero-norm rows"})
+    return Trajectory(run.protocol, run.run, points)
+
+
+def without_quadgrams(name: str = "short") -> Trajectory:
+    """Make a run whose probe is too short for quadgrams, and whose optimality of tokens is 0 / 0 at the start."""
+    run = make(name, num_points=5)
+    quantities = ("complexity", "expressivity", "optimality", "regularity", "variation", "share")
+    distinct = {f"quadgram/{quantity}": ALL_DISTINCT for quantity in quantities}
+    start = "ib/mean/token/optimality"
+    points = []
+    for i, point in enumerate(run.points):
+        lost = [key for key in point.values if key.startswith("ib/") and "/quadgram/" in key] + ([] if i else [start])
+        notes = distinct | ({} if i else {start: ZERO_BY_ZERO})
+        points.append(replace(point, values={**point.values, **dict.fromkeys(lost, math.nan)}, notes=notes))
+    return Trajectory(run.protocol, run.run, points)
 
 
 def write(trajectory: Trajectory, folder: Path) -> Path:

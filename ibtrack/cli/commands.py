@@ -195,7 +195,3 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not a trajectory file: it is not text"
     return f"the file is damaged: {error} is missing" if isinstance(error, KeyError) else str(error)
-
-
-if __name__ == "__main__":
-    app()

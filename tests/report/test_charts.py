@@ -1,47 +1,49 @@
 """The specs are valid and say what they show; the pictures have the marks where the numbers put them."""
 
-import io
-import math
+from __future__ import annotations
 
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import altair as alt
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from ibtrack.record.keys import READINGS
 from ibtrack.record.quantities import QUANTITIES
-from ibtrack.record.trajectory import Point, Trajectory
-from ibtrack.report import charts, style, tables
+from ibtrack.record.trajectory import Trajectory
+from ibtrack.report import charts, style
 from tests import trajectories
 
 CURVE = {"complexity": [0.0, 0.2, 1.2], "expressivity": [0.0, 0.2, 0.5]}
 
 
-def points(chart):
-    return charts.to_spec(chart)["datasets"]["points"]
+def points(chart: alt.LayerChart) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = charts.to_spec(chart)["datasets"]["points"]
+    return rows
 
 
-def layers(chart, mark):
+def layers(chart: alt.LayerChart, mark: str) -> list[dict[str, Any]]:
     return [layer for layer in charts.to_spec(chart)["layer"] if layer["mark"]["type"] == mark]
 
 
-def pixels(chart):
+def pixels(chart: alt.LayerChart) -> npt.NDArray[np.int64]:
     return np.asarray(Image.open(io.BytesIO(charts.to_png(chart, scale=1))).convert("RGB")).astype(int)
 
 
-def near(image, colour, tolerance=30):
+def near(image: npt.NDArray[np.int64], colour: str, tolerance: int = 30) -> npt.NDArray[np.bool_]:
     """Which pixels (H, W) have a colour, anti-aliased edges aside."""
     rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return np.abs(image - rgb).max(axis=2) < tolerance
+    close: npt.NDArray[np.bool_] = np.abs(image - rgb).max(axis=2) < tolerance
+    return close
 
 
-def damaged():
-    """Point 2 failed, point 3 has no value at the mean, for a reason."""
-    run = trajectories.make(num_points=6)
-    key = "ib/mean/token/complexity"
-    worn = [*run.points]
-    worn[2] = Point(worn[2].step, failure="hook of L01 did not fire")
-    worn[3] = Point(worn[3].step, {**worn[3].values, key: math.nan}, notes={key: "zero-norm rows"})
-    return Trajectory(run.protocol, run.run, worn)
+def damaged() -> Trajectory:
+    return trajectories.damaged("run", first=2, failure="hook of L01 did not fire")
 
 
 def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain() -> None:
@@ -86,8 +88,8 @@ def test_the_diagonal_is_named_for_what_it_is() -> None:
 
 
 def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one() -> None:
-    def drawn(chart):
-        return near(pixels(chart), style.RED).sum() > 50
+    def drawn(chart: alt.LayerChart) -> bool:
+        return int(near(pixels(chart), style.RED).sum()) > 50
 
     run = trajectories.make(bottleneck_curve=CURVE)
     assert drawn(charts.plane(run))
@@ -114,7 +116,7 @@ def test_a_chart_without_points_says_so() -> None:
 
 @pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("site", ["mean", "embed", "L03"])
-def test_every_site_and_reading_has_its_plane(site, reading) -> None:
+def test_every_site_and_reading_has_its_plane(site: str, reading: str) -> None:
     chart = charts.plane(trajectories.make(), site=site, order="bigram", reading=reading)
     assert all(row["complexity"] is not None for row in points(chart))
     assert (points(chart)[0]["complexity_se"] is None) == (reading != "debiased")
@@ -122,7 +124,7 @@ def test_every_site_and_reading_has_its_plane(site, reading) -> None:
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("x", ["step", "tokens"])
-def test_every_quantity_has_its_curve(quantity, x) -> None:
+def test_every_quantity_has_its_curve(quantity: str, x: str) -> None:
     chart = charts.curves(trajectories.make(num_points=5), quantity=quantity, x=x)
     assert sum(row["value"] is not None for row in points(chart)) == (4 if quantity == "loss" else 5)
     shown = [layer["encoding"]["x"]["field"] for layer in charts.to_spec(chart)["layer"]]
@@ -144,7 +146,7 @@ def test_the_curve_has_band_null_and_ceiling() -> None:
 def test_the_heatmap_orders_layers_from_input_to_output() -> None:
     chart = charts.heatmap(trajectories.make(num_points=3))
     depth = {row["site"]: row["depth"] for row in points(chart)}
-    assert sorted(depth, key=depth.get) == ["embed", "L00", "L01", "L02", "L03"]
+    assert sorted(depth, key=depth.__getitem__) == ["embed", "L00", "L01", "L02", "L03"]
     assert len(points(chart)) == 5 * 3
 
 
@@ -166,8 +168,6 @@ def test_runs_of_one_name_stay_apart(tmp_path: Path) -> None:
     runs = [trajectories.make("same") for _ in range(2)]
     folders = [trajectories.write(run, tmp_path / name) for run, name in zip(runs, ("a", "b"), strict=True)]
     loaded = [Trajectory.load(folder) for folder in folders]
-    assert tables.run_labels(loaded) == ["same (a)", "same (b)"]
-    assert tables.run_labels([*runs, *runs]) == ["same", "same (2)", "same (3)", "same (4)"]
     assert {row["run"] for row in points(charts.plane(loaded))} == {"same (a)", "same (b)"}
 
 
@@ -200,3 +200,22 @@ def test_a_failed_point_is_a_red_cross_in_the_curve_and_in_the_heatmap() -> None
 def test_save_png_writes_a_png(tmp_path: Path) -> None:
     path = charts.save_png(charts.heatmap(trajectories.make(num_points=3)), tmp_path / "heat.png", scale=1)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_undefined_values_are_crosses_whose_tooltip_says_why() -> None:
+    run = trajectories.without_quadgrams()
+    for draw in (charts.curves, charts.heatmap):
+        chart = draw(run, order="quadgram")
+        assert {row["why"] for row in points(chart)} == {trajectories.ALL_DISTINCT}
+        cross = layers(chart, "point")[-1]
+        assert {"field": "why", "title": "no value", "type": "nominal"} in cross["encoding"]["tooltip"]
+    assert {row["why"] for row in points(charts.plane(run, order="quadgram"))} == {trajectories.ALL_DISTINCT}
+    assert {row["why"] for row in points(charts.plane(run, order="quadgram", reading="plugin"))} == {None}
+    optimality = points(charts.curves(run, quantity="optimality"))
+    assert [row["why"] for row in optimality] == [trajectories.ZERO_BY_ZERO, None, None, None, None]
+
+
+def test_without_vl_convert_the_install_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(ImportError, match=r"vl_convert is not installed: pip install 'ibtrack\[report\]'"):
+        charts.to_png(charts.plane(trajectories.make(num_points=2)))

@@ -1,7 +1,9 @@
 """What the plane is drawn on."""
 
 from itertools import pairwise
+from typing import Any
 
+import altair as alt
 import pytest
 import torch
 
@@ -11,19 +13,19 @@ from ibtrack.report.plane_layers import BOTTLENECK_WORDS
 from tests import trajectories
 
 
-def drawn_on(spec):
+def drawn_on(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """Layers with data of their own, as dictionaries."""
     return [layer for layer in spec["layer"] if "data" in layer]
 
 
 def test_without_a_bottleneck_curve_a_spec_holds_no_rows_besides_its_points() -> None:
-    """wandb's custom charts cannot take them (wandb#6766)."""
+    """The custom charts of wandb cannot take them (wandb#6766)."""
     spec = charts.to_spec(charts.plane(trajectories.make(num_points=3)))
     assert [*spec["datasets"]] == ["points"]
     assert [[*layer["data"]] for layer in drawn_on(spec)] == [["sequence"], ["sequence"]]
 
 
-def curve_of(chart):
+def curve_of(chart: alt.LayerChart) -> list[tuple[float, float]]:
     """The points of the bottleneck curve that a plane holds, in order."""
     spec = charts.to_spec(chart)
     (rows,) = [rows for rows in spec["datasets"].values() if rows and "bound_x" in rows[0]]
