@@ -31,8 +31,8 @@ def steps(num_points: int, last: int = 4000) -> list[int]:
         return [0]
     spaced = {round(math.exp(math.log(last) * i / (4 * num_points))) for i in range(4 * num_points + 1)}
     inner = sorted(spaced - {last})
-    kept = [inner[round(i * (len(inner) - 1) / max(num_points - 3, 1))] for i in range(num_points - 2)]
-    return [0, *kept, last]
+    chosen = [inner[round(i * (len(inner) - 1) / max(num_points - 3, 1))] for i in range(num_points - 2)]
+    return [0, *chosen, last]
 
 
 def make(
@@ -112,9 +112,11 @@ def without_quadgrams(name: str = "short") -> Trajectory:
     start = "ib/mean/token/optimality"
     points = []
     for i, point in enumerate(run.points):
-        lost = [key for key in point.values if key.startswith("ib/") and "/quadgram/" in key] + ([] if i else [start])
+        undefined = [key for key in point.values if key.startswith("ib/") and "/quadgram/" in key] + (
+            [] if i else [start]
+        )
         notes = distinct | ({} if i else {start: ZERO_BY_ZERO})
-        points.append(replace(point, values={**point.values, **dict.fromkeys(lost, math.nan)}, notes=notes))
+        points.append(replace(point, values={**point.values, **dict.fromkeys(undefined, math.nan)}, notes=notes))
     return Trajectory(run.protocol, run.run, points)
 
 

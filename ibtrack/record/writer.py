@@ -76,12 +76,12 @@ class TrajectoryWriter:
             raise ValueError(
                 f"{path} was measured under another protocol ({'; '.join(differences)}); its points are not comparable"
             )
-        kept = [point for point in points if point.step <= last_step]
-        lines = [json.dumps({**header, "format": FORMAT}), *(point.to_json() for point in kept)]
+        earlier = [point for point in points if point.step <= last_step]
+        lines = [json.dumps({**header, "format": FORMAT}), *(point.to_json() for point in earlier)]
         draft = path.with_suffix(".tmp")
         draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
         draft.replace(path)  # atomic: a crash here leaves the old file
-        return cls(path, kept)
+        return cls(path, earlier)
 
     def append(self, point: Point) -> None:
         """Write one point.

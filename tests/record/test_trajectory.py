@@ -88,7 +88,7 @@ def test_a_file_of_format_1_is_read_with_a_word_on_what_it_lacks(tmp_path: Path)
     assert trajectory.values("ib/mean/token/complexity") == [0, 0.1, 0.2, 0.4]
 
 
-def of_format_1(path: Path, notes: dict[str, str], protocol: dict[str, Any]) -> Path:
+def file_of_format_1(path: Path, notes: dict[str, str], protocol: dict[str, Any]) -> Path:
     """A file as the first format had it: points with readings, notes that name sets of labels."""
     header = {"format": "ibtrack/1", "protocol": protocol, "run": {"name": "old"}}
     point = {"step": 0, "readings": {"ib/mean/token/complexity": 0.3}, "notes": notes}
@@ -98,7 +98,7 @@ def of_format_1(path: Path, notes: dict[str, str], protocol: dict[str, Any]) -> 
 
 def test_notes_of_format_1_are_found_at_the_quantities_that_they_explain(tmp_path: Path) -> None:
     notes = {"input/quadgram": "all labels are distinct", "L01": "2 rows are zero", "schedule": "left out: step 3"}
-    path = of_format_1(tmp_path / "t.jsonl", notes, PROTOCOL | {"orders": ["token", "quadgram"]})
+    path = file_of_format_1(tmp_path / "t.jsonl", notes, PROTOCOL | {"orders": ["token", "quadgram"]})
     with pytest.warns(UserWarning, match="format 1"):
         (point,) = Trajectory.load(path).points
     quantities = ("complexity", "optimality", "regularity", "variation", "share")
@@ -110,14 +110,14 @@ def test_notes_of_format_1_are_found_at_the_quantities_that_they_explain(tmp_pat
 
 @pytest.mark.parametrize("orders", [{}, {"orders": None}, {"orders": ["quadgram"]}])
 def test_a_file_of_format_1_may_lack_its_orders(tmp_path: Path, orders: dict[str, Any]) -> None:
-    path = of_format_1(tmp_path / "t.jsonl", {"output/quadgram": "one label"}, orders)
+    path = file_of_format_1(tmp_path / "t.jsonl", {"output/quadgram": "one label"}, orders)
     with pytest.warns(UserWarning, match="format 1"):
         (point,) = Trajectory.load(path).points
     assert point.notes == {"quadgram/expressivity": "one label", "quadgram/optimality": "one label"}
 
 
 def test_a_resumed_file_of_format_1_is_of_format_2_from_then_on(tmp_path: Path) -> None:
-    path = of_format_1(tmp_path / "t.jsonl", {"input/token": "one label"}, PROTOCOL)
+    path = file_of_format_1(tmp_path / "t.jsonl", {"input/token": "one label"}, PROTOCOL)
     with pytest.warns(UserWarning, match="format 1"):
         TrajectoryWriter.resume(path, PROTOCOL, last_step=0)
     (point,) = Trajectory.load(path).points

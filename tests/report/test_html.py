@@ -102,7 +102,7 @@ def test_versions_of_the_estimator_are_not_mixed(tmp_path: Path, other: dict[str
     assert "each version of the estimator gives other numbers for the same activations" in banner
 
 
-def of_format_1(name: str, folder: Path) -> Path:
+def file_of_format_1(name: str, folder: Path) -> Path:
     """A run's folder with a file as the first format had it."""
     path = trajectories.write(trajectories.make(name, num_points=3), folder / name) / "trajectory.jsonl"
     path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
@@ -110,7 +110,7 @@ def of_format_1(name: str, folder: Path) -> Path:
 
 
 def test_files_of_format_1_are_reported_under_one_banner_that_says_what_they_lack(tmp_path: Path) -> None:
-    folders = [of_format_1(name, tmp_path) for name in "ab"]
+    folders = [file_of_format_1(name, tmp_path) for name in "ab"]
     page = write_report(folders, tmp_path / "r.html")
     (banner,) = banners_of(page)
     paths = ", ".join(str(folder / "trajectory.jsonl") for folder in folders)
@@ -119,7 +119,10 @@ def test_files_of_format_1_are_reported_under_one_banner_that_says_what_they_lac
 
 
 def test_a_file_of_format_1_and_a_newer_one_are_not_mixed(tmp_path: Path) -> None:
-    runs: list[Path | Trajectory] = [of_format_1("old", tmp_path), trajectories.make("new", num_points=3, estimator=1)]
+    runs: list[Path | Trajectory] = [
+        file_of_format_1("old", tmp_path),
+        trajectories.make("new", num_points=3, estimator=1),
+    ]
     with pytest.raises(
         ValueError, match=r"estimator: — in 'old', 1 in 'new' \(.* a file that does not name its version"
     ):
