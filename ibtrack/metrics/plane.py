@@ -20,7 +20,7 @@ from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Readings, site_readings
 from ibtrack.information.standard_errors import Estimate
-from ibtrack.probe.kgrams import LONE_LABELS
+from ibtrack.probe.labels import LONE_LABELS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import READINGS, metric_key
 
