@@ -144,28 +144,28 @@ def test_a_model_learns_the_source_and_nothing_beats_it(tmp_path: Path, capsys: 
         cfg = compose("config", overrides=[f"run_dir={tmp_path}", "data=hmm", "objective=val/loss", *TINY])
     loss = train.train(cfg)
     trajectory = Trajectory.load(tmp_path)
-    known, last = trajectory.run["config"]["known"], trajectory.points[-1].values
-    assert f'"token_entropy": {known["token_entropy"]}' in capsys.readouterr().out
+    truth, last = trajectory.run["config"]["truth"], trajectory.points[-1].values
+    assert f'"token_entropy": {truth["token_entropy"]}' in capsys.readouterr().out
 
     data = HmmData(block_size=32, num_blocks=4000)
     data.setup()
-    assert data.known == known
+    assert data.truth == truth
     best = -data.source.log_likelihood(data.held_out_blocks)[:, 1:]
     error = float(best.mean(1).std()) / math.sqrt(len(best))
-    assert float(best.mean()) > known["entropy_rate"]["low"] - 4 * error
-    assert float(best.mean()) < loss < known["token_entropy"] - 0.5 * known["input_and_next_token"]["1"]
+    assert float(best.mean()) > truth["entropy_rate"]["low"] - 4 * error
+    assert float(best.mean()) < loss < truth["token_entropy"] - 0.5 * truth["input_and_next_token"]["1"]
 
     probe = Probe.from_texts(data.probe_texts, data.tokenizer, block_size=32)
     share = torch.bincount(probe.label_sets["output/token"]) / probe.num_positions
     following = -data.source.log_likelihood(probe.inputs).flatten()[probe.positions + 1]
     most = float(torch.special.entr(share).sum() - following.mean())  # what the past tells in this sample
-    assert 0 < last["ib/variational_floor"] < most < known["past_and_next_token"]["high"] + 0.05
+    assert 0 < last["ib/variational_floor"] < most < truth["past_and_next_token"]["high"] + 0.05
 
 
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: HiddenMarkov(torch.eye(2).double(), torch.eye(3).double()), r"shape \(S, S\) and \(S, V\), got"),
+        (lambda: HiddenMarkov(torch.eye(2).double(), torch.eye(3).double()), r"shape \(num_states, num_states\) and \(num_states, V\), got"),
         (lambda: HiddenMarkov(torch.eye(2), torch.eye(2)), "transition must be float64 with rows that are distrib"),
         (lambda: HiddenMarkov(torch.eye(2).double(), torch.ones(2, 2).double()), "emission must be float64 with rows"),
         (lambda: SMALL.information(12, 13), "at most 16777216 pairs of strings, got 33554432; ask for shorter ones"),
