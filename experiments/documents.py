@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,12 +38,15 @@ def stdlib(folder: str | None = None) -> Iterator[str]:
         FileNotFoundError: The folder has no sources, as with a Python that ships compiled files only.
     """
     root = Path(folder or sysconfig.get_path("stdlib"))
-    paths = [path for path in sorted(root.rglob("*.py")) if not SKIPPED_FOLDERS & set(path.relative_to(root).parts)]
+    paths: list[Path] = []
+    for parent, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]  # os.walk does not enter the others
+        paths += [Path(parent, name) for name in names if name.endswith(".py")]
     if not paths:
         raise FileNotFoundError(
             f"{root} must hold the sources of Python's standard library, found no .py file; try data=local"
         )
-    for path in paths:
+    for path in sorted(paths):
         yield path.read_text(encoding="utf-8", errors="replace")
 
 
