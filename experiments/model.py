@@ -67,8 +67,8 @@ class LanguageModel(LightningModule):
             raise ValueError(
                 f"block_size must be at most {config.max_position_embeddings}, the model's context, got {block_size}"
             )
-        make_network: Callable[..., nn.Module] = AutoModelForCausalLM.from_config
-        self.network = make_network(config, attn_implementation="sdpa")
+        make_network: Callable[..., Any] = AutoModelForCausalLM.from_config
+        self.network: Any = make_network(config, attn_implementation="sdpa")
 
     def forward(self, input_ids: Tensor) -> CausalLMOutputWithPast:
         """Return the output of the transformers model, with ``logits`` (batch_size, T, V), for ids (batch_size, T)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,13 @@ def entropy(probabilities: list[float]) -> float:
     return -sum(p * math.log(p) for p in probabilities)
 
 
-def test_examples_hold():
+def test_examples_hold() -> None:
     found = doctest.testmod(hmm)
-    assert found.attempted > 0 and found.failed == 0
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
-def test_probabilities_of_strings_are_sums_over_paths():
+def test_probabilities_of_strings_are_sums_over_paths() -> None:
     for k in (1, 2, 3):
         expected = torch.tensor([by_paths(SMALL, s) for s in strings(k)], dtype=torch.float64)
         torch.testing.assert_close(SMALL.past(k).sum(1), expected, rtol=1e-12, atol=0)
@@ -57,7 +59,7 @@ def test_probabilities_of_strings_are_sums_over_paths():
     torch.testing.assert_close(joint.flatten(), expected, rtol=1e-12, atol=0)
 
 
-def test_informations_are_sums_over_pairs():
+def test_informations_are_sums_over_pairs() -> None:
     pairs = {s: by_paths(SMALL, s) for s in strings(5)}
     joint = entropy(list(pairs.values()))
     expected = (
@@ -67,7 +69,7 @@ def test_informations_are_sums_over_pairs():
     assert SMALL.entropy(3) == pytest.approx(entropy([by_paths(SMALL, s) for s in strings(3)]), abs=1e-12)
 
 
-def test_bounds_of_the_entropy_rate_close_in():
+def test_bounds_of_the_entropy_rate_close_in() -> None:
     bounds = [SMALL.entropy_rate(gap=gap) for gap in (1.0, 1e-1, 1e-3, 1e-6, 1e-9)]
     for (low, high), (lower, higher) in zip(bounds[1:], bounds, strict=False):
         assert lower <= low <= high <= higher
@@ -76,17 +78,18 @@ def test_bounds_of_the_entropy_rate_close_in():
     ] * 5
     assert bounds[0][1] == pytest.approx(SMALL.entropy(1), abs=1e-12)  # of n = 1
     nine_more = SMALL.entropy(10) - SMALL.entropy(9)
-    assert bounds[-1][1] <= nine_more + 1e-9 and nine_more == pytest.approx(bounds[-1][0], abs=1e-6)
+    assert bounds[-1][1] <= nine_more + 1e-9
+    assert nine_more == pytest.approx(bounds[-1][0], abs=1e-6)
 
 
-def test_the_likelihood_is_that_of_the_strings():
+def test_the_likelihood_is_that_of_the_strings() -> None:
     tokens = torch.tensor(strings(4))
     total = SMALL.log_likelihood(tokens).sum(1)
     expected = [math.log(by_paths(SMALL, s)) for s in strings(4)]
     assert total.tolist() == pytest.approx(expected, abs=1e-12)
 
 
-def test_samples_follow_the_source():
+def test_samples_follow_the_source() -> None:
     source = HiddenMarkov.draw(6, 8, seed=3)
     tokens, states = source.sample(400, 64, generator=torch.Generator().manual_seed(0))
     share = torch.bincount(states.flatten(), minlength=6) / states.numel()
@@ -98,7 +101,7 @@ def test_samples_follow_the_source():
 
 
 @pytest.mark.parametrize("hidden", ["token", "state"])
-def test_readings_of_representations_whose_information_is_known(hidden):
+def test_readings_of_representations_whose_information_is_known(hidden: str) -> None:
     """Embeddings of the last token, or of the state: the information through the soft assignment is a sum."""
     source, width = HiddenMarkov.draw(6, 8, seed=3), 64
     generator = torch.Generator().manual_seed(1)
@@ -118,7 +121,8 @@ def test_readings_of_representations_whose_information_is_known(hidden):
             assert abs(error) < 0.003 + 3 * float(readings[f"ib/L00/{order}/{quantity}_se"]), (order, quantity)
             errors.append(abs(error))
             plugin_errors.append(float(readings[f"ib_plugin/L00/{order}/{quantity}"]) - truth)
-    assert sum(errors) / len(errors) < 0.004 and max(errors) < 0.01
+    assert sum(errors) / len(errors) < 0.004
+    assert max(errors) < 0.01
     assert max(plugin_errors) > 0.06  # what there is to correct
 
 
@@ -138,7 +142,7 @@ TINY += ["trainer.max_steps=200", "trainer.limit_val_batches=16", "trainer.val_c
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-def test_a_model_learns_the_source_and_nothing_beats_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_model_learns_the_source_and_nothing_beats_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         cfg = compose("config", overrides=[f"run_dir={tmp_path}", "data=hmm", "objective=val/loss", *TINY])
@@ -165,12 +169,15 @@ def test_a_model_learns_the_source_and_nothing_beats_it(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: HiddenMarkov(torch.eye(2).double(), torch.eye(3).double()), r"shape \(num_states, num_states\) and \(num_states, V\), got"),
+        (
+            lambda: HiddenMarkov(torch.eye(2).double(), torch.eye(3).double()),
+            r"shape \(num_states, num_states\) and \(num_states, V\), got",
+        ),
         (lambda: HiddenMarkov(torch.eye(2), torch.eye(2)), "transition must be float64 with rows that are distrib"),
         (lambda: HiddenMarkov(torch.eye(2).double(), torch.ones(2, 2).double()), "emission must be float64 with rows"),
         (lambda: SMALL.information(12, 13), "at most 16777216 pairs of strings, got 33554432; ask for shorter ones"),
     ],
 )
-def test_bad_input(make, sentence):
+def test_bad_input(make: Callable[[], object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()

@@ -65,7 +65,7 @@ def here(launched: object, workplace: Path, one_thread: None) -> Path:
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_other_processes_give_the_same_trajectories(
     launcher: str, launched: dict[str, subprocess.Popen[bytes]], here: Path, workplace: Path
-):
+) -> None:
     assert launched[launcher].wait(timeout=500) == 0, (workplace / f"{launcher}.log").read_text()
     jobs = [workplace / launcher / "sweep" / f"seed={seed}" for seed in (0, 1)]
     assert [measured(folder) for folder in jobs] == [measured(here / folder.name) for folder in jobs]
@@ -84,7 +84,7 @@ def test_other_processes_give_the_same_trajectories(
 SMALL_SEARCH = ["-m", "experiment=search", *SMALL, "logger=none"]
 
 
-def test_optuna_searches_and_goes_on_where_it_has_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_optuna_searches_and_goes_on_where_it_has_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search = [*SMALL_SEARCH, f"hydra.sweep.dir={tmp_path}"]
     launch(*search, "hydra.sweeper.n_trials=2")
     values = [json.loads(mark.read_text())["value"] for mark in tmp_path.glob("*/finished.json")]
@@ -96,10 +96,11 @@ def test_optuna_searches_and_goes_on_where_it_has_ended(tmp_path: Path, capsys: 
     assert len(list(tmp_path.glob("*/finished.json"))) == 3
 
 
-def test_optuna_minimizes_the_validation_loss(tmp_path: Path):
+def test_optuna_minimizes_the_validation_loss(tmp_path: Path) -> None:
     loss = ["objective=val/loss", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=2"]
     validate = ["trainer.limit_val_batches=1", "trainer.val_check_interval=1"]
     launch(*SMALL_SEARCH, *loss, *validate, f"hydra.sweep.dir={tmp_path}")
     values = [json.loads(mark.read_text())["value"] for mark in tmp_path.glob("*/finished.json")]
     best = OmegaConf.load(tmp_path / "optimization_results.yaml").best_value
-    assert best == min(values) and 4 < best < 7, "nats, of a model that knows nothing yet"
+    assert best == min(values)
+    assert 4 < best < 7, "nats, of a model that knows nothing yet"
