@@ -1,8 +1,7 @@
-"""A source whose numbers are known, and the readings and the training held against them."""
+"""The hidden Markov model against slow sums, and readings and training against its exact numbers."""
 
 from __future__ import annotations
 
-import doctest
 import itertools
 import math
 from collections.abc import Callable
@@ -10,22 +9,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 
-from experiments import hmm, train
+from experiments import train
 from experiments.hmm import HiddenMarkov, HmmData, information_through
 from ibtrack import Probe, Trajectory
 from ibtrack.information.assignments import assign, draw_anchors, temperature
 from ibtrack.metrics import InformationPlane
+from tests.runs import TRAINING, config
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+pytestmark = TRAINING
+
 ORDERS = {"token": 1, "bigram": 2, "trigram": 3, "quadgram": 4}
 SMALL = HiddenMarkov.draw(3, 2, seed=1)
 
 
 def by_paths(source: HiddenMarkov, string: tuple[int, ...]) -> float:
-    """p(string) as the sum over all paths of states."""
+    """Return p(string) as the sum over all paths of states."""
     total = 0.0
     for path in itertools.product(range(len(source.transition)), repeat=len(string)):
         p = float(source.stationary[path[0]])
@@ -42,12 +41,6 @@ def strings(length: int) -> list[tuple[int, ...]]:
 
 def entropy(probabilities: list[float]) -> float:
     return -sum(p * math.log(p) for p in probabilities)
-
-
-def test_examples_hold() -> None:
-    found = doctest.testmod(hmm)
-    assert found.attempted > 0
-    assert found.failed == 0
 
 
 def test_probabilities_of_strings_are_sums_over_paths() -> None:
@@ -111,42 +104,39 @@ def test_readings_of_representations_whose_information_is_known(hidden: str) -> 
     embedding = torch.randn(num_values, width, generator=generator)
     plane = InformationPlane(probe, {"L00": width})
     plane.update("L00", embedding[values.flatten()], torch.arange(probe.num_positions), rows=probe.positions)
-    readings = plane.compute()
+    measured = plane.compute()
     channel = assign(embedding, draw_anchors(width), temperature(width))
     errors, plugin_errors = [], []
     for order, k in ORDERS.items():
         for quantity, joint in zip(("complexity", "expressivity"), _joints(source, hidden, k), strict=True):
             truth = information_through(channel, joint) / math.log(100)
-            error = float(readings[f"ib/L00/{order}/{quantity}"]) - truth
-            assert abs(error) < 0.003 + 3 * float(readings[f"ib/L00/{order}/{quantity}_se"]), (order, quantity)
+            error = float(measured[f"ib/L00/{order}/{quantity}"]) - truth
+            assert abs(error) < 0.003 + 3 * float(measured[f"ib/L00/{order}/{quantity}_se"]), (order, quantity)
             errors.append(abs(error))
-            plugin_errors.append(float(readings[f"ib_plugin/L00/{order}/{quantity}"]) - truth)
+            plugin_errors.append(float(measured[f"ib_plugin/L00/{order}/{quantity}"]) - truth)
     assert sum(errors) / len(errors) < 0.004
     assert max(errors) < 0.01
     assert max(plugin_errors) > 0.06  # what there is to correct
 
 
 def _joints(source: HiddenMarkov, hidden: str, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """p(hidden value, input k-gram) and p(hidden value, output k-gram)."""
+    """Return p(hidden value, input k-gram) and p(hidden value, output k-gram)."""
     if hidden == "state":
         return source.past(k).T, source.stationary.unsqueeze(1) * source.future(k).T
-    strings_of = torch.arange(source.vocab_size**k)
-    ends = torch.zeros(source.vocab_size, len(strings_of), dtype=torch.float64)
-    ends[strings_of % source.vocab_size, strings_of] = source.past(k).sum(1)
+    strings = torch.arange(source.vocab_size**k)
+    ends = torch.zeros(source.vocab_size, len(strings), dtype=torch.float64)
+    ends[strings % source.vocab_size, strings] = source.past(k).sum(1)
     return ends, source.past(1) @ source.future(k).T
 
 
 TINY = ["data.block_size=32", "data.num_blocks=4000", "model=llama_0.3M", "model.settings.hidden_size=32"]
 TINY += ["model.settings.num_hidden_layers=2", "model.settings.intermediate_size=64", "model.optimizer.lr=1e-2"]
 TINY += ["trainer.max_steps=200", "trainer.limit_val_batches=16", "trainer.val_check_interval=200", "logger=none"]
+TINY += ["monitor=dense", "monitor.schedule.steps=200"]  # only the last point is looked at
 
 
-@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 def test_a_model_learns_the_source_and_nothing_beats_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        cfg = compose("config", overrides=[f"run_dir={tmp_path}", "data=hmm", "objective=val/loss", *TINY])
-    loss = train.train(cfg)
+    loss = train.train(config(f"run_dir={tmp_path}", "data=hmm", "objective=val/loss", *TINY))
     trajectory = Trajectory.load(tmp_path)
     truth, last = trajectory.run["config"]["truth"], trajectory.points[-1].values
     assert f'"token_entropy": {truth["token_entropy"]}' in capsys.readouterr().out

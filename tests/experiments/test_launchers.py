@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from tests.runs import SCRIPT, SMALL, launch, measured, wandb_records
+from tests.runs import SCRIPT, SMALL, TRAINING, launch, measured, wandb_records
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread", "own_cache"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning 2.6 on torch 2.13
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # the data lies in memory
+    *TRAINING,
     pytest.mark.filterwarnings("ignore:.*declarative_base"),  # optuna 2.10, which the sweeper asks for, on SQLAlchemy 2
 ]
 
@@ -36,10 +34,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def launched(workplace: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """All launchers side by side, as most of what they do is to start processes and wait for them."""
+    """Start all launchers side by side, as most of what they do is to start processes and wait for them."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(workplace / "cache")}
     environment |= {"RAY_worker_niceness": "0"}  # Ray's workers give way to all others, and these would wait
-    environment.pop("PYTHONPATH", None)  # as of one who has just cloned
+    environment.pop("PYTHONPATH", None)  # nor has a user who has just cloned the project
     launched = {}
     for name, arguments in LAUNCHERS.items():
         command = [sys.executable, str(SCRIPT), *SWEEP, f"hydra.sweep.dir={name}/sweep", f"hydra/launcher={name}"]
@@ -55,7 +53,7 @@ def launched(workplace: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
 
 @pytest.fixture(scope="module")
 def here(launched: object, workplace: Path, one_thread: None) -> Path:
-    """The folder of the same sweep as this process runs it."""
+    """Return the folder of the same sweep as this process runs it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
         launch(*SWEEP, "logger=none", f"hydra.sweep.dir={workplace}/here")

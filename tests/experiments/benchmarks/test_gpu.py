@@ -21,7 +21,7 @@ def test_gpu_says_that_there_is_none(
 
 
 def test_gpu_runs_on_the_cpu_to_be_seen_running(tmp_path: Path) -> None:
-    sizes = {"width": 64, "layers": 2, "vocabulary": 300, "blocks": 12, "batch_size": 2, "steps": 2}
+    sizes = {"width": 64, "layers": 2, "vocabulary": 300, "blocks": 4, "batch_size": 2, "steps": 2}
     gpu.main("cpu", **sizes, repetitions=1, file=tmp_path / "g.json")
     reached = written(tmp_path / "g.json")[1]
     assert reached.keys() == gpu.FIGURES.keys()
