@@ -56,7 +56,7 @@ def test_experiment_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run["summary"][cfg.objective] == value
 
 
-def test_callbacks_can_watch_the_readings(tmp_path: Path) -> None:
+def test_callbacks_can_watch_the_measured_values(tmp_path: Path) -> None:
     stop = ["+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping", "+callbacks.stop.patience=1"]
     watch = ["+callbacks.stop.monitor=ib/mean/entropy", "+callbacks.stop.mode=max"]
     validate = ["trainer.limit_val_batches=1", "trainer.val_check_interval=2", "objective=val/loss"]
