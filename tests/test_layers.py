@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "analysis": BELOW | {"record"},
     "report": BELOW | {"record", "analysis"},
     "tracking": BELOW | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics"},
-    "integrations": BELOW | {"schedules", "record", "probe", "capture", "tracking", "analysis", "report"},
+    "integrations": BELOW
+    | {"schedules", "record", "information", "probe", "capture", "tracking", "analysis", "report"},
     "cli": BELOW | {"record", "analysis", "report", "integrations"},
-    "__init__": {"schedules", "record", "distributed", "probe", "tracking", "integrations"},
+    "__init__": {"schedules", "record", "information", "distributed", "probe", "tracking", "integrations"},
 }
 
 

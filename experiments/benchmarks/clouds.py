@@ -133,13 +133,13 @@ class Cloud:
         labels = self._draw_labels(num_rows, generator)
         if self.recipe.repeats:
             labels = _repeated(labels, self.recipe.repeats, generator)
-        documents = DocumentDesign.of_rows(document)
-        shared = self._noise(documents.number, generator)
+        documents = DocumentDesign.from_index(document)
+        shared = self._noise(documents.num_documents, generator)
         own = self._noise(num_rows, generator)
         residual = 1 - DOCUMENT_EFFECT**2 - self.recipe.cell_effect**2  # the three variances add up to 1
         noise = math.sqrt(residual) * own + DOCUMENT_EFFECT * shared[document]
         if self.recipe.cell_effect:
-            cells = torch.unique(labels * documents.number + document, return_inverse=True)[1]
+            cells = torch.unique(labels * documents.num_documents + document, return_inverse=True)[1]
             noise += self.recipe.cell_effect * self._noise(int(cells.max()) + 1, generator)[cells]
         return Sample(self._assign(labels, noise, generator), labels, documents)
 

@@ -23,12 +23,12 @@ from experiments.benchmarks.figures import Figure, report
 from experiments.benchmarks.options import JsonFile, Repetitions, Threads, use_threads
 from experiments.benchmarks.text import made_up_text
 from experiments.benchmarks.timing import described, interleaved
-from ibtrack import Probe
+from ibtrack import Probe, SoftOptions
 from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane
 
 AGREEMENT = 1e-5  # greatest difference; soft-entropy sums in float32
-RULE = "bounds"  # the rule of soft-entropy's temperature
+OPTIONS = SoftOptions(temperature="bounds")  # the temperature of soft-entropy
 QUANTITY = {"input": "complexity", "output": "expressivity"}
 
 Values = dict[tuple[str, str], float]  # site and label set to I / log K
@@ -53,17 +53,15 @@ def main(
     activations = made_up_activations(probe, layers, width)
     counts = ", ".join(f"{number} {name}" for name, number in probe.label_counts.items())
     print(f"{probe.num_positions} positions, {layers} layers of width {width}, labels: {counts}")
-    plugin, how = plugin_task(probe, activations)
     tasks = {
         "soft-entropy": package_task(probe, activations),
-        "plug-in": plugin,
-        "all readings": plane_task(InformationPlane(probe, _widths(activations), temperature=RULE), probe, activations),
+        "plug-in": plugin_task(probe, activations),
+        "all readings": plane_task(InformationPlane(probe, _widths(activations), options=OPTIONS), probe, activations),
     }
     values: dict[str, Values] = {}
     seconds = interleaved({name: _keeping(values, name, task) for name, task in tasks.items()}, repetitions)
     for name, times in seconds.items():
         print(f"{name:14}{described(times)}")
-    print(f"plug-in: {how}")
     differences = {
         name: largest_difference(values["soft-entropy"], values[name]) for name in ("plug-in", "all readings")
     }
@@ -77,7 +75,6 @@ def main(
             "≥",
             80,
             package / median(seconds["plug-in"]),
-            note=how,
         ),
         Figure("all readings, times faster than soft-entropy", "≥", 50, package / median(seconds["all readings"])),
         Figure("plug-in against soft-entropy, largest difference", "≤", AGREEMENT, worst),
@@ -169,19 +166,16 @@ def plane_task(plane: InformationPlane, probe: Probe, activations: Mapping[str, 
     return run
 
 
-def plugin_task(probe: Probe, activations: Mapping[str, Tensor]) -> tuple[Callable[[], Values], str]:
+def plugin_task(probe: Probe, activations: Mapping[str, Tensor]) -> Callable[[], Values]:
     """Return a task that computes the plug-in readings only.
 
     Args:
         probe: The probe.
         activations: Activations by site, (N, D).
-
-    Returns:
-        The task, and the code that it runs.
     """
     device = next(iter(activations.values())).device
-    plane = InformationPlane(probe, _widths(activations), temperature=RULE, readings=("plugin",))
-    return plane_task(plane.to(device), probe, activations), 'InformationPlane(readings=("plugin",))'
+    plane = InformationPlane(probe, _widths(activations), options=OPTIONS, readings=("plugin",))
+    return plane_task(plane.to(device), probe, activations)
 
 
 def largest_difference(one: Mapping[Key, float], other: Mapping[Key, float]) -> float:

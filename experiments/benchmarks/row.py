@@ -9,7 +9,8 @@ from torch import Tensor
 
 from experiments.benchmarks.clouds import LOG_K, Recipe, Sample, Truth
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.information.readings import Estimate, site_readings
+from ibtrack.information.readings import site_readings
+from ibtrack.information.standard_errors import Estimate
 
 READINGS = ("plugin", "without_null", "debiased")
 
@@ -65,9 +66,9 @@ def read(recipe: Recipe, sample: Sample, truth: Truth) -> Row:
         truth: The information of the cloud.
     """
     labels = torch.unique(sample.labels, return_inverse=True)[1]
-    designs = {"label": LabelDesign.of(labels, sample.documents)}
+    designs = {"label": LabelDesign.from_labels(labels, sample.documents)}
     readings = site_readings([sample.assignments], designs, sample.documents)
-    plugin, null, debiased = readings.plugin["label"], readings.null["label"], readings.information["label"]
+    plugin, null, debiased = readings.plugin["label"], readings.null["label"], readings.debiased["label"]
     return Row(
         recipe=recipe,
         num_rows=len(labels),

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ibtrack import InformationPlaneMonitor, Trajectory, schedules
+from ibtrack import InformationPlaneMonitor, SoftOptions, Trajectory, schedules
 from ibtrack.integrations.lightning import default_path, tokens_in
 from tests.models import LENGTH, Model, Module, loader, probe, trainer
 
@@ -290,7 +290,7 @@ def test_a_monitor_of_a_second_run_begins_anew_and_keeps_the_first(tmp_path):
 def test_resume_refuses_another_protocol(tmp_path):
     save = ModelCheckpoint(tmp_path / "ckpt", every_n_train_steps=4, save_top_k=-1, filename="{step}")
     _fit(tmp_path, monitor(tmp_path), callbacks=[save], enable_checkpointing=True)
-    other = monitor(tmp_path, num_anchors=50)
+    other = monitor(tmp_path, options=SoftOptions(num_anchors=50))
     with pytest.raises(ValueError, match="num_anchors: 100 before, 50 now"):
         _fit(tmp_path, other, callbacks=[save], enable_checkpointing=True, ckpt_path=tmp_path / "ckpt" / "step=8.ckpt")
 

@@ -204,7 +204,7 @@ def test_a_trajectory_without_orders_is_refused():
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
-    with pytest.raises(ImportError, match=r"pip install 'ibtrack\[dashboard\]'"):
+    with pytest.raises(ImportError, match=r"^a dashboard needs wandb-workspaces, .*: pip install 'ibtrack\[wandb\]'$"):
         make_dashboard(trajectories.make(num_points=1), entity="team", project="plane")
 
 

@@ -6,9 +6,12 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 from experiments.benchmarks import reference
+from experiments.benchmarks.text import made_up_text
+from ibtrack import Probe, SoftOptions
 from tests.experiments.benchmarks.written import written
 
 
@@ -22,7 +25,7 @@ def test_reference_finds_the_values_of_the_package(tmp_path: Path) -> None:
 def test_reference_fails_where_values_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reference, "RULE", "exact")
+    monkeypatch.setattr(reference, "OPTIONS", SoftOptions())
     with pytest.raises(typer.Exit) as ended:
         reference.main(blocks=3, layers=1, width=8, repetitions=1, file=tmp_path / "r.json")
     assert ended.value.exit_code == 1
@@ -35,3 +38,10 @@ def test_largest_difference_hides_nothing() -> None:
     assert reference.largest_difference({"a": math.nan, "b": 2.0}, {"a": 1.5, "b": 2.0}) == math.inf
     with pytest.raises(ValueError, match="both must have the same values"):
         reference.largest_difference({"a": 1.0}, {"b": 1.0})
+
+
+def test_activations_on_another_device_than_that_of_the_package_are_refused() -> None:
+    probe = Probe(made_up_text(3))
+    elsewhere = {"L00": torch.empty(probe.num_positions, 8, device="meta")}
+    with pytest.raises(ValueError, match="the activations must be where soft-entropy computes, cpu, got meta"):
+        reference.package_task(probe, elsewhere)
