@@ -16,7 +16,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ibtrack._checks import needs_extra
+from ibtrack._checks import needs
 from ibtrack.record.keys import parse_key
 from ibtrack.record.notes import notes_of_format_1
 
@@ -164,9 +164,9 @@ class Trajectory:
             path: File to write.
 
         Raises:
-            ImportError: pyarrow is not installed; the extra ``experiments`` brings it.
+            ModuleNotFoundError: pyarrow, from the extra ``parquet``, is not installed.
         """
-        with needs_extra("experiments"):
+        with needs("a Parquet file", extra="parquet"):
             import pyarrow as pa
             import pyarrow.parquet as pq
 

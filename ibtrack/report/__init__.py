@@ -9,8 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ibtrack._checks import needs_extra
-
 if TYPE_CHECKING:
     from ibtrack.report import charts
     from ibtrack.report.html import write_report
@@ -19,17 +17,18 @@ __all__ = ["charts", "write_report"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is named in ``__all__``; without the extra, say how to install it.
+    """Import what is named in ``__all__``.
 
     Args:
         name: Attribute of this package that was asked for.
 
     Raises:
         AttributeError: There is no such attribute.
-        ImportError: The extra ``report`` is not installed.
     """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with needs_extra("report"):
-        module = import_module("ibtrack.report.charts" if name == "charts" else "ibtrack.report.html")
-    return module if name == "charts" else module.write_report
+    return (
+        import_module("ibtrack.report.charts")
+        if name == "charts"
+        else import_module("ibtrack.report.html").write_report
+    )

@@ -17,12 +17,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ibtrack._checks import needs_extra
+from ibtrack._checks import needs
 from ibtrack.analysis.comparison import why_not_comparable
 from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.payload import payload
 from ibtrack.report.run_labels import run_labels
+
+with needs("the report", extra="report"):
+    from ibtrack.report.payload import payload
 
 SCRIPT = ("notes.js", "rows.js", "charts.js", "tables.js", "controls.js")
 
@@ -43,7 +45,7 @@ def write_report(
     Raises:
         ValueError: There is no run, a file is not a trajectory, or protocols differ and ``allow_mixed`` is not set.
         FileNotFoundError: A file does not exist.
-        ImportError: Vega is not installed; the extra ``report`` brings it.
+        ModuleNotFoundError: Vega, from the extra ``report``, is not installed.
 
     Example:
         >>> import tempfile
@@ -137,7 +139,7 @@ def _asset(name: str) -> str:
 @cache
 def _vega() -> str:
     """Bundle Vega, Vega-Lite and Vega-Embed: 0.9 MB, and a second or two to make."""
-    with needs_extra("report"):
+    with needs("the report", extra="report"):
         import vl_convert
 
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")

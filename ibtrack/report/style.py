@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
-
-from ibtrack._checks import check_option
+from ibtrack._checks import check_option, needs
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.run_labels import run_labels
 from ibtrack.report.tables import Z95
+
+with needs("a chart", extra="report"):
+    import altair as alt
 
 # Colours that people with any colour vision tell apart (Okabe and Ito 2008, Color Universal Design), less black and
 # yellow, which vanish on dark and on light: the others have a contrast of at least 2.2 to white and of 4 to black. With
