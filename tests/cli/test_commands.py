@@ -227,5 +227,5 @@ def test_a_missing_extra_is_one_line_with_the_install_line(
     arguments = [sys.executable, "-c", code, command, str(folder / "w32"), "-o", str(tmp_path / "out")]
     failed = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert failed.returncode == 2
-    sentence = f"{what} needs altair, which is not installed: pip install 'ibtrack[report]'"
-    assert failed.stderr == f"error: {sentence}\n"
+    sentence = f"error: {what} needs altair, which is not installed: pip install 'ibtrack[report]'\n"
+    assert failed.stderr == sentence
