@@ -297,7 +297,7 @@ def test_resume_refuses_another_protocol(tmp_path: Path) -> None:
     save = ModelCheckpoint(tmp_path / "ckpt", every_n_train_steps=4, save_top_k=-1, filename="{step}")
     _fit(tmp_path, monitor(tmp_path), callbacks=[save], enable_checkpointing=True)
     other = monitor(tmp_path, options=SoftOptions(num_anchors=50))
-    with pytest.raises(ValueError, match="num_anchors: 100 before, 50 now"):
+    with pytest.raises(ValueError, match="num_anchors: 100 in 'the file', 50 in 'this run'"):
         _fit(tmp_path, other, callbacks=[save], enable_checkpointing=True, ckpt_path=tmp_path / "ckpt" / "step=8.ckpt")
 
 
