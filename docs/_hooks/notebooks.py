@@ -1,0 +1,42 @@
+"""Makes a page of every notebook below docs/: its text, its code, and the outputs that are stored in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add ``name.md`` for each ``name.ipynb``."""
+    folder = Path(config.docs_dir)
+    for notebook in sorted(folder.rglob("*.ipynb")):
+        page = notebook.relative_to(folder).with_suffix(".md").as_posix()
+        files.append(File.generated(config, page, content=page_of_notebook(notebook)))
+    return files
+
+
+def page_of_notebook(notebook: Path) -> str:
+    """Write the cells of a notebook as Markdown."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    download = f"*This page is the notebook `docs/tutorials/{notebook.name}`; the tests run it.*"
+    title, *rest = [part for cell in cells for part in _parts_of_cell(cell)]
+    return "\n\n".join([title, download, *rest]) + "\n"
+
+
+def _parts_of_cell(cell: dict[str, Any]) -> Iterator[str]:
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        yield source
+        return
+    yield f"```python\n{source}\n```"
+    for output in cell["outputs"]:
+        data = output.get("data", {"text/plain": output.get("text", [])})
+        if "image/png" in data:
+            yield f'![Output of the cell above](data:image/png;base64,{"".join(data["image/png"]).strip()})'
+        elif text := "".join(data["text/plain"]).rstrip():
+            yield f"```text\n{text}\n```"
