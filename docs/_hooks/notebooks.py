@@ -37,6 +37,6 @@ def _parts_of_cell(cell: dict[str, Any]) -> Iterator[str]:
     for output in cell["outputs"]:
         data = output.get("data", {"text/plain": output.get("text", [])})
         if "image/png" in data:
-            yield f'![Output of the cell above](data:image/png;base64,{"".join(data["image/png"]).strip()})'
+            yield f"![Output of the cell above](data:image/png;base64,{''.join(data['image/png']).strip()})"
         elif text := "".join(data["text/plain"]).rstrip():
             yield f"```text\n{text}\n```"

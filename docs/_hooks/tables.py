@@ -28,13 +28,18 @@ def quantities() -> str:
     parts = []
     for scope, words in _SCOPES.items():
         rows = [
-            f"| `{quantity_key(name, '<site>', '<order>', 'debiased')}` | {of.title} | {of.unit or 'a ratio'} | {of.meaning} |"
+            _row(f"`{quantity_key(name, '<site>', '<order>', 'debiased')}`", of.title, of.unit or "a ratio", of.meaning)
             for name, of in QUANTITIES.items()
             if of.scope == scope
         ]
         head = f"### Numbers {words}\n\n| key | what a chart calls it | unit | what it says |\n|---|---|---|---|"
         parts.append("\n".join([head, *rows]))
     return "\n\n".join(parts)
+
+
+def _row(*cells: str) -> str:
+    """Write one row of a table; a bar inside of a cell would end it."""
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
 def commands() -> str:
@@ -50,7 +55,8 @@ def _command(name: str, command: typer.core.TyperCommand) -> str:
 
 def _rows(command: typer.core.TyperCommand) -> Iterator[str]:
     for parameter in command.params:
-        options = parameter.opts if parameter.param_type_name == "option" else [parameter.human_readable_name]
+        is_option = parameter.param_type_name == "option"
+        options = parameter.opts if is_option else [str(parameter.metavar or parameter.name).upper()]
         default = "" if parameter.required or parameter.default in (None, False) else f"`{parameter.default}`"
         if "--help" not in options:
-            yield f"| {', '.join(f'`{option}`' for option in options)} | {default} | {parameter.help} |"  # type: ignore[attr-defined]
+            yield _row(", ".join(f"`{option}`" for option in options), default, parameter.help)  # type: ignore[attr-defined]
