@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,9 +35,18 @@ def _parts_of_cell(cell: dict[str, Any]) -> Iterator[str]:
         yield source
         return
     yield f"```python\n{source}\n```"
-    for output in cell["outputs"]:
-        data = output.get("data", {"text/plain": output.get("text", [])})
-        if "image/png" in data:
-            yield f"![Output of the cell above](data:image/png;base64,{''.join(data['image/png']).strip()})"
-        elif text := "".join(data["text/plain"]).rstrip():
-            yield f"```text\n{text}\n```"
+    for is_stream, outputs in itertools.groupby(cell["outputs"], lambda output: output["output_type"] == "stream"):
+        if is_stream:  # what is printed may lie in several pieces
+            yield _text("".join("".join(output["text"]) for output in outputs))
+        else:
+            yield from (_shown(output["data"]) for output in outputs)
+
+
+def _shown(data: dict[str, Any]) -> str:
+    if "image/png" in data:
+        return f"![Output of the cell above](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    return _text("".join(data["text/plain"]))
+
+
+def _text(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```"

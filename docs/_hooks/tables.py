@@ -10,7 +10,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
 from ibtrack.cli import app
-from ibtrack.record.quantities import QUANTITIES, quantity_key
+from ibtrack.record.quantities import QUANTITIES, Quantity, quantity_key
 
 _SCOPES = {"order": "of a site and a label set", "site": "of a site", "run": "of the whole run"}
 
@@ -28,13 +28,18 @@ def quantities() -> str:
     parts = []
     for scope, words in _SCOPES.items():
         rows = [
-            _row(f"`{quantity_key(name, '<site>', '<order>', 'debiased')}`", of.title, of.unit or "a ratio", of.meaning)
+            _row(f"`{quantity_key(name, '<site>', '<order>', 'debiased')}`", _words(of))
             for name, of in QUANTITIES.items()
             if of.scope == scope
         ]
-        head = f"### Numbers {words}\n\n| key | what a chart calls it | unit | what it says |\n|---|---|---|---|"
+        head = f"### Numbers {words}\n\n| key | what it is |\n|---|---|"
         parts.append("\n".join([head, *rows]))
     return "\n\n".join(parts)
+
+
+def _words(of: Quantity) -> str:
+    """Put title, unit and meaning into one cell."""
+    return f"**{of.title}**, {of.unit or 'a ratio'}. {of.meaning}"
 
 
 def _row(*cells: str) -> str:

@@ -47,8 +47,8 @@ def test_the_tables_of_keys_and_commands_are_made_from_the_code(site: Path) -> N
     keys = html.unescape((site / "keys.html").read_text("utf-8"))
     for quantity, row in QUANTITIES.items():
         assert quantity_key(quantity, "<site>", "<order>", "debiased") in keys
-        assert f"<td>{row.title}</td>" in keys
-        assert f"<td>{row.meaning}</td>" in keys
+        unit = row.unit or "a ratio"
+        assert f"<td><strong>{row.title}</strong>, {unit}. {row.meaning}</td>" in keys
     commands = (site / "command_line.html").read_text("utf-8")
     for command in ("report", "list", "show", "export", "plane", "dashboard"):
         assert f"ibtrack {command}" in commands
