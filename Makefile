@@ -1,14 +1,16 @@
-# The one door: make demo, make test, make lint, make bench. CI goes through it too.
+# The one door: make demo, make test, make lint, make docs, make package, make bench. CI goes through it too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 BENCHMARKS := reference probe overhead scaling imports probe_size
 RESULTS := outputs/bench
+SITE := outputs/site
+BARE := outputs/package
 
-.PHONY: demo test test-slow lint bench format clean
+.PHONY: demo test test-slow lint docs package bench format clean
 
 demo: $(READY)
 	$(BIN)/python experiments/train.py experiment=demo
@@ -24,6 +26,25 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# a broken link or reference fails
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --site-dir $(SITE)
+
+# wheel and sdist into dist/; then the wheel is installed into an empty environment and used there
+package: $(READY)
+	rm -rf dist $(BARE)
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/built_files.py dist
+	$(PYTHON) -m venv $(BARE)/venv
+	$(BARE)/venv/bin/python $(INSTALL) dist/*.whl
+	$(BARE)/venv/bin/python -m pip check
+	$(BARE)/venv/bin/python -I tests/bare_use.py $(BARE)/used
+	$(BARE)/venv/bin/ibtrack --help
+	$(BARE)/venv/bin/ibtrack list $(BARE)/used/runs
+	$(BARE)/venv/bin/ibtrack show $(BARE)/used/runs/toy
+	rm -rf $(BARE)
+
 # about an hour on two cores; each program leaves its JSON and can be run alone
 bench: $(READY)
 	set -e; for name in $(BENCHMARKS); do \
@@ -37,12 +58,12 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) outputs multirun
+	rm -rf $(VENV) outputs multirun dist build
 
 # soft-entropy is what the tests compare with; --no-deps leaves out its jax and matplotlib, which they do not use
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch
-	$(PIP) --editable '.[experiments,dashboard,test,lint]'
-	$(PIP) --no-deps soft-entropy
+	$(BIN)/python $(INSTALL) torch
+	$(BIN)/python $(INSTALL) --editable '.[test,lint,docs,package]'
+	$(BIN)/python $(INSTALL) --no-deps soft-entropy
 	touch $(READY)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ibtrack import schedules
     from ibtrack.distributed import MeasurementError
+    from ibtrack.information.options import SoftOptions
     from ibtrack.integrations.lightning import InformationPlaneMonitor
     from ibtrack.probe.probe import Probe
     from ibtrack.record.trajectory import Point, Trajectory
@@ -22,6 +23,7 @@ __all__ = [
     "MeasurementWarning",
     "Point",
     "Probe",
+    "SoftOptions",
     "Trajectory",
     "schedules",
 ]
@@ -33,6 +35,7 @@ _HOMES = {
     "MeasurementWarning": "tracking.tracker",
     "Point": "record.trajectory",
     "Probe": "probe.probe",
+    "SoftOptions": "information.options",
     "Trajectory": "record.trajectory",
 }
 

@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_INSTALLED_AS = {"PIL": "pillow", "vl_convert": "vl-convert-python", "wandb_workspaces": "wandb-workspaces"}
+
+
+@contextlib.contextmanager
+def needs(what: str, *, extra: str) -> Iterator[None]:
+    """Turn the failed import of a package that an extra brings into one sentence with the line that installs it.
+
+    Args:
+        what: What cannot be done without the package; the sentence begins with it.
+        extra: Name of the extra, as in ``pyproject.toml``.
+
+    Raises:
+        ModuleNotFoundError: A package that is imported inside is not installed.
+
+    Example:
+        >>> with needs("a chart", extra="report"):
+        ...     import a_package_of_the_extra
+        Traceback (most recent call last):
+        ModuleNotFoundError: a chart needs a_package_of_the_extra, which is not installed: pip install 'ibtrack[report]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None:  # somebody else's sentence
+            raise
+        module = error.name.partition(".")[0]
+        raise ModuleNotFoundError(
+            f"{what} needs {_INSTALLED_AS.get(module, module)}, which is not installed: pip install 'ibtrack[{extra}]'",
+            name=error.name,
+        ) from error
 
 
 def check_integer(name: str, value: int, *, minimum: int) -> int:

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,10 @@ MAY_IMPORT = {
     "analysis": BELOW | {"record"},
     "report": BELOW | {"record", "analysis"},
     "tracking": BELOW | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics"},
-    "integrations": BELOW | {"schedules", "record", "probe", "capture", "tracking", "analysis", "report"},
+    "integrations": BELOW
+    | {"schedules", "record", "information", "probe", "capture", "tracking", "analysis", "report"},
     "cli": BELOW | {"record", "analysis", "report", "integrations"},
-    "__init__": {"schedules", "record", "distributed", "probe", "tracking", "integrations"},
+    "__init__": {"schedules", "record", "information", "distributed", "probe", "tracking", "integrations"},
 }
 
 
@@ -47,27 +49,27 @@ def place(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_every_package_has_its_place():
+def test_every_package_has_its_place() -> None:
     assert {place(path) for path in FILES} == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_run_one_way(path):
+def test_imports_run_one_way(path: Any) -> None:
     assert imports(path) - {place(path)} <= MAY_IMPORT[place(path)]
 
 
-def test_the_terminal_commands_need_no_torch():
+def test_the_terminal_commands_need_no_torch() -> None:
     code = "import ibtrack.cli, sys; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_the_package_never_reads_what_is_around_it():
+def test_the_package_never_reads_what_is_around_it() -> None:
     for path in FILES:
         source = path.read_text()
         assert "import experiments" not in source and "from experiments" not in source
 
 
-def test_import_brings_nothing_heavy():
+def test_import_brings_nothing_heavy() -> None:
     heavy = ("wandb", "altair", "vl_convert", "transformers", "datasets", "hydra")
     code = f"from ibtrack import InformationPlaneMonitor; import sys; print([m for m in {heavy} if m in sys.modules])"
     baseline = code.replace("from ibtrack import InformationPlaneMonitor", "import lightning.pytorch")

@@ -122,13 +122,13 @@ class Cloud:
         labels = self._draw_labels(num_rows, generator)
         if self.recipe.repeats:
             labels = _repeated(labels, self.recipe.repeats, generator)
-        documents = DocumentDesign.of_rows(of)
-        shared = self._noise(documents.number, generator)
+        documents = DocumentDesign.from_index(of)
+        shared = self._noise(documents.num_documents, generator)
         own = self._noise(num_rows, generator)
         alone = 1 - DOCUMENT_EFFECT**2 - self.recipe.clumped**2
         noise = math.sqrt(alone) * own + DOCUMENT_EFFECT * shared[of]
         if self.recipe.clumped:
-            clumps = torch.unique(labels * documents.number + of, return_inverse=True)[1]
+            clumps = torch.unique(labels * documents.num_documents + of, return_inverse=True)[1]
             noise += self.recipe.clumped * self._noise(int(clumps.max()) + 1, generator)[clumps]
         return Sample(self._assign(labels, noise, generator), labels, documents)
 

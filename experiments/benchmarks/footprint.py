@@ -19,7 +19,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.benchmarks.text import made_up_text
-from ibtrack import InformationPlaneTracker, Probe
+from ibtrack import InformationPlaneTracker, Probe, SoftOptions
 
 BLOCK_SIZE = 128
 BATCH_SIZE = 16
@@ -100,7 +100,7 @@ def run(case: Case) -> dict[str, object]:
     before = memory("VmRSS")
     reset_peak()
     tracker = InformationPlaneTracker(
-        probe, layers="blocks.*", num_anchors=case.anchors, batch_size=BATCH_SIZE, strict=True
+        probe, layers="blocks.*", options=SoftOptions(num_anchors=case.anchors), batch_size=BATCH_SIZE, strict=True
     )
     began = time.perf_counter()
     tracker.start(model)

@@ -27,6 +27,7 @@ from experiments.benchmarks.figures import Figure, report
 from experiments.benchmarks.options import JsonFile, Repetitions
 from experiments.benchmarks.probe import measure
 from experiments.benchmarks.reference import (
+    OPTIONS,
     largest_difference,
     made_up_activations,
     package_task,
@@ -194,8 +195,8 @@ def _against_package(probe: Probe, device: torch.device, repetitions: int, wait:
     if importlib.util.find_spec("soft_entropy") is None:
         return [(name, None, "soft-entropy is not installed", {}) for name in names]
     activations = {site: rows.to(device) for site, rows in made_up_activations(probe, 6, 256).items()}
-    plugin, how = plugin_task(probe, activations)
-    plane = InformationPlane(probe, dict.fromkeys(activations, 256), temperature="bounds").to(device)
+    plugin = plugin_task(probe, activations)
+    plane = InformationPlane(probe, dict.fromkeys(activations, 256), options=OPTIONS).to(device)
     tasks = {
         "soft-entropy": package_task(probe, activations),
         "plug-in": plugin,
@@ -208,8 +209,7 @@ def _against_package(probe: Probe, device: torch.device, repetitions: int, wait:
     note = f"plug-in values differ by at most {difference:.1e}"
     taken = [median(seconds[name]) for name in ("plug-in", "all readings")]
     numbers = [median(seconds["soft-entropy"]) / each for each in taken]
-    notes = (f"{how}; {note}", note)
-    return [(name, number, each, seconds) for name, number, each in zip(names, numbers, notes, strict=True)]
+    return [(name, number, note, seconds) for name, number in zip(names, numbers, strict=True)]
 
 
 def _agreement(probe: Probe, device: torch.device) -> list[Finding]:

@@ -5,7 +5,6 @@ python experiments/benchmarks/reference.py
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,12 +21,12 @@ from experiments.benchmarks.figures import Figure, report
 from experiments.benchmarks.options import JsonFile, Repetitions, Threads, use_threads
 from experiments.benchmarks.text import made_up_text
 from experiments.benchmarks.timing import described, interleaved
-from ibtrack import Probe
+from ibtrack import Probe, SoftOptions
 from ibtrack.information.assignments import draw_anchors
-from ibtrack.metrics import InformationPlane, SoftMutualInformation
+from ibtrack.metrics import InformationPlane
 
 AGREEMENT = 1e-5  # soft-entropy sums in float32
-RULE = "bounds"  # its temperature
+OPTIONS = SoftOptions(temperature="bounds")  # as soft-entropy
 QUANTITY = {"input": "complexity", "output": "expressivity"}
 
 Values = dict[tuple[str, str], float]  # site and label set to I / log K
@@ -47,17 +46,15 @@ def main(
     activations = made_up_activations(probe, layers, width)
     counts = ", ".join(f"{number} {name}" for name, number in probe.label_counts.items())
     print(f"{probe.num_positions} positions, {layers} layers of width {width}, labels: {counts}")
-    plugin, how = plugin_task(probe, activations)
     tasks = {
         "soft-entropy": package_task(probe, activations),
-        "plug-in": plugin,
-        "all readings": plane_task(InformationPlane(probe, _widths(activations), temperature=RULE), probe, activations),
+        "plug-in": plugin_task(probe, activations),
+        "all readings": plane_task(InformationPlane(probe, _widths(activations), options=OPTIONS), probe, activations),
     }
     found: dict[str, Values] = {}
     seconds = interleaved({name: _kept(found, name, task) for name, task in tasks.items()}, repetitions)
     for name, times in seconds.items():
         print(f"{name:14}{described(times)}")
-    print(f"plug-in: {how}")
     differences = {name: largest_difference(found["soft-entropy"], found[name]) for name in ("plug-in", "all readings")}
     for name, difference in differences.items():
         print(f"plug-in values of {name!r} differ by at most {difference:.1e}")
@@ -69,7 +66,6 @@ def main(
             "≥",
             80,
             package / median(seconds["plug-in"]),
-            note=how,
         ),
         Figure("all readings, times faster than soft-entropy", "≥", 50, package / median(seconds["all readings"])),
         Figure("plug-in against soft-entropy, largest difference", "≤", AGREEMENT, worst),
@@ -141,32 +137,11 @@ def plane_task(plane: InformationPlane, probe: Probe, activations: Mapping[str, 
     return run
 
 
-def plugin_task(probe: Probe, activations: Mapping[str, Tensor]) -> tuple[Callable[[], Values], str]:
-    """The plug-in reading alone, and in which way."""
+def plugin_task(probe: Probe, activations: Mapping[str, Tensor]) -> Callable[[], Values]:
+    """Work out the plug-in reading alone."""
     device = next(iter(activations.values())).device
-    if "readings" in inspect.signature(InformationPlane.__init__).parameters:
-        plane = InformationPlane(probe, _widths(activations), temperature=RULE, readings=("plugin",))
-        return plane_task(plane.to(device), probe, activations), 'InformationPlane(readings=("plugin",))'
-    labels = {name: ids.to(device) for name, ids in probe.label_sets.items()}
-    options = {"temperature": RULE, "reading": "plugin", "normalized": True}
-    metrics = {
-        (site, name): SoftMutualInformation(rows.shape[1], probe.label_counts[name], **options).to(device)
-        for site, rows in activations.items()
-        for name in labels
-    }
-
-    def run() -> Values:
-        found = []
-        for (site, name), metric in metrics.items():
-            metric.reset()
-            metric.update(activations[site], labels[name])
-            found.append(metric.compute())
-        return dict(zip(metrics, torch.stack(found).tolist(), strict=True))
-
-    return (
-        run,
-        'SoftMutualInformation(reading="plugin") for each layer and label set: the plane cannot leave readings out',
-    )
+    plane = InformationPlane(probe, _widths(activations), options=OPTIONS, readings=("plugin",))
+    return plane_task(plane.to(device), probe, activations)
 
 
 def largest_difference(one: Values, other: Values) -> float:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from experiments.benchmarks.clouds import LOG_K, Recipe, Sample, Truth
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.information.readings import Estimate, site_readings
+from ibtrack.information.readings import site_readings
+from ibtrack.information.standard_errors import Estimate
 
 READINGS = ("plugin", "without_null", "debiased")
 
@@ -59,9 +60,9 @@ class Row:
 def read(recipe: Recipe, sample: Sample, truth: Truth) -> Row:
     """Read a sample by the function whose numbers are logged."""
     labels = torch.unique(sample.labels, return_inverse=True)[1]
-    groups = {"label": LabelDesign.of(labels, sample.documents)}
+    groups = {"label": LabelDesign.from_labels(labels, sample.documents)}
     reading = site_readings([sample.assignments], groups, sample.documents)
-    plugin, null, estimate = reading.plugin["label"], reading.null["label"], reading.information["label"]
+    plugin, null, estimate = reading.plugin["label"], reading.null["label"], reading.debiased["label"]
     errors = estimate.standard_error, _sampling(estimate).standard_error
     nats = plugin, plugin - null, estimate.value, *errors
     return Row(recipe, len(labels), truth, *(float(number) / LOG_K for number in nats), seen_twice(labels))

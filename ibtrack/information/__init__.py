@@ -1,1 +1,22 @@
 """Pure functions on tensors: from activations and labels to entropies and informations with their errors."""
+
+from __future__ import annotations
+
+from ibtrack.information.assignments import assign, draw_anchors, temperature
+from ibtrack.information.bottleneck import bottleneck_curve
+from ibtrack.information.functional import debiased_information, plugin_information
+from ibtrack.information.options import SoftOptions
+from ibtrack.information.readings import ESTIMATOR_VERSION
+from ibtrack.information.standard_errors import Estimate
+
+__all__ = [
+    "ESTIMATOR_VERSION",
+    "Estimate",
+    "SoftOptions",
+    "assign",
+    "bottleneck_curve",
+    "debiased_information",
+    "draw_anchors",
+    "plugin_information",
+    "temperature",
+]

@@ -1,4 +1,4 @@
-"""Activations to soft assignments: which of K random directions each activation points at.
+"""Soft assignments: which of K random directions, the anchors, each activation points at.
 
 Source: Conklin et al., arXiv 2604.07569, section on the estimator, and Conklin's thesis, arXiv 2505.23960, section 5.4.
 Letters: N rows, D width, K anchors.
@@ -18,15 +18,20 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_option
+from ibtrack.information.options import TEMPERATURE_RULES
 
-TEMPERATURE_RULES = ("exact", "bounds", "leading_order")
-ROWS_AT_ONCE = (1 << 11, 1 << 16)  # on a CPU, whose cache they fit, and elsewhere
+ROWS_AT_ONCE = (1 << 11, 1 << 16)  # rows that are scored together: on a CPU, whose cache they fit, and elsewhere
 
 
 def draw_anchors(width: int, num_anchors: int = 100, *, seed: int = 0) -> Tensor:
     """Draw K directions uniformly on the unit sphere: w = g / |g| with g ~ N(0, I).
 
     They come from a generator on the CPU, so one seed gives the same anchors on every device.
+
+    Args:
+        width: D, at least 2.
+        num_anchors: K, at least 2.
+        seed: Seed of the generator.
 
     Returns:
         (K, D) float32 on the CPU, rows of norm 1.
@@ -47,6 +52,11 @@ def temperature(width: int, num_anchors: int = 100, rule: str = "exact") -> floa
     ``exact`` solves KL( vMF(κ) ‖ uniform on the sphere ) = log K for κ = 1 / ε. ``bounds`` solves it for a lower bound
     of the divergence, as soft-entropy 0.1.5 does (width of at least 3), and ``leading_order`` is ε = 1 / sqrt(2 D log
     K). Published numbers were made with one of the latter two.
+
+    Args:
+        width: D, at least 2.
+        num_anchors: K, at least 2.
+        rule: ``exact``, ``bounds`` or ``leading_order``.
 
     Returns:
         ε > 0. The exact rule is good to a relative 1e-8 for widths from 2 to 16384.
@@ -74,7 +84,7 @@ def temperature(width: int, num_anchors: int = 100, rule: str = "exact") -> floa
 
 
 def _divergence(kappa: float, width: int) -> float:
-    """KL( vMF(κ) ‖ uniform ) in nats, from the power series of the Bessel function.
+    """Work out KL( vMF(κ) ‖ uniform ) in nats, from the power series of the Bessel function.
 
     With ν = D/2 - 1 the normaliser is Z(κ) = Σ_j w_j, w_j = (κ²/4)^j Γ(ν+1) / (j! Γ(ν+j+1)), and κ Z'/Z = 2 E_w[j], so
     KL = 2 E_w[j] - log Z. All terms are positive and the sum is taken around its peak in logs: nothing underflows,
@@ -90,7 +100,7 @@ def _divergence(kappa: float, width: int) -> float:
 
 
 def _divergence_lower_bound(kappa: float, width: int) -> float:
-    """Lower bound of the divergence from Amos-type bounds on the Bessel ratio, for D > 2."""
+    """Bound the divergence from below, by Amos-type bounds on the Bessel ratio, for D > 2."""
     half, nu = width / 2, width / 2 - 1
     mean_cosine = kappa / (half + math.hypot(kappa, half))
     root = math.hypot(kappa, nu)
@@ -106,8 +116,8 @@ def assign(activations: Tensor, anchors: Tensor, temperature: float) -> Tensor:
 
     Args:
         activations: (N, D) of any floating dtype; half precision is cast in pieces.
-        anchors: (K, D) float32 unit rows on the same device.
-        temperature: ε.
+        anchors: (K, D) float32 unit rows on the same device, see `draw_anchors`.
+        temperature: ε, see `temperature`.
 
     Returns:
         (N, K) float32, rows sum to 1.
@@ -118,12 +128,12 @@ def assign(activations: Tensor, anchors: Tensor, temperature: float) -> Tensor:
 def assign_draws(
     activations: Tensor, rows: Tensor | None, anchors: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """`assign` of some rows to several draws of anchors at once, and the sum of their unit vectors.
+    """Assign rows to several draws of anchors at once, and add up their unit vectors.
 
     Args:
         activations: (n, D) of any floating dtype.
-        rows: (N,) which of them; None for all.
-        anchors: (R, K, D) float32 unit rows on the same device.
+        rows: (N,) rows of them that are assigned; None for all.
+        anchors: (R, K, D) float32 unit rows of R draws, on the same device.
         temperature: ε.
 
     Returns:

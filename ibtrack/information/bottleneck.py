@@ -1,4 +1,4 @@
-"""The information-bottleneck curve of two label sets: how much of Y a description of X can tell, by what it keeps of X.
+"""The information-bottleneck curve of two label sets: the most a description of X can tell of Y, by what it keeps.
 
 Source: Tishby, Pereira and Bialek, arXiv physics/0004057; computed by the iteration of Blahut and Arimoto.
 Letters: X, Y values of the two labels, T values of the description; p(t | x) is the channel, (X, T).
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.special import entr
 from torch import Tensor
 
 from ibtrack._checks import check_integers
@@ -28,29 +29,29 @@ _EMPTY = 1e-7  # a value of T with less probability is dropped
 def bottleneck_curve(
     labels_x: Tensor, labels_y: Tensor, *, slopes: Sequence[float] = SLOPES, tolerance: float = 2e-4
 ) -> list[tuple[float, float]]:
-    """The largest I(T; Y) of any description T of X, against I(X; T), for the empirical p(x, y) of two label sets.
+    """Find the largest I(T;Y) of any description T of X, against I(X;T), for the empirical p(x, y) of two label sets.
 
-    At each slope s the iteration lowers s I(X; T) - I(T; Y), from fine descriptions to coarse ones, until one round
+    At each slope s the iteration lowers s I(X;T) - I(T;Y), from fine descriptions to coarse ones, until one round
     gains less than ``tolerance``. Every point is reached by a description that was found, so what is left undone puts
     the curve too low, never too high: by about .002 nats for 8k tokens of text. With more than `MAX_CELLS` pairs of x
     and t, rare x get no t of their own; then it may be .02 nats too low, and more towards its upper end. Nothing is
     random.
 
-    It is the curve of the *sample*. Where pairs are rarely seen twice, as with tokens of text, the sample's I(X; Y) is
+    It is the curve of the *sample*. Where pairs are rarely seen twice, as with tokens of text, the sample's I(X;Y) is
     far above that of the source, and so is the curve: it bounds descriptions of these positions, not what can be
     known of unseen text. A debiased reading below it has not been shown to be suboptimal by this distance.
 
     Args:
         labels_x: (N,) integers of at least 0.
         labels_y: (N,) integers of at least 0.
-        slopes: dI(T; Y) / dI(X; T) at which to compute, in (0, 1).
-        tolerance: nats.
+        slopes: Slopes dI(T;Y) / dI(X;T) at which points are computed, in (0, 1).
+        tolerance: Gain of a round, in nats, below which the iteration ends.
 
     Returns:
-        (I(X; T), I(T; Y)) in nats, rising from (0, 0) to the smallest T that keeps all of I(X; Y); concave.
+        (I(X;T), I(T;Y)) in nats, rising from (0, 0) to the smallest T that keeps all of I(X;Y); concave.
 
     Raises:
-        ValueError: labels that are no integers, of different lengths, none at all or negative; slopes out of range.
+        ValueError: Labels are no integers, of different lengths, none at all or negative, or slopes out of range.
 
     Example:
         >>> import torch
@@ -67,12 +68,13 @@ def bottleneck_curve(
     if not slopes or not all(0 < slope < 1 for slope in slopes):
         raise ValueError(f"slopes must lie between 0 and 1, got {tuple(slopes)}")
     joint = _sufficient_joint(x.cpu().numpy(), y.cpu().numpy())
-    whole = (_entropy(joint.sum(1)), _entropy(joint.sum(1)) + _entropy(joint.sum(0)) - _entropy(joint.data))
+    entropy_x, entropy_y, joint_entropy = (float(entr(p).sum()) for p in (joint.sum(1), joint.sum(0), joint.data))
+    whole = (entropy_x, entropy_x + entropy_y - joint_entropy)
     return _concave([(0.0, 0.0), whole, *_anneal(joint, sorted(slopes), tolerance)])
 
 
 def _sufficient_joint(x: NDArray[np.int64], y: NDArray[np.int64]) -> csr_array:
-    """(X, Y) probabilities, with the x that say the same of y made one."""
+    """Count (X, Y) probabilities, with those x merged that say the same of y: they need no t of their own."""
     shape = (int(x.max()) + 1, int(y.max()) + 1)
     counts = csr_array((np.ones(len(x), dtype=np.int64), (x, y)), shape=shape)
     counts.sum_duplicates()
@@ -88,7 +90,7 @@ def _sufficient_joint(x: NDArray[np.int64], y: NDArray[np.int64]) -> csr_array:
 
 
 def _anneal(joint: csr_array, slopes: Sequence[float], tolerance: float) -> Iterator[tuple[float, float]]:
-    """The points at rising slopes, each channel starting from the one before."""
+    """Yield the points at rising slopes, each channel starting from the one before."""
     given = joint.sum(1)
     channel = _finest(given)
     for slope in slopes:
@@ -98,7 +100,7 @@ def _anneal(joint: csr_array, slopes: Sequence[float], tolerance: float) -> Iter
 
 
 def _finest(given: Matrix) -> Matrix:
-    """A value of T for every x, or for the frequent ones; the others are spread over those."""
+    """Give a value of T to every x, or to the frequent ones; the others are spread over those."""
     frequent = np.argsort(-given, kind="stable")[: max(2, MAX_CELLS // len(given))]
     channel = np.tile(given[frequent] / given[frequent].sum(), (len(given), 1))
     channel[frequent] = np.eye(len(frequent))
@@ -106,7 +108,7 @@ def _finest(given: Matrix) -> Matrix:
 
 
 def _converge(joint: csr_array, channel: Matrix, slope: float, tolerance: float) -> Matrix:
-    """Iterate p(t | x) ∝ p(t) exp( Σ_y p(y | x) log p(y | t) / slope ); each round lowers s I(X; T) - I(T; Y)."""
+    """Iterate p(t | x) ∝ p(t) exp( Σ_y p(y | x) log p(y | t) / slope ); each round lowers s I(X;T) - I(T;Y)."""
     given = joint.sum(1)
     conditional = joint.multiply(1 / given[:, None]).tocsr()
     before = math.inf
@@ -120,21 +122,21 @@ def _converge(joint: csr_array, channel: Matrix, slope: float, tolerance: float)
         channel = np.exp(scores - highest)
         total = channel.sum(1, keepdims=True)
         channel /= total
-        objective = -slope * float(given @ (highest + np.log(total))[:, 0])  # s I(X; T) - I(T; Y) + H(Y)
+        objective = -slope * float(given @ (highest + np.log(total))[:, 0])  # s I(X;T) - I(T;Y) + H(Y)
         if before - objective < tolerance:
             return channel
         before = objective
 
 
 def _place(joint: csr_array, channel: Matrix) -> tuple[float, float]:
-    """I(X; T) and I(T; Y) of a channel."""
+    """Work out I(X;T) and I(T;Y) of a channel."""
     given, marginal, with_y = joint.sum(1), joint.sum(1) @ channel, joint.T @ channel
-    kept = _entropy(marginal) - float(given @ -np.sum(channel * np.log(np.maximum(channel, 1e-300)), axis=1))
-    return kept, _entropy(marginal) + _entropy(joint.sum(0)) - _entropy(with_y)
+    kept = entr(marginal).sum() - float(given @ -np.sum(channel * np.log(np.maximum(channel, 1e-300)), axis=1))
+    return float(kept), float(entr(marginal).sum() + entr(joint.sum(0)).sum() - entr(with_y).sum())
 
 
 def _concave(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The upper hull from the first point to the highest; between two descriptions one can alternate."""
+    """Take the upper hull from the first point to the highest, as one can alternate between two descriptions."""
     hull: list[tuple[float, float]] = []
     for point in sorted(points):
         while len(hull) > 1 and _turn(hull[-2], hull[-1], point) >= -1e-9:
@@ -145,11 +147,5 @@ def _concave(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
-    """Above 0 where the way from a over b to c turns left."""
+    """Return a number above 0 where the way from a over b to c turns left."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-
-
-def _entropy(probabilities: Matrix) -> float:
-    """Nats."""
-    positive = probabilities[probabilities > 0]
-    return float(-np.sum(positive * np.log(positive)))

@@ -1,6 +1,9 @@
-"""Assignments to counts: the sums by label from which every entropy and information is computed.
+"""Streamed counts: sums by label that grow with every batch, from which entropies and informations are computed.
 
-Letters: N rows, K anchors, M labels. All sums are float64: in bfloat16, 200 000 rows add up to 61 000.
+They serve the metrics that see rows in batches and do not know the labels beforehand. All sums are float64: in
+bfloat16, 200 000 rows add up to 61 000.
+
+Letters: N rows, K anchors, M labels, n_x rows of label x.
 """
 
 from __future__ import annotations
@@ -13,10 +16,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Counts:
-    """Sufficient statistics of N rows with labels; a monoid under `merge`.
+    """Sufficient statistics of N rows with labels. They form a monoid under `merge`, with `zero_counts` as its zero.
 
-    The occurrences of a label are dealt to two halves in turn, so that every label seen twice is in both: what changes
-    from the halves to the whole tells how the bias falls.
+    The rows of a label are dealt to two halves in turn, so that every label seen twice is in both halves. How much the
+    plug-in information changes from the halves to the whole tells how its bias falls with n.
 
     Attributes:
         half_sums: (2, M, K) Σ_i A_i over the rows of label x in either half.
@@ -47,19 +50,19 @@ class Counts:
 
 
 def zero_counts(num_labels: int, num_anchors: int, device: torch.device | str = "cpu") -> Counts:
-    """The counts of no rows."""
+    """Make the counts of no rows."""
     zeros = torch.zeros(2, num_labels, num_anchors, dtype=torch.float64, device=device)
     return Counts(zeros, zeros.new_zeros(2, num_labels), zeros.new_zeros(num_anchors, num_anchors), zeros.new_zeros(()))
 
 
 def count(assignments: Tensor, labels: Tensor, num_labels: int, before: Tensor | None = None) -> Counts:
-    """Sum up (N, K) assignments by (N,) labels in [0, M).
+    """Add up soft assignments by label.
 
     Args:
-        assignments: (N, K).
-        labels: (N,) in [0, M).
+        assignments: (N, K) soft assignments of any floating dtype.
+        labels: (N,) labels in [0, M).
         num_labels: M.
-        before: (M,) earlier occurrences of each label, so that the halves go on taking turns.
+        before: (M,) rows of each label in earlier batches, so that the halves go on taking turns; by default none.
 
     Example:
         >>> counts = count(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), torch.tensor([0, 0]), num_labels=2)
@@ -82,7 +85,7 @@ def count(assignments: Tensor, labels: Tensor, num_labels: int, before: Tensor |
 
 
 def occurrence_ranks(labels: Tensor) -> Tensor:
-    """How many earlier rows have the label of each row.
+    """Count how many earlier rows have the label of each row.
 
     Example:
         >>> occurrence_ranks(torch.tensor([5, 7, 5, 5, 7])).tolist()
@@ -96,5 +99,5 @@ def occurrence_ranks(labels: Tensor) -> Tensor:
 
 
 def merge(left: Counts, right: Counts) -> Counts:
-    """The counts of both sets of rows."""
+    """Add up the counts of two sets of rows."""
     return Counts(*(getattr(left, field.name) + getattr(right, field.name) for field in fields(Counts)))

@@ -1,6 +1,6 @@
-"""Documents: rows that depend on each other.
+"""Which document each row belongs to: rows of one document depend on each other, documents do not.
 
-Letters: N rows, G documents, B bags.
+Letters: N rows, G documents.
 """
 
 from __future__ import annotations
@@ -10,46 +10,51 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ibtrack.information.segments import ROWS_AT_ONCE, Segments
+from ibtrack.information.entropy import ROWS_AT_ONCE
+from ibtrack.information.segments import Segments
 
 
 @dataclass(frozen=True)
 class DocumentDesign:
-    """Which document each row belongs to: rows inside a document depend on each other, documents do not.
+    """The partition of N rows into G documents, the clusters over which standard errors are taken.
 
     Attributes:
-        of: (N,) index in [0, G).
-        number: G.
-        sizes: (G,) rows of each, as float64.
-        bags: the rows by document.
-        pieces: the same, a few documents at a time.
+        index: (N,) document of each row, in [0, G).
+        num_documents: G.
+        sizes: (G,) rows of each document, as float64.
+        segments: The rows by document.
+        chunks: The same, a few documents at a time.
     """
 
-    of: Tensor
-    number: int
+    index: Tensor
+    num_documents: int
     sizes: Tensor
-    bags: Segments
-    pieces: tuple[Segments, ...]
+    segments: Segments
+    chunks: tuple[Segments, ...]
 
     @classmethod
-    def of_rows(cls, of: Tensor) -> DocumentDesign:
-        """Group (N,) rows, from their dense index."""
-        number = int(of.max()) + 1
-        bags = Segments.of_groups(of, number)
-        pieces = tuple(piece for piece, _, _ in bags.cut(torch.arange(number), ROWS_AT_ONCE))
-        return cls(of, number, torch.bincount(of).double(), bags, pieces)
+    def from_index(cls, index: Tensor) -> DocumentDesign:
+        """Partition rows by the dense (N,) index of their documents."""
+        number = int(index.max()) + 1
+        segments = Segments.from_groups(index, number)
+        chunks = tuple(chunk for chunk, _, _ in segments.split(torch.arange(number), ROWS_AT_ONCE))
+        return cls(
+            index=index, num_documents=number, sizes=torch.bincount(index).double(), segments=segments, chunks=chunks
+        )
 
-    def of_bags(self, bags: Segments) -> Tensor:
-        """(B,) document of each bag, if none holds rows of two."""
-        return self.of[bags.rows[bags.starts.long()].long()]
-
-    def totals(self, values: Tensor, of: Tensor | None = None) -> Tensor:
-        """(G, ...) sums of (n, ...) numbers by document, float64; ``of`` says of which, by default those of all
-        rows."""
-        zeros = torch.zeros(self.number, *values.shape[1:], dtype=torch.float64, device=values.device)
-        return zeros.index_add_(0, self.of if of is None else of, values.double())
+    def document_of_segment(self, segments: Segments) -> Tensor:
+        """Find the document of each segment, (number of segments,), where no segment holds rows of two documents."""
+        return self.index[segments.rows[segments.starts.long()].long()]
 
     def influence(self, totals: Tensor) -> Tensor:
-        """(..., G) sums of what the rows add to a mean over rows, to (..., G) influences on it."""
-        number = len(self.of)
+        """Turn what the rows of each document add to a sum into its influence on the mean over rows.
+
+        Args:
+            totals: (..., G) sums over the rows of each document.
+
+        Returns:
+            (..., G) first-order change of the mean by each document; they sum to 0. This is the infinitesimal
+            jackknife (Jaeckel 1972; Efron 1982, chapter 6) with documents as clusters.
+        """
+        number = len(self.index)
         return (totals - self.sizes * (totals.sum(-1, keepdim=True) / number)) / number

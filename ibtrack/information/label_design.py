@@ -1,7 +1,12 @@
-"""Labels and documents to groups of rows: worked out once per probe, used at every measurement.
+"""The nested design of a label set: which rows share a label, and which of these share a document.
 
-Letters: N rows, K anchors, M labels, n_x rows of label x; R labels whose occurrences are dealt to two halves h, R'
-others that occur more than once; B bags; G documents.
+It is worked out once per probe and used at every measurement. Rows of one document are alike for reasons of their own,
+as a text repeats itself. So the rows of each label are dealt to two halves by documents: what the means of the two
+halves have in common is due to the label. Where there is a single document, rows are dealt instead.
+
+Letters: N rows, K anchors, M labels, G documents, n_x rows of label x, h one of its two halves, n_xh rows of it.
+Of the M labels, R occur in two documents or more and have halves; R' occur several times in a single document; the
+others occur once.
 """
 
 from __future__ import annotations
@@ -17,210 +22,241 @@ from torch.nn.functional import pad
 from ibtrack.information.counts import occurrence_ranks
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.sample_sizes import SampleSizeBins, concentration
-from ibtrack.information.segments import Segments, segment_sums
+from ibtrack.information.segments import Segments, sum_between
 
-PIECE_ROWS = 1 << 14  # of labels that are read together: the tables of their means stay small; up to four times as many
-#                       where documents are many, as each piece also takes a table of those
+CHUNK_ROWS = 1 << 14  # rows of labels that are read together, so that the table of their means stays in a core's cache;
+#                       up to four times as many where documents are many, as each chunk also has a table of those
 
-_Groups = TypeVar("_Groups")
+_Design = TypeVar("_Design")
 
 
 @dataclass(frozen=True)
 class LabelChunk:
-    """Some labels that occur more than once, with their rows in 2 r + s parts: halves of r labels, 2 x + h, and then
-    the s labels that occur several times in a single document.
+    """Some labels that occur more than once, with their rows in 2 r + s parts.
+
+    Part 2 x + h is half h of one of r labels that have halves; s further parts are labels in a single document.
 
     Attributes:
-        bags: the rows by part; a bag is of one label and one document.
+        segments: The rows by part; a segment is of one label and one document. B is their number.
         num_halved: r.
         occurrences: (r + s,) n_x, float32.
         part_occurrences: (2 r + s,) rows in each part, float32.
-        absence: (B,) D / (D - 1) for D documents of the label of a bag, float32: without one of two, there are no
-            halves left.
-        crowded: (B',) bags of several rows.
-        by_part: (2 r + s, B) sparse, a place for each bag in the line of its part.
-        by_label: (r, B_r) sparse, a place for each bag of a half in the line of its label.
-        order: (B,) bags, document after document.
-        order_starts: (G,) where in ``order`` each document begins.
+        deletion_factors: (B,) D / (D - 1) for the D documents in which the label of a segment occurs, float32, and 0
+            without halves. Leaving out a document leaves out all it adds to a label in two documents, and with it the
+            halves; this factor gives the derivative by a document's weight the size of that.
+        multi_row: (number,) segments of several rows.
+        part_pattern: (2 r + s, B) sparse, an entry for each segment in the line of its part.
+        label_pattern: (r, segments in halves) sparse, an entry for each segment of a half in the line of its label.
+        document_order: (B,) segments, document after document.
+        document_starts: (G,) where in ``document_order`` each document begins.
     """
 
-    bags: Segments
+    segments: Segments
     num_halved: int
     occurrences: Tensor
     part_occurrences: Tensor
-    absence: Tensor
-    crowded: Tensor
-    by_part: Tensor
-    by_label: Tensor
-    order: Tensor
-    order_starts: Tensor
+    deletion_factors: Tensor
+    multi_row: Tensor
+    part_pattern: Tensor
+    label_pattern: Tensor
+    document_order: Tensor
+    document_starts: Tensor
 
     @classmethod
-    def of(cls, bags: Segments, documents: DocumentDesign, num_halved: int, absence: Tensor) -> LabelChunk:
-        """Take rows by part; ``absence`` is of each label that has halves."""
-        document = documents.of_bags(bags)
-        rows = bags.sizes.new_zeros(bags.number).index_add_(0, bags.group, bags.sizes)
-        halves = rows[: 2 * num_halved].view(-1, 2)
-        in_halves = int((bags.group < 2 * num_halved).sum())
-        label_starts = bags.group_starts[: 2 * num_halved : 2]
-        inside = torch.bincount(document, minlength=documents.number)
-        label = bags.group[:in_halves].long() // 2
-        return cls(
-            bags,
-            num_halved,
-            torch.cat([halves.sum(1), rows[2 * num_halved :]]),
-            rows,
-            pad(absence[label].float(), (0, len(document) - in_halves)),
-            (bags.sizes > 1).nonzero().flatten().int(),
-            _pattern(bags.group_starts, len(bags.starts)),
-            _pattern(label_starts, in_halves),
-            torch.argsort(document, stable=True).int(),
-            (inside.cumsum(0) - inside).int(),
-        )
-
-    def document_sums(self, values: Tensor, bags: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
-        """(G, ...) sums of (B, ...) float32 by document; they serve errors, so single precision will do.
+    def from_segments(
+        cls, segments: Segments, documents: DocumentDesign, num_halved: int, deletion_factors: Tensor
+    ) -> LabelChunk:
+        """Describe the rows of a chunk.
 
         Args:
-            values: a table.
-            bags: (B,) which line of the table each bag has, in the order of documents; by default its own.
-            weights: (B,) what it is multiplied with, in the same order.
+            segments: The rows by part.
+            documents: Documents of all rows.
+            num_halved: r.
+            deletion_factors: (r,) factor of each label that has halves, float64.
         """
-        return segment_sums(self.order_starts, self.order if bags is None else bags, values, weights)
+        document = documents.document_of_segment(segments)
+        rows = segments.sizes.new_zeros(segments.num_groups).index_add_(0, segments.group, segments.sizes)
+        halves = rows[: 2 * num_halved].view(-1, 2)
+        in_halves = int((segments.group < 2 * num_halved).sum())
+        label_starts = segments.group_starts[: 2 * num_halved : 2]
+        per_document = torch.bincount(document, minlength=documents.num_documents)
+        label = segments.group[:in_halves].long() // 2
+        return cls(
+            segments=segments,
+            num_halved=num_halved,
+            occurrences=torch.cat([halves.sum(1), rows[2 * num_halved :]]),
+            part_occurrences=rows,
+            deletion_factors=pad(deletion_factors[label].float(), (0, len(document) - in_halves)),
+            multi_row=(segments.sizes > 1).nonzero().flatten().int(),
+            part_pattern=_pattern(segments.group_starts, len(segments.starts)),
+            label_pattern=_pattern(label_starts, in_halves),
+            document_order=torch.argsort(document, stable=True).int(),
+            document_starts=(per_document.cumsum(0) - per_document).int(),
+        )
+
+    def sum_by_document(self, values: Tensor, lines: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+        """Add up a table by document, in single precision, which does for standard errors.
+
+        Args:
+            values: (m, ...) float32, the table.
+            lines: (B,) line of the table for each segment, in the order of documents; by default line b for segment b.
+            weights: (B,) factor of each of these lines; by default 1.
+
+        Returns:
+            (G, ...) float32.
+        """
+        return sum_between(self.document_starts, self.document_order if lines is None else lines, values, weights)
 
 
 @dataclass(frozen=True)
 class LabelDesign:
-    """The rows of a label set in groups: labels seen once need no slot, only their own row.
-
-    Rows of one document are alike for reasons of their own: a text repeats itself. So the occurrences of a label are
-    dealt to two halves by documents, and what they have in common is of the label. Where there is one document only,
-    rows are dealt.
+    """The nested design of one label set.
 
     Attributes:
         num_rows: N.
-        num_halved: R, labels that occur in two documents; R' others occur several times in a single one.
-        bag_size: (N,) rows in the bag of each row, 0 for rows whose label occurs once, uint8.
-        pieces: the other labels, those that have halves first, a few at a time.
-        occurrences: (R + R',) n_x.
-        classes: of labels that occur about as often.
-        document_degrees: (G,) rows of each document whose label has halves.
-        document_mates: (G,) rows of each document less their bags.
-        degrees: Σ_x (n_x - 1) / N over the labels that have halves.
-        mate_degrees: Σ_b (n_b - 1) / N.
-        crowding: Σ_x n_x² / N².
-        pair_noise: of Σ_x (n_x - 1) P_x1 P_x2, see `pair_noise`.
+        num_halved: R.
+        segment_size: (N,) rows in the segment of each row, 0 for rows whose label occurs once, uint8.
+        chunks: The labels that occur more than once, those with halves first, a few at a time.
+        occurrences: (R + R',) n_x, float64.
+        bins: The sample sizes of all labels and halves.
+        document_cross_weight: (G,) rows of each document whose label has halves.
+        document_same_weight: (G,) rows of each document, less their segments.
+        cross_weight: Σ_x (n_x - 1) / N over the labels that have halves: weight of pairs of rows in two documents.
+        same_weight: Σ_b (n_b - 1) / N over segments b of n_b rows: weight of pairs of rows in one document.
+        collision_probability: Σ_x n_x² / N², the chance that two rows share their label (Simpson's index).
+        null_variance_factors: See `null_variance_factors`.
     """
 
     num_rows: int
     num_halved: int
-    bag_size: Tensor
-    pieces: tuple[LabelChunk, ...]
+    segment_size: Tensor
+    chunks: tuple[LabelChunk, ...]
     occurrences: Tensor
-    classes: SampleSizeBins
-    document_degrees: Tensor
-    document_mates: Tensor
-    degrees: float
-    mate_degrees: float
-    crowding: float
-    pair_noise: tuple[float, float, float]
+    bins: SampleSizeBins
+    document_cross_weight: Tensor
+    document_same_weight: Tensor
+    cross_weight: float
+    same_weight: float
+    collision_probability: float
+    null_variance_factors: tuple[float, float, float]
 
     @classmethod
-    def of(cls, labels: Tensor, documents: DocumentDesign) -> LabelDesign:
-        """Group (N,) dense labels."""
-        total, of = len(labels), documents.of
-        apart = of if documents.number > 1 else torch.arange(total)
-        cells = torch.unique(labels * (int(apart.max()) + 1) + apart, return_inverse=True)[1]  # by label, then document
+    def from_labels(cls, labels: Tensor, documents: DocumentDesign) -> LabelDesign:
+        """Describe a label set.
+
+        Args:
+            labels: (N,) dense labels in [0, M).
+            documents: Documents of the rows.
+        """
+        total, document = len(labels), documents.index
+        unit = document if documents.num_documents > 1 else torch.arange(total)  # what is dealt to halves
+        cells = torch.unique(labels * (int(unit.max()) + 1) + unit, return_inverse=True)[1]  # by label, then document
         cell_sizes = torch.bincount(cells)
         cell_label = labels.new_zeros(len(cell_sizes)).index_put_((cells,), labels)
-        spread = torch.bincount(cell_label)  # documents of each label
+        num_units = torch.bincount(cell_label)  # documents of each label
         occurrences = torch.bincount(labels)
-        clumps = concentration(cell_label, cell_sizes, len(occurrences))
+        concentrations = concentration(cell_label, cell_sizes, len(occurrences))
 
-        halved, single = spread > 1, (spread == 1) & (occurrences > 1)
-        number, num_single = int(halved.sum()), int(single.sum())
-        part_of_label = torch.where(halved, 2 * (halved.cumsum(0) - 1), 2 * number + single.cumsum(0) - 1)
+        halved, single = num_units > 1, (num_units == 1) & (occurrences > 1)
+        num_halved, num_single = int(halved.sum()), int(single.sum())
+        part_of_label = torch.where(halved, 2 * (halved.cumsum(0) - 1), 2 * num_halved + single.cumsum(0) - 1)
+        # the documents of a label go to its first half and its second half in turn, in their own order
         part_of_cell = part_of_label[cell_label] + occurrence_ranks(cell_label) % 2 * halved[cell_label]
         rows = (occurrences[labels] > 1).nonzero().flatten()
-        part_of = part_of_cell[cells[rows]]
-        bags = Segments.of_groups(part_of, 2 * number + num_single, rows, cells[rows])
-        absence = spread.double() / (spread - 1).clamp(min=1)  # by label
-        of_halved = absence[halved]
-        rows_at_once = min(max(PIECE_ROWS, 4 * documents.number), 4 * PIECE_ROWS)
-        firsts = torch.cat([2 * torch.arange(number), 2 * number + torch.arange(num_single)])
-        pieces = tuple(
-            LabelChunk.of(piece, documents, min(end, number) - min(begin, number), of_halved[begin:end])
-            for piece, begin, end in bags.cut(firsts, rows_at_once)
-        )
+        part = part_of_cell[cells[rows]]
+        segments = Segments.from_groups(part, 2 * num_halved + num_single, rows, cells[rows])
+        deletion_factors = num_units.double() / (num_units - 1).clamp(min=1)  # by label
+        chunks = _chunks(segments, documents, num_halved, deletion_factors[halved])
 
-        part_occurrences = torch.bincount(part_of, minlength=bags.number)
+        part_occurrences = torch.bincount(part, minlength=segments.num_groups)
         in_halves = halved[cell_label]
-        half_clumps = concentration(part_of_cell[in_halves], cell_sizes[in_halves], 2 * number)
-        half_rows = halved[labels].nonzero().flatten()
-        half = part_of_cell[cells[half_rows]]
-        classes = SampleSizeBins.of(
+        half_concentrations = concentration(part_of_cell[in_halves], cell_sizes[in_halves], 2 * num_halved)
+        halved_rows = halved[labels].nonzero().flatten()
+        half = part_of_cell[cells[halved_rows]]
+        bins = SampleSizeBins.from_rows(
             documents,
-            (occurrences[labels], clumps[labels]),
-            half_rows,
-            (part_occurrences[half], half_clumps[half]),
-            absence[labels[half_rows]],
+            (occurrences[labels], concentrations[labels]),
+            halved_rows,
+            (part_occurrences[half], half_concentrations[half]),
+            deletion_factors[labels[halved_rows]],
         )
-        mates = documents.totals(bags.sizes - 1, documents.of_bags(bags))
-        bag_size = torch.zeros(total, dtype=torch.uint8)
-        bag_size[bags.rows.long()] = bags.sizes.byte().repeat_interleave(bags.sizes.long())
+        same_weight = segments.sizes.new_zeros(documents.num_documents, dtype=torch.float64).index_add_(
+            0, documents.document_of_segment(segments), (segments.sizes - 1).double()
+        )
+        segment_size = torch.zeros(total, dtype=torch.uint8)
+        segment_size[segments.rows.long()] = segments.sizes.byte().repeat_interleave(segments.sizes.long())
         weights = occurrences[halved].double() - 1
+        inverse_sizes = 1 / part_occurrences[: 2 * num_halved].double().view(-1, 2)
         return cls(
-            total,
-            number,
-            bag_size,
-            pieces,
-            torch.cat([occurrences[halved], occurrences[single]]).double(),
-            classes,
-            torch.bincount(of[half_rows], minlength=documents.number).double(),
-            mates,
-            float(weights.sum()) / total,
-            float(mates.sum()) / total,
-            float((occurrences.double() / total).square().sum()),
-            pair_noise(weights, 1 / part_occurrences[: 2 * number].double().view(-1, 2), half_clumps.view(-1, 2)),
+            num_rows=total,
+            num_halved=num_halved,
+            segment_size=segment_size,
+            chunks=chunks,
+            occurrences=torch.cat([occurrences[halved], occurrences[single]]).double(),
+            bins=bins,
+            document_cross_weight=torch.bincount(document[halved_rows], minlength=documents.num_documents).double(),
+            document_same_weight=same_weight,
+            cross_weight=float(weights.sum()) / total,
+            same_weight=float(same_weight.sum()) / total,
+            collision_probability=float((occurrences.double() / total).square().sum()),
+            null_variance_factors=null_variance_factors(weights, inverse_sizes, half_concentrations.view(-1, 2)),
         )
 
 
-def moved(groups: _Groups, device: torch.device) -> _Groups:
-    """The same groups with every tensor on a device."""
-    if isinstance(groups, Tensor):
-        return groups.to(device)  # type: ignore[return-value]
-    if isinstance(groups, tuple):
-        return tuple(moved(part, device) for part in groups)  # type: ignore[return-value]
-    if is_dataclass(groups):
-        changed = {field.name: moved(getattr(groups, field.name), device) for field in fields(groups)}
-        return replace(groups, **changed)  # type: ignore[type-var]
-    return groups
+def _chunks(
+    segments: Segments, documents: DocumentDesign, num_halved: int, deletion_factors: Tensor
+) -> tuple[LabelChunk, ...]:
+    """Split the parts of a label set into chunks that begin with a whole label."""
+    num_single = segments.num_groups - 2 * num_halved
+    rows_at_once = min(max(CHUNK_ROWS, 4 * documents.num_documents), 4 * CHUNK_ROWS)
+    firsts = torch.cat([2 * torch.arange(num_halved), 2 * num_halved + torch.arange(num_single)])
+    return tuple(
+        LabelChunk.from_segments(
+            chunk, documents, min(end, num_halved) - min(begin, num_halved), deletion_factors[begin:end]
+        )
+        for chunk, begin, end in segments.split(firsts, rows_at_once)
+    )
 
 
-def _pattern(starts: Tensor, columns: int) -> Tensor:
-    """(lines, columns) sparse: consecutive columns in the line where they start."""
-    ends = torch.cat([starts, starts.new_tensor([columns])])
-    places = torch.arange(columns, dtype=torch.int32)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")  # that they are young, and are not checked
-        return torch.sparse_csr_tensor(ends, places, places.float(), (len(starts), columns), check_invariants=False)
+def null_variance_factors(weights: Tensor, inverse_sizes: Tensor, concentrations: Tensor) -> tuple[float, float, float]:
+    """Work out how Σ_x w_x P_x1 P_x2 / Σ_x w_x would vary if labels told nothing.
 
-
-def pair_noise(weights: Tensor, inverse: Tensor, clumps: Tensor) -> tuple[float, float, float]:
-    """How Σ_x w_x P_x1 P_x2 / Σ_x w_x varies if labels tell nothing, in units of the variance of one product of rows.
-
-    The mean of a half varies by (1 - ρ) / n + ρ q, where ρ is how alike rows of one document are.
+    By Kish's design effect the mean of a half varies by σ² ((1 - ρ) / n + ρ q), where ρ is the intraclass correlation
+    of rows in a document. The product of the means of two halves varies by the product of two such terms, in units of
+    the variance of a product of two rows.
 
     Args:
         weights: (R,) w.
-        inverse: (R, 2) 1 / n of the halves.
-        clumps: (R, 2) q.
+        inverse_sizes: (R, 2) 1 / n of the halves.
+        concentrations: (R, 2) q of the halves.
 
     Returns:
-        the factors of (1 - ρ)², of ρ (1 - ρ) and of ρ².
+        The factors of (1 - ρ)², of ρ (1 - ρ) and of ρ² in that variance.
     """
     share = (weights / weights.sum()).square()
-    crossed = inverse * clumps.flip(1)
-    terms = inverse.prod(1), crossed.sum(1), clumps.prod(1)
+    crossed = inverse_sizes * concentrations.flip(1)
+    terms = inverse_sizes.prod(1), crossed.sum(1), concentrations.prod(1)
     first, second, third = (float(share @ term) for term in terms)
     return first, second, third
+
+
+def moved(design: _Design, device: torch.device) -> _Design:
+    """Move every tensor of a design, of a tuple of designs, or a tensor itself, to a device."""
+    if isinstance(design, Tensor):
+        return design.to(device)  # type: ignore[return-value]
+    if isinstance(design, tuple):
+        return tuple(moved(part, device) for part in design)  # type: ignore[return-value]
+    if is_dataclass(design):
+        changed = {field.name: moved(getattr(design, field.name), device) for field in fields(design)}
+        return replace(design, **changed)  # type: ignore[type-var]
+    return design
+
+
+def _pattern(starts: Tensor, num_columns: int) -> Tensor:
+    """Make a sparse (lines, num_columns) matrix with consecutive columns in the line where they start."""
+    ends = torch.cat([starts, starts.new_tensor([num_columns])])
+    places = torch.arange(num_columns, dtype=torch.int32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse")  # torch says that they are in beta, and are not checked
+        shape = (len(starts), num_columns)
+        return torch.sparse_csr_tensor(ends, places, places.float(), shape, check_invariants=False)

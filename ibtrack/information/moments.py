@@ -1,10 +1,10 @@
-"""Counts, or rows in known groups, to the few means per label set that the readings are functions of.
+"""Moments: the few means per label set that the readings are functions of.
 
-Every moment is a mean over rows of something that each row adds; so the first-order effect of a document on any smooth
-function of the moments follows from its gradient.
+They come from rows in a known design, or from streamed counts. Every moment is a mean over rows of something that each
+row adds, so the first-order effect of a document on any smooth function of the moments follows from its gradient.
 
-Letters: N rows, K anchors, L sites, S label sets, M labels, n_x rows of label x, P_x their mean, P_xh that of one of
-two halves h; B bags of rows of one label and document; U classes of labels, V ranges of classes; G documents.
+Letters: N rows, K anchors, L sites, C label sets, n_x rows of label x, P_x their mean, P_xh that of one of two halves
+h, U bins of sample sizes.
 """
 
 from __future__ import annotations
@@ -17,177 +17,136 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ibtrack.information.counts import Counts
-from ibtrack.information.label_design import LabelDesign, pair_noise
+from ibtrack.information.entropy import entropy
+from ibtrack.information.label_design import LabelDesign, null_variance_factors
 from ibtrack.information.label_statistics import LabelStatistics
-from ibtrack.information.row_statistics import TINY, RowStatistics, weighted_spread
-from ibtrack.information.sample_sizes import SampleSizeBins, size_bins
+from ibtrack.information.row_statistics import RowStatistics, product_variance
+from ibtrack.information.sample_sizes import size_bins
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Means over the N rows of a label set, or, with leading dimensions (S, L), of several at several sites.
+    """Means over the N rows of a label set; with leading dimensions (C, L), those of several sets at several sites.
 
     Attributes:
-        mean: (K,) of A_i: p.
-        squares: (K,) of A_i².
-        row_entropy: () of H(A_i).
-        pairs: (K,) Σ_x (n_x - 1) P_x1 P_x2 / N: what two rows of one label, in two documents, have in common.
-        conditional: () Σ_x n_x H(P_x) / N, the plug-in H(Z | X).
-        halving: () Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ) / N: what the halves lack.
-        degrees: () Σ_x (n_x - 1) / N.
-        shares: (U,) rows whose label is in this class.
-        half_shares: (U,) rows whose half is in this class.
-        repeated: (U,) rows in the class whose label has halves.
-        inverse: (U,) mean of 1 / n in each class.
-        clumps: (U,) mean of one over the effective number of documents of a label.
-        mates: () Σ_b Σ_{i≠j in b} Σ_k p_k^-½ A_ik A_jk / n_b / N over bags b of one label and document: what two rows
-            of one label in one document have in common.
-        mate_degrees: () Σ_b (n_b - 1) / N.
+        mean: (K,) mean of A_i, p.
+        squares: (K,) mean of A_i².
+        row_entropy: () mean of H(A_i).
+        cross_products: (K,) Σ_x (n_x - 1) P_x1 P_x2 / N: products of two rows of one label in two documents.
+        cross_weight: () Σ_x (n_x - 1) / N over the labels that have halves.
+        same_products: () Σ_b Σ_{i≠j in b} Σ_k p_k^-½ A_ik A_jk / n_b / N over segments b: products of two rows of one
+            label in one document.
+        same_weight: () Σ_b (n_b - 1) / N.
+        conditional: () Σ_x n_x H(P_x) / N, the plug-in H(Z|X).
+        halving_gap: () Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ) / N: how much entropy halves of labels lack.
+        row_shares: (U,) share of the rows whose label is in the bin.
+        halved_row_shares: (U,) share of the rows whose label is in the bin and has halves.
+        half_row_shares: (U,) share of the rows whose half is in the bin.
+        inverse_sizes: (U,) mean of 1 / n in each bin.
+        concentrations: (U,) mean in each bin of q, one over the effective number of documents.
         num_rows: N.
-        crowding: () Σ_x n_x² / N², the chance that two rows share their label.
-        noise: (3,) expected square of Σ_k p_k^-½ ( pairs / degrees - p² )_k if labels told nothing: the factors of
-            (1 - ρ)², ρ (1 - ρ) and ρ², see `ibtrack.information.label_design.pair_noise`.
+        collision_probability: () Σ_x n_x² / N², the chance that two rows share their label.
+        null_variance: (3,) expected square of Σ_k p_k^-½ ( cross_products / cross_weight - p² )_k if labels told
+            nothing, as factors of (1 - ρ)², ρ (1 - ρ) and ρ²; see `null_variance_factors`.
     """
 
     mean: Tensor
     squares: Tensor
     row_entropy: Tensor
-    pairs: Tensor
+    cross_products: Tensor
+    cross_weight: Tensor
+    same_products: Tensor
+    same_weight: Tensor
     conditional: Tensor
-    halving: Tensor
-    degrees: Tensor
-    shares: Tensor
-    half_shares: Tensor
-    repeated: Tensor
-    inverse: Tensor
-    clumps: Tensor
-    mates: Tensor
-    mate_degrees: Tensor
+    halving_gap: Tensor
+    row_shares: Tensor
+    halved_row_shares: Tensor
+    half_row_shares: Tensor
+    inverse_sizes: Tensor
+    concentrations: Tensor
     num_rows: int
-    crowding: Tensor
-    noise: Tensor
+    collision_probability: Tensor
+    null_variance: Tensor
 
 
 def moments_of_rows(
-    sites: Sequence[RowStatistics], label_sets: Sequence[LabelDesign], sums: Sequence[LabelStatistics]
+    sites: Sequence[RowStatistics], designs: Sequence[LabelDesign], statistics: Sequence[LabelStatistics]
 ) -> Moments:
-    """The moments of S label sets whose groups are known at the L sites of all ``sites``, (S, L, ...)."""
+    """Collect the moments of C label sets whose designs are known at the L sites of all ``sites``: (C, L, ...)."""
     total, like = len(sites[0].rows), sites[0].mean
     num_sites = sum(len(site.mean) for site in sites)
 
-    def of_sites(name: str) -> Tensor:
+    def from_sites(name: str) -> Tensor:
         values = torch.cat([getattr(site, name) for site in sites])
-        return values.expand(len(label_sets), *values.shape)
+        return values.expand(len(designs), *values.shape)
 
-    def of_sums(name: str) -> Tensor:
-        return torch.stack([getattr(of_set, name) for of_set in sums]) / total
+    def from_labels(name: str) -> Tensor:
+        return torch.stack([getattr(each, name) for each in statistics]) / total
 
-    def of_groups(name: str) -> Tensor:
-        values = like.new_tensor([getattr(groups, name) for groups in label_sets])
+    def from_designs(name: str) -> Tensor:
+        values = like.new_tensor([getattr(design, name) for design in designs])
         return values.unsqueeze(1).expand(-1, num_sites, *values.shape[1:])
 
-    def of_classes(name: str, beyond: float = 0.0) -> Tensor:
-        values = pad_sequence([getattr(groups.classes, name) for groups in label_sets], True, beyond)
+    def from_bins(name: str, beyond: float = 0.0) -> Tensor:
+        values = pad_sequence([getattr(design.bins, name) for design in designs], True, beyond)
         return values.unsqueeze(1).expand(-1, num_sites, -1)
 
     return Moments(
-        of_sites("mean"),
-        of_sites("squares"),
-        of_sites("row_entropy"),
-        of_sums("pairs"),
-        of_sums("conditional"),
-        of_sums("halving"),
-        of_groups("degrees"),
-        of_classes("shares"),
-        of_classes("half_shares"),
-        of_classes("repeated"),
-        of_classes("inverse", 1.0),
-        of_classes("clumps", 1.0),
-        torch.stack([of_set.document_mates.sum(1) for of_set in sums]) / total,
-        of_groups("mate_degrees"),
-        total,
-        of_groups("crowding"),
-        of_sites("spread").unsqueeze(-1) * of_groups("pair_noise"),
+        mean=from_sites("mean"),
+        squares=from_sites("squares"),
+        row_entropy=from_sites("row_entropy"),
+        cross_products=from_labels("cross_products"),
+        cross_weight=from_designs("cross_weight"),
+        same_products=torch.stack([each.document_same_products.sum(1) for each in statistics]) / total,
+        same_weight=from_designs("same_weight"),
+        conditional=from_labels("conditional"),
+        halving_gap=from_labels("halving_gap"),
+        row_shares=from_bins("row_shares"),
+        halved_row_shares=from_bins("halved_row_shares"),
+        half_row_shares=from_bins("half_row_shares"),
+        inverse_sizes=from_bins("inverse_sizes", 1.0),
+        concentrations=from_bins("concentrations", 1.0),
+        num_rows=total,
+        collision_probability=from_designs("collision_probability"),
+        null_variance=from_sites("product_variance").unsqueeze(-1) * from_designs("null_variance_factors"),
     )
-
-
-def document_influences(
-    sites: Sequence[RowStatistics],
-    label_sets: Sequence[LabelDesign],
-    sums: Sequence[LabelStatistics],
-    gradient: Moments,
-) -> Tensor:
-    """(S, L, G) first-order effect of every document on a function of the moments, from its gradient (S, L, ...); they
-    sum to about 0."""
-    g, documents = gradient, sites[0].documents
-    of_sums, squares, entropy = (
-        torch.cat([getattr(site, f"document_{name}") for site in sites]) for name in ("sums", "squares", "entropy")
-    )
-    cloud = torch.einsum("lgk,slk->slg", of_sums, g.mean) + torch.einsum("lgk,slk->slg", squares, g.squares)
-    cloud += entropy * g.row_entropy.unsqueeze(-1)
-    effects = []
-    for s, (groups, of_set) in enumerate(zip(label_sets, sums, strict=True)):
-        known = groups.classes
-        effect = cloud[s] + _over_ranges(g.shares[s], known, known.shares) @ known.document_sizes.T
-        effect += _over_ranges(g.repeated[s], known, known.repeated) @ known.document_repeated.T
-        effect += _over_ranges(g.half_shares[s], known, known.half_shares) @ known.document_half_sizes.T
-        effect += g.conditional[s].unsqueeze(1) * of_set.document_conditional
-        effect += g.halving[s].unsqueeze(1) * of_set.document_halving
-        effect += g.mates[s].unsqueeze(1) * of_set.document_mates
-        effect += torch.einsum("lgk,lk->lg", of_set.document_pairs, g.pairs[s].float())
-        effect += g.degrees[s].unsqueeze(1) * groups.document_degrees
-        effect += g.mate_degrees[s].unsqueeze(1) * groups.document_mates
-        effects.append(effect)
-    return documents.influence(torch.stack(effects))
-
-
-def _over_ranges(gradient: Tensor, classes: SampleSizeBins, shares: Tensor) -> Tensor:
-    """(L, V) float32 means of a gradient (L, U) over the rows whose class is in a range."""
-    weighted = gradient[:, : len(shares)] * shares
-    sums = weighted.new_zeros(len(weighted), classes.document_sizes.shape[1]).index_add_(1, classes.range_of, weighted)
-    rows = shares.new_zeros(sums.shape[1]).index_add_(0, classes.range_of, shares)
-    return (sums / rows.clamp(min=TINY)).float()
 
 
 def moments_of_counts(counts: Counts) -> Moments:
-    """The moments of a label set that was streamed."""
+    """Work out the moments of one label set from streamed counts, whose rows count as documents of their own."""
     total = counts.total
     n, halves = counts.occurrences, counts.half_occurrences
     again = n > 1
-    means = counts.sums / n.clamp(min=1).unsqueeze(1)
+    entropies = entropy(counts.sums / n.clamp(min=1).unsqueeze(1))
     half_means = counts.half_sums / halves.clamp(min=1).unsqueeze(2)
-    entropies = _entropy(means)
-    halving = (n * entropies - (halves * _entropy(half_means)).sum(0))[again].sum()
-    inverse, class_of = size_bins(n.long(), halves[:, again].long().flatten())
-    shares = n.new_zeros(len(inverse)).index_add_(0, class_of[n.long()], n)
-    repeated = n.new_zeros(len(inverse)).index_add_(0, class_of[n[again].long()], n[again])
-    first, second = half_means
+    gap = (n * entropies - (halves * entropy(half_means)).sum(0))[again].sum()
     in_halves = halves[:, again].flatten()
-    half_shares = n.new_zeros(len(inverse)).index_add_(0, class_of[in_halves.long()], in_halves)
+    inverse_sizes, bins = size_bins(n.long(), in_halves.long())
+
+    def shares(sizes: Tensor) -> Tensor:
+        return n.new_zeros(len(inverse_sizes)).index_add_(0, bins[sizes.long()], sizes) / total
+
+    first, second = half_means
     mean = counts.sums.sum(0) / total
-    one_row = 1 / halves[:, again].T
-    noise = mean.new_tensor(pair_noise(n[again] - 1, one_row, one_row))
+    inverse_half_sizes = 1 / halves[:, again].T
+    factors = mean.new_tensor(null_variance_factors(n[again] - 1, inverse_half_sizes, inverse_half_sizes))
     none = mean.new_zeros(())
     return Moments(
-        mean,
-        counts.products.diagonal() / total,
-        counts.row_entropy / total,
-        (n - 1).clamp(min=0) @ (first * second) / total,
-        n @ entropies / total,
-        halving / total,
-        (total - (n > 0).sum()) / total,
-        shares / total,
-        half_shares / total,
-        repeated / total,
-        inverse,
-        inverse,
-        none,
-        none,
-        int(total),
-        (n / total).square().sum(),
-        weighted_spread(counts.products / total, mean) * noise,
+        mean=mean,
+        squares=counts.products.diagonal() / total,
+        row_entropy=counts.row_entropy / total,
+        cross_products=(n - 1).clamp(min=0) @ (first * second) / total,
+        cross_weight=(total - (n > 0).sum()) / total,
+        same_products=none,
+        same_weight=none,
+        conditional=n @ entropies / total,
+        halving_gap=gap / total,
+        row_shares=shares(n),
+        halved_row_shares=shares(n[again]),
+        half_row_shares=shares(in_halves),
+        inverse_sizes=inverse_sizes,
+        concentrations=inverse_sizes,
+        num_rows=int(total),
+        collision_probability=(n / total).square().sum(),
+        null_variance=product_variance(counts.products / total, mean) * factors,
     )
-
-
-def _entropy(distribution: Tensor) -> Tensor:
-    return torch.special.entr(distribution).sum(-1)

@@ -1,4 +1,4 @@
-"""The rows of sites, and what every label set asks of them.
+"""Statistics of the rows of sites that need no labels, each worked out when it is first asked for.
 
 Letters: N rows, K anchors, L sites, G documents.
 """
@@ -12,19 +12,18 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.segments import ROWS_AT_ONCE
+from ibtrack.information.entropy import ROWS_AT_ONCE, positive, row_entropies
 
-SAMPLE = 1 << 13  # rows that tell what a random row is like; the noise of what they tell is about .001 log K
-TINY = 1e-37  # a probability that is 0 in single precision adds nothing to an entropy
+SAMPLE_ROWS = 1 << 13  # rows that tell what a random row is like; the error of what they tell is about .001 of log K
 
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """The rows of L sites and what all of their label sets share, worked out when it is first asked for.
+    """The rows of L sites, and what all label sets of these sites share.
 
     Attributes:
-        rows: (N, L, K) assignments, float32.
-        documents: of the rows.
+        rows: (N, L, K) soft assignments, float32.
+        documents: Documents of the rows.
     """
 
     rows: Tensor
@@ -37,24 +36,24 @@ class RowStatistics:
 
     @cached_property
     def document_sums(self) -> Tensor:
-        """(L, G, K) Σ A_i over the rows of a document, float64."""
-        return self.documents.bags.sums(self.rows).double().movedim(1, 0)
+        """(L, G, K) Σ A_i over the rows of each document, float64."""
+        return self.documents.segments.sum_rows(self.rows).double().movedim(1, 0)
 
     @cached_property
     def mean(self) -> Tensor:
-        """(L, K) p, float64."""
+        """(L, K) p, the mean of A_i, float64."""
         return self.document_sums.sum(1) / len(self.rows)
 
     @cached_property
     def document_squares(self) -> Tensor:
-        """(L, G, K) Σ A_i² over the rows of a document, float64."""
-        squares = [piece.sums_of_squares(self.rows) for piece in self.documents.pieces]
+        """(L, G, K) Σ A_i² over the rows of each document, float64."""
+        squares = [chunk.sum_squares(self.rows) for chunk in self.documents.chunks]
         return torch.cat(squares).double().movedim(1, 0)
 
     @cached_property
     def document_entropy(self) -> Tensor:
-        """(L, G) Σ H(A_i) over the rows of a document, float64."""
-        return self.documents.bags.sums(self.entropy).double().T
+        """(L, G) Σ H(A_i) over the rows of each document, float64."""
+        return self.documents.segments.sum_rows(self.entropy).double().T
 
     @cached_property
     def row_entropy(self) -> Tensor:
@@ -68,7 +67,11 @@ class RowStatistics:
 
     @cached_property
     def weight(self) -> Tensor:
-        """(L, K) p^-½, float32: what products of rows are weighted by."""
+        """(L, K) p_k^-½, float32: the weight of anchor k in sums of products of two rows.
+
+        Between the weight 1, under which the anchors of large p_k decide, and 1 / p_k, the weight of a χ² distance,
+        under which the noise of rare anchors does.
+        """
         return positive(self.mean).rsqrt().float()
 
     @cached_property
@@ -79,31 +82,29 @@ class RowStatistics:
 
     @cached_property
     def sample(self) -> Tensor:
-        """(S, L, K) rows in random order, at most 8192, the same for every site."""
-        drawn = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))[:SAMPLE]
-        return self.rows.index_select(0, drawn.to(self.rows.device))
+        """(at most 8192, L, K) rows in a random order, which is the same for every site."""
+        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))[:SAMPLE_ROWS]
+        return self.rows.index_select(0, order.to(self.rows.device))
 
     @cached_property
-    def spread(self) -> Tensor:
-        """(L,), see `weighted_spread`."""
-        few = self.sample[: SAMPLE // 4].movedim(1, 0)  # (L, S', K)
-        return weighted_spread((few.mT @ few).double() / few.shape[1], few.mean(1, dtype=torch.float64))
+    def product_variance(self) -> Tensor:
+        """(L,) see `product_variance`, from a quarter of the sample."""
+        rows = self.sample[: SAMPLE_ROWS // 4].movedim(1, 0)  # (L, 2048, K)
+        return product_variance((rows.mT @ rows).double() / rows.shape[1], rows.mean(1, dtype=torch.float64))
 
 
-def row_entropies(rows: Tensor) -> Tensor:
-    """(N, ...) entropies of (N, ..., K) float32 distributions in nats, without a copy of them all."""
-    pieces = [(piece * piece.clamp(min=TINY).log_()).sum(-1).neg_() for piece in rows.split(ROWS_AT_ONCE)]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+def product_variance(mean_products: Tensor, mean: Tensor) -> Tensor:
+    """Work out the variance of Σ_k p_k^-½ a_k b_k over independent centred rows a and b.
 
+    It is tr(C²) for C_kl = cov(A_k, A_l) (p_k p_l)^-¼.
 
-def weighted_spread(products: Tensor, mean: Tensor) -> Tensor:
-    """(...) tr(C²) for C_kl = cov(A_k, A_l) (p_k p_l)^-¼, from (..., K, K) mean products and (..., K) means: the
-    variance of Σ_k p_k^-½ a_k b_k over independent rows a, b."""
-    covariance = products - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+    Args:
+        mean_products: (..., K, K) mean of A_i A_iᵀ.
+        mean: (..., K) mean of A_i.
+
+    Returns:
+        (...) in the dtype of the arguments.
+    """
+    covariance = mean_products - mean.unsqueeze(-1) * mean.unsqueeze(-2)
     weight = positive(mean).pow(-0.25)
     return (weight.unsqueeze(-1) * covariance * weight.unsqueeze(-2)).square().sum((-2, -1))
-
-
-def positive(mean: Tensor) -> Tensor:
-    """A mean that can be divided by."""
-    return mean.clamp(min=1e-12)

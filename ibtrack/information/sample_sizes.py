@@ -1,6 +1,10 @@
-"""Labels in classes: those that occur about as often, in about as many documents, are corrected alike.
+"""Sample sizes of labels, in bins: labels that occur about as often in about as many documents share one bias.
 
-Letters: N rows, n rows of a label or of a half of its occurrences; U classes, V ranges of classes; G documents.
+The bias of a label's entropy depends on its effective sample size (Kish 1965, chapter 8), which follows from two
+numbers: n, its rows, and q = Σ_d n_d² / n², the concentration of its rows on documents (a Herfindahl index; 1 / q is
+the effective number of documents).
+
+Letters: N rows, G documents, n rows of a label or of one half of its rows.
 """
 
 from __future__ import annotations
@@ -13,130 +17,146 @@ from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
 
-EXACT_SIZES = 4  # labels seen more often are put into classes of similar n
-CLASS_RATIO = 1.05  # of n, and of the effective number of documents, within a class
-RANGE_RATIOS = (1.5, 1.25)  # of the same, in what is known of each document: it serves errors
+EXACT_SIZES = 4  # n up to 4 have bins of their own: the bias falls fastest there
+BIN_RATIO = 1.05  # n and q within a bin; 1.5 moved rare labels by up to .005 of log K
+COARSE_RATIOS = (1.5, 1.25)  # n and q within a coarse bin, which only standard errors are taken from
 
 
 @dataclass(frozen=True)
 class SampleSizeBins:
-    """The classes of a label set.
+    """The bins of a label set. U is the number of bins, V that of coarse bins.
 
     Attributes:
-        inverse: (U,) mean of 1 / n over the rows of each class, where n is of labels and of halves.
-        clumps: (U,) mean of Σ_d n_d² / n², one over the effective number of documents.
-        range_of: (U,) the range that a class is in.
-        shares: (U,) share of the rows whose label is in the class.
-        repeated: (U,) those of them whose label has halves.
-        half_shares: (U,) share of the rows whose half is in the class.
-        document_sizes: (G, V) rows of each document whose label is in a range of classes, float32.
-        document_repeated: (G, V) those of them whose label has halves, times ``absence``.
-        document_half_sizes: (G, V) rows of each document whose half is in the range, times the same.
+        inverse_sizes: (U,) mean of 1 / n over the rows of each bin, where n is of labels and of halves of labels.
+        concentrations: (U,) mean of q over the rows of each bin.
+        coarse_bin: (U,) coarse bin of each bin, in [0, V).
+        row_shares: (U,) share of the rows whose label is in the bin.
+        halved_row_shares: (U,) share of the rows whose label is in the bin and has two halves.
+        half_row_shares: (U,) share of the rows whose half is in the bin.
+        document_rows: (G, V) rows of each document whose label is in the coarse bin, float32.
+        document_halved_rows: (G, V) those of them whose label has two halves, times its deletion factor.
+        document_half_rows: (G, V) rows of each document whose half is in the coarse bin, times the same factor.
     """
 
-    inverse: Tensor
-    clumps: Tensor
-    range_of: Tensor
-    shares: Tensor
-    repeated: Tensor
-    half_shares: Tensor
-    document_sizes: Tensor
-    document_repeated: Tensor
-    document_half_sizes: Tensor
+    inverse_sizes: Tensor
+    concentrations: Tensor
+    coarse_bin: Tensor
+    row_shares: Tensor
+    halved_row_shares: Tensor
+    half_row_shares: Tensor
+    document_rows: Tensor
+    document_halved_rows: Tensor
+    document_half_rows: Tensor
 
     @property
     def sizes(self) -> Tensor:
-        """(U,) n of each class."""
-        return 1 / self.inverse
+        """(U,) harmonic mean of n in each bin."""
+        return 1 / self.inverse_sizes
 
     @classmethod
-    def of(
+    def from_rows(
         cls,
         documents: DocumentDesign,
         labels: tuple[Tensor, Tensor],
-        half_rows: Tensor,
+        halved_rows: Tensor,
         halves: tuple[Tensor, Tensor],
-        absence: Tensor,
+        deletion_factors: Tensor,
     ) -> SampleSizeBins:
-        """Put the labels of N rows, and the halves of some of these, into classes.
+        """Bin the labels of N rows, and the halves of those labels that have two.
 
         Args:
-            documents: of the rows.
-            labels: (N,) n and (N,) clumps of the label of each row.
-            half_rows: (m,) rows whose label has halves.
-            halves: (m,) n and (m,) clumps of the half of each of them.
-            absence: (m,) D / (D - 1) for D documents of its label, see `ibtrack.information.label_design.LabelChunk`.
+            documents: Documents of the rows.
+            labels: (N,) n and (N,) q of the label of each row.
+            halved_rows: (m,) rows whose label has two halves.
+            halves: (m,) n and (m,) q of the half of each of these rows.
+            deletion_factors: (m,) D / (D - 1) for a label in D documents, see `LabelChunk`.
         """
-        total = len(documents.of)
-        n, clumps = (torch.cat(both) for both in zip(labels, halves, strict=True))
-        class_of, inverse, alike = _classes(n, clumps)
-        of_label, of_half = class_of[:total], class_of[total:]
-        range_of, _, _ = _classes(1 / inverse, alike, *RANGE_RATIOS)
-        num_ranges = int(range_of.max()) + 1
+        total = len(documents.index)
+        sizes, concentrations = (torch.cat(both) for both in zip(labels, halves, strict=True))
+        bin_of_row, inverse_sizes, concentrations = _bins(sizes, concentrations)
+        label_bin, half_bin = bin_of_row[:total], bin_of_row[total:]
+        coarse_bin, _, _ = _bins(1 / inverse_sizes, concentrations, *COARSE_RATIOS)
+        num_coarse = int(coarse_bin.max()) + 1
 
-        def by_document(rows: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
-            cells = documents.of[rows] * num_ranges + range_of[classes]
-            return torch.bincount(cells, weights, documents.number * num_ranges).view(-1, num_ranges).float()
+        def by_document(rows: Tensor, bins: Tensor, weights: Tensor | None = None) -> Tensor:
+            cells = documents.index[rows] * num_coarse + coarse_bin[bins]
+            counts = torch.bincount(cells, weights, documents.num_documents * num_coarse)
+            return counts.view(-1, num_coarse).float()
 
-        def shares(classes: Tensor) -> Tensor:
-            return torch.bincount(classes, minlength=len(inverse)).double() / total
+        def shares(bins: Tensor) -> Tensor:
+            return torch.bincount(bins, minlength=len(inverse_sizes)).double() / total
 
         return cls(
-            inverse,
-            alike,
-            range_of,
-            shares(of_label),
-            shares(of_label[half_rows]),
-            shares(of_half),
-            by_document(torch.arange(total), of_label),
-            by_document(half_rows, of_label[half_rows], absence),
-            by_document(half_rows, of_half, absence),
+            inverse_sizes=inverse_sizes,
+            concentrations=concentrations,
+            coarse_bin=coarse_bin,
+            row_shares=shares(label_bin),
+            halved_row_shares=shares(label_bin[halved_rows]),
+            half_row_shares=shares(half_bin),
+            document_rows=by_document(torch.arange(total), label_bin),
+            document_halved_rows=by_document(halved_rows, label_bin[halved_rows], deletion_factors),
+            document_half_rows=by_document(halved_rows, half_bin, deletion_factors),
         )
 
 
-def concentration(groups: Tensor, cell_sizes: Tensor, number: int) -> Tensor:
-    """(number,) Σ n_d² / ( Σ n_d )² over the cells of each group."""
+def concentration(groups: Tensor, cell_sizes: Tensor, num_groups: int) -> Tensor:
+    """Work out q = Σ_d n_d² / ( Σ_d n_d )² of each group.
+
+    Args:
+        groups: (number of cells,) group of each cell, where a cell holds the rows of one group and one document.
+        cell_sizes: (number of cells,) n_d, rows in each cell.
+        num_groups: Number of groups.
+
+    Returns:
+        (num_groups,) float64, 1 for a group in one document, 1 / D for one spread evenly over D documents.
+    """
     sizes = cell_sizes.double()
-    sums = torch.bincount(groups, sizes, minlength=number).double()  # float32 if there is nothing to count
-    return torch.bincount(groups, sizes.square(), minlength=number) / sums.clamp(min=1).square()
+    sums = torch.bincount(groups, sizes, minlength=num_groups).double()  # float32 if there is nothing to count
+    return torch.bincount(groups, sizes.square(), minlength=num_groups) / sums.clamp(min=1).square()
 
 
 def size_bins(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes of n for a label set without documents.
+    """Bin the sample sizes of a label set whose rows are documents of their own, so that q = 1 / n.
+
+    Args:
+        occurrences: (M,) n of each label.
+        half_occurrences: (m,) n of the halves.
 
     Returns:
-        (U,) mean of 1 / n over the rows of each class, and the class of every n from 0 up.
+        (U,) mean of 1 / n over the rows of each bin, and the bin of every n from 0 up.
     """
     number = torch.bincount(torch.cat([occurrences, half_occurrences]))
     number[0] = 0
     used = number.nonzero().flatten()
-    classes, inverse, _ = _classes(used, 1 / used.double(), rows=number[used] * used)
-    return inverse, torch.zeros_like(number).index_put_((used,), classes)
+    bins, inverse_sizes, _ = _bins(used, 1 / used.double(), rows=number[used] * used)
+    return inverse_sizes, torch.zeros_like(number).index_put_((used,), bins)
 
 
-def _classes(
-    n: Tensor,
-    clumps: Tensor,
-    size_ratio: float = CLASS_RATIO,
-    clump_ratio: float = CLASS_RATIO,
+def _bins(
+    sizes: Tensor,
+    concentrations: Tensor,
+    size_ratio: float = BIN_RATIO,
+    concentration_ratio: float = BIN_RATIO,
     rows: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Classes of similar n and similar effective number of documents.
+    """Bin pairs of n and q: n up to 4 one by one, then in steps of a ratio; q in steps of a ratio.
 
     Args:
-        n: (m,) occurrences of a label or a half.
-        clumps: (m,) one over its effective number of documents.
-        size_ratio: of n within a class, beyond small ones.
-        clump_ratio: of ``clumps``.
-        rows: (m,) how many rows that goes for, by default one.
+        sizes: (m,) n.
+        concentrations: (m,) q.
+        size_ratio: Ratio of the ends of a bin of n.
+        concentration_ratio: Ratio of the ends of a bin of q.
+        rows: (m,) rows that each pair stands for; by default one.
 
     Returns:
-        (m,) class of each, (U,) mean of 1 / n and (U,) mean of ``clumps`` over the rows of each class.
+        (m,) bin of each pair, (U,) mean of 1 / n and (U,) mean of q over the rows of each bin.
     """
-    beyond = (n.double().clamp(min=EXACT_SIZES) / EXACT_SIZES).log() / math.log(size_ratio)
-    sizes = (n.double().clamp(max=EXACT_SIZES) + beyond).round().long()
-    places = sizes, (-clumps.log() / math.log(clump_ratio)).round().long()
-    class_of = torch.unique(places[0] * (int(places[1].max()) + 1) + places[1], return_inverse=True)[1]
-    weights = torch.ones_like(clumps) if rows is None else rows.double()
-    number = torch.bincount(class_of, weights)
-    return class_of, *(torch.bincount(class_of, weights * values) / number for values in (1 / n.double(), clumps))
+    beyond = (sizes.double().clamp(min=EXACT_SIZES) / EXACT_SIZES).log() / math.log(size_ratio)
+    size_step = (sizes.double().clamp(max=EXACT_SIZES) + beyond).round().long()
+    concentration_step = (-concentrations.log() / math.log(concentration_ratio)).round().long()
+    steps = size_step * (int(concentration_step.max()) + 1) + concentration_step
+    bins = torch.unique(steps, return_inverse=True)[1]
+    weights = torch.ones_like(concentrations) if rows is None else rows.double()
+    number = torch.bincount(bins, weights)
+    inverse_sizes, means = (torch.bincount(bins, weights * v) / number for v in (1 / sizes.double(), concentrations))
+    return bins, inverse_sizes, means

@@ -1,6 +1,9 @@
-"""Rows in bags: sums by group in single precision that are good to the last digits, and fast.
+"""Segment sums: rows added up by group, in single precision, good to the last digits, and fast.
 
-Letters: N rows, K anchors, L sites, B bags.
+Single precision loses digits where many numbers are added to one sum. Rows are therefore added in segments of at most
+64, segments again in segments of at most 64, and so on (pairwise summation with a fan-in of 64).
+
+Letters: N rows, K anchors, L sites.
 """
 
 from __future__ import annotations
@@ -13,22 +16,21 @@ from torch.nn.functional import embedding_bag
 
 from ibtrack.information.counts import occurrence_ranks
 
-BAG = 64  # rows, or bags, that are added up in single precision; beyond, the sums would lose digits
-ROWS_AT_ONCE = 1 << 11  # more or less: what is worked out per row stays in the cache
+SEGMENT_ROWS = 64  # summands of one float32 sum: with 64 the relative error stays near 1e-7
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Rows by group, each group in bags of at most 64 rows. Indices are int32.
+    """Rows by group, each group in segments of at most 64 rows. Indices are int32.
 
     Attributes:
         rows: (n,) rows, group after group.
-        starts: (B,) where in ``rows`` each bag begins.
-        sizes: (B,) rows in each bag, as float32.
-        group: (B,) group of each bag, ascending.
-        group_starts: (number,) where in the bags each group begins.
-        number: of groups, none of which is empty.
-        short: whether no group has more than 64 bags.
+        starts: (number of segments,) where in ``rows`` each segment begins.
+        sizes: (number of segments,) rows in each segment, as float32.
+        group: (number of segments,) group of each segment, ascending.
+        group_starts: (num_groups,) where in the segments each group begins.
+        num_groups: Number of groups, none of which is empty.
+        shallow: Whether no group has more than 64 segments, so that two levels of sums do.
     """
 
     rows: Tensor
@@ -36,118 +38,125 @@ class Segments:
     sizes: Tensor
     group: Tensor
     group_starts: Tensor
-    number: int
-    short: bool
+    num_groups: int
+    shallow: bool
 
     @classmethod
-    def of_groups(
-        cls, groups: Tensor, number: int, rows: Tensor | None = None, cells: Tensor | None = None
+    def from_groups(
+        cls, groups: Tensor, num_groups: int, rows: Tensor | None = None, cells: Tensor | None = None
     ) -> Segments:
-        """Put rows into bags.
+        """Sort rows into segments.
 
         Args:
-            groups: (n,) in [0, number).
-            number: of groups.
-            rows: (n,) which rows are in them, by default all.
-            cells: (n,) dense index of parts of the groups; no bag holds rows of two.
+            groups: (n,) group of each row, in [0, num_groups).
+            num_groups: Number of groups.
+            rows: (n,) indices of the rows; by default 0 to n - 1.
+            cells: (n,) dense index of a finer partition of the groups; no segment holds rows of two cells.
         """
         cells = groups if cells is None else cells
         order = torch.argsort(groups * (int(cells.max()) + 1 if len(cells) else 1) + cells, stable=True)
-        starts = (occurrence_ranks(cells)[order] % BAG == 0).nonzero().flatten()
+        starts = (occurrence_ranks(cells)[order] % SEGMENT_ROWS == 0).nonzero().flatten()
         group = groups[order[starts]]
-        bags = torch.bincount(group, minlength=number)
+        segments_per_group = torch.bincount(group, minlength=num_groups)
         return cls(
-            (order if rows is None else rows[order]).int(),
-            starts.int(),
-            torch.diff(starts, append=starts.new_tensor([len(order)])).float(),
-            group.int(),
-            (bags.cumsum(0) - bags).int(),
-            number,
-            _short(bags),
+            rows=(order if rows is None else rows[order]).int(),
+            starts=starts.int(),
+            sizes=torch.diff(starts, append=starts.new_tensor([len(order)])).float(),
+            group=group.int(),
+            group_starts=(segments_per_group.cumsum(0) - segments_per_group).int(),
+            num_groups=num_groups,
+            shallow=_is_shallow(segments_per_group),
         )
 
-    def cut(self, firsts: Tensor, rows_at_once: int) -> list[tuple[Segments, int, int]]:
-        """Consecutive groups by themselves, as few pieces as hold about so many rows each.
+    def split(self, firsts: Tensor, rows_at_once: int) -> list[tuple[Segments, int, int]]:
+        """Split into chunks of consecutive groups, as few as hold about so many rows each.
 
         Args:
-            firsts: (m,) groups that a piece may begin with, ascending from 0.
-            rows_at_once: in a piece, unless what begins with one of ``firsts`` has more.
+            firsts: (m,) groups that a chunk may begin with, ascending from 0.
+            rows_at_once: Rows in a chunk, unless what begins with a single one of ``firsts`` has more.
 
         Returns:
-            bags, and which of ``firsts`` they begin with and end before.
+            For each chunk its segments, and the range of ``firsts`` in it: the first, and the one after the last.
         """
         before = self.starts[self.group_starts[firsts].long()].long() // rows_at_once
         cuts = before.diff(prepend=before.new_tensor([-1])).nonzero().flatten()
         begins = [*cuts.tolist(), len(firsts)]
-        groups = [*firsts[cuts].tolist(), self.number]
-        bags = [*self.group_starts[groups[:-1]].tolist(), len(self.starts)]
-        rows = [*self.starts[bags[:-1]].tolist(), len(self.rows)]
-        pieces = []
+        group_ends = [*firsts[cuts].tolist(), self.num_groups]
+        segment_ends = [*self.group_starts[group_ends[:-1]].tolist(), len(self.starts)]
+        row_ends = [*self.starts[segment_ends[:-1]].tolist(), len(self.rows)]
+        chunks = []
         for i in range(len(cuts)):
-            group, bag, row = (slice(ends[i], ends[i + 1]) for ends in (groups, bags, rows))
-            piece = Segments(
-                self.rows[row],
-                self.starts[bag] - row.start,
-                self.sizes[bag],
-                self.group[bag] - group.start,
-                self.group_starts[group] - bag.start,
-                group.stop - group.start,
-                _short(torch.bincount(self.group[bag] - group.start)),
+            group, segment, row = (slice(ends[i], ends[i + 1]) for ends in (group_ends, segment_ends, row_ends))
+            chunk = Segments(
+                rows=self.rows[row],
+                starts=self.starts[segment] - row.start,
+                sizes=self.sizes[segment],
+                group=self.group[segment] - group.start,
+                group_starts=self.group_starts[group] - segment.start,
+                num_groups=group.stop - group.start,
+                shallow=_is_shallow(torch.bincount(self.group[segment] - group.start)),
             )
-            pieces.append((piece, begins[i], begins[i + 1]))
-        return pieces
+            chunks.append((chunk, begins[i], begins[i + 1]))
+        return chunks
 
-    def sums(self, values: Tensor) -> Tensor:
-        """Add up the rows of (N, ...) float32 by group: (number, ...) float32, good to the last digits.
+    def sum_rows(self, values: Tensor) -> Tensor:
+        """Add up the rows of a table by group.
+
+        Args:
+            values: (N, ...) float32.
+
+        Returns:
+            (num_groups, ...) float32, good to the last digits.
 
         Example:
-            >>> bags = Segments.of_groups(torch.tensor([1, 0, 1]), number=2)
-            >>> bags.sums(torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])).tolist()
+            >>> segments = Segments.from_groups(torch.tensor([1, 0, 1]), num_groups=2)
+            >>> segments.sum_rows(torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])).tolist()
             [[0.5, 0.5], [1.0, 1.0]]
         """
-        return self.by_group(self.bag_sums(values))
+        return self.sum_segments(self.sum_within(values))
 
-    def sums_of_squares(self, values: Tensor) -> Tensor:
-        """Add up the squares of the rows of (N, ...) float32 by group: (number, ...) float32."""
+    def sum_squares(self, values: Tensor) -> Tensor:
+        """Add up the squares of the rows of (N, ...) float32 by group: (num_groups, ...) float32."""
         squares = values.index_select(0, self.rows).square_()
-        return self.by_group(segment_sums(self.starts, _count(squares), squares))
+        return self.sum_segments(sum_between(self.starts, _indices(squares), squares))
 
-    def bag_sums(self, values: Tensor) -> Tensor:
-        """Add up the rows of (N, ...) floats by bag: (B, ...)."""
-        return segment_sums(self.starts, self.rows, values)
+    def sum_within(self, values: Tensor) -> Tensor:
+        """Add up the rows of (N, ...) float32 by segment: (number of segments, ...)."""
+        return sum_between(self.starts, self.rows, values)
 
-    def by_group(self, sums: Tensor) -> Tensor:
-        """Add up (B, ...) sums of bags: (number, ...)."""
-        if len(sums) == self.number:
+    def sum_segments(self, sums: Tensor) -> Tensor:
+        """Add up sums of segments, (number of segments, ...), by group: (num_groups, ...)."""
+        if len(sums) == self.num_groups:
             return sums
-        if self.short:
-            return segment_sums(self.group_starts, _count(sums), sums)
-        place = _count(sums) - self.group_starts.index_select(0, self.group)
-        while len(sums) > self.number:  # bags of 64 bags, and so on
-            firsts = (place % BAG == 0).nonzero().flatten()
-            sums, place = segment_sums(firsts.int(), _count(sums), sums), place.index_select(0, firsts) // BAG
+        if self.shallow:
+            return sum_between(self.group_starts, _indices(sums), sums)
+        place = _indices(sums) - self.group_starts.index_select(0, self.group)
+        while len(sums) > self.num_groups:
+            firsts = (place % SEGMENT_ROWS == 0).nonzero().flatten()
+            sums = sum_between(firsts.int(), _indices(sums), sums)
+            place = place.index_select(0, firsts) // SEGMENT_ROWS
         return sums
 
 
-def segment_sums(starts: Tensor, rows: Tensor, values: Tensor, weights: Tensor | None = None) -> Tensor:
+def sum_between(starts: Tensor, rows: Tensor, values: Tensor, weights: Tensor | None = None) -> Tensor:
     """Add up rows of a table in single precision, from each start to the next.
 
     Args:
-        starts: (B,) places in ``rows``, ascending; no rows lie between equal ones.
-        rows: (n,) of the table.
+        starts: (m,) places in ``rows``, ascending; between equal ones there are no rows, and the sum is 0.
+        rows: (n,) indices of rows of the table.
         values: (N, ...) float32, the table.
-        weights: (n,) float32, what each row is multiplied with, by default 1.
+        weights: (n,) float32 factor of each row; by default 1.
 
     Returns:
-        (B, ...) float32.
+        (m, ...) float32.
     """
     sums = embedding_bag(rows, values.flatten(1), starts, mode="sum", per_sample_weights=weights)
     return sums.unflatten(1, values.shape[1:])
 
 
-def _short(bags: Tensor) -> bool:
-    return not len(bags) or int(bags.max()) <= BAG
+def _is_shallow(segments_per_group: Tensor) -> bool:
+    return not len(segments_per_group) or int(segments_per_group.max()) <= SEGMENT_ROWS
 
 
-def _count(values: Tensor) -> Tensor:
+def _indices(values: Tensor) -> Tensor:
     return torch.arange(len(values), dtype=torch.int32, device=values.device)

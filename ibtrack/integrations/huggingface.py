@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-
+from ibtrack._checks import needs
 from ibtrack.probe.probe import Probe
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.schedules import Progress
 from ibtrack.tracking.tracker import InformationPlaneTracker
+
+with needs("the callback for transformers.Trainer", extra="hub"):
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
 class InformationPlaneTrainerCallback(TrainerCallback):

@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import FSDPStrategy
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from ibtrack._checks import needs
 from ibtrack.capture.forward import default_forward
+from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.logged import logged_metrics
 from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
+
+with needs("the Lightning callback", extra="lightning"):
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.strategies import FSDPStrategy
+    from lightning.pytorch.utilities import rank_zero_info
 
 
 class InformationPlaneMonitor(Callback):
@@ -32,43 +36,36 @@ class InformationPlaneMonitor(Callback):
     key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` bears that.
 
     Args:
-        probe: what to measure on; documents held out from training.
+        probe: The probe to measure on; documents held out from training.
+        options: How activations are turned into soft assignments: number and seed of the anchors, temperature and so
+            on.
         layers: ``"auto"`` for the blocks of any decoder, module names or globs.
-        schedule: when, from `ibtrack.schedules`; the first and the last step are always measured.
-        path: trajectory file; by default ``trajectory.jsonl`` in the folder where checkpoints of the run go.
-        num_anchors: K, the resolution of the estimator.
-        seed: of the anchors.
-        temperature: ``exact``, ``bounds`` or ``leading_order``.
-        anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
-        transform: of each layer's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``.
-        max_memory: bytes for the assignments of the layers measured in one pass over the probe.
-        batch_size: blocks per forward pass of the probe; halved where that many do not fit into memory.
+        schedule: When to measure, from `ibtrack.schedules`; the first and the last step are always measured.
+        path: Trajectory file; by default ``trajectory.jsonl`` in the folder where checkpoints of the run go.
+        max_memory: Bytes for the assignments of the layers that are measured in one pass over the probe.
+        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
-        count_tokens: tokens in a batch of this process; by default the size of its first integer tensor.
-        max_overhead: share of wall time that measuring may take; due points are left out where it would be passed.
-        strict: raise when a measurement fails.
-        prefix: of the logged keys and of the state in checkpoints; tells several monitors of one run apart.
-        name: of the run, for the trajectory; by default the logger's.
-        config: of the run, for the trajectory; by default the module's hyperparameters.
-        verbose: print a line for each measurement.
+        count_tokens: Counts the tokens in a batch of this process; by default the size of its first integer tensor.
+        max_overhead: Share of wall time that measuring may take; due points are left out where it would be passed.
+        strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
+        prefix: Prefix of the logged keys and of the state in checkpoints; it tells several monitors of one run apart.
+        name: Name of the run, for the trajectory; by default the logger's.
+        config: Configuration of the run, for the trajectory; by default the module's hyperparameters.
+        verbose: Whether to print a line for each measurement.
 
     Raises:
-        ValueError: when training starts, if layers, probe, model, or schedule do not fit each other.
-        FileExistsError: when training starts, if ``path`` holds another run's trajectory.
+        ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
+        FileExistsError: When training starts, if ``path`` holds another run's trajectory.
     """
 
     def __init__(
         self,
         probe: Probe,
         *,
+        options: SoftOptions = SoftOptions(),
         layers: str | Sequence[str] = "auto",
         schedule: Schedule = DEFAULT_SCHEDULE,
         path: str | os.PathLike[str] | None = None,
-        num_anchors: int = 100,
-        seed: int = 0,
-        temperature: str = "exact",
-        anchor_draws: int = 1,
-        transform: str = "none",
         max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
@@ -90,13 +87,9 @@ class InformationPlaneMonitor(Callback):
         self._metrics: dict[str, float] = {}
         self._tracker = InformationPlaneTracker(
             probe,
+            options=options,
             layers=layers,
             schedule=schedule,
-            num_anchors=num_anchors,
-            seed=seed,
-            temperature=temperature,
-            anchor_draws=anchor_draws,
-            transform=transform,
             max_memory=max_memory,
             batch_size=batch_size,
             max_overhead=max_overhead,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ibtrack._checks import needs
 from ibtrack.analysis.phases import Phases, find_phases
 from ibtrack.record.keys import metric_key
 from ibtrack.record.trajectory import Point, Trajectory
@@ -68,6 +69,7 @@ class WandbLog:
         self._defined: set[str] = set()
         self._budget = Budget(SHOWING_SHARE, **FIRST)
         self._told: list[str] = []  # numbers of phases that the summary holds
+        self._left_out: set[str] = set()  # what a package is missing for
 
     @property
     def run(self) -> Any:
@@ -100,9 +102,16 @@ class WandbLog:
 
     def _show(self, run: Any, thing: str, trajectory: Trajectory) -> None:
         """Add a table or a picture to the row that is logged next."""
+        if thing in self._left_out:
+            return
         make = {"points": self._table, "plane": self._picture}[thing]
         with self._budget.spend(thing):
-            if (made := make(run, trajectory)) is not None:
+            try:
+                made = make(run, trajectory)
+            except ModuleNotFoundError:
+                self._left_out.add(thing)  # said once, not at every point
+                raise
+            if made is not None:
                 run.log({metric_key(thing, prefix=self.prefix): made}, commit=False)
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
@@ -126,10 +135,11 @@ class WandbLog:
 
     def _picture(self, run: Any, trajectory: Trajectory) -> Any:
         """The plane so far as a ``wandb.Image``; None before there are two points of it."""
-        import wandb
-        from PIL import Image
+        with needs("the picture of the plane in wandb", extra="wandb"):
+            import wandb
+            from PIL import Image
 
-        from ibtrack.report import charts
+            from ibtrack.report import charts
 
         if not trajectory.protocol["orders"]:
             return None

@@ -1,7 +1,7 @@
 """A wandb workspace for the runs of a project: the plane as a custom chart, curves by layer, phases, cost.
 
 wandb keeps a custom chart by name, with placeholders for the columns of a table: `plane_preset` puts them into the spec
-that `ibtrack.report.charts.plane` makes. The workspace is made with wandb-workspaces, the extra ``dashboard``.
+that `ibtrack.report.charts.plane` makes. The workspace is made with wandb-workspaces, from the extra ``wandb``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ibtrack._checks import needs
 from ibtrack.integrations.wandb import STEP_KEY
 from ibtrack.record.keys import metric_key
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report import charts
 from ibtrack.report.tables import TABLE_COLUMNS, sites_of
+
+with needs("a dashboard", extra="wandb"):
+    from ibtrack.report import charts
 
 _WORDS = """**How to read the plane.** Right: the layers keep more of the tokens just read, I(X;Z). Up: they say more of
 the tokens to come, I(Y;Z). Training is said to move up first (fitting), then left (compression). Bars are ± 1.96
@@ -107,7 +110,7 @@ def make_dashboard(
         prefix: of the logged keys, as in the monitor.
 
     Raises:
-        ImportError: wandb-workspaces is not installed.
+        ModuleNotFoundError: wandb-workspaces, from the extra ``wandb``, is not installed.
         ValueError: entity or project is empty, or the trajectory names no label order.
     """
     for what, value in (("entity", entity), ("project", project)):
@@ -246,11 +249,8 @@ class _Panels:
 
 def _library() -> tuple[Any, Any]:
     """The modules of wandb-workspaces for workspaces and for panels."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # its own use of pydantic
-            import wandb_workspaces.reports.v2 as panels
-            import wandb_workspaces.workspaces as workspaces
-    except ImportError as error:
-        raise ImportError(f"a dashboard needs wandb-workspaces: pip install 'ibtrack[dashboard]' ({error})") from error
+    with warnings.catch_warnings(), needs("a dashboard", extra="wandb"):
+        warnings.simplefilter("ignore", DeprecationWarning)  # its own use of pydantic
+        import wandb_workspaces.reports.v2 as panels
+        import wandb_workspaces.workspaces as workspaces
     return workspaces, panels

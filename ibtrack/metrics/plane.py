@@ -1,4 +1,7 @@
-"""All sites and label sets of a probe at once, as one metric, and the names of what it reads."""
+"""The plane: all sites and label sets of a probe at once, as one metric, and the keys of its numbers.
+
+Letters: N positions of the probe, D width, K anchors, L sites, R anchor draws, G documents.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ibtrack._checks import check_integer, check_option, check_rows
-from ibtrack.information import assignments
-from ibtrack.information.assignments import assign_draws, draw_anchors
+from ibtrack._checks import check_option, check_rows
+from ibtrack.information.assignments import assign_draws, draw_anchors, temperature
 from ibtrack.information.label_design import moved
+from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
-from ibtrack.information.readings import Estimate, Readings, site_readings
+from ibtrack.information.readings import Readings, site_readings
+from ibtrack.information.standard_errors import Estimate
 from ibtrack.probe.kgrams import LONE_LABELS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import READINGS, metric_key
@@ -24,27 +28,26 @@ from ibtrack.record.keys import READINGS, metric_key
 class InformationPlane(Metric):
     """All sites and label sets of a probe at once, in every reading, with standard errors over documents.
 
-    Source: as `SoftMutualInformation`; quantities as in Conklin et al., arXiv 2604.07569: complexity I(X; Z),
-    expressivity I(Y; Z), optimality I(Y; Z) / I(X; Z), regularity I(X; Z) / H(Z); variation H(Z | X) as in Conklin and
-    Smith, arXiv 2406.02449; share ( I(X_k; Z) - I(X_k-1; Z) ) / H(Z), what an order tells beyond the one before it.
-    ``mean`` is the uniform mean over all sites but ``embed``; ratios are taken after it.
+    Source: as `SoftMutualInformation`; quantities as in Conklin et al., arXiv 2604.07569: complexity I(X;Z),
+    expressivity I(Y;Z), optimality I(Y;Z) / I(X;Z), regularity I(X;Z) / H(Z); variation H(Z|X) as in Conklin and Smith,
+    arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. ``mean`` is
+    the uniform mean over all sites but ``embed``; ratios are taken after it.
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
     language model they are also less than the sums by label.
 
     Args:
-        probe: positions, labels and documents.
-        widths: site to D, in order.
-        num_anchors: K.
-        seed: of the anchors; sites of one width share theirs.
-        temperature: ``exact``, ``bounds`` or ``leading_order``.
-        anchor_draws: sets of anchors, with the seeds from ``seed`` on. Readings are means over them, and each comes
-            with ``_anchor_sd``, the standard deviation of one draw.
-        readings: which of ``debiased``, ``plugin`` and ``null``; only the first has standard errors, and takes longest.
+        probe: Positions, labels and documents.
+        widths: Site to its width D, in the order of the model.
+        options: How activations are turned into soft assignments. Its ``transform`` is not applied here: whoever
+            updates the plane has applied it.
+        readings: Which of ``debiased``, ``plugin`` and ``null`` are worked out; only ``debiased`` has standard errors,
+            and it takes longest.
+        **metric_options: Options of ``torchmetrics.Metric``.
 
     Raises:
-        ValueError: no site, or an argument out of its range.
+        ValueError: There is no site, or an argument is out of its range.
 
     Example:
         >>> probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1,))
@@ -68,30 +71,27 @@ class InformationPlane(Metric):
         probe: Probe,
         widths: Mapping[str, int],
         *,
-        num_anchors: int = 100,
-        seed: int = 0,
-        temperature: str = "exact",
-        anchor_draws: int = 1,
+        options: SoftOptions = SoftOptions(),
         readings: Sequence[str] = READINGS,
-        **options: Any,
+        **metric_options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(**metric_options)
         if not widths:
             raise ValueError("widths must name at least one site, got none")
-        self.read = tuple(check_option("readings", reading, READINGS) for reading in readings)
+        self.options = options
+        self._asked = tuple(check_option("readings", reading, READINGS) for reading in readings)
         self.sites, self.widths = list(widths), dict(widths)
-        self.num_anchors = check_integer("num_anchors", num_anchors, minimum=2)
-        self.anchor_draws = check_integer("anchor_draws", anchor_draws, minimum=1)
         self.orders, self.nested = probe.orders, probe.is_text
-        self._documents, self._groups = probe.document_design, probe.label_designs
+        self._documents, self._designs = probe.document_design, probe.label_designs
         self._lone = {name: labels for name, labels in probe.label_sets.items() if name in LONE_LABELS}
-        self.read = READINGS if self._lone else self.read  # exchanging their labels takes all
-        self._shape = (len(self.sites), anchor_draws, probe.num_positions, num_anchors)
-        self.epsilons = {
-            width: assignments.temperature(width, num_anchors, temperature) for width in set(widths.values())
+        self._shape = (len(self.sites), options.anchor_draws, probe.num_positions, options.num_anchors)
+        self._row_faults: Tensor | None = None
+        self._temperatures = {
+            width: temperature(width, options.num_anchors, options.temperature) for width in set(widths.values())
         }
-        for width in self.epsilons:
-            draws = [draw_anchors(width, num_anchors, seed=seed + draw) for draw in range(anchor_draws)]
+        for width in self._temperatures:
+            seeds = range(options.seed, options.seed + options.anchor_draws)
+            draws = [draw_anchors(width, options.num_anchors, seed=seed) for seed in seeds]
             self.register_buffer(f"anchors_{width}", torch.stack(draws), persistent=False)
         self.add_state("assignments", torch.zeros(0), dist_reduce_fx="sum")  # see _make_room: no second copy is kept
         self.add_state("seen", torch.zeros(*self._shape[::2], dtype=torch.int32), dist_reduce_fx="sum")
@@ -105,12 +105,14 @@ class InformationPlane(Metric):
         self.assignments = kept.zero_()
 
     def release(self) -> None:
-        """Forget every row and give back the memory, which the next row takes again. A metric is in reference cycles,
-        so letting go of it alone frees nothing for a while."""
+        """Forget every row and give back the memory, which the next row takes again.
+
+        A metric is in reference cycles, so letting go of it alone frees nothing for a while.
+        """
         super().reset()
 
     def sync(self, *args: Any, **options: Any) -> None:
-        """As in torchmetrics; a process that has no rows adds none."""
+        """Sum the rows over processes as torchmetrics does; a process without rows adds none."""
         self._make_room()
         super().sync(*args, **options)
 
@@ -120,20 +122,20 @@ class InformationPlane(Metric):
 
     @property
     def num_bytes(self) -> int:
-        """Memory that the rows take."""
+        """Memory that the rows take, in bytes."""
         return 4 * math.prod(self._shape)
 
     def update(self, site: str, activations: Tensor, positions: Tensor, rows: Tensor | None = None) -> None:
-        """Fill in the positions of the probe that were measured.
+        """Fill in positions of the probe that were measured.
 
         Args:
-            site: one of ``widths``.
-            activations: (n, D).
+            site: A site of ``widths``.
+            activations: (n, D) of any floating dtype.
             positions: (m,) which of the probe's N kept positions these are.
             rows: (m,) rows of ``activations`` that hold them; by default all.
 
         Raises:
-            ValueError: unknown site, or activations that are not (n, D). Rows that are zero or not finite are not an
+            ValueError: The site is unknown, or activations are not (n, D). Rows that are zero or not finite are not an
                 error: their site reads ``nan``, and `faults` says why.
         """
         if site not in self.widths:
@@ -141,60 +143,81 @@ class InformationPlane(Metric):
         self._make_room()
         width = self.widths[site]
         anchors = getattr(self, f"anchors_{width}")
-        assigned, resultant = assign_draws(check_rows(activations, width), rows, anchors, self.epsilons[width])
+        assigned, resultant = assign_draws(check_rows(activations, width), rows, anchors, self._temperatures[width])
         index = self.sites.index(site)
-        for draw in range(self.anchor_draws):
+        for draw in range(self.options.anchor_draws):
             self.assignments[index, draw].index_add_(0, positions, assigned[:, draw])
         self.seen[index].index_add_(0, positions, torch.ones_like(positions, dtype=torch.int32))
         self.resultants[index, :width] += resultant
 
     def compute(self) -> dict[str, Tensor]:
-        """Key (`ibtrack.record.keys.metric_key`) to () float64; entropies and informations as fractions of log K."""
+        """Work out every number.
+
+        Returns:
+            Key (`ibtrack.record.keys.metric_key`) to () float64; entropies and informations as fractions of log K.
+        """
         return self.named(self.readings(), self.mean_cosines(), self.sites)
 
     def readings(self) -> Readings:
-        """Everything about every site and draw of anchors, (sites * draws,); of this process, unless in `compute`."""
+        """Work out the readings of every site and draw of anchors, (sites * draws,); inside ``compute`` those of all
+        processes, elsewhere those of this one."""
         self._make_room()
         cells = self.assignments.flatten(0, 1)
-        self._found = torch.stack(
-            [self.assignments[:, 0, :, 0].isnan().sum(1), (self.seen == 0).sum(1), (self.seen > 1).sum(1)]
-        )  # (3, L), over all processes
-        device = self.device
-        groups = {name: moved(known, device) for name, known in self._groups.items()}
-        read = site_readings(list(cells), groups, moved(self._documents, device), readings=self.read)
-        for name, labels in self._lone.items():
-            read = read.debiased_by_swaps(name, self._swapped(cells, labels.to(device)))
-        lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.anchor_draws)
-        return read.each(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
+        without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
+        self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
+        designs = {name: moved(design, self.device) for name, design in self._designs.items()}
+        read = site_readings(list(cells), designs, moved(self._documents, self.device), readings=self._needed())
+        for name, labels in self._lone.items() if set(self._asked) & {"debiased", "null"} else ():
+            read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
+        lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
+        return read.only(self._asked).each(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
 
-    def _swapped(self, cells: Tensor, labels: Tensor) -> Tensor:
-        of, number = self._documents.of.to(self.device), self._documents.number
-        return torch.stack([permuted_information(rows, labels, of, num_documents=number) for rows in cells])
+    def _needed(self) -> tuple[str, ...]:
+        """List the readings that are worked out: the debiased one of a lone label set is made from all three."""
+        permuted = bool(self._lone) and bool(set(self._asked) & {"debiased", "null"})
+        return READINGS if permuted else self._asked
+
+    def _permuted(self, cells: Tensor, labels: Tensor) -> Tensor:
+        index, number = self._documents.index.to(self.device), self._documents.num_documents
+        return torch.stack([permuted_information(rows, labels, index, num_documents=number) for rows in cells])
 
     def mean_cosines(self) -> Tensor:
-        """(L,) mean cosine between two different rows: 0 for a cloud around the origin, near 1 for a narrow cone."""
+        """Work out the (L,) mean cosine between two different rows: 0 for a cloud around the origin, near 1 for a
+        narrow cone."""
         number = self.seen.sum(1)
         return (self.resultants.square().sum(1) - number) / (number * (number - 1))
 
     def faults(self) -> dict[str, str]:
-        """Site to what `compute` found wrong with it; empty if every position was measured once and had a direction."""
-        found = self._found.tolist()
-        of = f"of {self.seen.shape[1]} positions"
-        words = (f"{of} are zero or not finite", f"{of} were not measured", f"{of} were measured more than once")
+        """Say what was wrong with sites when their readings were last worked out.
+
+        Returns:
+            Site to its fault; empty if every position was measured once and had a direction.
+
+        Raises:
+            RuntimeError: Neither `readings` nor `compute` has been called.
+        """
+        if self._row_faults is None:
+            raise RuntimeError("InformationPlane.faults() needs readings; call readings() or compute() first")
+        total = f"of {self.seen.shape[1]} positions"
+        words = (
+            f"{total} are zero or not finite",
+            f"{total} were not measured",
+            f"{total} were measured more than once",
+        )
         faults = {}
-        for site, counts in zip(self.sites, zip(*found, strict=True), strict=True):
-            reasons = [f"{number} {word}" for number, word in zip(counts, words, strict=True) if number]
+        for site, numbers in zip(self.sites, zip(*self._row_faults.tolist(), strict=True), strict=True):
+            reasons = [f"{number} {word}" for number, word in zip(numbers, words, strict=True) if number]
             if reasons:
                 faults[site] = "; ".join(reasons)
         return faults
 
     def named(self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
-        """Put everything under its key.
+        """Put every number under its key.
 
         Args:
             readings: (sites * draws,) in nats, as from `readings`, of this plane's sites or of several planes'.
-            mean_cosines: (sites,).
-            sites: in order; ``embed`` is not part of the mean.
+            mean_cosines: (sites,) as from `mean_cosines`.
+            sites: Names of the sites, in order; ``embed`` is not part of the mean.
         """
         blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
 
@@ -203,19 +226,19 @@ class InformationPlane(Metric):
 
         def numbers(draws: slice) -> dict[_Name, Tensor]:
             cells = readings.each(lambda part: part.unflatten(0, (len(sites), -1))[:, draws].mean(1))
-            return _numbers(cells.each(with_mean), self.orders, self.nested, math.log(self.num_anchors))
+            return _numbers(cells.each(with_mean), self.orders, self.nested, math.log(self.options.num_anchors))
 
-        found = numbers(slice(None))
-        if self.anchor_draws > 1:
-            each = [numbers(slice(draw, draw + 1)) for draw in range(self.anchor_draws)]
-            for quantity, order, reading in [name for name in found if not name[0].endswith("_se")]:
+        values = numbers(slice(None))
+        if self.options.anchor_draws > 1:
+            each = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
+            for quantity, order, reading in [name for name in values if not name[0].endswith("_se")]:
                 spread = torch.stack([draw[quantity, order, reading] for draw in each]).std(0)
-                found[f"{quantity}_anchor_sd", order, reading] = spread
-        found["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
+                values[f"{quantity}_anchor_sd", order, reading] = spread
+        values["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
         return {
-            metric_key(quantity, site=site, order=order, reading=reading): values[index]
+            metric_key(quantity, site=site, order=order, reading=reading): at_sites[index]
             for index, site in enumerate(["mean", *sites])
-            for (quantity, order, reading), values in found.items()
+            for (quantity, order, reading), at_sites in values.items()
         }
 
 
@@ -223,19 +246,19 @@ _Name = tuple[str, str | None, str]  # quantity, order and reading
 
 
 def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchors: float) -> dict[_Name, Tensor]:
-    """(L,) of every quantity, as fractions of log K where they have a unit."""
-    found: dict[_Name, Tensor] = {}
+    """Work out (L,) of every quantity, as fractions of log K where they have a unit."""
+    values: dict[_Name, Tensor] = {}
 
     def add(quantity: str, estimate: Estimate, order: str | None = None) -> None:
-        found[quantity, order, "debiased"] = estimate.value
-        found[f"{quantity}_se", order, "debiased"] = estimate.standard_error
+        values[quantity, order, "debiased"] = estimate.value
+        values[f"{quantity}_se", order, "debiased"] = estimate.standard_error
 
     unit = 1 / log_anchors
-    information = {name: estimate.scaled(unit) for name, estimate in readings.information.items()}
+    information = {name: estimate.scaled(unit) for name, estimate in readings.debiased.items()}
     entropy = readings.entropy.scaled(unit)
     add("entropy", entropy)
     add("ceiling", readings.ceiling.scaled(unit))
-    known = None
+    shorter = None
     for order in orders if information else ():
         complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
         add("complexity", complexity, order)
@@ -244,17 +267,17 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
         add("regularity", complexity.ratio(entropy), order)
         add("variation", entropy.minus(complexity), order)
         if nested:
-            add("share", (complexity if known is None else complexity.minus(known)).ratio(entropy), order)
-            known = complexity
+            add("share", (complexity if shorter is None else complexity.minus(shorter)).ratio(entropy), order)
+            shorter = complexity
     for name in (name for name in information if "/" not in name):
         add(f"{name}_information", information[name])
-    for reading, values in (("plugin", readings.plugin), ("null", readings.null)):
-        for name, value in values.items():
+    for reading, by_set in (("plugin", readings.plugin), ("null", readings.null)):
+        for name, value in by_set.items():
             side, _, label = name.rpartition("/")
             quantity = {"input": "complexity", "output": "expressivity"}.get(side, f"{label}_information")
-            found[quantity, label if side else None, reading] = value * unit
+            values[quantity, label if side else None, reading] = value * unit
     for order in orders if readings.plugin else ():
-        before = found["complexity", order, "plugin"]
-        found["optimality", order, "plugin"] = found["expressivity", order, "plugin"] / before
-        found["regularity", order, "plugin"] = before / entropy.value
-    return found
+        before = values["complexity", order, "plugin"]
+        values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / before
+        values["regularity", order, "plugin"] = before / entropy.value
+    return values

@@ -1,4 +1,4 @@
-"""The estimators as torchmetrics: update with activations, compute a number, sum over processes.
+"""The soft estimator on streams of activations: update with a batch, compute a number, sum over processes.
 
 Letters: N rows, D width, K anchors, M labels.
 """
@@ -13,20 +13,19 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ibtrack._checks import check_integer, check_labels, check_option, check_rows
-from ibtrack.information import assignments, debiased
-from ibtrack.information.assignments import assign, bad_rows, draw_anchors
+from ibtrack.information.assignments import assign, bad_rows, draw_anchors, temperature
 from ibtrack.information.counts import Counts, count, zero_counts
+from ibtrack.information.debiased import debiased_from_moments
+from ibtrack.information.entropy import entropy
 from ibtrack.information.moments import moments_of_counts
-from ibtrack.metrics.plane import InformationPlane
+from ibtrack.information.plugin import marginal_entropy, plugin_from_moments
 from ibtrack.record.keys import READINGS
-
-__all__ = ["InformationPlane", "SoftDisentanglement", "SoftEntropy", "SoftMutualInformation"]
 
 _SUMS = ("half_sums", "half_occurrences", "products", "row_entropy")
 
 
 class _SoftAssignment(Metric):
-    """Anchors, temperature and float64 counts, shared by the two streaming metrics."""
+    """Anchors, temperature and float64 counts, which the three streaming metrics share."""
 
     anchors: Tensor
     half_sums: Tensor
@@ -44,7 +43,7 @@ class _SoftAssignment(Metric):
         super().__init__(**options)
         self.width, self.num_labels, self.num_anchors = width, num_labels, num_anchors
         self.normalized = normalized
-        self.epsilon = assignments.temperature(width, num_anchors, rule)
+        self.epsilon = temperature(width, num_anchors, rule)
         self.register_buffer("anchors", draw_anchors(width, num_anchors, seed=seed), persistent=False)
         for name in _SUMS:
             self.add_state(name, getattr(zero_counts(num_labels, num_anchors), name), dist_reduce_fx="sum")
@@ -68,7 +67,11 @@ class _SoftAssignment(Metric):
         return nats / math.log(self.num_anchors) if self.normalized else nats
 
     def set_dtype(self, dst_type: str | torch.dtype) -> Metric:
-        """Refuse anything but float64: sums in half precision stop growing."""
+        """Refuse anything but float64, as sums in half precision stop growing.
+
+        Raises:
+            ValueError: ``dst_type`` is another type.
+        """
         if dst_type != torch.float64:
             raise ValueError(f"dst_type must be torch.float64, the type of the sums, got {dst_type}")
         return super().set_dtype(dst_type)
@@ -79,14 +82,16 @@ class SoftEntropy(_SoftAssignment):
 
     Source: Conklin et al., arXiv 2604.07569; Conklin, arXiv 2505.23960, section 5.4.
     H(Z) = H(mean_i A_i), A_i the softmax of the cosines to K random directions over a temperature. The norm of an
-    activation does not enter, and the kernel's own width does: see `ibtrack.information.debiased.ceiling`.
+    activation does not enter, and the kernel's own width does: see `ibtrack.information.plugin.ceiling`.
 
     Args:
-        width: D.
-        num_anchors: K.
-        seed: of the anchors.
-        temperature: ``exact``, ``bounds`` or ``leading_order``, see `ibtrack.information.assignments.temperature`.
-        normalized: a fraction of log K, in [0, 1], instead of nats.
+        width: Width D of the activations.
+        num_anchors: Number of anchors K.
+        seed: Seed of the anchors.
+        temperature: Rule of the softmax temperature, ``exact``, ``bounds`` or ``leading_order``; see
+            `ibtrack.information.temperature`.
+        normalized: Whether to return a fraction of log K, in [0, 1], instead of nats.
+        **options: Options of ``torchmetrics.Metric``.
 
     Example:
         >>> metric = SoftEntropy(width=16, normalized=True)
@@ -111,31 +116,36 @@ class SoftEntropy(_SoftAssignment):
         """Add (N, D) activations.
 
         Raises:
-            ValueError: not (N, width), or rows that are zero or not finite; nothing is added then.
+            ValueError: Activations are not (N, width), or rows are zero or not finite; nothing is added then.
         """
         self._count(activations, torch.zeros(len(activations), dtype=torch.int64, device=activations.device))
 
     def compute(self) -> Tensor:
-        """() float64."""
-        return self._unit(debiased.marginal_entropy(moments_of_counts(self._counts())))
+        """Work out H(Z): () float64, in nats or as a fraction of log K.
+
+        Raises:
+            RuntimeError: There has been no row yet.
+        """
+        return self._unit(marginal_entropy(moments_of_counts(self._counts())))
 
 
 class SoftMutualInformation(_SoftAssignment):
     """Soft mutual information I(X; Z) of activations with discrete labels.
 
-    Source: as `SoftEntropy`; for ``debiased`` see `ibtrack.information.debiased.debiased_information`. That reading
+    Source: as `SoftEntropy`; for ``debiased`` see `ibtrack.information.debiased`. That reading
     deals the rows of each label to two halves in turn, on each process by itself: over several processes it differs
     from that of one by the noise of this, about .001 log K, while ``plugin`` is the same.
 
     Args:
-        width: D.
-        num_labels: M.
-        num_anchors: K.
-        seed: of the anchors, and of the permutations of ``null``.
-        temperature: ``exact``, ``bounds`` or ``leading_order``.
+        width: Width D of the activations.
+        num_labels: Number of labels M.
+        num_anchors: Number of anchors K.
+        seed: Seed of the anchors, and of the permutations of ``null``.
+        temperature: Rule of the softmax temperature, ``exact``, ``bounds`` or ``leading_order``.
         reading: ``debiased``; ``plugin``, the published number; or ``null``, the plug-in after permuting the labels
             within each update, which says how much of ``plugin`` is bias if rows come in random order.
-        normalized: a fraction of log K instead of nats.
+        normalized: Whether to return a fraction of log K instead of nats.
+        **options: Options of ``torchmetrics.Metric``.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -171,7 +181,7 @@ class SoftMutualInformation(_SoftAssignment):
         """Add (N, D) activations with (N,) labels in [0, M).
 
         Raises:
-            ValueError: shapes, types or values out of range, or rows that are zero or not finite; nothing is added
+            ValueError: Shapes, types or values are out of range, or rows are zero or not finite; nothing is added
                 then.
         """
         labels = check_labels(labels, self.num_labels, len(activations))
@@ -181,8 +191,15 @@ class SoftMutualInformation(_SoftAssignment):
         self._count(activations, labels)
 
     def compute(self) -> Tensor:
-        """() float64; ``nan`` for ``debiased`` when no label occurs twice."""
-        read = debiased.debiased_information if self.reading == "debiased" else debiased.plugin_information
+        """Work out I(X;Z): () float64, in nats or as a fraction of log K.
+
+        Returns:
+            ``nan`` for ``debiased`` when no label occurs twice.
+
+        Raises:
+            RuntimeError: There has been no row yet.
+        """
+        read = debiased_from_moments if self.reading == "debiased" else plugin_from_moments
         return self._unit(read(moments_of_counts(self._counts())))
 
 
@@ -194,12 +211,13 @@ class SoftDisentanglement(_SoftAssignment):
     rows read too far apart, so leave them out by ``min_count``.
 
     Args:
-        width: D.
-        num_labels: M.
-        num_anchors: K.
-        seed: of the anchors.
-        temperature: ``exact``, ``bounds`` or ``leading_order``.
-        min_count: labels that occur less often are left out of the mean.
+        width: Width D of the activations.
+        num_labels: Number of labels M.
+        num_anchors: Number of anchors K.
+        seed: Seed of the anchors.
+        temperature: Rule of the softmax temperature, ``exact``, ``bounds`` or ``leading_order``.
+        min_count: Labels that occur less often are left out of the mean.
+        **options: Options of ``torchmetrics.Metric``.
 
     Example:
         >>> labels = torch.arange(400) % 2
@@ -229,13 +247,20 @@ class SoftDisentanglement(_SoftAssignment):
         """Add (N, D) activations with (N,) labels in [0, M).
 
         Raises:
-            ValueError: shapes, types or values out of range, or rows that are zero or not finite; nothing is added
+            ValueError: Shapes, types or values are out of range, or rows are zero or not finite; nothing is added
                 then.
         """
         self._count(activations, check_labels(labels, self.num_labels, len(activations)))
 
     def compute(self) -> Tensor:
-        """() float64 in [0, 1]; ``nan`` if no label occurs ``min_count`` times beside another."""
+        """Work out the mean divergence: () float64 in [0, 1].
+
+        Returns:
+            ``nan`` if no label occurs ``min_count`` times beside another.
+
+        Raises:
+            RuntimeError: There has been no row yet.
+        """
         counts = self._counts()
         own, number = counts.sums, counts.occurrences
         rest, others = own.sum(0) - own, counts.total - number
@@ -243,5 +268,5 @@ class SoftDisentanglement(_SoftAssignment):
         if not kept.any():
             return own.new_tensor(math.nan)
         pair = torch.stack([own[kept] / number[kept, None], rest[kept] / others[kept, None]])  # (2, M, K)
-        divergence = debiased.entropy(pair.mean(0)) - debiased.entropy(pair).mean(0)
+        divergence = entropy(pair.mean(0)) - entropy(pair).mean(0)
         return divergence.mean() / math.log(2)

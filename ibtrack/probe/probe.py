@@ -167,12 +167,12 @@ class Probe:
     @cached_property
     def document_design(self) -> DocumentDesign:
         """The positions by document, as the readings need them."""
-        return DocumentDesign.of_rows(self.documents)
+        return DocumentDesign.from_index(self.documents)
 
     @cached_property
     def label_designs(self) -> dict[str, LabelDesign]:
         """The positions by label, for each label set."""
-        return {name: LabelDesign.of(labels, self.document_design) for name, labels in self.label_sets.items()}
+        return {name: LabelDesign.from_labels(labels, self.document_design) for name, labels in self.label_sets.items()}
 
     def protocol(self) -> dict[str, Any]:
         """What must be equal for two readings to be of the same probe."""

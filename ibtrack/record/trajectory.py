@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ibtrack._checks import needs
 from ibtrack.record.keys import parse_key
 
 FORMAT = "ibtrack/2"
@@ -134,9 +135,14 @@ class Trajectory:
                 }
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write `rows` as a Parquet file, with the header in its metadata; needs pyarrow (``ibtrack[experiments]``)."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        """Write `rows` as a Parquet file, with the header in its metadata.
+
+        Raises:
+            ModuleNotFoundError: pyarrow, the extra ``parquet``, is not installed.
+        """
+        with needs("a Parquet file", extra="parquet"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
 
         table = pa.Table.from_pylist(list(self.rows()))
         header = json.dumps({"protocol": dict(self.protocol), "run": dict(self.run)})

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import altair as alt
-
-from ibtrack._checks import check_option
+from ibtrack._checks import check_option, needs
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.style import INK, RED, SHORT, Looks, ticks, tooltip_of_point, value_text
 from ibtrack.report.tables import Z95, curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
+
+with needs("a chart", extra="report"):
+    import altair as alt
 
 _REFERENCES = (("null", "dashed: the plug-in of shuffled labels"), ("ceiling", "dotted: ceiling I(Z;J)"))
 
@@ -190,7 +191,8 @@ def to_png(chart: alt.LayerChart, *, scale: float = 2) -> bytes:
         chart: from `plane`, `curves` or `heatmap`.
         scale: pixels per unit of the chart.
     """
-    import vl_convert
+    with needs("a PNG of a chart", extra="report"):
+        import vl_convert
 
     return cast(bytes, vl_convert.vegalite_to_png(to_spec(chart), scale=scale))
 

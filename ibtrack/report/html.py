@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ibtrack._checks import needs
 from ibtrack.analysis.comparison import most_telling, telling_settings, why_not_comparable
 from ibtrack.analysis.phases import Movement, Phases, find_phases
 from ibtrack.analysis.ranking import ranking, verdict
@@ -29,7 +30,10 @@ from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report import charts, plane_layers, style, tables
+from ibtrack.report import tables
+
+with needs("the report", extra="report"):
+    from ibtrack.report import charts, plane_layers, style
 
 SCRIPT = ("rows.js", "charts.js", "tables.js", "controls.js")
 LEFT_OUT = ("/variation", "/variation_se")  # entropy less complexity: pages of many runs stay small without it
@@ -245,7 +249,8 @@ def _asset(name: str) -> str:
 
 @cache
 def _vega() -> str:
-    import vl_convert
+    with needs("the report", extra="report"):
+        import vl_convert
 
     # Vega, Vega-Lite and Vega-Embed: 0.9 MB, and a second or two to make
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
 
-import altair as alt
-
+from ibtrack._checks import needs
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.style import INK, RED, Looks, tooltip_of_point, value_text
 from ibtrack.report.tables import Z95
+
+with needs("a chart", extra="report"):
+    import altair as alt
 
 _X_TITLE, _Y_TITLE = (f"{QUANTITIES[name].title}, fraction of log K" for name in ("complexity", "expressivity"))
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
-
-from ibtrack._checks import check_option
+from ibtrack._checks import check_option, needs
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import Z95, run_labels
+
+with needs("a chart", extra="report"):
+    import altair as alt
 
 # Okabe and Ito's colours less black and yellow, which vanish on dark and on light; with the shapes, 24 looks
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")

@@ -1,4 +1,7 @@
-"""One measurement: the probe through the model, activations to the plane, the plane to numbers."""
+"""One measurement: the probe goes through the model, activations go to the plane, and the plane gives numbers.
+
+Letters: T block length, B blocks in a forward pass, D width, N positions of the probe, V vocabulary size.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ibtrack._checks import check_option
 from ibtrack.capture.forward import logits_of, next_token_loss
 from ibtrack.capture.hooks import capture
 from ibtrack.capture.isolation import undisturbed
 from ibtrack.distributed import MeasurementError, on_any_process, raise_together, rank, sum_over_processes, world_size
+from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import Readings
-from ibtrack.information.transforms import TRANSFORMS, CloudStatistics, Transform
+from ibtrack.information.transforms import CloudStatistics, Transform
 from ibtrack.metrics.plane import InformationPlane
 from ibtrack.probe.kgrams import label_entropy
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
 
 Forward = Callable[[nn.Module, Tensor], Any]
-DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
-APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
 KEPT_BYTES = 1 << 26  # rows in the CPU's memory are kept until the next measurement: fresh pages cost more than they do
-SINGLE = "there is one label only, so there is nothing to tell"
 
 
 class MemoryExhausted(MeasurementError):
@@ -66,17 +66,15 @@ class Measurement:
     """Runs a probe through a model and reads its sites. Under several processes each runs its share of the blocks.
 
     Args:
-        probe: what to run.
-        sites: site to bare module name.
-        layouts: of the sites and the logits, see `find_layouts`.
-        forward: runs the model on a batch of the probe's inputs.
-        batch_size: blocks per forward pass; halved whenever that many do not fit into memory.
-        device: of the model.
-        max_memory: bytes for the assignments of the sites that are measured in one pass over the probe. If all sites
+        probe: The probe to run.
+        sites: Site to bare module name.
+        layouts: Layouts of the sites and of the logits, see `find_layouts`.
+        options: How activations are turned into soft assignments.
+        forward: Runs the model on a batch of the probe's inputs.
+        batch_size: Blocks per forward pass; halved whenever that many do not fit into memory.
+        device: Device of the model.
+        max_memory: Bytes for the assignments of the sites that are measured in one pass over the probe. If all sites
             need more, the probe is run several times.
-        transform: ``none``, ``center`` or ``whiten``: what is done to the cloud of a site, by its own statistics over
-            the probe, before it is put on the sphere. It takes one more pass.
-        **options: the estimator, see `ibtrack.metrics.plane.InformationPlane`.
     """
 
     def __init__(
@@ -85,37 +83,35 @@ class Measurement:
         sites: Mapping[str, str],
         layouts: Mapping[str, Layout],
         *,
+        options: SoftOptions,
         forward: Forward,
         batch_size: int,
         device: torch.device,
         max_memory: int = 1 << 30,
-        transform: str = "none",
-        **options: Any,
     ) -> None:
         self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
         self._widths = {site: layouts[site].width for site in sites}
-        self._transform = check_option("transform", transform, TRANSFORMS)
         self._device, self._options = device, options
         self.batch_size = batch_size
         self._batches = _batches(probe, batch_size, device)
         tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
         self._label_entropy = label_entropy(probe.label_sets["output/token"]) if tells_loss else None
         names = list(sites)
-        together = max(1, max_memory // self._plane(names[:1]).num_bytes)  # refuses bad options now
+        together = max(1, max_memory // self._plane(names[:1]).num_bytes)
         self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]
 
     def _plane(self, names: Sequence[str]) -> InformationPlane:
-        plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, **self._options)
+        plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, options=self._options)
         return plane.to(self._device)
 
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
         """Measure now.
 
         Returns:
-            readings, key to number; and faults, site to what is wrong with it.
+            Metric key to value, and site to what is wrong with it.
 
         Raises:
-            MeasurementError: on all processes, if the forward pass or a site failed on one, or a single block does not
+            MeasurementError: On all processes, if the forward pass or a site failed on one, or a single block does not
                 fit into memory.
         """
         read: list[Readings] = []
@@ -131,12 +127,12 @@ class Measurement:
                 if self._device.type != "cpu" or plane.num_bytes > KEPT_BYTES:
                     plane.release()
             faults |= plane.faults()
-        values = plane.named(Readings.join(read), torch.cat(cosines), list(self._sites))
-        readings = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+        numbers = plane.named(Readings.join(read), torch.cat(cosines), list(self._sites))
+        values = dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
         if loss is not None and self._label_entropy is not None:
-            readings[metric_key("probe_loss")] = loss
-            readings[metric_key("variational_floor")] = self._label_entropy - loss
-        return readings, faults
+            values[metric_key("probe_loss")] = loss
+            values[metric_key("variational_floor")] = self._label_entropy - loss
+        return values, faults
 
     def _fill_in_batches(self, model: nn.Module, plane: InformationPlane) -> float | None:
         """Fill a plane; begin again with half as many blocks at once where memory runs out.
@@ -166,8 +162,8 @@ class Measurement:
             changed = transforms[site](activations) if transforms else activations
             plane.update(site, changed, batch.positions, batch.rows)
 
-        if self._transform != "none":
-            statistics = CloudStatistics(plane.widths, self._transform, self._device)
+        if self._options.transform != "none":
+            statistics = CloudStatistics(plane.widths, self._options.transform, self._device)
             self._run(model, plane.sites, observe)
             transforms = statistics.transforms()
         return self._run(model, plane.sites, measure)
@@ -231,13 +227,6 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
     if logits is not None and logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max()):
         layouts["logits"] = _layout(logits, grid)
     return layouts
-
-
-def undefined_readings(probe: Probe) -> dict[str, str]:
-    """Label set to the reason why its debiased reading does not exist."""
-    reasons = {probe.num_positions: DISTINCT, 1: SINGLE}
-    apart = {name: APART for name, groups in probe.label_designs.items() if groups.num_halved == 0}
-    return apart | {name: reasons[number] for name, number in probe.label_counts.items() if number in reasons}
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,24 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor, nn
 
+import ibtrack
 from ibtrack import schedules
-from ibtrack._checks import check_integer, check_option
+from ibtrack._checks import check_integer
 from ibtrack.capture.forward import check_text_fits, default_forward
 from ibtrack.capture.sites import find_sites
 from ibtrack.distributed import MeasurementError, decided_by_first, raise_together, rank
-from ibtrack.information.assignments import TEMPERATURE_RULES
-from ibtrack.information.transforms import TRANSFORMS
+from ibtrack.information.options import SoftOptions
+from ibtrack.information.readings import ESTIMATOR_VERSION
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.logged import PointLog, point_log, summary_line
-from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts, undefined_readings
+from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts
+from ibtrack.tracking.notes import notes_on
 
 _PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
@@ -42,27 +44,28 @@ class InformationPlaneTracker:
     """Measures a model on a probe along its training and keeps the trajectory.
 
     Args:
-        probe: what to measure on.
-        layers: ``"auto"``, module names or globs, see `ibtrack.capture.sites.find_sites`.
-        schedule: when; the first and the last step are always measured.
-        path: trajectory file to write; None keeps the points in memory only.
-        num_anchors: K.
-        seed: of the anchors.
-        temperature: ``exact``, ``bounds`` or ``leading_order``.
-        anchor_draws: sets of anchors to average over; with two or more, every number comes with the spread of one set.
-        transform: of each site's cloud by its own statistics over the probe: ``none``, ``center`` or ``whiten``. It
-            takes a second pass over the probe.
-        max_memory: bytes for the assignments of the sites measured in one pass; for more, the probe is run again.
-        batch_size: blocks per forward pass of the probe.
+        probe: The probe to measure on; documents held out from training.
+        options: How activations are turned into soft assignments: number and seed of the anchors, temperature and so
+            on.
+        layers: ``"auto"`` for the blocks of any decoder, module names or globs; see `ibtrack.capture.sites.find_sites`.
+        schedule: When to measure, from `ibtrack.schedules`; the first and the last step are always measured.
+        path: Trajectory file to write; None keeps the points in memory only.
+        max_memory: Bytes for the assignments of the sites that are measured in one pass over the probe; where all
+            sites need more, the probe is run several times.
+        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
-        max_overhead: share of wall time that measuring may take; once it is passed, due points are left out until it is
+        max_overhead: Share of wall time that measuring may take. Once it is passed, due points are left out until it is
             kept again, and the next point says which. The first and the last step are measured all the same.
-        strict: raise when a measurement fails, instead of a warning and a failed point.
-        prefix: of the logged keys, to tell several trackers of one run apart.
-        name: of the run, for the trajectory's header.
-        config: of the run, for the trajectory's header.
-        loggers: objects with ``log_metrics(metrics, step)``, or wandb runs.
-        report: called with a line of text for each measurement.
+        strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
+        prefix: Prefix of the logged keys; it tells several trackers of one run apart.
+        name: Name of the run, for the trajectory's header.
+        config: Configuration of the run, for the trajectory's header.
+        loggers: Objects with ``log_metrics(metrics, step)``, such as the loggers of Lightning and Fabric, or wandb
+        runs.
+        report: Called with a line of text for each measurement.
+
+    Raises:
+        ValueError: An argument is out of its range or of another type.
 
     Example:
         >>> model = nn.Sequential(nn.Embedding(7, 8), nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
@@ -77,14 +80,10 @@ class InformationPlaneTracker:
         self,
         probe: Probe,
         *,
+        options: SoftOptions = SoftOptions(),
         layers: str | Sequence[str] = "auto",
         schedule: Schedule = DEFAULT_SCHEDULE,
         path: str | os.PathLike[str] | None = None,
-        num_anchors: int = 100,
-        seed: int = 0,
-        temperature: str = "exact",
-        anchor_draws: int = 1,
-        transform: str = "none",
         max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Forward = default_forward,
@@ -102,13 +101,9 @@ class InformationPlaneTracker:
             raise ValueError(f"schedule must come from ibtrack.schedules, got {type(schedule).__name__}")
         self.probe, self.layers, self.schedule = probe, layers, schedule
         self.path = None if path is None else Path(path)
-        self.estimator: dict[str, Any] = {
-            "num_anchors": check_integer("num_anchors", num_anchors, minimum=2),
-            "seed": seed,
-            "temperature": check_option("temperature", temperature, TEMPERATURE_RULES),
-            "anchor_draws": check_integer("anchor_draws", anchor_draws, minimum=1),
-            "transform": check_option("transform", transform, TRANSFORMS),
-        }
+        if not isinstance(options, SoftOptions):
+            raise ValueError(f"options must be ibtrack.SoftOptions, got {type(options).__name__}")
+        self.options = options
         self.max_memory = check_integer("max_memory", max_memory, minimum=1)
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
         if max_overhead is not None and not 0 < max_overhead < 1:
@@ -125,6 +120,7 @@ class InformationPlaneTracker:
         self._measurement: Measurement | None = None
         self._last = Progress(-1)
         self._left_out: list[int] = []
+        self._began: float | None = None
 
     @property
     def trajectory(self) -> Trajectory:
@@ -138,7 +134,13 @@ class InformationPlaneTracker:
 
     @property
     def seconds(self) -> float:
-        """Wall time since training began, over all restarts."""
+        """Wall time since training began, over all restarts.
+
+        Raises:
+            RuntimeError: The tracker has not been started.
+        """
+        if self._began is None:
+            raise RuntimeError("InformationPlaneTracker.seconds begins with start(); call start() or step() first")
         return time.monotonic() - self._began
 
     def start(
@@ -173,22 +175,23 @@ class InformationPlaneTracker:
             self.probe,
             sites,
             layouts,
+            options=self.options,
             forward=self.forward,
             batch_size=self.batch_size,
             device=device_of(model),
             max_memory=self.max_memory,
-            **self.estimator,
         )
         self.protocol = {
             "probe": self.probe.protocol(),
             "orders": list(self.probe.orders),
             "sites": sites,
             "widths": {site: layouts[site].width for site in sites},
-            **self.estimator,
+            **self.options.protocol(),
+            "estimator": ESTIMATOR_VERSION,
             "unit": "fraction of log K",
             "precision": precision or precision_of(model),
-            "bottleneck_curve": self.probe.bottleneck_curve(self.estimator["num_anchors"]),
-            "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
+            "bottleneck_curve": self.probe.bottleneck_curve(self.options.num_anchors),
+            "versions": _versions(),
         }
         self._open_file_together(resume_from, device_of(model))
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
@@ -253,11 +256,11 @@ class InformationPlaneTracker:
             self.start(model)
         assert self._measurement is not None
         began = time.monotonic()
-        readings, faults = self._measurement(model)
+        values, faults = self._measurement(model)
         return Point(
             step,
-            readings,
-            notes={**faults, **undefined_readings(self.probe), **self._account_for_memory(self._measurement)},
+            values,
+            notes={**notes_on(values, faults, self.probe), **self._account_for_memory(self._measurement)},
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
         )
@@ -375,6 +378,13 @@ def precision_of(model: nn.Module) -> str:
         return f"{_PRECISIONS[torch.get_autocast_dtype(device)]}-mixed"
     weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     return f"{_PRECISIONS.get(weights, str(weights))}-true"
+
+
+def _versions() -> dict[str, str]:
+    """List versions that numbers may depend on in their last digits; lightning only where it is in use."""
+    lightning = sys.modules.get("lightning")
+    versions = {"ibtrack": ibtrack.__version__, "torch": torch.__version__}
+    return versions if lightning is None else {**versions, "lightning": lightning.__version__}
 
 
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -14,7 +15,7 @@ RTOL_FLOAT32 = 2e-5  # of a softmax over scores of up to 1 / ε ~ 50 in float32
 
 @pytest.mark.parametrize("width", [2, 3, 4, 16, 64, 256, 1024, 4096, 16384])
 @pytest.mark.parametrize("num_anchors", [2, 100, 1000])
-def test_exact_temperature_meets_the_divergence(width, num_anchors):
+def test_exact_temperature_meets_the_divergence(width: int, num_anchors: int) -> None:
     epsilon = temperature(width, num_anchors)
     with mpmath.workdps(40):
         residual = references.divergence(1 / epsilon, width) - mpmath.log(num_anchors)
@@ -24,11 +25,11 @@ def test_exact_temperature_meets_the_divergence(width, num_anchors):
 
 
 @pytest.mark.parametrize("width", [3, 4, 64, 1000, 16384])
-def test_bounds_temperature_is_that_of_soft_entropy(width):
+def test_bounds_temperature_is_that_of_soft_entropy(width: int) -> None:
     assert temperature(width, 100, "bounds") == pytest.approx(find_eps(100, width), rel=1e-8)
 
 
-def test_leading_order_temperature():
+def test_leading_order_temperature() -> None:
     assert temperature(64, 100, "leading_order") == pytest.approx(1 / math.sqrt(2 * 64 * math.log(100)), rel=1e-15)
 
 
@@ -41,12 +42,12 @@ def test_leading_order_temperature():
         ((2, 100, "bounds"), "temperature='bounds' needs a width of at least 3, got 2"),
     ],
 )
-def test_bad_temperature_arguments(arguments, sentence):
+def test_bad_temperature_arguments(arguments: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         temperature(*arguments)
 
 
-def test_anchors_do_not_touch_the_global_generator():
+def test_anchors_do_not_touch_the_global_generator() -> None:
     before = torch.get_rng_state()
     first, second = draw_anchors(16, 10, seed=3), draw_anchors(16, 10, seed=3)
     assert first.equal(second)
@@ -55,7 +56,7 @@ def test_anchors_do_not_touch_the_global_generator():
 
 
 @pytest.mark.parametrize("width", [2, 8, 200])
-def test_assignments_follow_the_formula(width):
+def test_assignments_follow_the_formula(width: int) -> None:
     rows = torch.randn(40, width, generator=torch.Generator().manual_seed(1)) * torch.logspace(-3, 3, 40)[:, None]
     anchors = draw_anchors(width, 12)
     expected = references.soft_assignments(rows.numpy(), anchors.numpy(), 0.05)
@@ -64,14 +65,14 @@ def test_assignments_follow_the_formula(width):
     assert assigned.dtype == torch.float32
 
 
-def test_half_precision_rows_are_cast_in_pieces_and_read_the_same():
+def test_half_precision_rows_are_cast_in_pieces_and_read_the_same() -> None:
     rows = torch.randn(ROWS_AT_ONCE[0] + 5, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
     anchors = draw_anchors(16)
     assert assign(rows, anchors, 0.05).equal(assign(rows.float(), anchors, 0.05))
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf, -math.inf, 1e30])
-def test_rows_without_a_direction_are_marked_and_leave_the_others_alone(bad):
+def test_rows_without_a_direction_are_marked_and_leave_the_others_alone(bad: Any) -> None:
     rows = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
     good = assign(rows, draw_anchors(8), 0.05)
     rows[2] = bad  # 1e30 has a norm beyond float32
@@ -80,7 +81,7 @@ def test_rows_without_a_direction_are_marked_and_leave_the_others_alone(bad):
     assert assigned[[0, 1, 3, 4]].equal(good[[0, 1, 3, 4]])
 
 
-def test_low_matmul_precision_of_the_run_does_not_reach_the_scores():
+def test_low_matmul_precision_of_the_run_does_not_reach_the_scores() -> None:
     rows, anchors = torch.randn(64, 512, generator=torch.Generator().manual_seed(1)), draw_anchors(512)
     expected = assign(rows, anchors, 0.01)
     torch.set_float32_matmul_precision("medium")

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
+from torch import Tensor
 
 from ibtrack import Probe
 from ibtrack.information.bottleneck import SLOPES, bottleneck_curve
@@ -14,26 +16,26 @@ from tests import models
 FINE = {"slopes": tuple(np.arange(0.05, 1.0, 0.05)), "tolerance": 1e-9}
 
 
-def information(joint):
+def information(joint: Any) -> Any:
     rows, columns = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
     positive = joint > 0
     return float((joint[positive] * np.log((joint / (rows * columns))[positive])).sum())
 
 
-def labels_of(counts):
+def labels_of(counts: Any) -> Any:
     """Labels whose empirical joint distribution is a table of counts."""
     x, y = np.nonzero(counts)
     times = counts[x, y]
     return torch.from_numpy(np.repeat(x, times)), torch.from_numpy(np.repeat(y, times))
 
 
-def heights(points, slopes):
+def heights(points: Any, slopes: Any) -> Any:
     """How high the lines of some slopes that touch the curve from above begin: max of I(T;Y) - s I(X;T)."""
     kept, told = np.array(points).T
     return np.array([(told - slope * kept).max() for slope in slopes])
 
 
-def test_a_function_of_x_costs_just_what_it_tells():
+def test_a_function_of_x_costs_just_what_it_tells() -> None:
     x = torch.arange(600) % 60
     y = x // 12
     curve = bottleneck_curve(x, y, **FINE)
@@ -42,10 +44,10 @@ def test_a_function_of_x_costs_just_what_it_tells():
     assert all(told == pytest.approx(kept, abs=1e-6) for kept, told in curve)
 
 
-def test_the_binary_symmetric_channel_has_its_closed_form():
+def test_the_binary_symmetric_channel_has_its_closed_form() -> None:
     """Mrs. Gerber's lemma (Wyner and Ziv 1973): H(Y|T) = h(a (1 - d) + d (1 - a)) where H(X|T) = h(a)."""
 
-    def h(p):
+    def h(p: Any) -> Any:
         return -p * math.log(p) - (1 - p) * math.log(1 - p)
 
     flip = 0.1
@@ -60,7 +62,7 @@ def test_the_binary_symmetric_channel_has_its_closed_form():
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 5))
-def test_no_description_lies_above_the_curve(seed, rows, columns):
+def test_no_description_lies_above_the_curve(seed: int, rows: Tensor, columns: Any) -> None:
     rng = np.random.default_rng(seed)
     counts = np.maximum(rng.integers(0, 30, (rows, columns)), np.eye(rows, columns, dtype=int))
     joint = counts / counts.sum()
@@ -73,23 +75,26 @@ def test_no_description_lies_above_the_curve(seed, rows, columns):
     kept, told = np.array(curve).T
     assert told[-1] == pytest.approx(information(joint), abs=1e-9)
     slopes = np.diff(told) / np.diff(kept)
-    assert (np.diff(slopes) <= 1e-6).all() and (slopes <= 1 + 1e-6).all() and (slopes >= 0).all()
+    assert (np.diff(slopes) <= 1e-6).all()
+    assert (slopes <= 1 + 1e-6).all()
+    assert (slopes >= 0).all()
 
 
-def test_independent_labels_have_no_curve():
+def test_independent_labels_have_no_curve() -> None:
     x, y = labels_of(np.full((4, 3), 5))
     assert bottleneck_curve(x, y)[-1] == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
-def test_the_default_is_near_the_converged_one_and_below_it():
+def test_the_default_is_near_the_converged_one_and_below_it() -> None:
     sample = models.probe(200)
     labels = sample.label_sets["input/token"], sample.label_sets["output/token"]
     missing = heights(bottleneck_curve(*labels, slopes=SLOPES, tolerance=1e-9), SLOPES)
     missing -= heights(bottleneck_curve(*labels), SLOPES)
-    assert (missing > -1e-6).all() and missing.max() < 0.005  # one slope is critical, where it takes long
+    assert (missing > -1e-6).all()
+    assert missing.max() < 0.005
 
 
-def test_many_values_share_their_descriptions(monkeypatch):
+def test_many_values_share_their_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 40, (4000,), generator=generator)
     y = (x // 4 + torch.randint(0, 3, (4000,), generator=generator)) % 10
@@ -99,7 +104,7 @@ def test_many_values_share_their_descriptions(monkeypatch):
         assert b == pytest.approx(np.interp(a, kept, told), abs=0.01)
 
 
-def test_names_of_labels_and_order_of_rows_do_not_matter_and_nothing_is_random():
+def test_names_of_labels_and_order_of_rows_do_not_matter_and_nothing_is_random() -> None:
     sample = models.probe(100)
     x, y = sample.label_sets["input/token"], sample.label_sets["output/token"]
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -107,10 +112,11 @@ def test_names_of_labels_and_order_of_rows_do_not_matter_and_nothing_is_random()
     assert bottleneck_curve(x, y) == curve
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(bottleneck_curve(100 - x[order], 3 * y[order]), curve, atol=1e-4)
-    assert torch.get_rng_state().equal(states[0]) and (np.random.get_state()[1] == states[1]).all()
+    assert torch.get_rng_state().equal(states[0])
+    assert (np.random.get_state()[1] == states[1]).all()
 
 
-def test_a_probe_gives_fractions_of_log_k():
+def test_a_probe_gives_fractions_of_log_k() -> None:
     sample = models.probe()
     curve = sample.bottleneck_curve(num_anchors=50)
     assert curve["complexity"][0] == curve["expressivity"][0] == 0
@@ -119,7 +125,7 @@ def test_a_probe_gives_fractions_of_log_k():
     assert curve["expressivity"][-1] == pytest.approx(points[-1][1] / math.log(50), abs=1e-4)
 
 
-def test_probes_without_tokens_have_none():
+def test_probes_without_tokens_have_none() -> None:
     assert Probe(models.tokens(8, seed=0), orders=(2,)).bottleneck_curve() is None
     labels = {"input/token": torch.arange(6) % 3, "output/token": torch.arange(6) % 2}
     assert Probe(torch.randn(6, 3), labels=labels).bottleneck_curve() is None
@@ -140,6 +146,6 @@ def test_probes_without_tokens_have_none():
         ),
     ],
 )
-def test_bad_input(x, y, options, sentence):
+def test_bad_input(x: Any, y: Any, options: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         bottleneck_curve(x, y, **options)

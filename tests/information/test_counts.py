@@ -1,14 +1,16 @@
+from typing import Any
+
 import torch
 
 from ibtrack.information.counts import count, merge, zero_counts
 
 
-def _rows(number: int):
+def _rows(number: int) -> Any:
     generator = torch.Generator().manual_seed(number)
     return torch.randn(number, 6, generator=generator).softmax(-1), torch.randint(0, 4, (number,), generator=generator)
 
 
-def test_counts_are_sums_over_the_rows_of_each_label():
+def test_counts_are_sums_over_the_rows_of_each_label() -> None:
     rows, labels = _rows(50)
     counts = count(rows, labels, 5)
     for x in range(5):
@@ -21,7 +23,7 @@ def test_counts_are_sums_over_the_rows_of_each_label():
     torch.testing.assert_close(counts.row_entropy, -(rows.double() * rows.double().log()).sum())
 
 
-def test_merging_is_counting_both():
+def test_merging_is_counting_both() -> None:
     (rows, labels), (more, others) = _rows(50), _rows(31)
     both = count(torch.cat([rows, more]), torch.cat([labels, others]), 4)
     first = count(rows, labels, 4)
@@ -30,7 +32,7 @@ def test_merging_is_counting_both():
         torch.testing.assert_close(getattr(merged, name), getattr(both, name), rtol=1e-14, atol=0)
 
 
-def test_half_precision_rows_are_summed_in_float64():
+def test_half_precision_rows_are_summed_in_float64() -> None:
     rows = torch.full((100_000, 2), 0.5, dtype=torch.bfloat16)  # a bfloat16 sum of ones stops at 256
     counts = count(rows, torch.zeros(100_000, dtype=torch.long), 1)
     assert counts.sums.tolist() == [[50_000.0, 50_000.0]]

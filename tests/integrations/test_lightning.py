@@ -3,7 +3,9 @@ import math
 import os
 import signal
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning
 import pytest
@@ -11,8 +13,9 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import nn
 
-from ibtrack import InformationPlaneMonitor, Trajectory, schedules
+from ibtrack import InformationPlaneMonitor, SoftOptions, Trajectory, schedules
 from ibtrack.integrations.lightning import default_path, tokens_in
 from tests.models import LENGTH, Model, Module, loader, probe, trainer
 
@@ -26,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def monitor(folder=None, **options):
+def monitor(folder: Path | None = None, **options: Any) -> Any:
     path = None if folder is None else folder / "trajectory.jsonl"
     return InformationPlaneMonitor(probe(), **{"path": path, "verbose": False, **options})
 
@@ -34,13 +37,13 @@ def monitor(folder=None, **options):
 class _Keep(Callback):
     """Losses of every batch, and at the end everything that a run leaves."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.losses = []
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: Any) -> None:
         self.losses.append(float(outputs["loss"]))
 
-    def on_train_end(self, trainer, pl_module):
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.end = {
             "weights": {name: value.clone() for name, value in pl_module.state_dict().items()},
             "optimizer": trainer.optimizers[0].state_dict()["state"],
@@ -49,7 +52,7 @@ class _Keep(Callback):
         }
 
 
-def _run(folder, callbacks, *, workers=0, **options):
+def _run(folder: Path, callbacks: Any, *, workers: Any = 0, **options: Any) -> Any:
     lightning.seed_everything(7, verbose=False)
     keep = _Keep()
     fit = trainer(folder, callbacks=[*callbacks, keep], **options)
@@ -57,16 +60,16 @@ def _run(folder, callbacks, *, workers=0, **options):
     return keep
 
 
-def _assert_equal(one, other):
+def _assert_equal(one: Any, other: Any) -> None:
     assert one.losses == other.losses
     torch.testing.assert_close(one.end, other.end, rtol=0, atol=0)
 
 
 class _Failing(InformationPlaneMonitor):
-    def _forward_in(self, trainer):
+    def _forward_in(self, trainer: Any) -> Any:
         forward, calls = super()._forward_in(trainer), []
 
-        def fail_half_way(model, inputs):
+        def fail_half_way(model: nn.Module, inputs: Any) -> Any:
             calls.append(1)
             if len(calls) % 4 == 3:
                 forward(model, inputs)
@@ -87,7 +90,7 @@ class _Failing(InformationPlaneMonitor):
     ],
     ids=["plain", "accumulation and validation", "amp", "half weights", "workers"],
 )
-def test_training_is_bit_identical_with_and_without(tmp_path, options):
+def test_training_is_bit_identical_with_and_without(tmp_path: Path, options: Any) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(1))
     without, with_it = _run(tmp_path, [], **options), _run(tmp_path, [watch], **options)
     assert len(watch.trajectory.points) == options.get("max_steps", 12) + 1
@@ -96,16 +99,16 @@ def test_training_is_bit_identical_with_and_without(tmp_path, options):
 
 
 @pytest.mark.filterwarnings("ignore:ibtrack")
-def test_training_is_bit_identical_also_when_measurements_fail_half_way(tmp_path):
+def test_training_is_bit_identical_also_when_measurements_fail_half_way(tmp_path: Path) -> None:
     watch = _Failing(probe(), path=tmp_path / "t.jsonl", schedule=schedules.every(1), verbose=False)
     without, with_it = _run(tmp_path, []), _run(tmp_path, [watch])
     assert 0 < sum(point.failure is not None for point in watch.trajectory.points) < 13
     _assert_equal(without, with_it)
 
 
-def test_the_comparison_can_fail(tmp_path):
+def test_the_comparison_can_fail(tmp_path: Path) -> None:
     class Careless(Callback):
-        def on_train_batch_end(self, trainer, pl_module, *_):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
             with torch.no_grad():
                 pl_module(probe().inputs)  # in train mode: draws dropout masks
 
@@ -113,29 +116,32 @@ def test_the_comparison_can_fail(tmp_path):
         _assert_equal(_run(tmp_path, []), _run(tmp_path, [Careless()]))
 
 
-def _fit(folder, watch, module=None, *, callbacks=(), ckpt_path=None, **options):
+def _fit(
+    folder: Path, watch: Any, module: Any = None, *, callbacks: Any = (), ckpt_path: Any = None, **options: Any
+) -> Any:
     fit = trainer(folder, callbacks=[watch, *callbacks], **options)
     module = Module() if module is None else module
     fit.fit(module, loader(), loader(blocks=16, seed=3, shuffle=False), ckpt_path=ckpt_path)
     return fit
 
 
-def test_points_at_the_start_when_due_and_at_the_end(tmp_path):
+def test_points_at_the_start_when_due_and_at_the_end(tmp_path: Path) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(5))
     _fit(tmp_path, watch)
     assert Trajectory.load(tmp_path).steps == watch.trajectory.steps == [0, 5, 10, 12]
 
 
-def test_accumulated_batches_are_one_step(tmp_path):
+def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(2))
     _fit(tmp_path, watch, accumulate_grad_batches=4, max_steps=5)
     assert watch.trajectory.steps == [0, 2, 4, 5]
     assert [point.tokens_seen for point in watch.trajectory.points] == [step * 4 * 8 * LENGTH for step in (0, 2, 4, 5)]
     losses = [point.loss for point in watch.trajectory.points]
-    assert losses[0] is None and all(2 < loss < 4 for loss in losses[1:])  # near log 23, not a quarter of it
+    assert losses[0] is None
+    assert all(2 < loss < 4 for loss in losses[1:])
 
 
-def test_a_last_step_that_is_due_is_measured_once(tmp_path):
+def test_a_last_step_that_is_due_is_measured_once(tmp_path: Path) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(6))
     _fit(tmp_path, watch)
     assert watch.trajectory.steps == [0, 6, 12]
@@ -143,39 +149,39 @@ def test_a_last_step_that_is_due_is_measured_once(tmp_path):
 
 @pytest.mark.parametrize("options", [{"fast_dev_run": True}, {"overfit_batches": 1}])
 @pytest.mark.filterwarnings("ignore:You requested to overfit", "ignore:.*overfit_batches")
-def test_trial_runs_write_nothing(tmp_path, options):
+def test_trial_runs_write_nothing(tmp_path: Path, options: Any) -> None:
     watch = monitor(tmp_path)
     _fit(tmp_path, watch, **options)
     assert watch.trajectory.steps == []
     assert not (tmp_path / "trajectory.jsonl").exists()
 
 
-def test_the_sanity_check_writes_nothing(tmp_path):
+def test_the_sanity_check_writes_nothing(tmp_path: Path) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(6))
     _fit(tmp_path, watch, num_sanity_val_steps=2)
     assert watch.trajectory.steps == [0, 6, 12]
 
 
 class _StopAt(Callback):
-    def __init__(self, step, error):
+    def __init__(self, step: Any, error: Any) -> None:
         self.step, self.error = step, error
 
-    def on_train_batch_end(self, trainer, *_):
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.step:
             raise self.error
 
 
 class _SignalAt(Callback):
-    def __init__(self, step, number):
+    def __init__(self, step: Any, number: Any) -> None:
         self.step, self.number = step, number
 
-    def on_train_batch_end(self, trainer, *_):
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.step:
             os.kill(os.getpid(), self.number)
 
 
 @pytest.fixture
-def _own_signals():
+def _own_signals() -> Iterator[Any]:
     """Lightning leaves Ctrl-C switched off after one."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
@@ -183,7 +189,7 @@ def _own_signals():
         signal.signal(number, handler)
 
 
-def _open_trajectories():
+def _open_trajectories() -> Any:
     links = Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ()
     return [link for link in links if link.exists() and link.resolve().suffix == ".jsonl"]
 
@@ -194,7 +200,7 @@ def _open_trajectories():
     [_StopAt(7, ValueError("a bug in training")), _SignalAt(7, signal.SIGINT), _SignalAt(7, signal.SIGTERM)],
     ids=["exception", "Ctrl-C", "SIGTERM"],
 )
-def test_the_last_point_is_there_when_training_dies(tmp_path, death):
+def test_the_last_point_is_there_when_training_dies(tmp_path: Path, death: Any) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(5))
     with pytest.raises((ValueError, SystemExit, SIGTERMException)):
         _fit(tmp_path, watch, callbacks=[death])
@@ -205,7 +211,7 @@ def test_the_last_point_is_there_when_training_dies(tmp_path, death):
 @pytest.mark.parametrize(
     "end", [{"max_time": {"seconds": 1}}, {"callbacks": [EarlyStopping("train_loss", patience=0, mode="max")]}]
 )
-def test_the_last_point_is_there_when_training_ends_early(tmp_path, end):
+def test_the_last_point_is_there_when_training_ends_early(tmp_path: Path, end: Any) -> None:
     watch = monitor(tmp_path, schedule=schedules.powers(4))
     fit = _fit(tmp_path, watch, **end, max_steps=100_000, max_epochs=-1, val_check_interval=3)
     assert 0 < fit.global_step < 100_000
@@ -213,7 +219,7 @@ def test_the_last_point_is_there_when_training_ends_early(tmp_path, end):
     assert not _open_trajectories()
 
 
-def test_early_stopping_and_checkpoints_see_the_readings(tmp_path):
+def test_early_stopping_and_checkpoints_see_the_readings(tmp_path: Path) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(4))
     key = "ib/mean/token/optimality"
     best = ModelCheckpoint(tmp_path / "best", monitor=key, mode="max", every_n_train_steps=4)
@@ -225,11 +231,11 @@ def test_early_stopping_and_checkpoints_see_the_readings(tmp_path):
     ]
 
 
-def test_checkpoints_between_due_steps_see_the_last_reading_also_after_a_restart(tmp_path):
+def test_checkpoints_between_due_steps_see_the_last_reading_also_after_a_restart(tmp_path: Path) -> None:
     """With validation in between: a checkpoint that then misses its key ends the run, and so does early stopping."""
     key = "ib/mean/token/optimality"
 
-    def watchers():
+    def watchers() -> Any:
         save = ModelCheckpoint(tmp_path / "ckpt", monitor=key, every_n_train_steps=1, save_top_k=-1, filename="{step}")
         return [save, EarlyStopping(key, mode="max", patience=100)]
 
@@ -248,7 +254,7 @@ def test_checkpoints_between_due_steps_see_the_last_reading_also_after_a_restart
     assert again.trajectory.steps == [0, 4, 9, 10]
 
 
-def test_resume_writes_every_due_step_once(tmp_path):
+def test_resume_writes_every_due_step_once(tmp_path: Path) -> None:
     save = ModelCheckpoint(tmp_path / "ckpt", every_n_train_steps=3, save_top_k=-1, filename="{step}")
     whole = monitor(tmp_path / "whole", schedule=schedules.every(2))
     _fit(tmp_path, whole, callbacks=[save], enable_checkpointing=True, max_steps=20)
@@ -267,7 +273,7 @@ def test_resume_writes_every_due_step_once(tmp_path):
     assert [point.wall_time for point in resumed.points] == sorted(point.wall_time for point in resumed.points)
 
 
-def test_a_trainer_that_fits_again_goes_on_with_its_trajectory(tmp_path):
+def test_a_trainer_that_fits_again_goes_on_with_its_trajectory(tmp_path: Path) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(5))
     fit, module = trainer(tmp_path, callbacks=[watch], max_steps=7), Module()
     for steps in (7, 12):
@@ -277,7 +283,7 @@ def test_a_trainer_that_fits_again_goes_on_with_its_trajectory(tmp_path):
     assert watch.trajectory.points[-1].tokens_seen == 12 * 8 * LENGTH
 
 
-def test_a_monitor_of_a_second_run_begins_anew_and_keeps_the_first(tmp_path):
+def test_a_monitor_of_a_second_run_begins_anew_and_keeps_the_first(tmp_path: Path) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(5))
     _fit(tmp_path, watch, max_steps=7)
     with pytest.warns(UserWarning, match=r"3 points up to step 7; .* it is moved to trajectory\.1\.jsonl"):
@@ -287,22 +293,22 @@ def test_a_monitor_of_a_second_run_begins_anew_and_keeps_the_first(tmp_path):
     assert Trajectory.load(tmp_path / "trajectory.1.jsonl").steps == [0, 5, 7]
 
 
-def test_resume_refuses_another_protocol(tmp_path):
+def test_resume_refuses_another_protocol(tmp_path: Path) -> None:
     save = ModelCheckpoint(tmp_path / "ckpt", every_n_train_steps=4, save_top_k=-1, filename="{step}")
     _fit(tmp_path, monitor(tmp_path), callbacks=[save], enable_checkpointing=True)
-    other = monitor(tmp_path, num_anchors=50)
+    other = monitor(tmp_path, options=SoftOptions(num_anchors=50))
     with pytest.raises(ValueError, match="num_anchors: 100 before, 50 now"):
         _fit(tmp_path, other, callbacks=[save], enable_checkpointing=True, ckpt_path=tmp_path / "ckpt" / "step=8.ckpt")
 
 
-def test_wrong_configuration_stops_before_the_first_step(tmp_path):
+def test_wrong_configuration_stops_before_the_first_step(tmp_path: Path) -> None:
     keep = _Keep()
     with pytest.raises(ValueError, match="nothing fits 'layer"):
         _fit(tmp_path, monitor(tmp_path, layers="layer.*"), callbacks=[keep])
     assert keep.losses == []
 
 
-def test_each_run_has_its_own_folder_by_default(tmp_path):
+def test_each_run_has_its_own_folder_by_default(tmp_path: Path) -> None:
     for version in (0, 1):
         watch = monitor(None)
         _fit(tmp_path, watch, logger=CSVLogger(tmp_path, name="run"))
@@ -311,7 +317,7 @@ def test_each_run_has_its_own_folder_by_default(tmp_path):
     assert default_path(trainer(tmp_path), "held") == tmp_path / "trajectory_held.jsonl"
 
 
-def test_two_monitors_in_one_run(tmp_path):
+def test_two_monitors_in_one_run(tmp_path: Path) -> None:
     first, second = monitor(tmp_path), monitor(None, prefix="seen", path=tmp_path / "seen.jsonl")
     fit = _fit(tmp_path, first, callbacks=[second])
     assert first.trajectory.steps == second.trajectory.steps
@@ -322,12 +328,12 @@ def test_two_monitors_in_one_run(tmp_path):
 class _Silent(Module):
     """torch 2.13 cannot trace ``self.log`` of lightning 2.6, which a compiled LightningModule would have to."""
 
-    def training_step(self, batch, index):
+    def training_step(self, batch: Any, index: Any) -> Any:
         return self._loss(batch)
 
 
 @pytest.mark.parametrize("style", ["module", "model", "in place"])
-def test_compiled_runs_read_what_eager_ones_do(tmp_path, style):
+def test_compiled_runs_read_what_eager_ones_do(tmp_path: Path, style: str) -> None:
     """Weights differ in their last digits after a compiled step, so the comparison is at step 0."""
     readings = []
     for compiled in (False, True):
@@ -349,11 +355,11 @@ def test_compiled_runs_read_what_eager_ones_do(tmp_path, style):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_precision_is_that_of_the_run(tmp_path, precision):
+def test_precision_is_that_of_the_run(tmp_path: Path, precision: str) -> None:
     seen = []
 
     class Watching(Model):
-        def forward(self, ids):
+        def forward(self, ids: Any) -> Any:
             out = super().forward(ids)
             seen.append((self.training, out.dtype))
             return out
@@ -375,15 +381,16 @@ def test_precision_is_that_of_the_run(tmp_path, precision):
         (torch.zeros(2, 8), 0),
     ],
 )
-def test_tokens_in_a_batch(batch, number):
+def test_tokens_in_a_batch(batch: Any, number: int) -> None:
     assert tokens_in(batch) == number
 
 
-def test_a_line_is_printed_for_each_measurement(tmp_path, capsys):
+def test_a_line_is_printed_for_each_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     watch = monitor(tmp_path, verbose=True, schedule=schedules.every(6))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _fit(tmp_path, watch, enable_progress_bar=True)
     printed = capsys.readouterr()
     lines = [line for line in (printed.out + printed.err).splitlines() if "ibtrack step" in line]
-    assert len(lines) == 3 and all("optimality" in line and "±" in line for line in lines)
+    assert len(lines) == 3
+    assert all("optimality" in line and "±" in line for line in lines)

@@ -1,11 +1,13 @@
 """One tracker, four loops: the same weights give the same points."""
 
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Trajectory, schedules
 from tests.models import Model, Module, loader, probe, trainer
@@ -19,11 +21,11 @@ def _seeded() -> Model:
     return Model()
 
 
-def _loss(model, ids):
+def _loss(model: nn.Module, ids: Any) -> Any:
     return nn.functional.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
-def _plain(path):
+def _plain(path: Path) -> None:
     model = _seeded()
     tracker = InformationPlaneTracker(probe(), path=path, schedule=SCHEDULE)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
@@ -36,7 +38,7 @@ def _plain(path):
     tracker.finish(model, STEPS)
 
 
-def _fabric(path):
+def _fabric(path: Path) -> None:
     fabric = Fabric(accelerator="cpu", devices=1)
     bare = _seeded()
     model, optimizer = fabric.setup(bare, torch.optim.AdamW(bare.parameters(), 1e-2))
@@ -50,7 +52,7 @@ def _fabric(path):
     tracker.finish(model, STEPS)
 
 
-def _lightning(path):
+def _lightning(path: Path) -> None:
     watch = InformationPlaneMonitor(probe(), path=path, schedule=SCHEDULE, verbose=False)
     trainer(path.parent, callbacks=[watch], max_steps=STEPS, limit_val_batches=0).fit(Module(_seeded()), loader())
 
@@ -58,17 +60,17 @@ def _lightning(path):
 class _WithLoss(nn.Module):
     """What ``transformers.Trainer`` wants: a loss beside the logits."""
 
-    def __init__(self, model):
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids, labels=None):
+    def forward(self, input_ids: Any, labels: Tensor = None) -> Any:
         logits = self.model(input_ids)
         loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), input_ids[:, 1:].flatten())
         return {"loss": loss, "logits": logits}
 
 
-def _transformers(path):
+def _transformers(path: Path) -> None:
     from transformers import Trainer, TrainingArguments
 
     from ibtrack.integrations.huggingface import InformationPlaneTrainerCallback
@@ -81,7 +83,7 @@ def _transformers(path):
 
 
 @pytest.fixture(scope="module")
-def trajectories(tmp_path_factory):
+def trajectories(tmp_path_factory: pytest.TempPathFactory) -> Any:
     found = {}
     for loop in (_plain, _fabric, _lightning, _transformers):
         path = tmp_path_factory.mktemp(loop.__name__) / "trajectory.jsonl"
@@ -93,30 +95,30 @@ def trajectories(tmp_path_factory):
 
 
 @pytest.mark.parametrize("loop", ["_plain", "_fabric", "_lightning", "_transformers"])
-def test_every_loop_measures_the_due_steps(trajectories, loop):
+def test_every_loop_measures_the_due_steps(trajectories: Any, loop: str) -> None:
     assert trajectories[loop].steps == [0, 2, 4, 5]
     assert not any(point.failure for point in trajectories[loop].points)
 
 
 @pytest.mark.parametrize("loop", ["_fabric", "_lightning", "_transformers"])
-def test_the_same_weights_give_the_same_points(trajectories, loop):
+def test_the_same_weights_give_the_same_points(trajectories: Any, loop: str) -> None:
     readings = [dict(trajectories[name].points[0].values) for name in ("_plain", loop)]
     for found in readings:
         del found["ib/overhead_fraction"]
     assert readings[0] == readings[1]
 
 
-def test_sites_have_the_names_of_the_bare_model(trajectories):
+def test_sites_have_the_names_of_the_bare_model(trajectories: Any) -> None:
     sites = {name: trajectory.protocol["sites"] for name, trajectory in trajectories.items()}
     assert sites["_fabric"] == sites["_plain"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
 
 
-def test_transformers_counts_the_tokens(trajectories):
+def test_transformers_counts_the_tokens(trajectories: Any) -> None:
     assert [point.tokens_seen for point in trajectories["_transformers"].points] == [None, 256, 512, 640]
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_fabric_measures_in_the_precision_of_the_run(precision):
+def test_fabric_measures_in_the_precision_of_the_run(precision: str) -> None:
     seen = []
     bare = _seeded()
     bare.head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
@@ -128,7 +130,7 @@ def test_fabric_measures_in_the_precision_of_the_run(precision):
 
 
 @pytest.mark.filterwarnings("ignore:.*")  # of transformers and accelerate
-def test_transformers_measures_in_the_precision_of_the_run(tmp_path):
+def test_transformers_measures_in_the_precision_of_the_run(tmp_path: Path) -> None:
     from transformers import Trainer, TrainingArguments
 
     from ibtrack.integrations.huggingface import InformationPlaneTrainerCallback

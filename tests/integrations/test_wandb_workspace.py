@@ -3,6 +3,8 @@
 import json
 import re
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,15 +24,15 @@ ws, wr = wandb_workspace._library()
 
 
 @pytest.fixture
-def made():
+def made() -> Any:
     return make_dashboard(trajectories.make(num_layers=2), entity="team", project="plane")
 
 
-def panels(made):
+def panels(made: Any) -> Any:
     return [panel for section in made.workspace.sections for panel in section.panels]
 
 
-def keys_of(panel):
+def keys_of(panel: Any) -> Any:
     """What a panel reads of a run."""
     config = panel._to_model().config
     return [*(getattr(config, "metrics", None) or []), *(getattr(config, "media_keys", None) or [])]
@@ -41,20 +43,20 @@ class Sent(list):
 
     app_url = "https://wandb.test/"
 
-    def send_api_request(self, request):
+    def send_api_request(self, request: pytest.FixtureRequest) -> Any:
         chart = request.create_custom_chart_request
         self.append(("createCustomChart", {field.name: value for field, value in chart.ListFields()}))
         response = wandb.proto.wandb_api_pb2.ApiResponse()
         response.create_custom_chart_response.chart_id = f"{chart.entity}/{chart.name}"
         return response
 
-    def execute_graphql(self, query, variables):
+    def execute_graphql(self, query: Any, variables: Any) -> Any:
         self.append((re.search(r"(\w+)\(\s*input", query).group(1), variables))
         return {"upsertView": {"view": {"name": "nw-1x-v", "id": "1"}}}
 
 
 @pytest.fixture
-def sent(monkeypatch):
+def sent(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A real ``wandb.Api`` whose service writes down instead of sending."""
     service = Sent()
     api = object.__new__(wandb.Api)
@@ -64,7 +66,7 @@ def sent(monkeypatch):
     return service
 
 
-def test_the_dry_run_is_what_the_libraries_send(made, sent):
+def test_the_dry_run_is_what_the_libraries_send(made: Any, sent: Any) -> None:
     assert made.send() == "https://wandb.test/team/plane?nw=1x"
     (first, chart), (second, view) = sent
     requests = made.requests()
@@ -78,7 +80,7 @@ def test_the_dry_run_is_what_the_libraries_send(made, sent):
     assert view == requests[second]
 
 
-def test_a_chart_that_is_installed_is_left_alone(made, sent):
+def test_a_chart_that_is_installed_is_left_alone(made: Any, sent: Any) -> None:
     made.send(install_chart=False)
     assert [call for call, _ in sent] == ["upsertView"]
 
@@ -90,8 +92,10 @@ def test_a_chart_that_is_installed_is_left_alone(made, sent):
         ("execute_graphql", r"the workspace 'Information plane' \(name is taken\)$"),
     ],
 )
-def test_what_wandb_says_against_it_is_told(made, sent, monkeypatch, call, words):
-    def refuse(self, *args, **kwargs):
+def test_what_wandb_says_against_it_is_told(
+    made: Any, sent: Any, monkeypatch: pytest.MonkeyPatch, call: str, words: str
+) -> None:
+    def refuse(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError("name is taken")
 
     monkeypatch.setattr(Sent, call, refuse)
@@ -99,7 +103,7 @@ def test_what_wandb_says_against_it_is_told(made, sent, monkeypatch, call, words
         made.send()
 
 
-def test_the_workspace_survives_the_librarys_own_reading(made):
+def test_the_workspace_survives_the_librarys_own_reading(made: Any) -> None:
     view = made.workspace._to_model()
     again = ws.Workspace._from_model(type(view).model_validate(view.model_dump()))
     assert again._to_model().model_dump(by_alias=True) == view.model_dump(by_alias=True)
@@ -107,7 +111,7 @@ def test_the_workspace_survives_the_librarys_own_reading(made):
     assert [section.name for section in again.sections] == names
 
 
-def test_panels_show_what_is_logged(made):
+def test_panels_show_what_is_logged(made: Any) -> None:
     logged = {*logged_metrics(trajectories.make(num_layers=2).points[-1])}
     logged |= {"ib/plane", *(f"ib/phases/{name}" for name in ("compression", "compression_num_se"))}
     logged |= {"ib/phases/compression_start", "ib/phases/fitting_end"}
@@ -118,18 +122,19 @@ def test_panels_show_what_is_logged(made):
     assert axes == {"trainer/global_step", "ib/tokens_seen"}
 
 
-def test_another_prefix_and_order_are_used_throughout():
+def test_another_prefix_and_order_are_used_throughout() -> None:
     run = trajectories.make(num_layers=1)
     run.protocol["orders"] = ["bigram"]
     made = make_dashboard(run, entity="team", project="plane", prefix="train")
     keys = {key for panel in panels(made) for key in keys_of(panel)}
-    assert {key.split("/")[0] for key in keys} == {"train"} and "train/mean/bigram/complexity" in keys
+    assert {key.split("/")[0] for key in keys} == {"train"}
+    assert "train/mean/bigram/complexity" in keys
     (chart,) = [panel for panel in panels(made) if isinstance(panel, wr.CustomChart)]
     assert chart.query == {"summaryTable": {"tableKey": "train/points"}}
     assert chart.chart_strings == {"order": "bigram"}
 
 
-def test_the_chart_panel_asks_as_wandbs_own_charts_do(made):
+def test_the_chart_panel_asks_as_wandbs_own_charts_do(made: Any) -> None:
     """`wandb.plot_table` writes such a panel into a run's config; only the table's key is made differently there."""
     (chart,) = [panel for panel in panels(made) if isinstance(panel, wr.CustomChart)]
     ours = chart._to_model().config.model_dump(by_alias=True, exclude_none=True)
@@ -141,7 +146,7 @@ def test_the_chart_panel_asks_as_wandbs_own_charts_do(made):
         key: ours[key] for key in ours if key != "userQuery"
     }
 
-    def asked(query):
+    def asked(query: Any) -> Any:
         (found,) = [f for f in query["userQuery"]["queryFields"][0]["fields"] if f["name"] == "summaryTable"]
         return found["args"]
 
@@ -149,15 +154,16 @@ def test_the_chart_panel_asks_as_wandbs_own_charts_do(made):
     assert asked(ours) == [{"name": "tableKey", "value": "ib/points"}]
 
 
-def test_placeholders_name_columns_of_the_table_and_nothing_else():
+def test_placeholders_name_columns_of_the_table_and_nothing_else() -> None:
     preset = json.dumps(plane_preset())
     assert {*re.findall(r"\$\{field:(\w+)\}", preset)} <= {*tables.TABLE_COLUMNS}
     assert {*re.findall(r"\$\{string:(\w+)\}", preset)} == {"order"}
     assert not re.search(rf"datum\.({'|'.join(tables.TABLE_COLUMNS)})\b", preset)
-    assert "values" not in preset and "datasets" not in preset
+    assert "values" not in preset
+    assert "datasets" not in preset
 
 
-def test_the_preset_draws_the_plane_of_charts(tmp_path):
+def test_the_preset_draws_the_plane_of_charts(tmp_path: Path) -> None:
     """As wandb does it: the rows of all runs under the name wandb, the placeholders replaced in the text."""
     import vl_convert
 
@@ -181,7 +187,7 @@ def test_the_preset_draws_the_plane_of_charts(tmp_path):
     assert right > 280  # of 313 pixels from 57 on: the axes end where the points do
 
 
-def test_an_empty_project_is_an_empty_plane():
+def test_an_empty_project_is_an_empty_plane() -> None:
     import vl_convert
 
     spec = json.loads(re.sub(r"\$\{\w+:(\w+)\}", r"\1", json.dumps(plane_preset())))
@@ -190,25 +196,25 @@ def test_an_empty_project_is_an_empty_plane():
 
 
 @pytest.mark.parametrize("wrong", [{"entity": ""}, {"project": "team/plane"}])
-def test_names_are_checked(wrong):
+def test_names_are_checked(wrong: Any) -> None:
     with pytest.raises(ValueError, match="must be a name without a slash"):
         make_dashboard(trajectories.make(num_points=1), **{"entity": "team", "project": "plane"} | wrong)
 
 
-def test_a_trajectory_without_orders_is_refused():
+def test_a_trajectory_without_orders_is_refused() -> None:
     run = trajectories.make(num_points=1)
     del run.protocol["orders"]
     with pytest.raises(ValueError, match="must name its label orders"):
         make_dashboard(run, entity="team", project="plane")
 
 
-def test_a_missing_extra_is_named(monkeypatch):
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
-    with pytest.raises(ImportError, match=r"pip install 'ibtrack\[dashboard\]'"):
+    with pytest.raises(ImportError, match=r"^a dashboard needs wandb-workspaces, .*: pip install 'ibtrack\[wandb\]'$"):
         make_dashboard(trajectories.make(num_points=1), entity="team", project="plane")
 
 
-def test_the_command_prints_the_requests(tmp_path):
+def test_the_command_prints_the_requests(tmp_path: Path) -> None:
     run = trajectories.write(trajectories.make(num_points=2), tmp_path / "run")
     command = ["dashboard", str(run), "--entity", "team", "--project", "plane", "--dry-run"]
     result = CliRunner().invoke(app, command)
@@ -218,7 +224,7 @@ def test_the_command_prints_the_requests(tmp_path):
     assert printed["createCustomChart"]["spec"] == plane_preset()
 
 
-def test_the_command_sends(tmp_path, sent):
+def test_the_command_sends(tmp_path: Path, sent: Any) -> None:
     run = trajectories.write(trajectories.make(num_points=2), tmp_path / "run")
     result = CliRunner().invoke(app, ["dashboard", str(run), "--entity", "team", "--project", "plane"])
     assert result.stdout == "wrote https://wandb.test/team/plane?nw=1x\n"

@@ -2,12 +2,15 @@ import copy
 import math
 import pickle
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
 from soft_entropy import SoftEntropyAccumulator
+from torch import Tensor
 
 from ibtrack.metrics import InformationPlane, SoftDisentanglement, SoftEntropy, SoftMutualInformation
 from tests import models, references
@@ -16,7 +19,7 @@ from tests.models import free_port
 AGREEMENT = 1e-5  # soft-entropy sums in float32
 
 
-def _data(number=600, width=24, labels=30, seed=0):
+def _data(number: Any = 600, width: int = 24, labels: Tensor = 30, seed: int = 0) -> Any:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, labels, (number,), generator=generator)
     means = torch.randn(labels, width, generator=generator)
@@ -24,7 +27,7 @@ def _data(number=600, width=24, labels=30, seed=0):
 
 
 @pytest.mark.parametrize("width", [4, 24, 512])
-def test_plugin_with_bounds_is_soft_entropy(width):
+def test_plugin_with_bounds_is_soft_entropy(width: int) -> None:
     rows, ids = _data(width=width)
     package = SoftEntropyAccumulator(d=width, n_bins=100, seed=0, backend="torch")
     package.update(rows, labels={"x": ids})
@@ -36,7 +39,7 @@ def test_plugin_with_bounds_is_soft_entropy(width):
     assert float(information.compute()) == pytest.approx(package.mutual_information()["x"], abs=AGREEMENT)
 
 
-def test_plugin_is_the_slow_reference():
+def test_plugin_is_the_slow_reference() -> None:
     rows, ids = _data()
     metric = SoftMutualInformation(24, 30, 10, reading="plugin")
     metric.update(rows, ids)
@@ -44,7 +47,7 @@ def test_plugin_is_the_slow_reference():
     assert float(metric.compute()) == pytest.approx(references.plugin_information(assigned, ids.numpy()), abs=1e-6)
 
 
-def _metrics():
+def _metrics() -> Iterator[Any]:
     rows, ids = _data()
     yield SoftEntropy(24), lambda part: (rows[part],)
     for reading in ("debiased", "plugin"):
@@ -52,7 +55,7 @@ def _metrics():
 
 
 @pytest.mark.parametrize(("metric", "batch"), list(_metrics()), ids=["entropy", "debiased", "plugin"])
-def test_the_torchmetrics_contract(metric, batch):
+def test_the_torchmetrics_contract(metric: Any, batch: Any) -> None:
     metric.update(*batch(slice(None)))
     whole = metric.compute()
     metric.reset()
@@ -68,7 +71,7 @@ def test_the_torchmetrics_contract(metric, batch):
     assert whole.dtype == torch.float64
 
 
-def test_null_reads_what_independent_labels_would():
+def test_null_reads_what_independent_labels_would() -> None:
     rows, ids = _data(number=1500, labels=300)
     null, plugin = (SoftMutualInformation(24, 300, reading=reading) for reading in ("null", "plugin"))
     null.update(rows, ids)
@@ -76,7 +79,7 @@ def test_null_reads_what_independent_labels_would():
     assert float(null.compute()) == pytest.approx(float(plugin.compute()), abs=0.02)
 
 
-def test_disentanglement_is_the_divergence_of_each_label_from_the_rest():
+def test_disentanglement_is_the_divergence_of_each_label_from_the_rest() -> None:
     rows, ids = _data(labels=4)
     ids[0] = 4  # seen once: left out of the mean, but not of the rest
     metric = SoftDisentanglement(24, 5, 10)
@@ -90,14 +93,14 @@ def test_disentanglement_is_the_divergence_of_each_label_from_the_rest():
     assert float(metric.compute()) == pytest.approx(np.mean(each), abs=1e-6)
 
 
-def test_disentanglement_of_one_label_is_nan():
+def test_disentanglement_of_one_label_is_nan() -> None:
     rows, ids = _data()
     metric = SoftDisentanglement(24, 30)
     metric.update(rows, torch.zeros_like(ids))
     assert metric.compute().isnan()
 
 
-def test_normalized_is_a_fraction_of_log_k():
+def test_normalized_is_a_fraction_of_log_k() -> None:
     rows, _ = _data()
     nats, fraction = SoftEntropy(24, 50), SoftEntropy(24, 50, normalized=True)
     nats.update(rows)
@@ -105,7 +108,7 @@ def test_normalized_is_a_fraction_of_log_k():
     assert float(nats.compute()) == pytest.approx(float(fraction.compute()) * math.log(50))
 
 
-def test_sums_refuse_half_precision():
+def test_sums_refuse_half_precision() -> None:
     with pytest.raises(ValueError, match=r"dst_type must be torch\.float64"):
         SoftEntropy(8).set_dtype(torch.float16)
 
@@ -127,7 +130,7 @@ def test_sums_refuse_half_precision():
         (torch.full((4, 8), math.nan), torch.zeros(4).long(), "finite and not zero, got 4 such rows of 4"),
     ],
 )
-def test_bad_rows_and_labels_add_nothing(rows, labels, sentence):
+def test_bad_rows_and_labels_add_nothing(rows: Any, labels: Any, sentence: str) -> None:
     metric = SoftMutualInformation(8, 3)
     with pytest.raises(ValueError, match=sentence):
         metric.update(rows, labels)
@@ -143,28 +146,28 @@ def test_bad_rows_and_labels_add_nothing(rows, labels, sentence):
         ({"num_labels": 5, "reading": "best"}, "reading must be one of 'debiased', 'plugin', 'null', got 'best'"),
     ],
 )
-def test_bad_arguments(options, sentence):
+def test_bad_arguments(options: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         SoftMutualInformation(**{"width": 8, **options})
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
-def test_no_rows():
+def test_no_rows() -> None:
     with pytest.raises(RuntimeError, match=r"SoftEntropy.compute\(\) needs at least one row"):
         SoftEntropy(8).compute()
 
 
-def _plane():
+def _plane() -> Any:
     return InformationPlane(models.probe(), {"L00": 8})
 
 
-def _fill(plane):
+def _fill(plane: Any) -> None:
     positions = torch.arange(models.probe().num_positions)
     rows = torch.randn(len(positions), 8, generator=torch.Generator().manual_seed(0))
     plane.update("L00", rows, positions)
 
 
-def _measure_share(rank, world, port, queue):
+def _measure_share(rank: int, world: Any, port: int, queue: Any) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     rows, ids = _data()
     metrics = [SoftMutualInformation(24, 30, reading=reading) for reading in ("plugin", "debiased")]
@@ -184,7 +187,7 @@ def _measure_share(rank, world, port, queue):
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_processes_with_uneven_shares_read_what_one_does(world):
+def test_processes_with_uneven_shares_read_what_one_does(world: int) -> None:
     rows, ids = _data()
     alone = []
     for reading in ("plugin", "debiased"):

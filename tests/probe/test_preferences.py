@@ -11,10 +11,8 @@ import torch
 from torch import nn
 
 from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Probe, Trajectory, schedules
-from ibtrack.information.permutation import permuted_information
-from ibtrack.information.readings import Estimate, Readings
 from ibtrack.probe.preferences import preference_blocks
-from tests import models, references
+from tests import models
 from tests.models import Model, Module
 
 
@@ -149,27 +147,6 @@ def test_errors_and_bias_know_that_a_response_is_one():
     ratios = torch.tensor(ratios)
     assert ratios.mean().abs() < 0.5 and (ratios.abs() < 2.0).double().mean() >= 0.9
     assert min(plugins) > 0.001  # what would be read without the correction
-
-
-def test_swaps_give_bias_and_error():
-    before = Estimate(torch.tensor([9.0]), torch.tensor([[0.03, -0.03]]), torch.tensor([9.0]))
-    readings = Readings(before, before, {"preference": before}, {"preference": torch.tensor([0.5])}, {})
-    after = readings.debiased_by_swaps("preference", torch.tensor([[0.1, 0.2, 0.3]]))
-    found = after.information["preference"]
-    assert float(found.value) == pytest.approx(0.3) and float(after.null["preference"]) == pytest.approx(0.2)
-    assert float(found.systematic) == pytest.approx(0.1) and found.influence is before.influence
-
-
-def test_swaps_are_the_slow_loop():
-    generator = torch.Generator().manual_seed(0)
-    assigned = torch.softmax(torch.randn(60, 5, generator=generator), 1)
-    documents, labels = torch.arange(60) // 10, torch.randint(2, (60,), generator=generator)
-    coins = torch.randint(2, (256, 6), generator=torch.Generator().manual_seed(3))
-    found = permuted_information(assigned, labels, documents, num_documents=6, seed=3)
-    for coin, value in zip(coins[:10], found[:10], strict=True):
-        swapped = torch.where(coin[documents] == 1, 1 - labels, labels)
-        expected = references.plugin_information(assigned.double().numpy(), swapped.numpy())
-        assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
 def test_token_ids_are_compared_with_the_models_vocabulary():

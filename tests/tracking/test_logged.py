@@ -1,5 +1,7 @@
 """What of a point is logged."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from ibtrack.tracking.logged import MetricsLog, logged_metrics, point_log, summa
 from tests.models import Model, probe
 
 
-def test_loggers_get_the_mean_whole_and_of_each_layer_the_debiased():
+def test_loggers_get_the_mean_whole_and_of_each_layer_the_debiased() -> None:
     keys = [
         f"{head}/{site}/token/complexity"
         for head in ("ib", "ib_plugin", "ib_null")
@@ -19,30 +21,30 @@ def test_loggers_get_the_mean_whole_and_of_each_layer_the_debiased():
     assert missing == {key for key in keys if "_" in key and "mean" not in key}
 
 
-def test_values_that_do_not_exist_are_not_logged():
+def test_values_that_do_not_exist_are_not_logged() -> None:
     metrics = logged_metrics(Point(1, {"ib/mean/entropy": float("nan")}, failure="L00: 3 of 8 positions"))
     assert metrics == {"ib/failed": 1.0}
 
 
-def test_values_are_not_tensors():
+def test_values_are_not_tensors() -> None:
     point = Point(1, {"ib/mean/entropy": torch.tensor(0.5, dtype=torch.float64)})
     assert type(logged_metrics(point)["ib/mean/entropy"]) is float
 
 
-def test_the_line_of_a_preference_probe_names_its_own_number():
+def test_the_line_of_a_preference_probe_names_its_own_number() -> None:
     point = Point(5, {"ib/mean/preference_information": 0.1})
     assert summary_line(point) == "ibtrack step 5: I(pref;Z) 0.100 (0.00 s)"
 
 
 class _Rows:
-    def __init__(self):
+    def __init__(self) -> None:
         self.rows = []
 
-    def log_metrics(self, metrics, step):
+    def log_metrics(self, metrics: Any, step: Any) -> None:
         self.rows.append((step, metrics))
 
 
-def test_any_object_with_log_metrics_gets_one_call_per_point():
+def test_any_object_with_log_metrics_gets_one_call_per_point() -> None:
     rows = _Rows()
     tracker = InformationPlaneTracker(probe(), loggers=[rows], schedule=schedules.every(2))
     model = Model()
@@ -53,7 +55,7 @@ def test_any_object_with_log_metrics_gets_one_call_per_point():
     assert isinstance(point_log(rows), MetricsLog)
 
 
-def test_an_object_that_takes_no_metrics_is_refused_at_the_start():
+def test_an_object_that_takes_no_metrics_is_refused_at_the_start() -> None:
     tracker = InformationPlaneTracker(probe(), loggers=[print])
     with pytest.raises(ValueError, match=r"loggers must be wandb runs or have a method log_metrics"):
         tracker.start(Model())

@@ -5,6 +5,8 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ STEPS_PER_ROUND = 60  # twice what a round gets through before it is killed: all
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_and_resumed_runs_have_every_due_step_once(tmp_path, rounds):
+def test_killed_and_resumed_runs_have_every_due_step_once(tmp_path: Path, rounds: Any) -> None:
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(["tests.killed_run"])
     generator, steps = random.Random(rounds), STEPS_PER_ROUND * rounds
@@ -37,7 +39,7 @@ def test_killed_and_resumed_runs_have_every_due_step_once(tmp_path, rounds):
     assert [point.wall_time for point in trajectory.points] == sorted(point.wall_time for point in trajectory.points)
 
 
-def _wait_for_changes(process, path, number):
+def _wait_for_changes(process: Any, path: Path, number: Any) -> None:
     """Until a process has changed its file so many times; 0 is before anything."""
     size = _size(path)
     while process.is_alive() and number > 0:
@@ -46,5 +48,5 @@ def _wait_for_changes(process, path, number):
         number -= size != before
 
 
-def _size(path):
+def _size(path: Path) -> Any:
     return path.stat().st_size if path.exists() else 0

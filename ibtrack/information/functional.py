@@ -1,0 +1,98 @@
+"""Entropy and information of soft assignments in one call, for one site and one label set.
+
+Letters: N rows, K anchors, M labels, G documents.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ibtrack._checks import check_integers
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import LabelDesign, moved
+from ibtrack.information.readings import Readings, site_readings
+from ibtrack.information.standard_errors import Estimate
+
+
+def plugin_information(assignments: Tensor, labels: Tensor) -> Tensor:
+    """Work out the plug-in information H(Z) - Σ_x (n_x / N) H(Z | X=x), the published reading.
+
+    Source: Conklin et al., arXiv 2604.07569. It is biased upward, by most of its value where labels are rare.
+
+    Args:
+        assignments: (N, K) soft assignments, from `assign`.
+        labels: (N,) integers of any range.
+
+    Returns:
+        () float64, nats.
+
+    Raises:
+        ValueError: ``assignments`` are not a finite floating point matrix, or ``labels`` not one integer per row.
+
+    Example:
+        >>> assignments = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> round(float(plugin_information(assignments, torch.tensor([5, 5, 7, 7]))), 4)  # labels tell all: log 2
+        0.6931
+    """
+    rows, dense = _check(assignments, labels)
+    documents = DocumentDesign.from_index(torch.zeros(len(rows), dtype=torch.int64))
+    return _readings(rows, dense, documents, "plugin").plugin["labels"].squeeze(0)
+
+
+def debiased_information(assignments: Tensor, labels: Tensor, documents: Tensor | None = None) -> Estimate:
+    """Estimate the information itself, with a standard error over documents.
+
+    See `ibtrack.information.debiased` for the estimator.
+
+    Args:
+        assignments: (N, K) soft assignments, from `assign`.
+        labels: (N,) integers of any range.
+        documents: (N,) integers; rows of one document depend on each other. By default each row is its own document,
+            which takes what rows of one document share for information, and the error too small.
+
+    Returns:
+        An estimate of one number, (1,): ``value`` in nats, ``influence`` of each document, ``standard_error``. The
+        value is ``nan`` if no label occurs in two documents.
+
+    Raises:
+        ValueError: ``assignments`` are not a finite floating point matrix, or ``labels`` or ``documents`` not one
+            integer per row.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> assignments = torch.randn(2000, 20, generator=generator).softmax(-1)
+        >>> labels = torch.arange(2000) % 500  # each is seen four times, and tells nothing
+        >>> estimate = debiased_information(assignments, labels)
+        >>> bool(plugin_information(assignments, labels) > 0.1), bool(estimate.value < 0.01)
+        (True, True)
+    """
+    rows, dense = _check(assignments, labels)
+    index = torch.arange(len(rows)) if documents is None else _dense("documents", documents, len(rows))
+    return _readings(rows, dense, DocumentDesign.from_index(index), "debiased").debiased["labels"]
+
+
+def _readings(rows: Tensor, labels: Tensor, documents: DocumentDesign, reading: str) -> Readings:
+    design = LabelDesign.from_labels(labels, documents)
+    device = rows.device
+    return site_readings([rows], {"labels": moved(design, device)}, moved(documents, device), readings=(reading,))
+
+
+def _check(assignments: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    if assignments.ndim != 2 or not assignments.is_floating_point() or not len(assignments):
+        raise ValueError(
+            "assignments must be a floating point tensor of shape (N, K) with at least one row, "
+            f"got {assignments.dtype} of shape {tuple(assignments.shape)}"
+        )
+    bad = int((~assignments.isfinite()).any(1).sum())
+    if bad:
+        raise ValueError(f"assignments must be finite, got {bad} rows of {len(assignments)} that are not")
+    return assignments.float(), _dense("labels", labels, len(assignments))
+
+
+def _dense(name: str, values: Tensor, num_rows: int) -> Tensor:
+    """Number the distinct values from 0 on, on the CPU, where designs are worked out."""
+    values = check_integers(name, values, ndim=1)
+    if len(values) != num_rows:
+        raise ValueError(f"{name} must have one entry per row of assignments, got {len(values)} for {num_rows}")
+    return torch.unique(values.cpu(), return_inverse=True)[1]

@@ -1,0 +1,56 @@
+"""The options of the soft estimator, as one object."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ibtrack._checks import check_integer, check_option
+
+TEMPERATURE_RULES = ("exact", "bounds", "leading_order")
+TRANSFORMS = ("none", "center", "whiten")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftOptions:
+    """How activations are turned into soft assignments.
+
+    Two numbers are comparable only if all of these are equal; they stand in the protocol of a trajectory.
+
+    Args:
+        num_anchors: Number of anchors K, the resolution of the estimator: at least 2.
+        seed: Seed of the anchors. Sites of one width share their anchors.
+        temperature: Rule of the softmax temperature, ``exact``, ``bounds`` or ``leading_order``; see
+            `ibtrack.information.temperature`. Published numbers were made with one of the latter two.
+        anchor_draws: Number of sets of anchors to average over, with the seeds from ``seed`` on. With two or more,
+            every number comes with ``_anchor_sd``, the standard deviation of a number from one set.
+        transform: What is done to the cloud of each site, by its own statistics over the probe, before it is put on the
+            sphere: ``none``, ``center`` or ``whiten``. The last two take a second pass over the probe.
+
+    Raises:
+        ValueError: An option is out of its range.
+
+    Example:
+        >>> SoftOptions(anchor_draws=2).num_anchors
+        100
+        >>> SoftOptions(temperature="hot")
+        Traceback (most recent call last):
+        ValueError: temperature must be one of 'exact', 'bounds', 'leading_order', got 'hot'
+    """
+
+    num_anchors: int = 100
+    seed: int = 0
+    temperature: str = "exact"
+    anchor_draws: int = 1
+    transform: str = "none"
+
+    def __post_init__(self) -> None:
+        check_integer("num_anchors", self.num_anchors, minimum=2)
+        check_integer("seed", self.seed, minimum=0)
+        check_option("temperature", self.temperature, TEMPERATURE_RULES)
+        check_integer("anchor_draws", self.anchor_draws, minimum=1)
+        check_option("transform", self.transform, TRANSFORMS)
+
+    def protocol(self) -> dict[str, Any]:
+        """Return the options as entries of a protocol."""
+        return asdict(self)

@@ -1,0 +1,65 @@
+"""Rows, labels and documents that several tests of this package use."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ibtrack.information.counts import count
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import LabelDesign
+from ibtrack.information.label_statistics import LabelStatistics, label_statistics
+from ibtrack.information.moments import Moments, moments_of_counts, moments_of_rows
+from ibtrack.information.row_statistics import RowStatistics
+
+
+class Sample(NamedTuple):
+    """A label set of one site, with everything that is worked out on the way to its moments."""
+
+    site: RowStatistics
+    design: LabelDesign
+    statistics: LabelStatistics
+    moments: Moments  # without the leading dimensions
+
+
+def random_rows(
+    num_rows: int = 300, num_labels: int = 40, num_anchors: int = 10, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """(N, K) assignments, and (N,) labels that have nothing to do with them."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = (4 * torch.randn(num_rows, num_anchors, generator=generator)).softmax(-1)
+    return rows, torch.randint(0, num_labels, (num_rows,), generator=generator)
+
+
+def repeated_text(num_documents: int = 40, length: int = 30, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, labels and documents of a text that repeats its words: alike by label, and by label and document."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 150, (num_documents, length), generator=generator)
+    for i in range(1, length):
+        again = torch.rand(num_documents, generator=generator) < 0.5
+        labels[:, i] = torch.where(again, labels[:, i // 2], labels[:, i])
+    documents = torch.arange(num_documents).repeat_interleave(length)
+    labels = torch.unique(labels.flatten(), return_inverse=True)[1]
+    cells = torch.unique(labels * num_documents + documents, return_inverse=True)[1]
+    own, shared = torch.randn(150, 20, generator=generator), torch.randn(len(cells), 20, generator=generator)
+    noise = torch.randn(len(labels), 20, generator=generator)
+    return (own[labels] + 0.7 * shared[cells] + 0.7 * noise).softmax(-1), labels, documents
+
+
+def sample(rows: Tensor, labels: Tensor, documents: Tensor | None = None) -> Sample:
+    """Everything up to the moments; by default each row is a document."""
+    documents = torch.arange(len(rows)) if documents is None else documents
+    dense, index = (torch.unique(values, return_inverse=True)[1] for values in (labels, documents))
+    partition = DocumentDesign.from_index(index)
+    site, design = RowStatistics(rows.unsqueeze(1), partition), LabelDesign.from_labels(dense, partition)
+    statistics = label_statistics([site], [design])[0]
+    moments = moments_of_rows([site], [design], [statistics])
+    single = {name: v if isinstance(v, int) else v[0, 0] for name, v in vars(moments).items()}
+    return Sample(site, design, statistics, Moments(**single))
+
+
+def streamed(rows: Tensor, labels: Tensor, num_labels: int) -> Moments:
+    """The moments of rows that come as a stream."""
+    return moments_of_counts(count(rows, labels, num_labels))

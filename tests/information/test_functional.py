@@ -1,0 +1,56 @@
+"""Plug-in and debiased information in one call."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from ibtrack.information import assign, debiased_information, draw_anchors, plugin_information, temperature
+from tests import references
+from tests.information.samples import random_rows, repeated_text
+
+
+def test_the_plugin_is_the_formula_whatever_the_labels_are_called() -> None:
+    rows, labels = random_rows()
+    expected = references.plugin_information(rows.double().numpy(), labels.numpy())
+    assert float(plugin_information(rows, labels)) == pytest.approx(expected, abs=1e-6)
+    assert float(plugin_information(rows, 7 * labels - 1000)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_documents_tell_what_a_text_repeats_from_what_a_label_says() -> None:
+    rows, labels, documents = repeated_text()
+    blind, aware = debiased_information(rows, labels), debiased_information(rows, labels, documents)
+    assert blind.value > aware.value  # what rows of one document share is taken for information
+    assert aware.influence.shape == (1, 40)
+    assert 0 < float(aware.standard_error) < 0.1
+
+
+def test_activations_that_follow_their_label_from_end_to_end() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(20, (4000,), generator=generator)
+    activations = 3 * torch.randn(20, 16, generator=generator)[labels] + torch.randn(4000, 16, generator=generator)
+    assignments = assign(activations, draw_anchors(16), temperature(16))
+    plugin, debiased = plugin_information(assignments, labels), debiased_information(assignments, labels)
+    assert float(debiased.value) == pytest.approx(float(plugin), abs=0.1)  # 200 rows of each label
+
+
+def test_distinct_labels_have_no_debiased_information() -> None:
+    rows, _ = random_rows()
+    assert debiased_information(rows, torch.arange(300)).value.isnan()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((torch.ones(3, 2, 2), torch.arange(3)), r"assignments must be a floating point tensor of shape \(N, K\)"),
+        ((torch.ones(3, 2).long(), torch.arange(3)), "assignments must be a floating point tensor"),
+        ((torch.ones(0, 2), torch.arange(0)), "with at least one row"),
+        ((torch.full((3, 2), torch.nan), torch.arange(3)), "assignments must be finite, got 3 rows of 3 that are not"),
+        ((torch.ones(3, 2), torch.arange(4)), "labels must have one entry per row of assignments, got 4 for 3"),
+        ((torch.ones(3, 2), torch.ones(3)), "labels must be a tensor of integers"),
+        ((torch.ones(3, 2), torch.arange(3), torch.arange(2)), "documents must have one entry per row"),
+    ],
+)
+def test_bad_input(arguments: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        debiased_information(*arguments)

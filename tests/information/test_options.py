@@ -1,0 +1,46 @@
+"""The options of the soft estimator."""
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from ibtrack import SoftOptions
+
+
+def test_options_are_frozen_and_equal_by_value() -> None:
+    options = SoftOptions(num_anchors=50)
+    assert options == SoftOptions(num_anchors=50) != SoftOptions()
+    with pytest.raises(FrozenInstanceError):
+        options.seed = 3  # type: ignore[misc]
+
+
+def test_the_protocol_names_all_of_them() -> None:
+    assert SoftOptions(seed=7).protocol() == {
+        "num_anchors": 100,
+        "seed": 7,
+        "temperature": "exact",
+        "anchor_draws": 1,
+        "transform": "none",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_anchors": 1}, "num_anchors must be an integer of at least 2, got 1"),
+        ({"num_anchors": 2.5}, "num_anchors must be an integer of at least 2, got 2.5"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"temperature": "hot"}, "temperature must be one of 'exact', 'bounds', 'leading_order', got 'hot'"),
+        ({"anchor_draws": 0}, "anchor_draws must be an integer of at least 1, got 0"),
+        ({"transform": "flat"}, "transform must be one of 'none', 'center', 'whiten', got 'flat'"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        SoftOptions(**options)
+
+
+def test_options_have_no_place_by_position() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        SoftOptions(100)  # type: ignore[call-arg]

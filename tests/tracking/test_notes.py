@@ -1,0 +1,77 @@
+"""Every number that does not exist says why."""
+
+import math
+
+import pytest
+import torch
+
+from ibtrack import InformationPlaneTracker, Probe
+from ibtrack.record.keys import parse_key
+from ibtrack.tracking.notes import APART, DISTINCT, ONE_DOCUMENT, SINGLE, notes_on, undefined_label_sets
+from tests import models
+from tests.models import Model
+
+TWO_TEXTS = torch.arange(2).repeat_interleave(8).view(2, 8)  # each repeats a token of its own
+DISTINCT_TOKENS = torch.arange(2 * 11).view(2, 11) % 23
+
+
+@pytest.mark.parametrize(
+    ("probe", "reasons"),
+    [
+        (Probe(DISTINCT_TOKENS, orders=(4,)), dict.fromkeys(("input/quadgram", "output/quadgram"), DISTINCT)),
+        (Probe(torch.zeros(3, 8).long(), orders=(1,)), dict.fromkeys(("input/token", "output/token"), SINGLE)),
+        (
+            Probe(torch.arange(2).repeat_interleave(8).view(2, 8), orders=(1,)),
+            dict.fromkeys(("input/token", "output/token"), APART),
+        ),
+        (models.probe(), {}),
+    ],
+)
+def test_label_sets_without_a_debiased_reading(probe: Probe, reasons: dict[str, str]) -> None:
+    assert undefined_label_sets(probe) == reasons
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        Probe(DISTINCT_TOKENS, orders=(1, 4)),
+        Probe(torch.zeros(3, 8).long(), orders=(1,)),
+        Probe(models.tokens(4, seed=1), orders=(1, 2), documents=torch.zeros(4).long()),
+        Probe(torch.zeros(4, 6).long(), labels={"preference": torch.tensor([[0], [1], [0], [1]]).expand(4, 6)}),
+    ],
+    ids=["distinct", "one label", "one document", "preferences"],
+)
+def test_every_number_that_does_not_exist_has_a_reason(probe: Probe) -> None:
+    point = InformationPlaneTracker(probe).measure(Model())
+    missing = [key for key, value in point.values.items() if not math.isfinite(value)]
+    for key in missing:
+        parts = parse_key(key)
+        quantity = parts.quantity.removesuffix("_se")
+        whole = key.removesuffix("_se")
+        assert {key, whole, f"{parts.order}/{quantity}", parts.site} & point.notes.keys(), key
+
+
+def test_a_ratio_over_nothing_says_so_at_its_key() -> None:
+    probe = models.probe(6)
+    values = {
+        "ib/mean/token/complexity": 0.0,
+        "ib/mean/token/optimality": math.nan,
+        "ib/mean/token/optimality_se": math.nan,
+        "ib/mean/entropy": 0.5,
+        "ib_plugin/mean/token/complexity": 0.2,
+    }
+    notes = notes_on(values, {}, probe)
+    assert notes == {"ib/mean/token/optimality": "complexity is 0, so the ratio does not exist"}
+
+
+def test_a_faulty_site_explains_itself_and_the_mean() -> None:
+    values = {"ib/L01/entropy": math.nan, "ib/mean/entropy": math.nan, "ib/L00/entropy": 0.4}
+    assert notes_on(values, {"L01": "2 of 9 positions are zero"}, models.probe(6)) == {
+        "L01": "2 of 9 positions are zero"
+    }
+
+
+def test_one_document_explains_the_missing_error() -> None:
+    probe = Probe(models.tokens(4, seed=1), orders=(1,), documents=torch.zeros(4).long())
+    notes = notes_on({"ib/L00/entropy": 0.4, "ib/L00/entropy_se": math.nan}, {}, probe)
+    assert notes == {"ib/L00/entropy_se": ONE_DOCUMENT}
