@@ -41,7 +41,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: the terminal commands need no torch."""
+    """Import a public name when it is first used, as the terminal commands need no torch.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
     if name == "schedules":
         return importlib.import_module("ibtrack.schedules")
     if name in _HOMES:

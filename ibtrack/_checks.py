@@ -1,4 +1,8 @@
-"""Checks at the door, and the sentences they answer with."""
+"""Checks of what a caller passes, made once where it enters, and of extras that must be installed.
+
+Each check returns the value it has checked, so that it can stand where the value is used, and each error says what the
+value must be and what it was.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,9 @@ def needs(what: str, *, extra: str) -> Iterator[None]:
     Args:
         what: What cannot be done without the package; the sentence begins with it.
         extra: Name of the extra, as in ``pyproject.toml``.
+
+    Yields:
+        Nothing; the import stands inside the ``with`` block.
 
     Raises:
         ModuleNotFoundError: A package that is imported inside is not installed.
@@ -42,21 +49,48 @@ def needs(what: str, *, extra: str) -> Iterator[None]:
 
 
 def check_integer(name: str, value: int, *, minimum: int) -> int:
-    """Return ``value`` if it is a whole number of at least ``minimum``."""
+    """Return ``value`` if it is a whole number of at least ``minimum``.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: Value to check; a bool is not a number here.
+        minimum: Smallest number that is allowed.
+
+    Raises:
+        ValueError: The value is no integer, or too small.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
     return value
 
 
 def check_option(name: str, value: str, options: tuple[str, ...]) -> str:
-    """Return ``value`` if it is one of ``options``."""
+    """Return ``value`` if it is one of ``options``.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: Value to check.
+        options: Values that are allowed.
+
+    Raises:
+        ValueError: The value is none of the options.
+    """
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
     return value
 
 
 def check_integers(name: str, value: Tensor, *, ndim: int | None = None) -> Tensor:
-    """Return ``value`` as int64 if it is a tensor of whole numbers with ``ndim`` dimensions."""
+    """Return ``value`` as int64 if it is a tensor of whole numbers.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: Tensor to check.
+        ndim: Number of dimensions that it must have; None allows any.
+
+    Raises:
+        ValueError: The value is no tensor of integers, or has another number of dimensions.
+    """
     import torch  # here, as the terminal commands check their options without it
 
     if (
@@ -73,7 +107,16 @@ def check_integers(name: str, value: Tensor, *, ndim: int | None = None) -> Tens
 
 
 def check_labels(labels: Tensor, num_labels: int, num_rows: int) -> Tensor:
-    """Return ``labels`` as int64 if there is one in [0, num_labels) for each of ``num_rows`` rows."""
+    """Return ``labels`` as int64 if there is one in [0, num_labels) for each row of activations.
+
+    Args:
+        labels: (N,) labels to check.
+        num_labels: Number of different labels that there may be.
+        num_rows: Number N of rows of activations.
+
+    Raises:
+        ValueError: The labels are no integers, too many or too few, or out of their range.
+    """
     labels = check_integers("labels", labels, ndim=1)
     if len(labels) != num_rows:
         raise ValueError(f"labels must have one entry per row of activations, got {len(labels)} for {num_rows}")
@@ -85,7 +128,15 @@ def check_labels(labels: Tensor, num_labels: int, num_rows: int) -> Tensor:
 
 
 def check_rows(activations: Tensor, width: int) -> Tensor:
-    """Return ``activations`` if it is a floating point matrix with rows of ``width``."""
+    """Return ``activations`` if it is a floating point matrix whose rows are ``width`` long.
+
+    Args:
+        activations: (N, D) rows to check.
+        width: Length D that each row must have.
+
+    Raises:
+        ValueError: The activations have another shape, or are no floating point numbers.
+    """
     if activations.ndim != 2 or activations.shape[1] != width or not activations.is_floating_point():
         raise ValueError(
             f"activations must be a floating point tensor of shape (N, {width}), "

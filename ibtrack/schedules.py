@@ -1,7 +1,7 @@
 """When to measure: schedules are values that combine with ``|``.
 
-A schedule counts the marks that a run has passed. A measurement is due when that count has grown since the last one; so
-a mark is never missed between two looks, and never taken twice after a restart.
+A schedule counts the marks that a run has passed. A measurement is due when that count has grown since the schedule was
+last asked. So a mark between two questions is never missed, and none is taken twice after a restart.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class Progress(NamedTuple):
     """How far a run is.
 
     Attributes:
-        step: optimizer steps taken.
-        tokens: training tokens seen over all processes.
-        seconds: wall time since training began.
+        step: Number of optimizer steps taken.
+        tokens: Number of training tokens seen over all processes.
+        seconds: Wall time since training began.
     """
 
     step: int
@@ -28,13 +28,18 @@ class Progress(NamedTuple):
 
 
 class _Rule(Protocol):
+    """A sequence of marks along a run."""
+
     def marks(self, progress: Progress) -> float:
-        """How many marks lie at or before ``progress``; never falls."""
+        """Count the marks at or before ``progress``; the count never falls."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A union of rules; made by the functions of this module.
+    """A union of rules, made by the functions of this module.
+
+    Attributes:
+        rules: Rules whose marks are all due.
 
     Example:
         >>> schedule = powers(2) | every(10)
@@ -50,12 +55,17 @@ class Schedule:
     rules: tuple[_Rule, ...]
 
     def due(self, now: Progress, *, since: Progress) -> bool:
-        """Whether a mark lies after ``since`` and not after ``now``."""
+        """Tell whether a mark lies after one moment of a run and not after another.
+
+        Args:
+            now: How far the run is.
+            since: How far it was when the schedule was last asked.
+        """
         return any(rule.marks(now) > rule.marks(since) for rule in self.rules)
 
     @property
     def by_the_clock(self) -> bool:
-        """Whether it depends on wall time, on which processes differ."""
+        """Whether the schedule depends on wall time, on which processes differ."""
         return any(isinstance(rule, _Every) and rule.unit == "seconds" for rule in self.rules)
 
     def __or__(self, other: Schedule) -> Schedule:
@@ -63,24 +73,49 @@ class Schedule:
 
 
 def every(steps: int) -> Schedule:
-    """Every so many optimizer steps."""
+    """Measure every so many optimizer steps.
+
+    Args:
+        steps: Number of steps from one measurement to the next.
+
+    Example:
+        >>> [step for step in range(1, 30) if every(10).due(Progress(step), since=Progress(step - 1))]
+        [10, 20]
+    """
     return Schedule((_Every("step", check_integer("steps", steps, minimum=1)),))
 
 
 def tokens(number: int) -> Schedule:
-    """Every so many training tokens, at the first step that reaches them."""
+    """Measure every so many training tokens, at the first step that reaches them.
+
+    Args:
+        number: Number of tokens from one measurement to the next.
+    """
     return Schedule((_Every("tokens", check_integer("number", number, minimum=1)),))
 
 
 def seconds(number: float) -> Schedule:
-    """Every so many seconds of wall time, at the first step that reaches them."""
+    """Measure every so many seconds of wall time, at the first step that reaches them.
+
+    Args:
+        number: Number of seconds from one measurement to the next.
+
+    Raises:
+        ValueError: The number is not above 0.
+    """
     if not number > 0:
         raise ValueError(f"number must be greater than 0, got {number!r}")
     return Schedule((_Every("seconds", number),))
 
 
 def powers(base: float = 2) -> Schedule:
-    """Steps 1, base, base² …, rounded up.
+    """Measure at the steps 1, base, base² and so on, rounded up.
+
+    Args:
+        base: Factor from one measurement to the next.
+
+    Raises:
+        ValueError: The base is not above 1.
 
     Example:
         >>> [step for step in range(1, 30) if powers(1.5).due(Progress(step), since=Progress(step - 1))]
@@ -92,35 +127,57 @@ def powers(base: float = 2) -> Schedule:
 
 
 def at(*steps: int) -> Schedule:
-    """At these steps."""
+    """Measure at these steps.
+
+    Args:
+        *steps: Optimizer steps of at least 1.
+
+    Raises:
+        ValueError: There is none, or one is below 1.
+    """
     if not steps:
         raise ValueError("at() needs at least one step, got none")
     return Schedule((_At(tuple(sorted({check_integer("steps", step, minimum=1) for step in steps}))),))
 
 
 def union(*schedules: Schedule) -> Schedule:
-    """All of them together; ``a | b`` for configuration files."""
+    """Measure when any of several schedules says so; what ``a | b`` is called in configuration files.
+
+    Args:
+        *schedules: Schedules to combine.
+
+    Raises:
+        ValueError: There is none.
+    """
     if not schedules:
         raise ValueError("union() needs at least one schedule, got none")
     return Schedule(tuple(dict.fromkeys(rule for schedule in schedules for rule in schedule.rules)))
 
 
 def pythia() -> Schedule:
-    """The checkpoints of Pythia (Biderman et al., arXiv 2304.01373): 1, 2, 4 … 512, then every 1000 steps."""
+    """Measure at the checkpoints of Pythia: 1, 2, 4 and so on to 512, then every 1000 steps.
+
+    Source: Biderman et al., arXiv 2304.01373.
+    """
     return at(*(2**power for power in range(10))) | every(1000)
 
 
 @dataclass(frozen=True)
 class _Every:
+    """Marks at the multiples of a number of steps, tokens or seconds."""
+
     unit: str
     number: float
 
     def marks(self, progress: Progress) -> float:
-        return getattr(progress, self.unit) // self.number
+        passed: float = getattr(progress, self.unit) // self.number
+        return passed
 
 
 @dataclass(frozen=True)
 class _Powers:
+    """Marks at the powers of a base, in steps."""
+
     base: float
 
     def marks(self, progress: Progress) -> float:
@@ -132,6 +189,8 @@ class _Powers:
 
 @dataclass(frozen=True)
 class _At:
+    """Marks at given steps."""
+
     steps: tuple[int, ...]
 
     def marks(self, progress: Progress) -> float:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that run experiments."""
+"""Fixtures of the tests that run experiments, and readable failures of the tests that metrics inherit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
+pytest.register_assert_rewrite("tests.metrics.contract")
 
 
 @pytest.fixture(scope="module")

@@ -9,35 +9,41 @@ import mpmath
 import numpy as np
 
 
-def kgrams(tokens: list[list[int]], documents: list[list[int]], orders: tuple[int, ...]) -> dict[tuple[str, int], list]:
+def kgrams(
+    tokens: list[list[int]], documents: list[list[int]], orders: tuple[int, ...]
+) -> dict[tuple[str, int], list[tuple[int, ...]]]:
     """(side, k) to the k-gram, as a tuple, of every position that has all of them inside one document."""
-    longest, found = max(orders), defaultdict(list)
-    for block, of in zip(tokens, documents, strict=True):
+    longest = max(orders)
+    labels: dict[tuple[str, int], list[tuple[int, ...]]] = defaultdict(list)
+    for block, document in zip(tokens, documents, strict=True):
         for i in range(len(block)):
             window = range(i - longest + 1, i + longest + 1)
-            if window[0] < 0 or window[-1] >= len(block) or len({of[j] for j in window}) > 1 or of[i] < 0:
+            inside = window[0] >= 0 and window[-1] < len(block)
+            if not inside or len({document[j] for j in window}) > 1 or document[i] < 0:
                 continue
             for k in orders:
-                found["input", k].append(tuple(block[i - k + 1 : i + 1]))
-                found["output", k].append(tuple(block[i + 1 : i + k + 1]))
-    return dict(found)
+                labels["input", k].append(tuple(block[i - k + 1 : i + 1]))
+                labels["output", k].append(tuple(block[i + 1 : i + k + 1]))
+    return dict(labels)
 
 
 def soft_assignments(rows: np.ndarray, anchors: np.ndarray, epsilon: float) -> np.ndarray:
-    out = []
+    """exp(cos(row, anchor) / epsilon), normalized over anchors, row by row."""
+    assignments = []
     for row in rows.astype(np.float64):
         scores = [float(row @ anchor) / math.sqrt(float(row @ row)) / epsilon for anchor in anchors.astype(np.float64)]
         weights = [math.exp(score - max(scores)) for score in scores]
-        out.append([weight / sum(weights) for weight in weights])
-    return np.array(out)
+        assignments.append([weight / sum(weights) for weight in weights])
+    return np.array(assignments)
 
 
 def entropy(p: np.ndarray) -> float:
+    """Shannon entropy of a distribution, in nats."""
     return -sum(float(x) * math.log(x) for x in p if x > 0)
 
 
 def plugin_information(assignments: np.ndarray, labels: np.ndarray) -> float:
-    """H(mean) - Σ_x p(x) H(mean of the rows of x)."""
+    """H(mean of all rows) - Σ_x p(x) H(mean of the rows of label x)."""
     conditional = sum(
         float((labels == x).mean()) * entropy(assignments[labels == x].mean(0)) for x in np.unique(labels)
     )
@@ -45,6 +51,7 @@ def plugin_information(assignments: np.ndarray, labels: np.ndarray) -> float:
 
 
 def permuted_information(assignments: np.ndarray, labels: np.ndarray, repeats: int, seed: int) -> float:
+    """Mean plug-in information of labels in random orders."""
     rng = np.random.default_rng(seed)
     return float(np.mean([plugin_information(assignments, rng.permutation(labels)) for _ in range(repeats)]))
 

@@ -1,9 +1,14 @@
 """What a GPU has to do as the CPU does; without one there is nothing to run."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from experiments.benchmarks.gpu import Decoder
 from experiments.benchmarks.text import made_up_text
@@ -11,7 +16,7 @@ from ibtrack import InformationPlaneTracker, Probe
 from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane, SoftEntropy, SoftMutualInformation
 
-AGREEMENT = 1e-4  # of readings: sums in float64, but the scores behind them in float32 in another order
+AGREEMENT = 1e-4  # sums are in float64, but the scores behind them in float32 and in another order
 
 pytestmark = [
     pytest.mark.cuda,
@@ -19,62 +24,62 @@ pytestmark = [
 ]
 
 
-def _probe():
+def _probe() -> Probe:
     return Probe(made_up_text(16, 64, vocabulary=300))
 
 
-def _rows(number, width=96):
+def _rows(number: int, width: int = 96) -> Tensor:
     return torch.randn(number, width, generator=torch.Generator().manual_seed(0))
 
 
-def _model():
+def _model() -> Decoder:
     torch.manual_seed(0)
     return Decoder(64, 3, 300).eval()
 
 
-def _close(readings, expected):
+def _close(readings: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     assert readings.keys() == expected.keys()
     for key, value in expected.items():
         assert float(readings[key]) == pytest.approx(float(value), abs=AGREEMENT, nan_ok=True), key
 
 
-def test_the_plane_reads_what_it_reads_on_the_cpu():
+def test_the_plane_reads_what_it_reads_on_the_cpu() -> None:
     probe = _probe()
     table = _rows(300)
     rows = table[probe.inputs.flatten()[probe.positions]] + 0.5 * _rows(probe.num_positions)
-    found = []
+    readings = []
     for device in ("cpu", "cuda"):
         plane = InformationPlane(probe, {"L00": 96}).to(device)
         plane.update("L00", rows.to(device), torch.arange(probe.num_positions, device=device))
-        found.append(plane.compute())
-    assert all(value.is_cuda for value in found[1].values())
-    _close(found[1], found[0])
+        readings.append(plane.compute())
+    assert all(value.is_cuda for value in readings[1].values())
+    _close(readings[1], readings[0])
 
 
 @pytest.mark.parametrize("precision", ["highest", "high"])  # the latter is TF32
 @pytest.mark.parametrize("reading", ["debiased", "plugin", "null"])
-def test_streamed_information_is_that_of_the_cpu(reading, precision):
+def test_streamed_information_is_that_of_the_cpu(reading: str, precision: str) -> None:
     rows, labels = _rows(4000), torch.arange(4000) % 500
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
-        found = []
+        values = []
         for device in ("cpu", "cuda"):
             metric = SoftMutualInformation(96, 500, reading=reading, normalized=True).to(device)
             metric.update(rows.to(device), labels.to(device))
-            found.append(float(metric.compute()))
+            values.append(float(metric.compute()))
         assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision(before)
-    assert found[1] == pytest.approx(found[0], abs=AGREEMENT)
+    assert values[1] == pytest.approx(values[0], abs=AGREEMENT)
 
 
-def test_anchors_are_those_of_the_cpu():
+def test_anchors_are_those_of_the_cpu() -> None:
     metric = SoftEntropy(96).to("cuda")
     assert torch.equal(metric.anchors.cpu(), draw_anchors(96))
 
 
-def test_sums_of_half_precision_rows_do_not_stop_growing():
+def test_sums_of_half_precision_rows_do_not_stop_growing() -> None:
     metric = SoftEntropy(96, normalized=True).to("cuda")
     for _ in range(30):
         metric.update(_rows(10_000).to("cuda", torch.bfloat16))
@@ -82,7 +87,7 @@ def test_sums_of_half_precision_rows_do_not_stop_growing():
     assert float(metric.half_sums.sum()) == pytest.approx(300_000, rel=1e-5)
 
 
-def test_a_model_reads_what_it_reads_on_the_cpu():
+def test_a_model_reads_what_it_reads_on_the_cpu() -> None:
     probe, model = _probe(), _model()
     expected = InformationPlaneTracker(probe, strict=True).measure(model).values
     on_device = InformationPlaneTracker(probe, strict=True).measure(copy.deepcopy(model).to("cuda")).values
@@ -91,13 +96,13 @@ def test_a_model_reads_what_it_reads_on_the_cpu():
         assert on_device[key] == pytest.approx(value, abs=1e-3, nan_ok=True), key
 
 
-def test_a_model_in_bf16_is_measured():
+def test_a_model_in_bf16_is_measured() -> None:
     point = InformationPlaneTracker(_probe(), strict=True).measure(_model().to("cuda", torch.bfloat16))
     assert point.failure is None
     assert 0 < point.values["ib/L02/token/complexity"] < 1
 
 
-def test_measuring_leaves_the_state_of_the_gpu_alone():
+def test_measuring_leaves_the_state_of_the_gpu_alone() -> None:
     model = _model().to("cuda").train()
     tracker = InformationPlaneTracker(_probe(), strict=True)
     torch.cuda.manual_seed(7)

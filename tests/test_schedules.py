@@ -1,12 +1,24 @@
+"""Schedules: at which steps they are due, between questions and after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from ibtrack import schedules
-from ibtrack.schedules import Progress
+from ibtrack.schedules import Progress, Schedule
+
+HALF: Any = 1.5  # no integer
 
 
-def due_steps(schedule, last, *, tokens_per_step=0, seconds_per_step=0.0, look_every=1):
-    since, due = Progress(0), []
-    for step in range(look_every, last + 1, look_every):
+def due_steps(
+    schedule: Schedule, last: int, *, tokens_per_step: int = 0, seconds_per_step: float = 0.0, ask_every: int = 1
+) -> list[int]:
+    since = Progress(0)
+    due: list[int] = []
+    for step in range(ask_every, last + 1, ask_every):
         now = Progress(step, step * tokens_per_step, step * seconds_per_step)
         if schedule.due(now, since=since):
             due.append(step)
@@ -24,29 +36,29 @@ def due_steps(schedule, last, *, tokens_per_step=0, seconds_per_step=0.0, look_e
         (schedules.union(schedules.at(3), schedules.every(20)), [3, 20, 40]),
     ],
 )
-def test_due_steps(schedule, expected):
+def test_due_steps(schedule: Schedule, expected: list[int]) -> None:
     assert due_steps(schedule, 40) == expected
 
 
-def test_pythia_has_its_published_checkpoints():
+def test_pythia_has_its_published_checkpoints() -> None:
     expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 143_001, 1000)]
     assert due_steps(schedules.pythia(), 143_000) == expected
     assert len(expected) + 1 == 154  # with step 0, as published
 
 
-def test_tokens_are_due_at_the_first_step_that_reaches_them():
+def test_tokens_are_due_at_the_first_step_that_reaches_them() -> None:
     assert due_steps(schedules.tokens(1000), 20, tokens_per_step=150) == [7, 14, 20]
 
 
-def test_seconds():
+def test_seconds() -> None:
     assert due_steps(schedules.seconds(1.0), 10, seconds_per_step=0.3) == [4, 7, 10]
 
 
-def test_marks_between_two_looks_are_one_measurement():
-    assert due_steps(schedules.powers(2), 40, look_every=7) == [7, 14, 21, 35]
+def test_marks_between_two_questions_are_one_measurement() -> None:
+    assert due_steps(schedules.powers(2), 40, ask_every=7) == [7, 14, 21, 35]
 
 
-def test_nothing_is_due_again_after_a_restart():
+def test_nothing_is_due_again_after_a_restart() -> None:
     schedule = schedules.every(10)
     assert not schedule.due(Progress(20), since=Progress(20))
     assert not schedule.due(Progress(21), since=Progress(20))
@@ -56,13 +68,13 @@ def test_nothing_is_due_again_after_a_restart():
     ("make", "sentence"),
     [
         (lambda: schedules.every(0), "steps must be an integer of at least 1, got 0"),
-        (lambda: schedules.tokens(1.5), r"number must be an integer of at least 1, got 1\.5"),
+        (lambda: schedules.tokens(HALF), r"number must be an integer of at least 1, got 1\.5"),
         (lambda: schedules.seconds(0), "number must be greater than 0, got 0"),
         (lambda: schedules.powers(1), "base must be greater than 1, got 1"),
         (lambda: schedules.at(), "needs at least one step"),
         (lambda: schedules.union(), "needs at least one schedule"),
     ],
 )
-def test_bad_input(make, sentence):
+def test_bad_input(make: Callable[[], Schedule], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from ibtrack.record.keys import metric_key
@@ -12,6 +14,10 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 
 ORDERS = ("token", "bigram", "trigram", "quadgram")
+EVIL = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"  # a name that is a script
+CURVE = {"complexity": [0.0, 0.1, 0.31, 0.49, 1.3], "expressivity": [0.0, 0.09, 0.25, 0.38, 0.9]}  # of a bottleneck
+ALL_DISTINCT = "all labels are distinct, so nothing tells their spread"
+ZERO_BY_ZERO = "expressivity and complexity are both 0"
 SHAPES = {  # (log2 of the step + 1, share of full training) → complexity of the mean, by linear interpolation
     "demo": [(0, 0.27), (5, 0.08), (8, 0.41), (12, 0.36)],
     "rise": [(0, 0.10), (12, 0.40)],
@@ -25,8 +31,8 @@ def steps(num_points: int, last: int = 4000) -> list[int]:
         return [0]
     spaced = {round(math.exp(math.log(last) * i / (4 * num_points))) for i in range(4 * num_points + 1)}
     inner = sorted(spaced - {last})
-    kept = [inner[round(i * (len(inner) - 1) / max(num_points - 3, 1))] for i in range(num_points - 2)]
-    return [0, *kept, last]
+    chosen = [inner[round(i * (len(inner) - 1) / max(num_points - 3, 1))] for i in range(num_points - 2)]
+    return [0, *chosen, last]
 
 
 def make(
@@ -41,30 +47,80 @@ def make(
     config: dict[str, Any] | None = None,
     **protocol: Any,
 ) -> Trajectory:
-    """A trajectory with every key of the contract.
+    """Make a trajectory with every key that a run logs.
 
-    ``se`` is both the noise that is added and the standard error that is stated; None states none. ``drop`` deepens the
-    compression of the last points.
+    Args:
+        name: Name of the run; it also seeds the noise.
+        shape: One of `SHAPES`.
+        num_points: Number of measured steps.
+        num_layers: Number of layers besides the embedding.
+        se: Size of the noise, which is also the standard error that is stated; None adds and states none.
+        seed: Seed of the noise.
+        drop: Amount by which the compression of the last points is deepened.
+        config: Configuration of the run.
+        **protocol: Entries of the protocol that differ from the usual ones.
     """
     draw = random.Random(f"{name} {seed}")
     sites = {"embed": "model.embed_tokens"} | {f"L{i:02d}": f"model.layers.{i}" for i in range(num_layers)}
     points = []
     for step in steps(num_points):
-        readings: dict[str, float] = {}
+        values: dict[str, float] = {}
         for depth, site in enumerate(["mean", *sites]):
-            readings |= _site(draw, site, step, shape, 0.0 if depth == 0 else (depth - num_layers / 2) * 0.01, se, drop)
+            values |= _site(draw, site, step, shape, 0.0 if depth == 0 else (depth - num_layers / 2) * 0.01, se, drop)
         loss = 2.2 + 4.75 * math.exp(-step / 300)
-        readings |= {
+        values |= {
             metric_key("tokens_seen"): 2048.0 * step,
             metric_key("probe_loss"): loss + 0.1,
             metric_key("variational_floor"): max(0.0, 6.9 - loss),
             metric_key("overhead_fraction"): 0.02,
         }
-        points.append(Point(step, readings, loss=loss if step else None, tokens_seen=2048 * step, wall_time=step / 20))
+        points.append(Point(step, values, loss=loss if step else None, tokens_seen=2048 * step, wall_time=step / 20))
     return Trajectory(_protocol(sites) | protocol, {"name": name, "config": config or {}}, points)
 
 
-def write(trajectory: Trajectory, folder: Any) -> Any:
+def sweep(num_seeds: int = 2, **options: Any) -> list[Trajectory]:
+    """Make runs of two widths, of which the wider compresses more, with several seeds each."""
+    return [
+        make(
+            f"w{width}-s{seed}",
+            seed=seed,
+            drop=width / 1000,
+            config={"model": {"width": width, "name": "llama"}, "seed": seed},
+            **options,
+        )
+        for width in (32, 64)
+        for seed in range(num_seeds)
+    ]
+
+
+def damaged(name: str = "worn", *, first: int = 1, failure: str = f"hook of L01 did not fire {EVIL}") -> Trajectory:
+    """Make a run one of whose points failed, while the next has no complexity at the mean, for a reason."""
+    run = make(name, num_points=6)
+    key = "ib/mean/token/complexity"
+    points = [*run.points]
+    points[first] = Point(points[first].step, failure=failure)
+    no_value = {**points[first + 1].values, key: math.nan}
+    points[first + 1] = Point(points[first + 1].step, no_value, notes={key: "zero-norm rows"})
+    return Trajectory(run.protocol, run.run, points)
+
+
+def without_quadgrams(name: str = "short") -> Trajectory:
+    """Make a run whose probe is too short for quadgrams, and whose optimality of tokens is 0 / 0 at the start."""
+    run = make(name, num_points=5)
+    quantities = ("complexity", "expressivity", "optimality", "regularity", "variation", "share")
+    distinct = {f"quadgram/{quantity}": ALL_DISTINCT for quantity in quantities}
+    start = "ib/mean/token/optimality"
+    points = []
+    for i, point in enumerate(run.points):
+        undefined = [key for key in point.values if key.startswith("ib/") and "/quadgram/" in key] + (
+            [] if i else [start]
+        )
+        notes = distinct | ({} if i else {start: ZERO_BY_ZERO})
+        points.append(replace(point, values={**point.values, **dict.fromkeys(undefined, math.nan)}, notes=notes))
+    return Trajectory(run.protocol, run.run, points)
+
+
+def write(trajectory: Trajectory, folder: Path) -> Path:
     """Put a trajectory on disk as a run would; returns its folder."""
     writer = TrajectoryWriter.create(folder / "trajectory.jsonl", trajectory.protocol, trajectory.run)
     for point in trajectory.points:
@@ -72,60 +128,58 @@ def write(trajectory: Trajectory, folder: Any) -> Any:
     return folder
 
 
-def of(
+def mean_curves(
     complexity: list[float],
     expressivity: list[float] | None = None,
     *,
     se: float | list[float] | None = 0.002,
     order: str = "token",
 ) -> Trajectory:
-    """The mean trajectory alone, point i at step 2^i (the first at 0)."""
+    """Make a trajectory of the mean over the layers alone, point i at step 2^i (the first at 0)."""
     expressivity = expressivity or [0.5 * value for value in complexity]
     points = []
     for i, pair in enumerate(zip(complexity, expressivity, strict=True)):
-        readings = {}
+        values = {}
         for quantity, value in zip(("complexity", "expressivity"), pair, strict=True):
-            readings[metric_key(quantity, site="mean", order=order)] = value
+            values[metric_key(quantity, site="mean", order=order)] = value
             if se is not None:
-                readings[metric_key(f"{quantity}_se", site="mean", order=order)] = (
-                    se if isinstance(se, float) else se[i]
-                )
-        points.append(Point(2**i if i else 0, readings))
+                error = se if isinstance(se, float) else se[i]
+                values[metric_key(f"{quantity}_se", site="mean", order=order)] = error
+        points.append(Point(2**i if i else 0, values))
     return Trajectory({}, {"name": "made up"}, points)
 
 
 def _site(
     draw: random.Random, site: str, step: int, shape: str, shift: float, se: float | None, drop: float
 ) -> dict[str, float]:
-    clean = _interpolate(SHAPES[shape], math.log2(step + 1)) + shift
-    clean -= drop * max(0.0, (math.log2(step + 1) - 8) / 4)
-    known = _interpolate([(0, 0.02), (5, 0.03), (12, 0.2)], math.log2(step + 1))
-    readings = {
-        metric_key("entropy", site=site): clean + 0.45,
-        metric_key("ceiling", site=site): clean + 0.12,
-        metric_key("mean_cosine", site=site): 0.6 - clean,
-        metric_key("preference_information", site=site): known / 4,
+    complexity = _interpolate(SHAPES[shape], math.log2(step + 1)) + shift
+    complexity -= drop * max(0.0, (math.log2(step + 1) - 8) / 4)
+    expressivity = _interpolate([(0, 0.02), (5, 0.03), (12, 0.2)], math.log2(step + 1))
+    entropy = complexity + 0.45
+    values = {
+        metric_key("entropy", site=site): entropy,
+        metric_key("ceiling", site=site): complexity + 0.12,
+        metric_key("mean_cosine", site=site): 0.6 - complexity,
+        metric_key("preference_information", site=site): expressivity / 4,
     }
     for k, order in enumerate(ORDERS, start=1):
-        values = {"complexity": clean + 0.02 * (k - 1), "expressivity": known + 0.03 * (k - 1)}
-        noisy = {quantity: value + draw.gauss(0, se or 0.0) for quantity, value in values.items()}
+        clean = {"complexity": complexity + 0.02 * (k - 1), "expressivity": expressivity + 0.03 * (k - 1)}
+        noisy = {quantity: value + draw.gauss(0, se or 0.0) for quantity, value in clean.items()}
         null = {"complexity": 0.05 * k, "expressivity": 0.05 * k}
-        for reading, pair in {
-            "debiased": noisy,
-            "plugin": {q: v + 0.8 * null[q] for q, v in noisy.items()},
-            "null": null,
-        }.items():
-            ratios = {
-                "optimality": pair["expressivity"] / pair["complexity"],
-                "regularity": pair["complexity"] / (clean + 0.45),
-            }
-            if reading == "debiased":
-                ratios |= {"variation": clean + 0.45 - pair["complexity"], "share": 0.1 / k}
-            for quantity, value in (pair | (ratios if reading != "null" else {})).items():
-                readings[metric_key(quantity, site=site, order=order, reading=reading)] = value
+        plugin = {quantity: value + 0.8 * null[quantity] for quantity, value in noisy.items()}
+        debiased = _with_ratios(noisy, entropy) | {"variation": entropy - noisy["complexity"], "share": 0.1 / k}
+        readings = {"debiased": debiased, "plugin": _with_ratios(plugin, entropy), "null": null}
+        for reading, numbers in readings.items():
+            for quantity, value in numbers.items():
+                values[metric_key(quantity, site=site, order=order, reading=reading)] = value
                 if reading == "debiased" and se is not None:
-                    readings[metric_key(f"{quantity}_se", site=site, order=order)] = se
-    return readings
+                    values[metric_key(f"{quantity}_se", site=site, order=order)] = se
+    return values
+
+
+def _with_ratios(pair: dict[str, float], entropy: float) -> dict[str, float]:
+    optimality = pair["expressivity"] / pair["complexity"]
+    return pair | {"optimality": optimality, "regularity": pair["complexity"] / entropy}
 
 
 def _interpolate(knots: list[tuple[int, float]], x: float) -> float:

@@ -1,4 +1,4 @@
-"""Sources whose entropies are known."""
+"""Sources of rows whose information has a value that can be computed from many more rows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ LOG_K = math.log(100)
 def clusters(
     num_labels: int, num_rows: int, width: int, *, spread: float, zipf: bool, seed: int, truth_rows: int = 2000
 ) -> tuple[Tensor, Tensor, float]:
-    """Gaussian clusters, one per label: assignments (N, 100), labels (N,), and I(X; J) as a fraction of log K.
+    """Draw Gaussian clusters, one per label.
 
-    ``spread`` is the distance of the cluster means in units of the spread inside a cluster; 0 is independence. The
-    truth takes ``truth_rows`` fresh rows for each of 200 labels, drawn by their share, and is good to about .003.
+    Args:
+        num_labels: Number of labels M.
+        num_rows: Number of rows N.
+        width: Width D of the rows.
+        spread: Distance of the cluster means in units of the spread inside a cluster; 0 is independence.
+        zipf: Whether label number i is drawn with a probability proportional to 1 / i, or all with the same.
+        seed: Seed of labels and rows.
+        truth_rows: Number of fresh rows for each of 200 labels, drawn by their share, that the truth is computed from.
+
+    Returns:
+        Assignments (N, 100), labels (N,), and I(X; J) as a fraction of log 100, which is good to about 0.003.
     """
     generator = torch.Generator().manual_seed(seed)
     share = 1 / torch.arange(1.0, num_labels + 1) if zipf else torch.ones(num_labels)
@@ -26,12 +35,12 @@ def clusters(
     means = spread * torch.randn(num_labels, width, generator=generator)
     anchors, epsilon = draw_anchors(width), temperature(width)
 
-    def rows_of(of: Tensor) -> Tensor:
-        return assign(means[of] + torch.randn(len(of), width, generator=generator), anchors, epsilon)
+    def draw(ids: Tensor) -> Tensor:
+        return assign(means[ids] + torch.randn(len(ids), width, generator=generator), anchors, epsilon)
 
     chosen = labels[torch.randint(num_rows, (200,), generator=generator)]
-    true_means = torch.stack([rows_of(x.expand(truth_rows)).double().mean(0) for x in chosen])
-    marginal = rows_of(labels[torch.randint(num_rows, (100_000,), generator=generator)]).double().mean(0)
+    true_means = torch.stack([draw(x.expand(truth_rows)).double().mean(0) for x in chosen])
+    marginal = draw(labels[torch.randint(num_rows, (100_000,), generator=generator)]).double().mean(0)
     entropy = torch.special.entr
     truth = float(entropy(marginal).sum() - entropy(true_means).sum(1).mean()) / LOG_K
-    return rows_of(labels), labels, truth
+    return draw(labels), labels, truth

@@ -1,12 +1,7 @@
 """Phases of a run, with their evidence: fitting, then compression, each change in units of its standard error.
 
-A movement counts when the two points that bound it differ by more than chance could do among *all* pairs of points:
-the level is 5 % for the whole trajectory, divided by the number of pairs (Bonferroni). So of a hundred runs whose
-complexity stands still at most five are said to move.
-
-The error of a difference is sqrt(se_1² + se_2²), as if the two points were independent. They are not: the same probe is
-read at both, its documents push both readings the same way, and the real error of the difference is smaller. The number
-of standard errors given here is therefore conservative. It is about the probe: another training seed is another run.
+What counts as a change is said in `ibtrack.analysis.movements`. Source of the two phases: Shwartz-Ziv and Tishby, arXiv
+1703.00810; for language models Conklin et al., arXiv 2604.07569.
 """
 
 from __future__ import annotations
@@ -14,58 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from statistics import NormalDist
-from typing import NamedTuple
 
+from ibtrack.analysis.movements import CurvePoint, Movement, find_movements, movement_between, noise_threshold
 from ibtrack.record.keys import metric_key
 from ibtrack.record.trajectory import Trajectory
 
-LEVEL = 0.05  # for the trajectory as a whole
 
-
-class Reading(NamedTuple):
-    """A value of the mean at a step, with its standard error."""
-
-    step: int
-    value: float
-    se: float
-
-
-@dataclass(frozen=True)
-class Movement:
-    """A change between two steps, in fractions of log K, with the standard error of the difference.
-
-    Example:
-        >>> fall = Movement(256, 4000, -0.05, 0.01)
-        >>> fall.num_se
-        5.0
-    """
-
-    start: int
-    end: int
-    change: float
-    se: float
-
-    @property
-    def num_se(self) -> float:
-        """Size of the change in units of its standard error."""
-        return abs(self.change) / self.se
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Phases:
-    """What the mean trajectory of a run shows.
+    """What the mean over the layers shows of a run.
 
     Attributes:
-        fitting: the rise of expressivity, up to the first step that cannot be told from its peak; None without one.
-        compression: the fall of complexity after it had risen, or after fitting; None if none can be told from noise.
-        collapse: a fall of complexity with nothing before it, as at the start of training; not compression.
-        rebound: a rise of complexity after the compression.
-        threshold: how many standard errors a movement needs; ``nan`` when it could not be computed.
-        last: the last step that was looked at, or None.
-        why_not: why nothing can be said, or None.
-        num_left_out: points without a value or without a standard error.
+        fitting: Rise of expressivity, up to the first step that cannot be told from its peak; None without one.
+        compression: Fall of complexity after it had risen, or after fitting; None if none can be told from noise.
+        collapse: Fall of complexity with nothing before it, as at the start of training; it is not compression.
+        rebound: Rise of complexity after the compression.
+        threshold: Number of standard errors that a movement needs; ``nan`` where it could not be computed.
+        last: Step of the last point that has a value and an error, or None.
+        why_not: Reason why nothing can be said, or None.
+        num_left_out: Number of points without a value or without a standard error.
     """
 
     fitting: Movement | None = None
@@ -78,10 +40,11 @@ class Phases:
     num_left_out: int = 0
 
     def sentence(self) -> str:
-        """The phases in words, with their evidence.
+        """Say the phases in words, with their evidence.
 
         Example:
-            >>> Phases(compression=Movement(256, 4000, -0.05, 0.01), last=4000).sentence()
+            >>> fall = Movement(start=256, end=4000, change=-0.05, se=0.01)
+            >>> Phases(compression=fall, last=4000).sentence()
             'No fitting phase can be told from noise. Compression since step 256: I(X;Z) -0.050 by step 4000 (5.0 se).'
         """
         if self.why_not:
@@ -90,10 +53,11 @@ class Phases:
         return " ".join(part for part in parts if part)
 
     def short(self) -> str:
-        """The phases in a few words, for a table.
+        """Say the phases in a few words, for a table.
 
         Example:
-            >>> Phases(compression=Movement(256, 4000, -0.05, 0.01), last=4000).short()
+            >>> fall = Movement(start=256, end=4000, change=-0.05, se=0.01)
+            >>> Phases(compression=fall, last=4000).short()
             'compression since 256 (5.0 se)'
         """
         if self.why_not:
@@ -107,10 +71,11 @@ class Phases:
         return "none can be told from noise"
 
     def numbers(self) -> dict[str, float]:
-        """The phases as numbers, for tables that sort and bars that compare; what was not found is not in it.
+        """Give the phases as numbers, for tables that sort and bars that compare; a phase that is None is left out.
 
         Example:
-            >>> Phases(compression=Movement(256, 4000, -0.05, 0.01), last=4000).numbers()
+            >>> fall = Movement(start=256, end=4000, change=-0.05, se=0.01)
+            >>> Phases(compression=fall, last=4000).numbers()
             {'compression': 0.05, 'compression_num_se': 5.0, 'compression_start': 256.0, 'compression_end': 4000.0}
         """
         numbers: dict[str, float] = {}
@@ -162,8 +127,8 @@ def find_phases(trajectory: Trajectory, order: str = "token") -> Phases:
     """Find fitting and compression on the mean over the layers, debiased reading.
 
     Args:
-        trajectory: the run; its points may be few, failed or without standard errors.
-        order: label set, such as ``token``.
+        trajectory: Trajectory of the run; its points may be few, failed or without standard errors.
+        order: Label set, such as ``token``.
 
     Returns:
         The phases. Where nothing can be said, `Phases.why_not` says why.
@@ -179,16 +144,17 @@ def find_phases(trajectory: Trajectory, order: str = "token") -> Phases:
         >>> phases.compression.start, round(phases.compression.num_se)
         (100, 35)
     """
-    complexity = _readings(trajectory, "complexity", order)
-    expressivity = _readings(trajectory, "expressivity", order)
-    complete = [_usable(x) and _usable(y) for x, y in zip(complexity, expressivity, strict=True)]
-    complexity, expressivity = _kept(complexity, complete), _kept(expressivity, complete)
-    if len(complexity) < 2:
-        return Phases(why_not=_too_few(trajectory, order), num_left_out=complete.count(False))
+    complexity, expressivity = (_curve(trajectory, quantity, order) for quantity in ("complexity", "expressivity"))
+    pairs = list(zip(complexity, expressivity, strict=True))
+    usable = [pair for pair in pairs if all(map(_is_usable, pair))]
+    num_left_out = len(pairs) - len(usable)
+    if len(usable) < 2:
+        return Phases(why_not=_why_too_few(trajectory, complexity, order), num_left_out=num_left_out)
 
-    threshold = noise_threshold(len(complexity))
+    complexity, expressivity = map(list, zip(*usable, strict=True))
+    threshold = noise_threshold(len(usable))
     fitting = _fitting(expressivity, threshold)
-    movements = _movements(complexity, threshold)
+    movements = find_movements(complexity, threshold)
     compression = _compression(movements, complexity, fitting, threshold)
     falls_first = bool(movements) and movements[0].change < 0
     is_collapse = falls_first and not (compression and compression.end == movements[0].end)
@@ -199,96 +165,67 @@ def find_phases(trajectory: Trajectory, order: str = "token") -> Phases:
         rebound=next((rise for rise in movements if compression and rise.start == compression.end), None),
         threshold=threshold,
         last=complexity[-1].step,
-        num_left_out=complete.count(False),
+        num_left_out=num_left_out,
     )
 
 
-def noise_threshold(num_points: int) -> float:
-    """How many standard errors two of ``num_points`` points must differ by; `LEVEL` for all pairs together.
-
-    Example:
-        >>> [round(noise_threshold(n), 2) for n in (2, 14, 40)]
-        [1.96, 3.46, 4.0]
-    """
-    num_pairs = num_points * (num_points - 1) / 2
-    return NormalDist().inv_cdf(1 - LEVEL / (2 * num_pairs))
-
-
-def _fitting(readings: Sequence[Reading], threshold: float) -> Movement | None:
-    rises = [movement for movement in _movements(readings, threshold) if movement.change > 0]
+def _fitting(curve: Sequence[CurvePoint], threshold: float) -> Movement | None:
+    """Find the largest rise of expressivity, up to where its plateau begins."""
+    rises = [movement for movement in find_movements(curve, threshold) if movement.change > 0]
     if not rises:
         return None
-    largest = max(rises, key=lambda movement: movement.change)
-    inside = [reading for reading in readings if largest.start <= reading.step <= largest.end]
-    start, peak = inside[0], inside[-1]
-    # a plateau has its highest point anywhere: fitting ends where the plateau begins
-    end = next(reading for reading in inside[1:] if _between(reading, peak).num_se <= threshold)
-    return _between(start, end)
+    start, *later = _inside(curve, max(rises, key=_change))
+    # noise may put the highest point anywhere on a plateau, so fitting ends where the plateau begins
+    end = next(point for point in later if movement_between(point, later[-1]).num_se <= threshold)
+    return movement_between(start, end)
 
 
 def _compression(
-    movements: Sequence[Movement], readings: Sequence[Reading], fitting: Movement | None, threshold: float
+    movements: Sequence[Movement], curve: Sequence[CurvePoint], fitting: Movement | None, threshold: float
 ) -> Movement | None:
-    """The largest fall after a rise of complexity or after fitting; the collapse of a fresh model has neither."""
+    """Find the largest fall after a rise of complexity or after fitting; the collapse of a fresh model has neither."""
     falls = [movement for movement in movements[1:] if movement.change < 0]
     if fitting and movements and movements[0].change < 0:
-        late = _without_plateau(movements[0], readings, threshold)
+        late = _without_plateau(movements[0], curve, threshold)
         falls += [late] if late.start >= fitting.end else []
-    return min(falls, key=lambda movement: movement.change, default=None)
+    return min(falls, key=_change, default=None)
 
 
-def _without_plateau(movement: Movement, readings: Sequence[Reading], threshold: float) -> Movement:
-    inside = [reading for reading in readings if movement.start <= reading.step <= movement.end]
-    start = [reading for reading in inside[:-1] if _between(inside[0], reading).num_se <= threshold][-1]
-    return _between(start, inside[-1])
+def _without_plateau(movement: Movement, curve: Sequence[CurvePoint], threshold: float) -> Movement:
+    """Let a movement start at the last point that cannot be told from its first one."""
+    inside = _inside(curve, movement)
+    start = [point for point in inside[:-1] if movement_between(inside[0], point).num_se <= threshold][-1]
+    return movement_between(start, inside[-1])
 
 
-def _movements(readings: Sequence[Reading], threshold: float) -> list[Movement]:
-    """Alternating rises and falls, each larger than the threshold, and so is each turn between them."""
-    turns: list[Reading] = []
-    low = high = readings[0]
-    rising = None
-    for reading in readings[1:]:
-        low, high = min(low, reading, key=_value), max(high, reading, key=_value)
-        if rising is not False and _between(high, reading).num_se > threshold:
-            turns, low, rising = [*turns, high], reading, False
-        elif rising is not True and _between(low, reading).num_se > threshold:
-            turns, high, rising = [*turns, low], reading, True
-    turns += [high if rising else low] if turns else []
-    return [_between(a, b) for a, b in pairwise(turns)]
+def _inside(curve: Sequence[CurvePoint], movement: Movement) -> list[CurvePoint]:
+    return [point for point in curve if movement.start <= point.step <= movement.end]
 
 
-def _between(a: Reading, b: Reading) -> Movement:
-    return Movement(a.step, b.step, b.value - a.value, math.hypot(a.se, b.se))
+def _change(movement: Movement) -> float:
+    return movement.change
 
 
-def _value(reading: Reading) -> float:
-    return reading.value
-
-
-def _readings(trajectory: Trajectory, quantity: str, order: str) -> list[Reading]:
+def _curve(trajectory: Trajectory, quantity: str, order: str) -> list[CurvePoint]:
+    """Take the debiased mean over the layers; values and errors that a point lacks are ``nan``."""
     key = metric_key(quantity, site="mean", order=order)
     columns = (trajectory.steps, trajectory.values(key), trajectory.values(f"{key}_se"))
-    return [Reading(*row) for row in zip(*columns, strict=True)]
+    return [CurvePoint(step=step, value=value, se=se) for step, value, se in zip(*columns, strict=True)]
 
 
-def _usable(reading: Reading) -> bool:
-    return math.isfinite(reading.value) and math.isfinite(reading.se) and reading.se > 0
+def _is_usable(point: CurvePoint) -> bool:
+    return math.isfinite(point.value) and math.isfinite(point.se) and point.se > 0
 
 
-def _kept(readings: Sequence[Reading], complete: Sequence[bool]) -> list[Reading]:
-    return [reading for reading, keep in zip(readings, complete, strict=True) if keep]
-
-
-def _too_few(trajectory: Trajectory, order: str) -> str:
-    values = [reading for reading in _readings(trajectory, "complexity", order) if math.isfinite(reading.value)]
+def _why_too_few(trajectory: Trajectory, complexity: Sequence[CurvePoint], order: str) -> str:
+    points = [point for point in complexity if math.isfinite(point.value)]
     if not trajectory.points:
         return "No points yet."
-    if not values:
+    if not points:
         return f"No point has a value for {order} labels."
-    if len(values) == 1:
+    if len(points) == 1:
         return "One point: no change to speak of."
-    peak, last = max(values, key=_value), values[-1]
+    peak, last = max(points, key=lambda point: point.value), points[-1]
     fall = f"I(X;Z) {last.value - peak.value:+.3f} from step {peak.step}, its highest, to {last.step}"
     return f"{fall}; without standard errors no phase can be told from noise."
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from ibtrack.analysis.phases import Movement, Phases, noise_threshold
+from ibtrack.analysis.movements import Movement, noise_threshold
+from ibtrack.analysis.phases import Phases
 
 
-class Place(NamedTuple):
-    """A run among others.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The place of a run among others.
 
     Attributes:
-        run: its name.
-        fall: its compression, or None if none can be told from noise.
-        behind: how many standard errors its fall is smaller than the largest; 0 for the first, ``nan`` without a fall.
-        tied: whether it cannot be told from the first, at 5 % for all pairs of runs together.
+        run: Name of the run.
+        fall: Compression of the run, or None if none can be told from noise.
+        behind: Number of standard errors by which its fall is smaller than the largest; 0 for the first, ``nan``
+            without a fall.
+        tied: Whether it cannot be told from the first, at 5 % for all pairs of runs together.
     """
 
     run: str
@@ -30,72 +33,74 @@ class Place(NamedTuple):
 
 
 def ranking(phases: Mapping[str, Phases]) -> list[Place]:
-    """Runs from the largest fall of I(X;Z) to the smallest, then those without one.
+    """Order runs from the largest fall of I(X;Z) to the smallest; those without one come last.
 
     Args:
-        phases: of each run, by the run's name.
+        phases: Name of each run to its phases.
 
     Example:
-        >>> falls = {"a": Movement(64, 512, -0.04, 0.01), "b": Movement(64, 512, -0.10, 0.01)}
+        >>> changes = {"a": -0.04, "b": -0.1}
+        >>> falls = {name: Movement(start=64, end=512, change=change, se=0.01) for name, change in changes.items()}
         >>> for place in ranking({name: Phases(compression=fall) for name, fall in falls.items()} | {"c": Phases()}):
         ...     print(place.run, round(place.behind, 1), place.tied)
         b 0.0 True
         a 4.2 False
         c nan False
     """
-    falls = sorted(
-        ((name, found.compression) for name, found in phases.items() if found.compression is not None),
-        key=lambda pair: pair[1].change,
-    )
+    falls = sorted(_falls(phases).items(), key=lambda item: item[1].change)
     threshold = noise_threshold(max(len(phases), 2))
     places = []
     for name, fall in falls:
-        first = falls[0][1]
-        behind = (fall.change - first.change) / math.hypot(fall.se, first.se)
-        places.append(Place(name, fall, behind, behind <= threshold))
-    return places + [Place(name, None, math.nan, False) for name, found in phases.items() if found.compression is None]
+        _, largest = falls[0]
+        behind = (fall.change - largest.change) / math.hypot(fall.se, largest.se)
+        places.append(Place(run=name, fall=fall, behind=behind, tied=behind <= threshold))
+    others = [name for name, each in phases.items() if each.compression is None]
+    return places + [Place(run=name, fall=None, behind=math.nan, tied=False) for name in others]
 
 
 def verdict(phases: Mapping[str, Phases]) -> str:
-    """The ranking in words: the first, who cannot be told from it, and who is next.
+    """Say the ranking in words: the first, which runs cannot be told from it, and which is next.
 
     Args:
-        phases: of each run, by the run's name.
+        phases: Name of each run to its phases.
 
     Example:
-        >>> falls = {"a": Movement(64, 512, -0.10, 0.01), "b": Movement(64, 512, -0.09, 0.01)}
-        >>> falls["c"] = Movement(64, 512, -0.04, 0.01)
+        >>> changes = {"a": -0.1, "b": -0.09, "c": -0.04}
+        >>> falls = {name: Movement(start=64, end=512, change=change, se=0.01) for name, change in changes.items()}
         >>> print(verdict({name: Phases(compression=fall) for name, fall in falls.items()}))
         a compresses most: I(X;Z) falls by 0.100 from step 64 to 512, 10.0 standard errors.
         It cannot be told apart from b.
         Next is c: its fall of 0.040 is smaller by 4.2 standard errors.
     """
     if len(phases) < 2:
-        return next((found.sentence() for found in phases.values()), "No runs.")
-    places = [place for place in ranking(phases) if place.fall is not None]
-    if all(found.why_not for found in phases.values()):
-        return " ".join(dict.fromkeys(str(found.why_not) for found in phases.values()))
-    if not places:
+        return next((each.sentence() for each in phases.values()), "No runs.")
+    if all(each.why_not for each in phases.values()):
+        return " ".join(dict.fromkeys(str(each.why_not) for each in phases.values()))
+    falls = _falls(phases)
+    if not falls:
         return f"In none of the {len(phases)} runs can a compression phase be told from noise."
-    first, *others = places
-    near = [place.run for place in others if place.tied]
-    lines = [f"{first.run} compresses most: {_fall(first.fall)}."]
-    lines += [f"It cannot be told apart from {_listed(near)}."] if near else []
-    lines += [
-        f"Next is {place.run}: its fall of {-place.fall.change:.3f} is smaller by {place.behind:.1f} standard errors."
-        for place in others
-        if place.fall is not None and not place.tied
-    ][:1]
-    lines += [] if others else ["In no other run can a compression phase be told from noise."]
+    first, *others = (place for place in ranking(phases) if place.run in falls)
+    lines = [f"{first.run} compresses most: {_evidence(falls[first.run])}."]
+    if tied := [place.run for place in others if place.tied]:
+        lines.append(f"It cannot be told apart from {_listed(tied)}.")
+    if behind := [place for place in others if not place.tied]:
+        run, size = behind[0].run, -falls[behind[0].run].change
+        lines.append(f"Next is {run}: its fall of {size:.3f} is smaller by {behind[0].behind:.1f} standard errors.")
+    if not others:
+        lines.append("In no other run can a compression phase be told from noise.")
     return "\n".join(lines)
 
 
-def _fall(fall: Movement | None) -> str:
-    assert fall is not None
+def _falls(phases: Mapping[str, Phases]) -> dict[str, Movement]:
+    return {name: each.compression for name, each in phases.items() if each.compression is not None}
+
+
+def _evidence(fall: Movement) -> str:
     size = f"I(X;Z) falls by {-fall.change:.3f} from step {fall.start} to {fall.end}"
     return f"{size}, {fall.num_se:.1f} standard errors"
 
 
 def _listed(names: Sequence[str]) -> str:
+    """Join names to a part of a sentence; of more than five, the last is how many more there are."""
     shown = list(names) if len(names) <= 5 else [*names[:4], f"{len(names) - 4} more"]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -1,1 +1,1 @@
-"""Where activations come from: modules of a model, hooks on them, a forward pass that leaves no trace."""
+"""Activations of a model: the modules they are taken from, hooks on them, and a forward pass that changes nothing."""

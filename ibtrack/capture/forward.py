@@ -1,4 +1,7 @@
-"""How a model is run on the inputs of a probe, and what its own head says of them."""
+"""A model run on the inputs of a probe, and the loss of its own head on them.
+
+Letters: N positions, B blocks of a batch, T block length, V vocabulary size.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,20 @@ from torch import Tensor, nn
 
 from ibtrack.capture.sites import named_modules
 
-ROWS_AT_ONCE = 1 << 8
+LOSS_ROWS = 1 << 8  # rows of logits in float32 at a time: 50 MB at a vocabulary of 50,000
 
 
 def default_forward(model: nn.Module, inputs: Tensor) -> Any:
-    """Run ``model(inputs)``; a Hugging Face model keeps no cache of keys and values meanwhile.
+    """Call ``model(inputs)``; a Hugging Face model is told to keep no cache of keys and values.
 
-    A LightningModule without a ``forward`` of its own is looked through if it holds a single model.
+    A LightningModule that holds a single model and has no ``forward`` of its own is replaced by that model.
+
+    Args:
+        model: The model, or what wraps it.
+        inputs: A batch of the probe's inputs.
+
+    Returns:
+        Whatever the model returns.
     """
     target = _callable_part(model)
     if "use_cache" in inspect.signature(target.forward).parameters:
@@ -30,14 +40,18 @@ def check_text_fits(model: nn.Module, tokens: Tensor) -> None:
 
     On a GPU an id beyond the vocabulary would end the process, and rotary positions run past their context unnoticed.
 
+    Args:
+        model: The model, with an embedding and, if it comes from transformers, a configuration.
+        tokens: (S, T) token ids.
+
     Raises:
-        ValueError: a token id is beyond the vocabulary, or the blocks are longer than the context.
+        ValueError: A token id is beyond the vocabulary, or the blocks are longer than the context.
     """
     target = next((m for m in named_modules(model).values() if hasattr(m, "get_input_embeddings")), None)
     if target is None:
         embedding = next((m for m in model.modules() if isinstance(m, nn.Embedding)), None)
     else:
-        embedding = target.get_input_embeddings()  # type: ignore[operator]
+        embedding = target.get_input_embeddings()  # type: ignore[operator]  # a method, where nn.Module has any member
     vocabulary = getattr(embedding, "num_embeddings", None)
     if vocabulary is not None and int(tokens.max()) >= vocabulary:
         raise ValueError(
@@ -50,16 +64,21 @@ def check_text_fits(model: nn.Module, tokens: Tensor) -> None:
 
 
 def next_token_loss(output: Any, targets: Tensor, rows: Tensor, *, time_first: bool = False) -> Tensor | None:
-    """Sum of the cross entropies, in nats, of the model's own head at some positions.
+    """Sum the cross entropies of the model's own head over some positions, in nats.
 
     Args:
-        output: of the model: logits (B, T, V), or something that holds them.
-        targets: (m,) tokens that follow.
-        rows: (m,) indices of the positions in the flattened (B, T).
-        time_first: the logits are (T, B, V).
+        output: What the model returned: logits (B, T, V), or something that holds them.
+        targets: (N,) tokens that follow the positions.
+        rows: (N,) indices of the positions in the flattened (B, T).
+        time_first: Whether the logits are (T, B, V).
 
     Returns:
         () float64, or None if the output holds no logits over these tokens.
+
+    Example:
+        >>> loss = next_token_loss(torch.zeros(1, 3, 8), targets=torch.tensor([5]), rows=torch.tensor([0]))
+        >>> round(float(loss), 4)  # log 8
+        2.0794
     """
     logits = logits_of(output)
     if logits is None or logits.ndim != 3:
@@ -68,13 +87,24 @@ def next_token_loss(output: Any, targets: Tensor, rows: Tensor, *, time_first: b
     wanted = torch.zeros(len(flat), dtype=torch.int64, device=flat.device).index_copy_(0, rows, targets)
     losses = [  # in pieces: never a float32 copy of all logits
         torch.nn.functional.cross_entropy(piece.float(), target, reduction="none")
-        for piece, target in zip(flat.split(ROWS_AT_ONCE), wanted.split(ROWS_AT_ONCE), strict=True)
+        for piece, target in zip(torch.split(flat, LOSS_ROWS), torch.split(wanted, LOSS_ROWS), strict=True)
     ]
     return torch.cat(losses).index_select(0, rows).double().sum()
 
 
 def logits_of(output: Any) -> Tensor | None:
-    """The floating point tensor that a model returned, alone, first in a tuple, or as ``logits``."""
+    """Return the floating point tensor that a model returned by itself, first in a tuple, or as ``logits``.
+
+    Args:
+        output: What the model returned.
+
+    Returns:
+        The tensor, or None if there is none.
+
+    Example:
+        >>> logits_of({"logits": torch.ones(1)}), logits_of("text")
+        (tensor([1.]), None)
+    """
     if isinstance(output, Mapping):
         output = output.get("logits")
     elif isinstance(output, tuple):
@@ -84,6 +114,7 @@ def logits_of(output: Any) -> Tensor | None:
 
 
 def _callable_part(model: nn.Module) -> nn.Module:
+    """Return the model that is to be called: the only child of a module without a ``forward`` of its own."""
     children = list(model.children())
     inherited = type(model).forward.__module__ in ("lightning.pytorch.core.module", "torch.nn.modules.module")
     return children[0] if inherited and len(children) == 1 else model

@@ -1,4 +1,4 @@
-"""Hooks that hand over what passes through the sites of a model."""
+"""Forward hooks: the output of every measured module is handed over while the model runs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ def capture(
     """Hand the raw output of every site to ``receive`` during the forward passes inside the context.
 
     Args:
-        model: holds the modules.
-        sites: site to bare module name, from `find_sites`.
-        receive: called with the site and its output tensor, inside the forward pass.
+        model: The model that holds the modules.
+        sites: Site to bare module name, from `ibtrack.capture.sites.find_sites`.
+        receive: Function that is called with the site and its output tensor, inside the forward pass.
 
     Yields:
-        a function to call after each forward pass.
+        A function to call after each forward pass; it raises `CaptureError` if a site did not fire exactly once since
+        its last call. The forward pass itself raises one if a site's output holds no tensor.
 
-    Raises:
-        CaptureError: from the yielded function, if a site did not fire exactly once since the last call; from the
-            forward pass, if a site's output holds no tensor.
+    Example:
+        >>> model, seen = nn.Sequential(nn.Flatten(), nn.ReLU()), {}
+        >>> with capture(model, {"L00": "1"}, seen.__setitem__) as check:
+        ...     output = model(Tensor([[-1.0, 2.0]]))
+        ...     check()
+        >>> seen
+        {'L00': tensor([[0., 2.]])}
     """
     modules = named_modules(model)
     fired: Counter[str] = Counter()
@@ -61,7 +66,16 @@ def capture(
 
 
 def output_tensor(output: Any, site: str) -> Tensor:
-    """The hidden states in what a module returned: a tensor, the first of a tuple, or a field of that name."""
+    """Return the hidden states in what a module returned.
+
+    Args:
+        output: A tensor, a sequence that begins with one, or an object or mapping with ``last_hidden_state`` or
+            ``hidden_states``.
+        site: Name of the site, for the message.
+
+    Raises:
+        CaptureError: The output is none of these.
+    """
     if isinstance(output, Tensor):
         return output
     if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):

@@ -1,4 +1,4 @@
-"""A model that is looked at and left as it was."""
+"""Isolation: a block of code in which a model can be run and after which everything is as before."""
 
 from __future__ import annotations
 
@@ -15,13 +15,25 @@ from torch import nn
 
 @contextlib.contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluate inside, and leave no trace: modes, buffers, random states and gradients are as before, also after an
-    error.
+    """Evaluate a model inside and leave no trace, also after an error.
+
+    Modes, buffers, random states (Python, NumPy, torch, its devices) and the gradient mode are afterwards as before.
 
     Inside, every submodule is in eval mode, gradients are off (``no_grad``, as FSDP does not bear inference mode) and
     compiled code runs eagerly: hooks put on after a compiled call would not fire, and toggling them would recompile.
-    PyTorch's own transformer layers go the way they go in training: their fast path for evaluation hands padded blocks
-    over as nested tensors, without the shape that they have there.
+    PyTorch's own transformer layers take the path that they take in training: their fast path for evaluation hands
+    padded blocks over as nested tensors, which do not have the shape of the blocks.
+
+    Args:
+        model: The model that will be run.
+
+    Example:
+        >>> model = nn.Dropout()
+        >>> with undisturbed(model):
+        ...     model.training
+        False
+        >>> model.training
+        True
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
@@ -47,13 +59,16 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def _eager() -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which compiled code runs as it was written."""
     if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes a second
         return contextlib.nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 @contextlib.contextmanager
 def _no_fast_path() -> Iterator[None]:
+    """Run PyTorch's transformer layers without their fast path inside the context."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -63,7 +78,8 @@ def _no_fast_path() -> Iterator[None]:
 
 
 def _random_states() -> dict[str, Any]:
-    accelerated = torch.cuda.is_available() and torch.cuda.is_initialized()
+    """Return the states of all random generators; that of CUDA only if the process uses it already."""
+    accelerated = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch's
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),
@@ -74,6 +90,7 @@ def _random_states() -> dict[str, Any]:
 
 
 def _restore_random_states(states: dict[str, Any]) -> None:
+    """Put the random generators back to the states that `_random_states` returned."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])

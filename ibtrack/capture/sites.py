@@ -1,4 +1,4 @@
-"""Which modules of a model are measured: its sites."""
+"""Sites: the modules of a model whose outputs are measured, each with a short name such as L03."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ _WRAPPERS = re.compile(
 
 
 def find_sites(model: nn.Module, layers: str | Sequence[str] = "auto") -> dict[str, str]:
-    """Choose the modules to watch.
+    """Choose the modules to measure.
 
-    ``auto`` takes the token embedding, as ``embed``, and the repeated blocks of the model, as ``L00``, ``L01`` …: the
-    list of equal modules with most parameters that is not inside another such list. This finds the layers of every
-    Hugging Face decoder. Otherwise name modules, or globs over module names; they become ``L00`` … in module order.
+    ``auto`` takes the token embedding, as ``embed``, and the repeated blocks of the model, as ``L00``, ``L01`` and so
+    on. The blocks are the list of equal modules with most parameters that is not inside another such list, which are
+    the layers of every Hugging Face decoder.
 
-    Names are those of the bare model: what ``torch.compile``, FSDP, DDP and activation checkpointing put in between
-    (``_orig_mod``, ``module`` …) is left out.
+    Names are those of the bare model: what ``torch.compile``, FSDP, DDP and activation checkpointing put in between,
+    such as ``_orig_mod`` or ``module``, is left out.
+
+    Args:
+        model: The model, wrapped or not.
+        layers: ``auto``, or names of modules, or globs over them; these become ``L00``, ``L01`` and so on in the order
+            in which the model holds them.
 
     Returns:
-        site to module name.
+        Site to module name.
 
     Raises:
-        ValueError: no block was found, or a name fits no module; the nearest names are shown.
+        ValueError: There is no list of blocks, or a name fits no module; the message shows the nearest names.
 
     Example:
         >>> model = nn.Sequential(nn.Embedding(9, 4), nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)]))
@@ -56,7 +61,10 @@ def find_sites(model: nn.Module, layers: str | Sequence[str] = "auto") -> dict[s
 
 
 def named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Bare module name to module, without the names that wrappers put in between.
+    """Return the modules of a model by their bare names, without those that wrappers put in between.
+
+    Args:
+        model: The model, wrapped or not.
 
     Example:
         >>> list(named_modules(nn.Sequential(nn.Linear(1, 1))))
@@ -64,22 +72,22 @@ def named_modules(model: nn.Module) -> dict[str, nn.Module]:
     """
     modules: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
-        modules[_WRAPPERS.sub("", name).removeprefix(".")] = module  # the innermost of equal names comes last
+        modules[_WRAPPERS.sub("", name).removeprefix(".")] = module  # of several with one name the innermost is last
     return modules
 
 
 def _find_embedding(model: nn.Module, modules: Mapping[str, nn.Module]) -> str | None:
-    """Name of the token embedding: what a Hugging Face model says it is, or the first one there is."""
+    """Return the name of the token embedding: what a Hugging Face model says it is, or the first embedding."""
     for candidate in modules.values():
         if hasattr(candidate, "get_input_embeddings"):
             with contextlib.suppress(NotImplementedError):  # transformers: a model without a token embedding
-                embedding = candidate.get_input_embeddings()  # type: ignore[operator]
+                embedding = candidate.get_input_embeddings()  # type: ignore[operator]  # a method, as hasattr implies
                 return next((name for name, module in modules.items() if module is embedding), None)
     return next((name for name, module in modules.items() if isinstance(module, nn.Embedding)), None)
 
 
 def _find_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
-    """Children of the largest outermost list of equal modules."""
+    """Return the names of the blocks: the children of the largest outermost list of equal modules."""
     lists: dict[str, list[str]] = {}
     for name, module in modules.items():
         if not isinstance(module, (nn.ModuleList, nn.Sequential)) or any(_inside(name, outer) for outer in lists):
@@ -95,27 +103,38 @@ def _find_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
 
 
 def _bare(module: nn.Module) -> nn.Module:
-    return getattr(module, "_orig_mod", module)  # type: ignore[return-value]
+    """Return the module that ``torch.compile`` has wrapped, or the module itself."""
+    bare: nn.Module = getattr(module, "_orig_mod", module)
+    return bare
 
 
 def _inside(name: str, outer: str) -> bool:
+    """Whether a module is inside another one, going by their names."""
     return outer == "" or name.startswith(outer + ".")
 
 
 def _numbered(names: Sequence[str]) -> dict[str, str]:
+    """Give modules the site names L00, L01 and so on, of equal length so that they sort."""
     digits = max(2, len(str(len(names) - 1)))
     return {f"L{index:0{digits}d}": name for index, name in enumerate(names)}
 
 
 def _matching(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
-    found = [
+    """Return the names that a glob fits; its stars do not reach across dots.
+
+    Raises:
+        ValueError: It fits none.
+    """
+    names = [
         name for name in modules if name and fnmatch.fnmatchcase(name, pattern) and _depth(name) == _depth(pattern)
     ]
-    if not found:
+    if not names:
+        # a low cutoff: short of nothing at all, any suggestion shows how this model names its modules
         near = difflib.get_close_matches(pattern, modules, n=3, cutoff=0.3)
         raise ValueError(f"layers must name modules of the model, but nothing fits {pattern!r}; nearest: {near}")
-    return found
+    return names
 
 
 def _depth(name: str) -> int:
+    """Return how deep in the model a module or a pattern is."""
     return name.count(".")

@@ -1,4 +1,4 @@
-"""The callback for ``transformers.Trainer``: routes its events to the tracker."""
+"""The callback for ``transformers.Trainer``, which routes its events to the tracker."""
 
 from __future__ import annotations
 
@@ -20,42 +20,45 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     The trainer has no event for an exception: after one, the last point is that of the last due step.
 
     Args:
-        probe: what to measure on; documents held out from training.
-        **options: of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file, and ``loggers=[wandb.run]``
-            gives rows to the run that the trainer reports to.
+        probe: The probe to measure on; documents held out from training.
+        **tracker_options: Arguments of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file, and
+            ``loggers=[wandb.run]`` gives points to the run that the trainer reports to.
 
     Raises:
-        ValueError: when training starts, if layers, probe, model, or schedule do not fit each other.
-        FileExistsError: when training starts, if ``path`` holds another run's trajectory.
+        ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
+        FileExistsError: When training starts, if ``path`` holds another run's trajectory.
     """
 
-    def __init__(self, probe: Probe, **options: Any) -> None:
-        self._tracker = InformationPlaneTracker(probe, **options)
+    def __init__(self, probe: Probe, **tracker_options: Any) -> None:
+        self._tracker = InformationPlaneTracker(probe, **tracker_options)
 
     @property
     def trajectory(self) -> Trajectory:
-        """What has been recorded so far."""
+        """The points that have been recorded so far, with protocol and run."""
         return self._tracker.trajectory
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
     ) -> None:
+        """Start the tracker, and measure the model before its first step."""
         resumed = Progress(state.global_step, state.num_input_tokens_seen) if state.global_step else None
         self._tracker.start(rest["model"], max_steps=state.max_steps, resume_from=resumed, precision=_precision(args))
         self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        """Measure if a measurement is due."""
         self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        """Measure the last step."""
         self._tracker.finish(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
 
 def _tokens(state: TrainerState) -> int | None:
-    """The trainer counts tokens only with ``include_num_input_tokens_seen``."""
+    """Return the tokens seen, which the trainer counts only with ``include_num_input_tokens_seen``; else None."""
     return int(state.num_input_tokens_seen) or None
 
 
 def _precision(args: TrainingArguments) -> str | None:
-    """Of the autocast that the trainer puts into the model's forward; without one, the weights tell."""
+    """Name the autocast that the trainer puts into the model's forward; None leaves it to the weights."""
     return "bf16-mixed" if args.bf16 else "16-mixed" if args.fp16 else None

@@ -1,4 +1,4 @@
-"""The Lightning callback: routes a trainer's events to the tracker, and adds nothing of its own."""
+"""The Lightning callback, which routes the events of a trainer to the tracker."""
 
 from __future__ import annotations
 
@@ -99,14 +99,16 @@ class InformationPlaneMonitor(Callback):
 
     @property
     def trajectory(self) -> Trajectory:
-        """What has been recorded so far."""
+        """The points that have been recorded so far, with protocol and run."""
         return self._tracker.trajectory
 
     @property
     def state_key(self) -> str:
+        """Name of the state in checkpoints, different for every prefix."""
         return f"{type(self).__name__}[{self.prefix}]"
 
     def state_dict(self) -> dict[str, Any]:
+        """Return what a restart needs: progress, time spent, the latest values and the path."""
         return {
             "progress": tuple(self._progress),
             "measure_seconds": self._tracker.measure_seconds,
@@ -115,6 +117,7 @@ class InformationPlaneMonitor(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the checkpoint that `state_dict` was saved with."""
         self._progress = self._resume_from = Progress(*state_dict["progress"])
         self._tracker.measure_seconds = state_dict["measure_seconds"]
         self._metrics = dict(state_dict["metrics"])
@@ -122,6 +125,7 @@ class InformationPlaneMonitor(Callback):
             self.path = Path(state_dict["path"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the tracker, and measure the model before its first step."""
         self._active = not any(getattr(trainer, flag) for flag in ("fast_dev_run", "overfit_batches"))
         if not self._active:
             rank_zero_info("ibtrack: a trial run (fast_dev_run or overfit_batches) is not measured")
@@ -139,12 +143,13 @@ class InformationPlaneMonitor(Callback):
             resume_from=self._resumed(trainer),
             precision=str(trainer.precision),
         )
-        self._publish(trainer)  # those of the checkpoint: after a restart the next point may be far away
+        self._publish(trainer)  # the values of the checkpoint, as after a restart the next point may be far away
         self._step(trainer, pl_module, tracker.step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Count tokens, and measure if the optimizer has stepped and a measurement is due."""
         if not self._active:
             return
         tokens = self._progress.tokens + self._count_tokens(batch) * trainer.world_size
@@ -155,14 +160,16 @@ class InformationPlaneMonitor(Callback):
             self._step(trainer, pl_module, self._tracker.step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the last step."""
         if self._active:
             self._step(trainer, pl_module, self._tracker.finish)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Measure the last step if this process is the only one; the others may never come to a measurement."""
         if self._tracker.started and trainer.world_size == 1:
             self._step(trainer, pl_module, self._tracker.finish)
         elif self._tracker.started:
-            self._tracker.close()  # the other processes may never come to a measurement
+            self._tracker.close()
 
     def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
         point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
@@ -171,7 +178,7 @@ class InformationPlaneMonitor(Callback):
             self._publish(trainer)
 
     def _resumed(self, trainer: Trainer) -> Progress | None:
-        """Where training goes on from: a checkpoint, or the end of an earlier fit of the same trainer."""
+        """Find where training goes on from: a checkpoint, or the end of an earlier fit of the same trainer."""
         goes_on = trainer.global_step > 0 and self._progress.step == trainer.global_step
         resumed, self._resume_from = self._resume_from or (self._progress if goes_on else None), None
         self._progress = resumed or Progress(0)
@@ -182,7 +189,7 @@ class InformationPlaneMonitor(Callback):
         trainer.callback_metrics.update({key: torch.tensor(value) for key, value in self._metrics.items()})
 
     def _forward_in(self, trainer: Trainer) -> Callable[[nn.Module, Tensor], Any]:
-        """The forward pass under the precision that training runs in."""
+        """Make a forward pass under the precision that training runs in."""
 
         def forward(model: nn.Module, inputs: Tensor) -> Any:
             with trainer.precision_plugin.forward_context():
@@ -192,7 +199,7 @@ class InformationPlaneMonitor(Callback):
 
 
 def default_path(trainer: Trainer, prefix: str = "ib") -> Path:
-    """``trajectory.jsonl`` in the run's own folder, beside its checkpoints."""
+    """Name the trajectory file in the run's own folder, beside its checkpoints."""
     file = "trajectory.jsonl" if prefix == "ib" else f"trajectory_{prefix}.jsonl"
     folder = Path(trainer.default_root_dir)
     if trainer.loggers:
@@ -204,7 +211,7 @@ def default_path(trainer: Trainer, prefix: str = "ib") -> Path:
 
 
 def tokens_in(batch: Any) -> int:
-    """Size of ``input_ids``, or of the first integer tensor in a batch; 0 if it holds none.
+    """Count the tokens of a batch: the size of ``input_ids``, or of its first integer tensor; 0 without any.
 
     Example:
         >>> tokens_in({"input_ids": torch.zeros(2, 8, dtype=torch.long)}), tokens_in([torch.zeros(2, 8)])
@@ -220,7 +227,7 @@ def tokens_in(batch: Any) -> int:
 
 
 def _root(trainer: Trainer, pl_module: LightningModule) -> nn.Module:
-    """FSDP gathers its shards in the forward of its root; elsewhere the bare module will do."""
+    """Choose the module to run: FSDP gathers its shards in the forward of its root alone."""
     sharded = trainer.strategy.model if isinstance(trainer.strategy, FSDPStrategy) else None
     return pl_module if sharded is None else sharded
 
@@ -231,7 +238,7 @@ def _max_steps(trainer: Trainer) -> int | None:
 
 
 def _loss_of(outputs: Any, accumulated: int) -> Tensor | None:
-    """Lightning hands over the loss divided by the number of accumulated batches."""
+    """Find the loss in the outputs of a step, which Lightning has divided by the number of accumulated batches."""
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
     if not isinstance(loss, Tensor):
         return None

@@ -22,11 +22,11 @@ FIRST = {"points": 1.5, "plane": 2.0}  # seconds that the first of each is expec
 
 
 class Budget:
-    """A share of wall time for what is worth having and not worth waiting for.
+    """A share of wall time that tables and pictures may take.
 
     Args:
-        share: of wall time.
-        **expected: seconds that each thing is expected to take the first time; after that, as long as the last.
+        share: The share, between 0 and 1.
+        **expected: Seconds that each thing is expected to take the first time; after that, as long as the last one.
 
     Example:
         >>> budget = Budget(0.01, picture=2.0)
@@ -38,11 +38,16 @@ class Budget:
         self.share, self.spent, self.expected = share, 0.0, expected
 
     def allows(self, thing: str, wall_time: float) -> bool:
+        """Say whether one more thing of a kind stays within the share of so many seconds."""
         return self.spent + self.expected[thing] < self.share * wall_time
 
     @contextlib.contextmanager
     def spend(self, thing: str) -> Iterator[None]:
-        """Time what happens inside."""
+        """Time what happens inside.
+
+        Yields:
+            Nothing.
+        """
         began = time.monotonic()
         try:
             yield
@@ -68,7 +73,7 @@ class WandbLog:
         self.logger, self.prefix = logger, prefix
         self._defined: set[str] = set()
         self._budget = Budget(SHOWING_SHARE, **FIRST)
-        self._told: list[str] = []  # numbers of phases that the summary holds
+        self._in_summary: list[str] = []  # numbers of phases that the summary holds
         self._left_out: set[str] = set()  # what a package is missing for
 
     @property
@@ -77,7 +82,11 @@ class WandbLog:
         return self.logger if hasattr(self.logger, "define_metric") else self.logger.experiment
 
     def log(self, point: Point, trajectory: Trajectory) -> None:
-        """Log a point, the newest of ``trajectory``."""
+        """Log a point, the newest of ``trajectory``.
+
+        Raises:
+            ModuleNotFoundError: The extra ``wandb`` is not installed; the numbers of the point are logged all the same.
+        """
         metrics, run = logged_metrics(point, prefix=self.prefix), self.run
         for key in metrics.keys() - self._defined:
             run.define_metric(key, step_metric=STEP_KEY)
@@ -115,26 +124,26 @@ class WandbLog:
                 run.log({metric_key(thing, prefix=self.prefix): made}, commit=False)
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
-        """All points so far as a ``wandb.Table``, and the phases into the summary; None without label orders."""
+        """Make a ``wandb.Table`` of all points, and put the phases into the summary; None without label orders."""
         import wandb
 
         if not trajectory.protocol["orders"]:  # a preference probe has no plane
             return None
-        self._tell_phases(run, find_phases(trajectory, trajectory.protocol["orders"][0]))
+        self._summarise_phases(run, find_phases(trajectory, trajectory.protocol["orders"][0]))
         name = run.name or trajectory.name
         rows = table_rows(trajectory, name if run.id in name else f"{name} {run.id}")  # names may be equal, ids not
         data = [[row[column] for column in TABLE_COLUMNS] for row in rows]
         return wandb.Table(columns=list(TABLE_COLUMNS), data=data, log_mode="MUTABLE")
 
-    def _tell_phases(self, run: Any, phases: Phases) -> None:
-        numbers: dict[str, float | None] = {**dict.fromkeys(self._told), **phases.numbers()}  # None: no longer so
-        self._told = list(numbers)
+    def _summarise_phases(self, run: Any, phases: Phases) -> None:
+        numbers: dict[str, float | None] = {**dict.fromkeys(self._in_summary), **phases.numbers()}  # None: no longer so
+        self._in_summary = list(numbers)
         run.summary[metric_key("phases", prefix=self.prefix)] = phases.sentence()
         for name, number in numbers.items():
             run.summary[metric_key(name, site="phases", prefix=self.prefix)] = number
 
     def _picture(self, run: Any, trajectory: Trajectory) -> Any:
-        """The plane so far as a ``wandb.Image``; None before there are two points of it."""
+        """Draw the plane as a ``wandb.Image``; None before there are two points of it."""
         with needs("the picture of the plane in wandb", extra="wandb"):
             import wandb
             from PIL import Image

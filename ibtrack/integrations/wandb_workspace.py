@@ -1,4 +1,4 @@
-"""A wandb workspace for the runs of a project: the plane as a custom chart, curves by layer, phases, cost.
+"""A wandb workspace for the runs of a project: the plane as a custom chart, curves by layer, phases and cost.
 
 wandb keeps a custom chart by name, with placeholders for the columns of a table: `plane_preset` puts them into the spec
 that `ibtrack.report.charts.plane` makes. The workspace is made with wandb-workspaces, from the extra ``wandb``.
@@ -100,18 +100,18 @@ def _told_in_words(what: str, hint: str = "") -> Iterator[None]:
 def make_dashboard(
     trajectory: Trajectory, *, entity: str, project: str, name: str = "Information plane", prefix: str = "ib"
 ) -> Dashboard:
-    """A workspace for runs that were measured as ``trajectory`` was.
+    """Make a workspace for runs that were measured as ``trajectory`` was.
 
     Args:
-        trajectory: any run of the project; its layers and label orders make the panels.
-        entity: wandb user or team.
-        project: wandb project.
-        name: of the workspace.
-        prefix: of the logged keys, as in the monitor.
+        trajectory: Any run of the project; its layers and label orders make the panels.
+        entity: Name of a wandb user or team.
+        project: Name of the wandb project.
+        name: Name of the workspace.
+        prefix: Prefix of the logged keys, as in the monitor.
 
     Raises:
         ModuleNotFoundError: wandb-workspaces, from the extra ``wandb``, is not installed.
-        ValueError: entity or project is empty, or the trajectory names no label order.
+        ValueError: ``entity`` or ``project`` is empty, or the trajectory names no label order.
     """
     for what, value in (("entity", entity), ("project", project)):
         if not value or "/" in value:
@@ -146,7 +146,7 @@ def make_dashboard(
             project=project,
             name=name,
             sections=[
-                ws.Section(name=title, panels=found, is_open=title != "Cost") for title, found in sections.items()
+                ws.Section(name=title, panels=parts, is_open=title != "Cost") for title, parts in sections.items()
             ],
             settings=ws.WorkspaceSettings(x_axis=STEP_KEY, max_runs=20),
             runset_settings=ws.RunsetSettings(
@@ -158,10 +158,10 @@ def make_dashboard(
 
 
 def plane_preset() -> dict[str, Any]:
-    """The spec of the plane as a wandb custom chart.
+    """Write the spec of the plane as a wandb custom chart.
 
-    The rows are those of the run's table, of all runs that are shown; the string ``order`` picks the label set. What a
-    spec says of its runs is left out: their names, and the ends of the axes, which are found from the rows.
+    Its rows are those of the tables of all runs that are shown; the string ``order`` picks the label set. What the spec
+    of a chart says of its runs is left out: their names, and the ends of the axes, which follow from the rows.
     """
     spec = charts.to_spec(charts.plane([], colour="run"))
     extents = [f"extent(pluck(data('wandb'), '${{field:{axis}}}'))" for axis in ("complexity", "expressivity")]
@@ -187,7 +187,7 @@ def plane_preset() -> dict[str, Any]:
 
 
 def _with_placeholders(part: Any) -> Any:
-    """The same part of a spec, with wandb's placeholders for columns of the table."""
+    """Put wandb's placeholders for columns of the table into a part of a spec."""
     if isinstance(part, dict):
         return {key: _with_placeholders(value) for key, value in part.items()}
     if isinstance(part, list):
@@ -200,7 +200,7 @@ def _with_placeholders(part: Any) -> Any:
 
 
 class _Panels:
-    """The panels of each section, for keys of one prefix."""
+    """Makes the panels of each section, for keys of one prefix."""
 
     def __init__(self, library: Any, prefix: str, orders: Sequence[str]) -> None:
         self.library, self.prefix, self.orders = library, prefix, orders
@@ -248,7 +248,7 @@ class _Panels:
 
 
 def _library() -> tuple[Any, Any]:
-    """The modules of wandb-workspaces for workspaces and for panels."""
+    """Import the modules of wandb-workspaces for workspaces and for panels."""
     with warnings.catch_warnings(), needs("a dashboard", extra="wandb"):
         warnings.simplefilter("ignore", DeprecationWarning)  # its own use of pydantic
         import wandb_workspaces.reports.v2 as panels

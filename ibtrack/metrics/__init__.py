@@ -1,4 +1,4 @@
-"""The estimators as torchmetrics."""
+"""Estimators of entropy and information as torchmetrics: rows and labels in, batch by batch; nats out."""
 
 from ibtrack.metrics.gaussian import GaussianInformation
 from ibtrack.metrics.hard import HardMutualInformation

@@ -1,6 +1,6 @@
-"""What the estimators have in common: checked rows, rows that are kept, and the information of a table.
+"""Rows of activations: checked when they come in, and stored by metrics that need all of them at once.
 
-Letters: N rows, D width, M labels, R most rows that are kept.
+Letters: N rows, D width, M labels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,20 @@ from ibtrack._checks import check_integer, check_labels, check_rows
 
 
 def checked_rows(activations: Tensor, width: int, *, zero_allowed: bool = False) -> Tensor:
-    """(N, D) activations in float64, if all are finite and, unless allowed, none is zero."""
+    """Return activations in float64 if all are finite and, unless it is allowed, none is zero.
+
+    Args:
+        activations: (N, D) of any floating type.
+        width: Width D that the rows must have.
+        zero_allowed: Whether a row may be zero, which has no direction.
+
+    Raises:
+        ValueError: The activations are not of this form, or a row is zero or not finite.
+
+    Example:
+        >>> checked_rows(torch.ones(1, 2), width=2)
+        tensor([[1., 1.]], dtype=torch.float64)
+    """
     rows = check_rows(activations, width).detach().double()
     bad = ~rows.isfinite().all(1)
     if not zero_allowed:
@@ -26,26 +39,15 @@ def checked_rows(activations: Tensor, width: int, *, zero_allowed: bool = False)
     return rows
 
 
-def information_of_table(table: Tensor) -> Tensor:
-    """Plug-in mutual information of a table of counts, () float64, nats.
-
-    Example:
-        >>> round(float(information_of_table(torch.tensor([[2, 0], [0, 2]]))), 4)
-        0.6931
-    """
-    joint = table.double() / table.sum()
-    entropy = torch.special.entr
-    return entropy(joint.sum(0)).sum() + entropy(joint.sum(1)).sum() - entropy(joint).sum()
-
-
-class KeptRows(Metric):
-    """A metric that needs all rows at once: they are kept in a table of fixed size, so that processes can exchange it.
+class StoredRows(Metric):
+    """A metric that needs all rows at once: it stores them in a table of fixed size, which processes can exchange.
 
     Args:
-        width: D.
-        num_labels: M.
-        max_rows: R.
-        zero_allowed: whether a row may be zero.
+        width: Width D of the rows.
+        num_labels: Number of labels M.
+        max_rows: Largest number of rows, over all processes.
+        zero_allowed: Whether a row may be zero.
+        **options: Further arguments of ``torchmetrics.Metric``.
     """
 
     rows: Tensor
@@ -67,11 +69,15 @@ class KeptRows(Metric):
         self.add_state("filled", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, activations: Tensor, labels: Tensor) -> None:
-        """Add (N, D) activations with (N,) labels in [0, M).
+        """Add rows with their labels.
+
+        Args:
+            activations: (N, D) of any floating type.
+            labels: (N,) integers in [0, M).
 
         Raises:
-            ValueError: shapes, types or values out of range, rows that cannot be used, or more than R rows in all;
-                nothing is added then.
+            ValueError: Shapes, types or values are out of range, a row cannot be used, or there are more than
+                ``max_rows`` in all; nothing is added then.
         """
         labels = check_labels(labels, self.num_labels, len(activations))
         rows = checked_rows(activations, self.width, zero_allowed=self.zero_allowed)
@@ -80,21 +86,26 @@ class KeptRows(Metric):
         self.rows[start:end], self.labels[start:end] = rows, labels
         self.filled += len(rows)
 
-    def kept(self) -> tuple[Tensor, Tensor]:
-        """(N, D) rows and (N,) labels of all processes.
+    def all_rows(self) -> tuple[Tensor, Tensor]:
+        """Return the rows of all processes, (N, D), and their labels, (N,).
 
         Raises:
-            RuntimeError: there is no row.
-            ValueError: all processes together have more than R rows.
+            RuntimeError: There is no row.
+            ValueError: All processes together have more than ``max_rows``.
         """
         if not self.filled:
             raise RuntimeError(f"{type(self).__name__}.compute() needs at least one row; call update() first")
         self._check_number(int(self.filled))
-        labels = self.labels.flatten()  # (processes x R,): gathered states have one more dimension
+        labels = self.labels.flatten()  # gathered states have one more dimension, that of the processes
         there = labels >= 0
         return self.rows.reshape(-1, self.width)[there], labels[there]
 
     def _check_number(self, number: int) -> None:
+        """Refuse more rows than the table holds.
+
+        Raises:
+            ValueError: There are more.
+        """
         if number > self.max_rows:
             raise ValueError(
                 f"{type(self).__name__} takes at most max_rows={self.max_rows} rows, as its cost grows faster than "

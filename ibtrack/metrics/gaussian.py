@@ -1,6 +1,6 @@
-"""Gaussian information: what labels tell if the activations of each are Gaussian, all of one covariance.
+"""Gaussian information: what labels tell of activations that are Gaussian around the mean of their label.
 
-Letters: N rows, D width, M labels.
+Letters: N rows, D width, M labels, Σ covariances, ν degrees of freedom, ψ the digamma function.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from ibtrack.metrics._rows import checked_rows
 class GaussianInformation(Metric):
     """Mutual information I(X; Z) = (log det Σ - log det Σ_within) / 2 of a Gaussian model of Z with label means.
 
-    Source: the Gaussian channel (Cover and Thomas, Elements of Information Theory, chapter 9), equal to
-    -Σ log(1 - ρ²) / 2 over the canonical correlations of Z with the labels. Exact where rows and label means are
-    Gaussian. Otherwise a number about two covariances: it sees no differences of spread or shape between labels, and
-    can pass H(X).
+    Source: the Gaussian channel (Cover and Thomas, Elements of Information Theory, chapter 9); it equals the sum of
+    -log(1 - c²) / 2 over the canonical correlations c of Z with the labels. It is exact where rows and label means are
+    Gaussian and all labels have one covariance. Otherwise it is a number about two covariances: it sees no differences
+    of spread or shape between labels, and can exceed H(X).
 
-    Of few rows the log determinants are too low, by an amount that is known exactly for Gaussian rows (Misra, Singh and
-    Demchuk 2005): ``covariance="corrected"`` adds it to both, and needs N - M of at least D. ``oas`` instead draws each
-    covariance towards a multiple of the identity (Chen, Wiesel, Eldar and Hero 2010, arXiv 0907.4698). That is defined
-    for any N, and good only where covariances are nearly round: use it where there are too few rows for the other.
+    The log determinants of few rows are too low, for Gaussian rows by an amount that has a closed form (Misra, Singh
+    and Demchuk 2005): ``covariance="corrected"`` adds it to both, and needs N - M of at least D. ``oas`` instead
+    shrinks each covariance towards a multiple of the identity (Chen, Wiesel, Eldar and Hero 2010, arXiv 0907.4698).
+    That is defined for any N, and good only where covariances are nearly round: use it where there are too few rows
+    for ``corrected``.
 
     Args:
-        width: D.
-        num_labels: M.
-        covariance: ``corrected`` or ``oas``.
+        width: Width D of the rows.
+        num_labels: Number of labels M.
+        covariance: Estimator of the covariances, ``corrected`` or ``oas``.
+        **options: Further arguments of ``torchmetrics.Metric``.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -63,10 +65,14 @@ class GaussianInformation(Metric):
         self.add_state("products", zeros.new_zeros(width, width), dist_reduce_fx="sum")
 
     def update(self, activations: Tensor, labels: Tensor) -> None:
-        """Add (N, D) activations with (N,) labels in [0, M).
+        """Add rows with their labels.
+
+        Args:
+            activations: (N, D) of any floating type.
+            labels: (N,) integers in [0, M).
 
         Raises:
-            ValueError: shapes, types or values out of range, or rows that are not finite; nothing is added then.
+            ValueError: Shapes, types or values are out of range, or a row is not finite; nothing is added then.
         """
         labels = check_labels(labels, self.num_labels, len(activations))
         rows = checked_rows(activations, self.width, zero_allowed=True)
@@ -75,10 +81,12 @@ class GaussianInformation(Metric):
         self.products += rows.T @ rows
 
     def compute(self) -> Tensor:
-        """() float64, nats; about 0, of either sign, where labels tell nothing; ``nan`` if no label occurs twice.
+        """Return I(X; Z), () float64, in nats.
+
+        It is about 0, of either sign, where labels tell nothing, and ``nan`` if no label occurs twice.
 
         Raises:
-            RuntimeError: there are fewer than two rows, or too few for the width.
+            RuntimeError: There are fewer than two rows, or too few for the width.
         """
         total, used = int(self.occurrences.sum()), int((self.occurrences > 0).sum())
         if total < 2:
@@ -93,27 +101,40 @@ class GaussianInformation(Metric):
         return (self._log_det(whole, total - 1) - self._log_det(within, freedom)) / 2
 
     def _log_det(self, covariance: Tensor, freedom: int) -> Tensor:
+        """Estimate the log determinant of the covariance that a sample covariance with ν degrees of freedom is of.
+
+        Raises:
+            RuntimeError: There are too few degrees of freedom, or rows do not vary in every dimension.
+        """
         if self.covariance == "oas":
             share, level = oas_shrinkage(covariance, freedom), covariance.diagonal().mean()
             identity = torch.eye(self.width, dtype=covariance.dtype, device=covariance.device)
-            covariance, missing = (1 - share) * covariance + share * level * identity, 0.0
+            covariance, bias = (1 - share) * covariance + share * level * identity, 0.0
         elif freedom < self.width:
             raise RuntimeError(
                 f"covariance='corrected' needs at least {self.width} rows more than labels, got {freedom}; use 'oas'"
             )
         else:
-            missing = log_det_bias(self.width, freedom)
+            bias = log_det_bias(self.width, freedom)
         sign, value = torch.linalg.slogdet(covariance)
         if sign <= 0:
             raise RuntimeError("activations must vary in every dimension, got a covariance that has no inverse")
-        return value - missing
+        corrected: Tensor = value - bias
+        return corrected
 
 
 def log_det_bias(width: int, freedom: int) -> float:
-    """E log det S - log det Σ of the covariance of Gaussian rows: Σ_i ψ((ν - i) / 2) - D log(ν / 2), i = 0 … D-1.
+    """Return E log det S - log det Σ for the sample covariance S of Gaussian rows, in nats.
+
+    Formula: the sum of ψ((ν - i) / 2) over i from 0 to D - 1, less D log(ν / 2); always below 0. Source: Misra, Singh
+    and Demchuk, Journal of Multivariate Analysis 92, 2005.
+
+    Args:
+        width: Width D of the rows.
+        freedom: Degrees of freedom ν of S, at least D.
 
     Example:
-        >>> round(log_det_bias(1, 1), 4)  # the mean log of a squared normal number
+        >>> round(log_det_bias(1, 1), 4)  # the mean logarithm of a squared normal variable
         -1.2704
     """
     halves = (freedom - torch.arange(width, dtype=torch.float64)) / 2
@@ -121,15 +142,21 @@ def log_det_bias(width: int, freedom: int) -> float:
 
 
 def oas_shrinkage(covariance: Tensor, num_rows: float) -> Tensor:
-    """() share of the identity by the oracle approximating shrinkage, in [0, 1].
+    """Return the share of the identity in the oracle approximating shrinkage of a covariance, () in [0, 1].
+
+    Source: Chen, Wiesel, Eldar and Hero 2010, arXiv 0907.4698, equation 23.
 
     Args:
-        covariance: (D, D) of the sample.
-        num_rows: degrees of freedom it was estimated with.
+        covariance: (D, D) sample covariance S.
+        num_rows: Degrees of freedom ν that it was estimated with.
+
+    Example:
+        >>> float(oas_shrinkage(torch.eye(3).double(), num_rows=9))  # round already, so all of it may be the identity
+        1.0
     """
     width = len(covariance)
     if width == 1:  # a multiple of the identity already
         return covariance.new_zeros(())
     square, level = covariance.square().sum(), covariance.diagonal().sum().square()  # tr(S²), tr(S)²
-    wanted = (1 - 2 / width) * square + level
-    return (wanted / ((num_rows + 1 - 2 / width) * (square - level / width))).clamp(max=1)
+    numerator = (1 - 2 / width) * square + level
+    return (numerator / ((num_rows + 1 - 2 / width) * (square - level / width))).clamp(max=1)

@@ -1,6 +1,6 @@
 """Tokens to labels: which k-gram ends, and which begins after, each position.
 
-Letters: S blocks, T block length, N kept positions, M distinct labels.
+Letters: S blocks, T block length, N positions, M labels, V vocabulary size, k length of a k-gram.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
+from ibtrack.information.entropy import entropy
 
 SIDES = ("input", "output")
 LONE_LABELS = ("preference",)  # label sets that are not a pair of input and output
@@ -19,12 +20,12 @@ LONE_LABELS = ("preference",)  # label sets that are not a pair of input and out
 def kept_positions(documents: Tensor, max_order: int) -> Tensor:
     """Find the positions whose input and output k-grams up to ``max_order`` lie inside one document.
 
-    Position i is kept if tokens i-k+1 … i+k exist and belong to the same document, for k = ``max_order``; so all
-    orders speak of the same positions.
+    Position i is kept if tokens i-k+1 to i+k exist and belong to the same document, for k = ``max_order``. So the
+    positions are the same for all orders.
 
     Args:
         documents: (S, T) document of each token; negative where there is no token (padding).
-        max_order: the longest k-gram.
+        max_order: Length k of the longest k-gram.
 
     Returns:
         (S, T) bool.
@@ -36,38 +37,37 @@ def kept_positions(documents: Tensor, max_order: int) -> Tensor:
     documents = check_integers("documents", documents, ndim=2)
     check_integer("max_order", max_order, minimum=1)
     _, length = documents.shape
-    kept = torch.zeros_like(documents, dtype=torch.bool)
+    mask = torch.zeros_like(documents, dtype=torch.bool)
     if length < 2 * max_order:
-        return kept
-    windows = documents.unfold(1, 2 * max_order, 1)  # (S, T - 2k + 1, 2k): tokens i-k+1 … i+k of each position i
+        return mask
+    windows = documents.unfold(1, 2 * max_order, 1)  # (S, T - 2k + 1, 2k): tokens i-k+1 to i+k of each position i
     inside = (windows == windows[..., :1]).all(-1) & (windows[..., 0] >= 0)
-    kept[:, max_order - 1 : length - max_order] = inside
-    return kept
+    mask[:, max_order - 1 : length - max_order] = inside
+    return mask
 
 
-def kgram_labels(tokens: Tensor, kept: Tensor, orders: Sequence[int]) -> dict[tuple[str, int], Tensor]:
+def kgram_labels(tokens: Tensor, mask: Tensor, orders: Sequence[int]) -> dict[tuple[str, int], Tensor]:
     """Label every kept position with its input and output k-grams.
 
-    The input k-gram of position i is tokens i-k+1 … i, the output k-gram tokens i+1 … i+k. Ids are dense and exact: two
-    positions share an id exactly if they share the k-gram, whatever the size of the vocabulary.
+    The input k-gram of position i is tokens i-k+1 to i, the output k-gram is tokens i+1 to i+k. Labels are numbered
+    from 0 without gaps, and two positions share one exactly if they share the k-gram, whatever the vocabulary.
 
     Args:
-        tokens: (S, T) token ids, at least 0.
-        kept: (S, T) bool, from `kept_positions` with the largest of ``orders``.
-        orders: the k to label.
+        tokens: (S, T) token ids of at least 0.
+        mask: (S, T) bool, from `kept_positions` with the largest of ``orders``.
+        orders: Lengths k of the k-grams to label.
 
     Returns:
-        (side, k) to (N,) labels in [0, M), positions in the order of ``kept.nonzero()``.
+        (side, k) to (N,) labels in [0, M), positions in the order of ``mask.nonzero()``.
 
     Example:
         >>> tokens = torch.tensor([[5, 7, 5, 7, 5, 9]])
-        >>> kept = kept_positions(torch.zeros_like(tokens), max_order=2)
-        >>> {key: ids.tolist() for key, ids in kgram_labels(tokens, kept, (1, 2)).items()}
+        >>> mask = kept_positions(torch.zeros_like(tokens), max_order=2)
+        >>> {key: ids.tolist() for key, ids in kgram_labels(tokens, mask, (1, 2)).items()}
         {('input', 1): [1, 0, 1], ('output', 1): [0, 1, 0], ('input', 2): [1, 0, 1], ('output', 2): [0, 2, 1]}
     """
     tokens = check_integers("tokens", tokens, ndim=2)
-    row, column = kept.nonzero(as_tuple=True)
-    steps = {"input": -1, "output": 1}
+    row, column = mask.nonzero(as_tuple=True)
     labels: dict[tuple[str, int], Tensor] = {}
     for side in SIDES:
         ids = torch.zeros_like(row)
@@ -76,21 +76,24 @@ def kgram_labels(tokens: Tensor, kept: Tensor, orders: Sequence[int]) -> dict[tu
             ids = _refine(ids, tokens[row, neighbour])
             if k in orders:
                 labels[side, k] = ids
-    return {(side, k): labels[side, k] for k in sorted(orders) for side in steps}
-
-
-def _refine(ids: Tensor, tokens: Tensor) -> Tensor:
-    """Dense ids of the pairs (id, token); below N * V, so they fit int64 where V ** k would not."""
-    width = int(tokens.max()) + 1 if len(tokens) else 1
-    return torch.unique(ids * width + tokens, return_inverse=True)[1]
+    return {(side, k): labels[side, k] for k in sorted(orders) for side in SIDES}
 
 
 def label_entropy(labels: Tensor) -> float:
-    """Plug-in entropy of a label set in nats.
+    """Return the plug-in entropy of a label set, in nats.
+
+    Args:
+        labels: (N,) labels of at least 0.
 
     Example:
         >>> round(label_entropy(torch.tensor([0, 0, 1, 1])), 4)
         0.6931
     """
-    share = torch.bincount(labels).double() / len(labels)
-    return float(torch.special.entr(share).sum())
+    return float(entropy(torch.bincount(labels).double() / len(labels)))
+
+
+def _refine(ids: Tensor, tokens: Tensor) -> Tensor:
+    """Number the pairs (id, token) from 0 without gaps: products stay below N V, where V ** k would not fit int64."""
+    vocabulary = int(tokens.max()) + 1 if len(tokens) else 1
+    refined: Tensor = torch.unique(ids * vocabulary + tokens, return_inverse=True)[1]
+    return refined

@@ -1,6 +1,6 @@
-"""The probe: frozen inputs that a run is measured on, with their labels and a hash that says which they were.
+"""The probe: frozen inputs that a run is measured on, with their labels and a hash that tells which they were.
 
-Letters: S blocks, T block length, N kept positions, M distinct labels.
+Letters: S blocks, T block length, N positions, M labels, K anchors.
 """
 
 from __future__ import annotations
@@ -15,45 +15,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ibtrack._checks import check_integer, check_integers
+from ibtrack._checks import check_integer
 from ibtrack.information.bottleneck import bottleneck_curve
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.probe.kgrams import LONE_LABELS, kept_positions, kgram_labels
+from ibtrack.probe.kgrams import LONE_LABELS
+from ibtrack.probe.labels import check_tokens, label_as_given, label_kgrams
 from ibtrack.probe.preferences import preference_blocks
-from ibtrack.probe.texts import cut_windows, encoder, in_random_order, tokenizer_name
-from ibtrack.record.keys import order_name
+from ibtrack.probe.sources import column_texts, shuffled_rows
+from ibtrack.probe.texts import text_blocks
+from ibtrack.probe.tokenizer import encoder, tokenizer_hash, tokenizer_name
 
 
 class Probe:
-    """Frozen evaluation blocks with the labels of every kept position.
+    """Frozen evaluation blocks with the labels of every measured position.
 
     Give token blocks, and k-gram labels are made for them; or give any inputs with labels of your own.
 
     Args:
         inputs: (S, T) token ids; with ``labels``, any tensor whose first dimension is S.
-        orders: k of the k-grams, by default token to quadgram.
+        orders: Lengths k of the k-grams, by default those from token to quadgram.
         documents: (S,) or (S, T) document of each block or token, negative for padding. No k-gram crosses documents,
             and standard errors are taken over them. By default each block is a document of its own.
-        labels: instead of k-grams: ``{"input": …, "output": …}``, or ``{"input/<name>": …, "output/<name>": …}`` for
-            several, integer tensors of shape (S,) or (S, T); negative where there is no label. ``preference`` stands
-            alone or beside them. All label sets are restricted to the positions that have every label.
-        skip: leave out the first positions of every block: at position 0 many models keep an attention sink, whose
-            activations are like no others. Without ``labels``, k - 1 positions for the largest k are left out anyway.
-        tokenizer: name of the tokenizer, for the protocol.
-        name: name of the probe, for the protocol.
+        labels: Labels to take instead of k-grams: ``{"input": ids, "output": ids}``, or ``{"input/<name>": ids,
+            "output/<name>": ids}`` for several, integer tensors of shape (S,) or (S, T), negative where there is no
+            label. A label set ``preference`` may stand beside them or be the only one. Positions are those that have
+            every label.
+        skip: Number of positions to leave out at the beginning of every block: at position 0 many models keep an
+            attention sink, whose activations are unlike all others. K-grams leave out the first k - 1 positions for
+            the largest k anyway.
+        is_text: Whether inputs that come with ``preference`` labels are token ids, which must fit the vocabulary and
+            the context of the model. Inputs without ``labels`` always are.
+        tokenizer: Name of the tokenizer, for the protocol.
+        tokenizer_hash: Hash of the tokenizer's definition, for the protocol; `from_texts` works it out.
+        name: Name of the probe, for the protocol.
 
     Attributes:
-        inputs: as given, on the CPU.
-        positions: (N,) kept positions, as indices into the flattened S x T (or S) grid.
-        grid: (S, T) or (S,): what activations are flattened over.
-        label_sets: ``input/token`` … to (N,) labels in [0, M).
-        orders: names of the label orders, such as ``("token", "bigram")``.
-        documents: (N,) dense document index of every kept position.
-        hash: sha256 of all of the above.
+        inputs: The inputs as given, on the CPU.
+        positions: (N,) measured positions, as indices into the flattened (S, T) or (S,) grid.
+        grid: (S, T) or (S,), the shape that activations are flattened over.
+        label_sets: Name, such as ``input/token``, to (N,) labels in [0, M).
+        orders: Names of the label orders, such as ``("token", "bigram")``.
+        documents: (N,) document of every measured position, numbered from 0 without gaps.
+        is_text: Whether the inputs are token ids. All label sets but ``preference`` then are of k-grams.
+        hash: sha256 of the content: inputs, positions, their documents and label sets. Name, tokenizer and ``is_text``
+            change none of the numbers that two probes of one content share, so the hash does not cover them.
 
     Raises:
-        ValueError: no block, no kept position, or a tensor of the wrong shape or type.
+        ValueError: There is no block or no position to measure, or a tensor has the wrong shape or type.
 
     Example:
         >>> probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1, 2))
@@ -71,75 +80,27 @@ class Probe:
         documents: Tensor | None = None,
         labels: Mapping[str, Tensor] | None = None,
         skip: int = 0,
+        is_text: bool = False,
         tokenizer: str = "",
+        tokenizer_hash: str = "",
         name: str = "probe",
     ) -> None:
-        self.name, self.tokenizer = name, tokenizer
         if not isinstance(inputs, Tensor) or inputs.ndim == 0 or not inputs.numel():
             raise ValueError(f"the probe is empty: inputs must be a tensor of S blocks, got {_describe(inputs)}")
         check_integer("skip", skip, minimum=0)
-        self.is_text = labels is None
-        if labels is None:
-            self._label_kgrams(check_integers("tokens", inputs.cpu(), ndim=2), _check_orders(orders), documents, skip)
-        else:
-            self._take_labels(inputs.cpu(), labels, documents, skip)
-        self.hash = self._hash()
+        if labels is not None and is_text and not labels.keys() <= set(LONE_LABELS):
+            raise ValueError(f"is_text must be left out unless labels are 'preference', got {sorted(labels)}")
+        self.name, self.tokenizer, self.tokenizer_hash = name, tokenizer, tokenizer_hash
+        self.is_text = is_text or labels is None
+        self.inputs = check_tokens(inputs.cpu()) if self.is_text else inputs.cpu()
+        self.grid, self.positions, self.documents, self.orders, self.label_sets = (
+            label_kgrams(self.inputs, orders, documents, skip)
+            if labels is None
+            else label_as_given(len(inputs), labels, documents, skip)
+        )
+        self.hash = self._content_hash()
 
-    def _label_kgrams(self, tokens: Tensor, orders: tuple[int, ...], documents: Tensor | None, skip: int) -> None:
-        if int(tokens.min()) < 0:
-            raise ValueError(f"tokens must be at least 0, got {int(tokens.min())}; mark padding by a negative document")
-        document_of = _documents(documents, tuple(tokens.shape))
-        kept = kept_positions(document_of, max(orders))
-        kept[:, :skip] = False
-        if not kept.any():
-            raise ValueError(
-                f"orders up to {max(orders)} and skip={skip} leave no position in blocks of length {tokens.shape[1]}; "
-                f"orders need {2 * max(orders)} tokens of one document, so use longer blocks, fewer orders or skip less"
-            )
-        self.inputs, self.grid, self.positions = tokens, tuple(tokens.shape), kept.flatten().nonzero().flatten()
-        self.orders = tuple(order_name(k) for k in orders)
-        found = kgram_labels(tokens, kept, orders)
-        self.label_sets = {f"{side}/{order_name(k)}": ids for (side, k), ids in found.items()}
-        self.documents = _dense(document_of.flatten()[self.positions])
-
-    def _take_labels(self, inputs: Tensor, labels: Mapping[str, Tensor], documents: Tensor | None, skip: int) -> None:
-        sets = {
-            name if "/" in name or name in LONE_LABELS else f"{name}/label": check_integers(name, ids.cpu())
-            for name, ids in labels.items()
-        }
-        orders = tuple(dict.fromkeys(name.partition("/")[2] for name in sets if name not in LONE_LABELS))
-        wanted = {f"{side}/{order}" for order in orders for side in ("input", "output")}
-        if set(sets) - set(LONE_LABELS) != wanted or not sets:
-            raise ValueError(
-                f"labels must pair an 'input' with an 'output' for each name, or be 'preference', got {sorted(labels)}"
-            )
-        shapes = {tuple(ids.shape) for ids in sets.values()}
-        self.grid = shapes.pop()
-        if shapes or len(self.grid) not in (1, 2) or self.grid[0] != len(inputs):
-            raise ValueError(
-                f"all labels must have one shape, ({len(inputs)},) or ({len(inputs)}, T), "
-                f"got {sorted({self.grid, *shapes})}"
-            )
-        if skip and len(self.grid) == 1:
-            raise ValueError(f"skip must be 0 where inputs have one label each, got {skip}")
-        for name in sets.keys() & set(LONE_LABELS):
-            if sorted(set(sets[name].clamp(min=-1).unique().tolist()) - {-1}) != [0, 1]:
-                raise ValueError(
-                    f"{name} must be 1 and 0, at some positions each, and negative elsewhere, "
-                    f"got {sets[name].unique().tolist()[:9]}"
-                )
-        kept = torch.stack([ids >= 0 for ids in sets.values()]).all(0)
-        if skip:
-            kept[:, :skip] = False
-        if not kept.any():
-            raise ValueError("the probe is empty: no position has all of its labels")
-        document_of = _documents(documents, self.grid)
-        self.inputs, self.positions = inputs, (kept & (document_of >= 0)).flatten().nonzero().flatten()
-        self.orders = orders
-        self.label_sets = {name: _dense(ids.flatten()[self.positions]) for name, ids in sets.items()}
-        self.documents = _dense(document_of.flatten()[self.positions])
-
-    def _hash(self) -> str:
+    def _content_hash(self) -> str:
         digest = hashlib.sha256()
         parts = {"inputs": self.inputs, "positions": self.positions, "documents": self.documents, **self.label_sets}
         for name, tensor in parts.items():
@@ -149,19 +110,22 @@ class Probe:
 
     @property
     def num_blocks(self) -> int:
+        """Number of blocks S."""
         return len(self.inputs)
 
     @property
     def num_positions(self) -> int:
+        """Number of measured positions N."""
         return len(self.positions)
 
     @property
     def num_documents(self) -> int:
+        """Number of documents that the measured positions are from."""
         return int(self.documents.max()) + 1
 
     @property
     def label_counts(self) -> dict[str, int]:
-        """Distinct labels M of every label set."""
+        """Number of distinct labels M of every label set."""
         return {name: int(ids.max()) + 1 for name, ids in self.label_sets.items()}
 
     @cached_property
@@ -175,11 +139,12 @@ class Probe:
         return {name: LabelDesign.from_labels(labels, self.document_design) for name, labels in self.label_sets.items()}
 
     def protocol(self) -> dict[str, Any]:
-        """What must be equal for two readings to be of the same probe."""
+        """Return what must be equal for two readings to be of the same probe."""
         return {
             "hash": self.hash,
             "name": self.name,
             "tokenizer": self.tokenizer,
+            "tokenizer_hash": self.tokenizer_hash,
             "blocks": self.num_blocks,
             "block_size": self.grid[1] if len(self.grid) == 2 else 1,
             "positions": self.num_positions,
@@ -188,23 +153,23 @@ class Probe:
         }
 
     def bottleneck_curve(self, num_anchors: int = 100) -> dict[str, list[float]] | None:
-        """The curve of token and next token, see `ibtrack.information.bottleneck.bottleneck_curve`.
+        """Return the bottleneck curve of token and next token, `ibtrack.information.bottleneck.bottleneck_curve`.
 
         Args:
-            num_anchors: K.
+            num_anchors: Number of anchors K, whose logarithm is the unit.
 
         Returns:
-            ``complexity`` I(X; T) and ``expressivity`` I(T; Y) of its points, as fractions of log K to four decimals;
-            None if the probe is not text, or has no labels of order 1.
+            ``complexity`` and ``expressivity`` of the curve's points, as fractions of log K to four decimals; None if
+            the probe is not text, or has no labels of order 1.
         """
         names = ("input/token", "output/token")
         if not self.is_text or not self.label_sets.keys() >= set(names):
             return None
         points = bottleneck_curve(*(self.label_sets[name] for name in names))
-        kept, told = (
+        complexity, expressivity = (
             [round(nats / math.log(num_anchors), 4) for nats in column] for column in zip(*points, strict=True)
         )
-        return {"complexity": kept, "expressivity": told}
+        return {"complexity": complexity, "expressivity": expressivity}
 
     @classmethod
     def from_texts(
@@ -225,48 +190,47 @@ class Probe:
         sequence of texts is taken in a random order, a stream in its own.
 
         Args:
-            texts: one document each.
-            tokenizer: a Hugging Face tokenizer, a ``tokenizers.Tokenizer``, or a callable from text to token ids. No
-                special tokens are added.
-            num_blocks: S.
-            block_size: T.
-            orders: k of the k-grams.
-            skip: first positions of every block to leave out.
-            seed: of the order and the windows.
-            name: name of the probe, for the protocol.
+            texts: Documents, one text each.
+            tokenizer: A Hugging Face tokenizer, a ``tokenizers.Tokenizer``, or a callable from a text to its token
+                ids. No special tokens are added.
+            num_blocks: Number of blocks S.
+            block_size: Tokens T of a block.
+            orders: Lengths k of the k-grams.
+            skip: Number of positions to leave out at the beginning of every block.
+            seed: Seed of the order of the texts and of the windows.
+            name: Name of the probe, for the protocol.
 
         Raises:
-            ValueError: fewer than ``num_blocks`` documents are long enough.
+            ValueError: Fewer than ``num_blocks`` documents are long enough.
         """
-        check_integer("num_blocks", num_blocks, minimum=1)
-        check_integer("block_size", block_size, minimum=2)
-        generator = torch.Generator().manual_seed(seed)
-        shuffled = in_random_order(texts, generator)
-        blocks = cut_windows(shuffled, encoder(tokenizer), num_blocks, block_size, generator)
-        return cls(blocks, orders, skip=skip, tokenizer=tokenizer_name(tokenizer), name=name)
+        blocks = text_blocks(texts, encoder(tokenizer), num_blocks=num_blocks, block_size=block_size, seed=seed)
+        return cls(
+            blocks,
+            orders,
+            skip=skip,
+            tokenizer=tokenizer_name(tokenizer),
+            tokenizer_hash=tokenizer_hash(tokenizer),
+            name=name,
+        )
 
     @classmethod
     def from_dataset(
         cls, dataset: Any, tokenizer: Any, *, column: str = "text", seed: int = 0, **options: Any
     ) -> Probe:
-        """`from_texts` over a column of a ``datasets.Dataset`` or ``IterableDataset`` (a stream, shuffled by its
-        buffer).
+        """Cut one window out of each of some documents of a Hugging Face dataset, as `from_texts` does.
 
         Args:
-            dataset: rows are documents.
-            tokenizer: see `from_texts`.
-            column: the column that holds the text.
-            seed: of the order and the windows.
-            **options: further arguments of `from_texts`.
+            dataset: A ``datasets.Dataset``, or an ``IterableDataset``, which is shuffled by its buffer. Its rows are
+                documents.
+            tokenizer: A tokenizer that `from_texts` takes.
+            column: Name of the column that holds the text.
+            seed: Seed of the order of the rows and of the windows.
+            **options: Further arguments of `from_texts`.
 
         Raises:
-            ValueError: there is no such column.
+            ValueError: There is no such column, or too few documents are long enough.
         """
-        columns = dataset.column_names
-        if columns is not None and column not in columns:
-            raise ValueError(f"column must be one of {columns}, got {column!r}")
-        texts = (row[column] for row in dataset.shuffle(seed=seed))
-        return cls.from_texts(texts, tokenizer, seed=seed, **options)
+        return cls.from_texts(column_texts(dataset, column, seed), tokenizer, seed=seed, **options)
 
     @classmethod
     def from_preferences(
@@ -281,55 +245,56 @@ class Probe:
         seed: int = 0,
         name: str = "preferences",
     ) -> Probe:
-        """Pairs of responses, of which people chose one: for the preference information I(pref; Z).
+        """Take pairs of responses, of which people chose one, for the preference information I(pref; Z).
 
-        The label of a position is whether its response was chosen. Positions are the tokens after the common beginning
-        of both, which is the prompt and what the responses have in common; padding is none. Standard errors are over
-        pairs. A block holds at most ``block_size // 2`` tokens of the common beginning and is padded on the right,
-        which causal attention does not see. Pairs in which a response has no token of its own are skipped.
+        The label of a position is whether its response was chosen. Positions are the tokens after the beginning that
+        both texts share, which is the prompt and what the responses have in common; padding is not measured. Standard
+        errors are over pairs. A block holds at most ``block_size // 2`` tokens of the common beginning and is padded
+        on the right, which causal attention does not see. Pairs in which a response has no token of its own are
+        skipped.
 
-        Positions of one response are alike, so bias and null are those of exchanging the labels of whole pairs, see
-        `ibtrack.information.permutation`.
+        Positions of one response resemble each other, so bias and null are those of exchanging the labels of whole
+        pairs, see `ibtrack.information.permutation`.
 
         Args:
-            rows: a ``datasets.Dataset`` or ``IterableDataset`` (shuffled), a sequence of mappings (in a random order),
+            rows: A ``datasets.Dataset`` or ``IterableDataset`` (shuffled), a sequence of mappings (in a random order),
                 or a stream of them. The columns hold texts, or lists of messages with ``role`` and ``content``; a
                 column ``prompt``, text or messages, is put before responses that do not begin with it.
-            tokenizer: see `from_texts`.
-            chosen: column of the chosen response.
-            rejected: column of the other.
-            num_pairs: two blocks each.
-            block_size: T.
-            seed: of the order.
-            name: name of the probe, for the protocol.
+            tokenizer: A tokenizer that `from_texts` takes.
+            chosen: Column of the chosen response.
+            rejected: Column of the rejected response.
+            num_pairs: Number of pairs, of two blocks each.
+            block_size: Tokens T of a block.
+            seed: Seed of the order of the rows.
+            name: Name of the probe, for the protocol.
 
         Raises:
-            ValueError: fewer than ``num_pairs`` pairs differ, or a column is missing or holds something else.
+            ValueError: Fewer than ``num_pairs`` pairs differ, or a column is missing or holds something else.
         """
-        check_integer("num_pairs", num_pairs, minimum=1)
-        check_integer("block_size", block_size, minimum=2)
-        generator = torch.Generator().manual_seed(seed)
-        shuffled = rows.shuffle(seed=seed) if hasattr(rows, "column_names") else in_random_order(rows, generator)
-        blocks = preference_blocks(
-            shuffled,
+        tokens, preference, pairs = preference_blocks(
+            shuffled_rows(rows, seed),
             encoder(tokenizer),
             num_pairs=num_pairs,
             block_size=block_size,
             chosen=chosen,
             rejected=rejected,
         )
-        probe = cls(
-            blocks.tokens,
-            labels={"preference": blocks.preference},
-            documents=blocks.pairs,
+        return cls(
+            tokens,
+            documents=pairs,
+            labels={"preference": preference},
+            is_text=True,
             tokenizer=tokenizer_name(tokenizer),
+            tokenizer_hash=tokenizer_hash(tokenizer),
             name=name,
         )
-        probe.is_text = True
-        return probe
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the probe to a file that `load` reads, also on another machine."""
+        """Write the probe to a file that `load` reads, also on another machine.
+
+        Args:
+            path: The file to write.
+        """
         state = {key: getattr(self, key) for key in _STATE}
         torch.save(state, path)
 
@@ -337,40 +302,25 @@ class Probe:
     def load(cls, path: str | os.PathLike[str]) -> Probe:
         """Read a probe that `save` wrote.
 
+        Args:
+            path: The file to read. One that was written before tokenizers had a hash gives an empty one.
+
         Raises:
-            ValueError: the content does not have the hash it was saved with.
+            ValueError: The content does not have the hash that it was saved with.
         """
-        state = torch.load(path, weights_only=True)
+        state = {"tokenizer_hash": "", **torch.load(path, weights_only=True)}
         probe = cls.__new__(cls)
         for key in _STATE:
             setattr(probe, key, state[key])
-        if probe.hash != probe._hash():
+        if probe.hash != probe._content_hash():
             raise ValueError(f"{os.fspath(path)} is damaged: its content does not have the hash it was saved with")
         return probe
 
 
-_STATE = ("name", "tokenizer", "is_text", "inputs", "grid", "positions", "orders", "label_sets", "documents", "hash")
-
-
-def _check_orders(orders: Sequence[int]) -> tuple[int, ...]:
-    if not orders:
-        raise ValueError("orders must name at least one k, such as (1, 2, 3, 4), got none")
-    return tuple(sorted({check_integer("orders", int(k), minimum=1) for k in orders}))
-
-
-def _documents(documents: Tensor | None, grid: tuple[int, ...]) -> Tensor:
-    """Spread documents of blocks over their positions."""
-    if documents is None:
-        documents = torch.arange(grid[0])
-    documents = check_integers("documents", documents.cpu())
-    if tuple(documents.shape) not in (grid, grid[:1]):
-        raise ValueError(f"documents must have shape {grid[:1]} or {grid}, got {tuple(documents.shape)}")
-    return documents.reshape(*documents.shape, *[1] * (len(grid) - documents.ndim)).expand(grid)
-
-
-def _dense(ids: Tensor) -> Tensor:
-    return torch.unique(ids, return_inverse=True)[1]
+_CONTENT = ("inputs", "grid", "positions", "orders", "label_sets", "documents", "hash")
+_STATE = ("name", "tokenizer", "tokenizer_hash", "is_text", *_CONTENT)  # what a file holds
 
 
 def _describe(value: object) -> str:
+    """Say what was given instead of blocks."""
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -1,61 +1,46 @@
-"""Texts to blocks of token ids, with whatever tokenizer there is.
+"""Texts to blocks of token ids: one window at random of each text that is long enough.
 
 Letters: S blocks, T block length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-Encode = Callable[[str], list[int]]
-Item = TypeVar("Item")
+from ibtrack._checks import check_integer
+from ibtrack.probe.sources import in_random_order
+from ibtrack.probe.tokenizer import Encode
 
 
-def encoder(tokenizer: Any) -> Encode:
-    """The function from text to token ids, without special tokens.
+def text_blocks(texts: Iterable[str], encode: Encode, *, num_blocks: int, block_size: int, seed: int = 0) -> Tensor:
+    """Cut one window at random out of each text that is long enough, until there are enough windows.
 
     Args:
-        tokenizer: a Hugging Face tokenizer, a ``tokenizers.Tokenizer``, or a callable from text to token ids.
+        texts: Documents; a sequence is taken in a random order, a stream in its own.
+        encode: The function from a text to its token ids.
+        num_blocks: Number of windows S.
+        block_size: Tokens T of a window.
+        seed: Seed of the order of the texts and of the windows.
+
+    Returns:
+        (S, T) token ids, int64.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: Fewer than ``num_blocks`` texts have ``block_size`` tokens.
+
+    Example:
+        >>> text_blocks(["1 2", "3 4 5"], lambda text: [int(n) for n in text.split()], num_blocks=1, block_size=3)
+        tensor([[3, 4, 5]])
     """
-    if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
-        return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
-    if hasattr(tokenizer, "convert_ids_to_tokens"):  # a Hugging Face tokenizer, which warns of texts beyond its length
-        return lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    if callable(tokenizer):
-        return lambda text: list(tokenizer(text))
-    kind = type(tokenizer).__name__
-    raise ValueError(f"tokenizer must be a tokenizer or a callable from text to token ids, got {kind}")
-
-
-def tokenizer_name(tokenizer: Any) -> str:
-    return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
-
-
-def in_random_order(items: Iterable[Item], generator: torch.Generator) -> Iterable[Item]:
-    """A sequence in a random order; a stream as it comes."""
-    if not isinstance(items, Sequence):
-        return items
-    return (items[i] for i in torch.randperm(len(items), generator=generator).tolist())
-
-
-def cut_windows(
-    texts: Iterable[str], encode: Encode, num_blocks: int, block_size: int, generator: torch.Generator
-) -> Tensor:
-    """(S, T) one window at random of each text that is long enough, until there are S.
-
-    Raises:
-        ValueError: fewer than ``num_blocks`` texts are long enough.
-    """
+    check_integer("num_blocks", num_blocks, minimum=1)
+    check_integer("block_size", block_size, minimum=2)
+    generator = torch.Generator().manual_seed(seed)
     blocks: list[Tensor] = []
     seen = 0
-    for text in texts:
+    for text in in_random_order(texts, generator):
         seen += 1
         ids = torch.tensor(encode(text), dtype=torch.int64)
         if len(ids) < block_size:

@@ -1,4 +1,4 @@
-"""The names of what is logged, made and read by one pair of functions."""
+"""The names of what is logged: one function makes a metric key, another takes it apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ _ORDER_NAMES = {1: "token", 2: "bigram", 3: "trigram", 4: "quadgram"}
 
 
 class Key(NamedTuple):
-    """The parts of a metric key; see `metric_key`."""
+    """The parts of a metric key.
+
+    Attributes:
+        quantity: Name of what was measured, such as ``complexity``; with ``_se`` its standard error.
+        site: Layer that was read, or ``mean``; None for a number of the whole run.
+        order: Label set, such as ``token``; None for a number of the whole site.
+        reading: ``debiased``, ``plugin`` or ``null``.
+        prefix: First part of the key, which tells several monitors of one run apart.
+    """
 
     quantity: str
     site: str | None = None
@@ -20,6 +28,9 @@ class Key(NamedTuple):
 
 def order_name(order: int) -> str:
     """Name a k-gram order: token, bigram, trigram, quadgram, then ``5gram`` and so on.
+
+    Args:
+        order: Number k of tokens in the k-gram.
 
     Example:
         >>> [order_name(k) for k in (1, 4, 5)]
@@ -40,11 +51,11 @@ def metric_key(
 
     Args:
         quantity: ``complexity``, ``expressivity``, ``optimality``, ``regularity``, any of them with ``_se``;
-            ``entropy``, ``ceiling`` of a site; ``tokens_seen``, ``probe_loss`` … of the run.
-        site: ``mean``, ``embed``, ``L00`` …; None for a number of the whole run.
-        order: a label set such as ``token``; None for a number of the whole site.
+            ``entropy``, ``ceiling`` of a site; ``tokens_seen``, ``probe_loss`` and others of the run.
+        site: Layer such as ``embed`` or ``L00``, or ``mean``; None for a number of the whole run.
+        order: Label set such as ``token``; None for a number of the whole site.
         reading: ``debiased`` (no suffix), ``plugin`` or ``null``.
-        prefix: tells several monitors of one run apart.
+        prefix: First part of the key, which tells several monitors of one run apart.
 
     Example:
         >>> metric_key("optimality", site="mean", order="token")
@@ -59,17 +70,21 @@ def metric_key(
 def parse_key(key: str) -> Key:
     """Take a key apart again.
 
+    Args:
+        key: Metric key, as `metric_key` makes it.
+
     Raises:
-        ValueError: if ``key`` does not have the form that `metric_key` gives it.
+        ValueError: The key does not have the form that `metric_key` gives it.
 
     Example:
         >>> parse_key("ib_null/L03/bigram/complexity")
         Key(quantity='complexity', site='L03', order='bigram', reading='null', prefix='ib')
     """
-    head, *middle, quantity = key.split("/")
-    if (not middle and head == quantity) or len(middle) > 2:
+    parts = key.split("/")
+    if not 2 <= len(parts) <= 4:
         raise ValueError(f"key must look like ib/<site>/<order>/<quantity>, got {key!r}")
+    head, *middle, quantity = parts
     prefix, _, suffix = head.rpartition("_")
     prefix, reading = (prefix, suffix) if suffix in READINGS and prefix else (head, "debiased")
     site, order = (*middle, None, None)[:2]
-    return Key(quantity, site, order, reading, prefix)
+    return Key(quantity=quantity, site=site, order=order, reading=reading, prefix=prefix)

@@ -1,4 +1,4 @@
-"""The protocol of a measurement: everything that must be equal for two numbers to be comparable, and what differs."""
+"""The protocol of a measurement holds all that must be equal for numbers to be comparable; here two are compared."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-# circumstances and consequences of a measurement, not rules of it
-NO_RULES = ("versions", "bottleneck_curve")
-# two models may be compared although their layers have other names, numbers and widths
-OF_THE_MODEL = ("sites", "widths")
+# entries that are circumstances or consequences of a measurement, not rules of it
+CIRCUMSTANCES = ("versions", "bottleneck_curve")
+# entries in which the models of comparable runs may differ: names, number and widths of their layers
+MODEL_ENTRIES = ("sites", "widths")
+# what a difference means, where the entry's name does not say it
+_EXPLANATIONS = {
+    "estimator": "each version of the estimator gives other numbers for the same activations, and — stands for a file "
+    "that does not name its version",
+}
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Write a nested mapping as one level with dotted keys.
+
+    Args:
+        nested: Mapping whose values may be mappings.
+        prefix: Text that is put before every key.
 
     Example:
         >>> flat({"model": {"width": 64}, "seed": 0})
@@ -26,7 +35,15 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """Write a setting as it is shown to a reader: a dash for None, JSON for what is not a string."""
+    """Write a setting as it is shown to a reader: a dash for None, JSON for what is not a string.
+
+    Args:
+        value: Setting of a run, or entry of a protocol.
+
+    Example:
+        >>> as_text(None), as_text("exact"), as_text([1, 2])
+        ('—', 'exact', '[1, 2]')
+    """
     if value is None:
         return "—"
     return value if isinstance(value, str) else json.dumps(value, default=str)
@@ -37,6 +54,9 @@ def differing_keys(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
 
     Values are compared as JSON, so a tuple equals the list that it becomes in a file.
 
+    Args:
+        mappings: Mappings of one level, such as `flat` makes.
+
     Example:
         >>> differing_keys([{"seed": 0, "lr": 0.1}, {"seed": 1, "lr": 0.1}])
         ['seed']
@@ -46,13 +66,13 @@ def differing_keys(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def protocol_differences(
-    protocols: Mapping[str, Mapping[str, Any]], *, ignore: Collection[str] = NO_RULES
+    protocols: Mapping[str, Mapping[str, Any]], *, ignore: Collection[str] = CIRCUMSTANCES
 ) -> list[str]:
     """Say what makes the numbers of several protocols incomparable, one part of a sentence per entry.
 
     Args:
         protocols: Name to protocol; the names appear in the sentences.
-        ignore: Entries that may differ. Runs of different models also need `OF_THE_MODEL` here.
+        ignore: Entries that may differ. Runs of different models also need `MODEL_ENTRIES` here.
 
     Returns:
         One text for each entry that differs; none if the protocols are comparable. Of two probes only the hash is
@@ -66,12 +86,13 @@ def protocol_differences(
     differing = differing_keys(list(rules.values()))
     if "probe.hash" in differing:
         differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
-    return [f"{key}: {_values(key, rules)}" for key in differing]
+    return [_difference(key, rules) for key in differing]
 
 
-def _values(key: str, rules: Mapping[str, Mapping[str, Any]]) -> str:
+def _difference(key: str, rules: Mapping[str, Mapping[str, Any]]) -> str:
     """Name every value of an entry with the first protocol that has it."""
     first: dict[str, str] = {}
     for name, rule in rules.items():
         first.setdefault(as_text(rule.get(key)), name)
-    return ", ".join(f"{value} in {name!r}" for value, name in first.items())
+    values = ", ".join(f"{value} in {name!r}" for value, name in first.items())
+    return f"{key}: {values}" + (f" ({_EXPLANATIONS[key]})" if key in _EXPLANATIONS else "")

@@ -1,4 +1,4 @@
-"""The one table of quantities: the name in keys, the title, the unit, what each belongs to and what it says."""
+"""The one table of quantities: what each is called in keys and in charts, its unit, what it belongs to, its meaning."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Quantity(NamedTuple):
     """One row of the table.
 
     Attributes:
-        title: What a chart calls it.
-        unit: Its unit, or an empty text for a ratio.
-        scope: What it belongs to: an ``order`` of a site, a ``site``, or the whole ``run``.
-        meaning: A sentence for the list of keys.
+        title: Name of the quantity in charts.
+        unit: Unit of its values; an empty text for a ratio.
+        scope: What a value belongs to: an ``order`` of a site, a ``site``, or the whole ``run``.
+        meaning: Sentence for the list of keys.
     """
 
     title: str
@@ -28,42 +28,88 @@ class Quantity(NamedTuple):
 
 QUANTITIES = {
     "complexity": Quantity(
-        "complexity I(X;Z)", FRACTION, "order", "How much a site keeps of the k tokens that end at a position."
+        title="complexity I(X;Z)",
+        unit=FRACTION,
+        scope="order",
+        meaning="How much a site keeps of the k tokens that end at a position.",
     ),
     "expressivity": Quantity(
-        "expressivity I(Y;Z)", FRACTION, "order", "How much a site says of the k tokens that follow a position."
+        title="expressivity I(Y;Z)",
+        unit=FRACTION,
+        scope="order",
+        meaning="How much a site says of the k tokens that follow a position.",
     ),
-    "optimality": Quantity("optimality I(Y;Z) / I(X;Z)", "", "order", "Expressivity divided by complexity."),
-    "regularity": Quantity("regularity I(X;Z) / H(Z)", "", "order", "Complexity divided by entropy."),
+    "optimality": Quantity(
+        title="optimality I(Y;Z) / I(X;Z)",
+        unit="",
+        scope="order",
+        meaning="Expressivity divided by complexity.",
+    ),
+    "regularity": Quantity(
+        title="regularity I(X;Z) / H(Z)",
+        unit="",
+        scope="order",
+        meaning="Complexity divided by entropy.",
+    ),
     "variation": Quantity(
-        "variation H(Z|X)", FRACTION, "order", "Entropy less complexity: how much positions of one k-gram differ."
+        title="variation H(Z|X)",
+        unit=FRACTION,
+        scope="order",
+        meaning="Entropy less complexity: how much positions of one k-gram differ.",
     ),
     "share": Quantity(
-        "share of the order in H(Z)",
-        "",
-        "order",
-        "What an order tells beyond the order before it, divided by entropy.",
+        title="share of the order in H(Z)",
+        unit="",
+        scope="order",
+        meaning="What an order tells beyond the order before it, divided by entropy.",
     ),
-    "entropy": Quantity("entropy H(Z)", FRACTION, "site", "Entropy of the mean soft assignment."),
+    "entropy": Quantity(
+        title="entropy H(Z)",
+        unit=FRACTION,
+        scope="site",
+        meaning="Entropy of the mean soft assignment.",
+    ),
     "ceiling": Quantity(
-        "ceiling I(Z;J)",
-        FRACTION,
-        "site",
-        "What the soft assignment J can tell of anything at all: entropy less the mean entropy of single rows.",
+        title="ceiling I(Z;J)",
+        unit=FRACTION,
+        scope="site",
+        meaning="What the soft assignment J can tell of anything at all: entropy less the mean entropy of single rows.",
     ),
     "mean_cosine": Quantity(
-        "mean cosine between positions", "", "site", "0 for a cloud around the origin, near 1 for a narrow cone."
+        title="mean cosine between positions",
+        unit="",
+        scope="site",
+        meaning="0 for a cloud around the origin, near 1 for a narrow cone.",
     ),
     "preference_information": Quantity(
-        "preference information", FRACTION, "site", "I(pref;Z), of a probe of preferences."
+        title="preference information",
+        unit=FRACTION,
+        scope="site",
+        meaning="I(pref;Z), of a probe of preferences.",
     ),
-    "loss": Quantity("training loss", "nats", "run", "Training loss of the step's batch."),
-    "probe_loss": Quantity("loss on the probe", "nats", "run", "Cross entropy of the model's own head on the probe."),
+    "loss": Quantity(
+        title="training loss",
+        unit="nats",
+        scope="run",
+        meaning="Training loss of the step's batch.",
+    ),
+    "probe_loss": Quantity(
+        title="loss on the probe",
+        unit="nats",
+        scope="run",
+        meaning="Cross entropy of the model's own head on the probe.",
+    ),
     "variational_floor": Quantity(
-        "variational floor of I(Y;Z)", "nats", "run", "Entropy of the next token in the probe less the probe loss."
+        title="variational floor of I(Y;Z)",
+        unit="nats",
+        scope="run",
+        meaning="Entropy of the next token in the probe less the probe loss.",
     ),
     "overhead_fraction": Quantity(
-        "share of the time spent measuring", "", "run", "Share of wall time that measuring has taken so far."
+        title="share of the time spent measuring",
+        unit="",
+        scope="run",
+        meaning="Share of wall time that measuring has taken so far.",
     ),
 }
 
@@ -72,9 +118,9 @@ def quantity_key(quantity: str, site: str, order: str, reading: str) -> str:
     """Make the key under which a quantity lies in a point; parts that it does not depend on are not used.
 
     Args:
-        quantity: A name of `QUANTITIES`.
-        site: ``mean``, ``embed``, ``L00`` and so on.
-        order: A label set, such as ``token``.
+        quantity: Name in `QUANTITIES`.
+        site: Layer such as ``embed`` or ``L00``, or ``mean``.
+        order: Label set, such as ``token``.
         reading: ``debiased``, ``plugin`` or ``null``.
 
     Raises:

@@ -12,15 +12,20 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.record.keys import parse_key
+from ibtrack.record.notes import notes_of_format_1
 
 FORMAT = "ibtrack/2"
-FIRST_FORMAT = "ibtrack/1"  # its points call their values readings
+FIRST_FORMAT = "ibtrack/1"  # its points call their values readings, and its notes name sets of labels
+WHAT_FORMAT_1_LACKS = (
+    "this file is of format 1: it does not say which version of the estimator made its numbers, nor which tokenizer "
+    "made the probe's tokens"
+)
 
 
 @dataclass(frozen=True)
@@ -28,19 +33,20 @@ class Point:
     """One measurement of one model at one step.
 
     Attributes:
-        step: optimizer steps taken when it was measured.
-        values: metric key (see `ibtrack.record.keys.metric_key`, prefix ``ib``) to value; entropies and informations
+        step: Number of optimizer steps taken when it was measured.
+        values: Metric key (see `ibtrack.record.keys.metric_key`, prefix ``ib``) to value; entropies and informations
             are fractions of log K, ``ib/variational_floor`` and ``ib/probe_loss`` nats; ``nan`` where there is none.
-        notes: key, or site, to the reason why its value is ``nan``.
-        failure: why the measurement did not succeed as a whole, or None.
-        loss: training loss of the step's batch in nats, or None before the first step.
-        tokens_seen: training tokens so far over all processes, or None where the loop does not say.
-        wall_time: seconds since training began, measurements included.
-        measure_time: seconds that this measurement took.
+        notes: Name (see `ibtrack.record.notes`) to the reason why the values that it names are ``nan``.
+        failure: Reason why the measurement did not succeed as a whole, or None.
+        loss: Training loss of the step's batch in nats, or None before the first step.
+        tokens_seen: Number of training tokens so far over all processes, or None where the loop does not say.
+        wall_time: Seconds since training began, measurements included.
+        measure_time: Seconds that this measurement took.
     """
 
     step: int
     values: Mapping[str, float] = field(default_factory=dict)
+    _: KW_ONLY
     notes: Mapping[str, str] = field(default_factory=dict)
     failure: str | None = None
     loss: float | None = None
@@ -49,7 +55,7 @@ class Point:
     measure_time: float = 0.0
 
     def to_json(self) -> str:
-        """One line of JSON; a number that is not finite becomes null, as JSON has no other word for it."""
+        """Write the point as one line of JSON; a number that is not finite becomes null, which JSON has for it."""
         record = asdict(self)
         record["values"] = {key: value if math.isfinite(value) else None for key, value in self.values.items()}
         if record["loss"] is not None and not math.isfinite(record["loss"]):
@@ -59,7 +65,11 @@ class Point:
 
     @classmethod
     def from_json(cls, line: str) -> Point:
-        """Read back what `to_json` wrote, or a line of format 1; null values come back as ``nan``."""
+        """Read back what `to_json` wrote, or a line of format 1; null values come back as ``nan``.
+
+        Args:
+            line: Line of a trajectory file, without the header.
+        """
         record = json.loads(line)
         if "readings" in record:
             record["values"] = record.pop("readings")
@@ -72,10 +82,11 @@ class Trajectory:
     """The points of one run in step order, with the protocol they were measured under.
 
     Attributes:
-        protocol: probe hash, sites, label orders, K, seed, temperature rule … equal protocols give comparable numbers.
-        run: ``name`` and ``config`` of the run, whatever the training script gave.
-        points: in the order of their steps.
-        path: the file it came from, or None.
+        protocol: Probe hash, sites, label orders, K, seed, temperature rule and all else that must be equal for numbers
+            to be comparable.
+        run: ``name`` and ``config`` of the run, as the training script gave them.
+        points: Points in the order of their steps.
+        path: File that the trajectory came from, or None.
 
     Example:
         >>> trajectory = Trajectory({}, {"name": "a"}, [Point(0, {"ib/mean/entropy": 0.5})])
@@ -95,9 +106,12 @@ class Trajectory:
         A last line that was cut off while it was written is left out with a warning. A file of format 1 is read with
         a warning that says what it lacks.
 
+        Args:
+            path: Trajectory file, or folder of a run.
+
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is not a trajectory, or a line other than the last is damaged.
+            FileNotFoundError: There is no such file.
+            ValueError: The file is not a trajectory, or a line other than the last is damaged.
         """
         path = Path(path)
         path = path / "trajectory.jsonl" if path.is_dir() else path
@@ -106,19 +120,28 @@ class Trajectory:
 
     @property
     def name(self) -> str:
-        """The run's name, or the name of its folder."""
+        """Name of the run, or of its folder."""
         return str(self.run.get("name") or (self.path.parent.name if self.path else "run"))
 
     @property
     def steps(self) -> list[int]:
+        """Steps of the points."""
         return [point.step for point in self.points]
 
     def values(self, key: str) -> list[float]:
-        """One number per point, ``nan`` where a point does not have it."""
+        """List one number per point, ``nan`` where a point does not have it.
+
+        Args:
+            key: Metric key.
+        """
         return [point.values.get(key, math.nan) for point in self.points]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Long form: one row per point and number, with the parts of its key as columns."""
+        """Make the trajectory's long form: one row per point and number, with the parts of its key as columns.
+
+        Yields:
+            Column to value.
+        """
         for point in self.points:
             for key, value in point.values.items():
                 parts = parse_key(key)
@@ -137,6 +160,9 @@ class Trajectory:
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write `rows` as a Parquet file, with the header in its metadata.
 
+        Args:
+            path: File to write.
+
         Raises:
             ModuleNotFoundError: pyarrow, the extra ``parquet``, is not installed.
         """
@@ -152,6 +178,9 @@ class Trajectory:
 def read_file(path: Path) -> tuple[dict[str, Any], list[Point]]:
     """Read the header and the points of a trajectory file, in the order in which they were written.
 
+    Args:
+        path: Trajectory file.
+
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is not a trajectory, or a line other than the last is damaged.
@@ -163,18 +192,16 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[Point]]:
     header = _header(lines[0] if lines else "")
     if header is None:
         raise ValueError(f"{path} is not a trajectory file: its first line must be a header of format {FORMAT!r}")
-    if header["format"] == FIRST_FORMAT:
-        warnings.warn(
-            f"{path} is of format 1: it does not say which version of the estimator made its numbers, nor which "
-            "tokenizer made the probe's tokens",
-            stacklevel=3,
-        )
     points = []
     for number, line in enumerate(lines[1:], start=2):
         try:
             points.append(Point.from_json(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}, line {number} is damaged: {error}") from error
+    if header["format"] == FIRST_FORMAT:
+        warnings.warn(f"{path}: {WHAT_FORMAT_1_LACKS}", stacklevel=3)
+        orders = list(header["protocol"].get("orders") or ())
+        points = [replace(point, notes=notes_of_format_1(point.notes, orders)) for point in points]
     return header, points
 
 

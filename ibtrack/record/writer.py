@@ -1,4 +1,4 @@
-"""Writing a trajectory file: a line is on the disk before any logger hears of its point."""
+"""The writer of a trajectory file: a line is on the disk before any logger hears of its point."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from ibtrack.record.trajectory import FORMAT, Point, read_file
 
 
 class TrajectoryWriter:
-    """Appends points to a trajectory file, each on the disk before `append` returns."""
+    """Appends points to a trajectory file, each on the disk before `append` returns.
+
+    Args:
+        path: Trajectory file, which exists already; `create` and `resume` see to that.
+        points: Points that it holds.
+    """
 
     def __init__(self, path: Path, points: list[Point]) -> None:
         self.path = path
@@ -31,8 +36,13 @@ class TrajectoryWriter:
         What an earlier start of the same run has left, one that was killed before its first checkpoint, say, is moved
         to ``<name>.1.jsonl``, with a warning.
 
+        Args:
+            path: File to write; its folder is made.
+            protocol: Protocol of the measurement, for the header.
+            run: Name and config of the run, for the header.
+
         Raises:
-            FileExistsError: the path already holds the trajectory of another run; it is never overwritten.
+            FileExistsError: The path already holds the trajectory of another run, which is never overwritten.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +59,15 @@ class TrajectoryWriter:
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], protocol: Mapping[str, Any], *, last_step: int) -> TrajectoryWriter:
-        """Go on with a file after a restart from the checkpoint of ``last_step``; later points are dropped.
+        """Go on with a file after a restart from a checkpoint.
+
+        Args:
+            path: Trajectory file of the run.
+            protocol: Protocol of the measurement as it is now.
+            last_step: Step of the checkpoint; later points are dropped.
 
         Raises:
-            ValueError: the file was measured under another protocol; the differing entries are shown.
+            ValueError: The file was measured under another protocol; the message shows the differing entries.
         """
         path = Path(path)
         header, points = read_file(path)
@@ -61,19 +76,22 @@ class TrajectoryWriter:
             raise ValueError(
                 f"{path} was measured under another protocol ({'; '.join(differences)}); its points are not comparable"
             )
-        kept = [point for point in points if point.step <= last_step]
-        lines = [json.dumps({**header, "format": FORMAT}), *(point.to_json() for point in kept)]
+        earlier = [point for point in points if point.step <= last_step]
+        lines = [json.dumps({**header, "format": FORMAT}), *(point.to_json() for point in earlier)]
         draft = path.with_suffix(".tmp")
         draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
         draft.replace(path)  # atomic: a crash here leaves the old file
-        return cls(path, kept)
+        return cls(path, earlier)
 
     def append(self, point: Point) -> None:
         """Write one point.
 
+        Args:
+            point: Point of a later step than the last one.
+
         Raises:
-            ValueError: its step is not after the last one.
-            OSError: the disk did not take it; the file is as it was. Or it is another file by now.
+            ValueError: The point's step is not after the last one.
+            OSError: The disk did not take the line, and the file is as it was; or it is another file by now.
         """
         if self.points and point.step <= self.points[-1].step:
             raise ValueError(f"step must be after {self.points[-1].step}, the last point, got {point.step}")
@@ -81,7 +99,12 @@ class TrajectoryWriter:
         self.points.append(point)
 
     def _append_line(self, line: str) -> None:
-        """Add a line, or, where the disk does not take all of it, nothing."""
+        """Add a line, or, where the disk does not take all of it, nothing.
+
+        Raises:
+            FileExistsError: Another file lies at the path by now.
+            OSError: The disk did not take the line.
+        """
         with self.path.open("r+b") as file:
             if _identity(os.fstat(file.fileno())) != self._file:
                 raise FileExistsError(f"{self.path} has been replaced, by another start of this run perhaps")
@@ -96,14 +119,19 @@ class TrajectoryWriter:
 
 
 def _identity(file: os.stat_result) -> tuple[int, int]:
+    """Tell a file from another one that was put in its place under the same name."""
     return file.st_dev, file.st_ino
 
 
 def _move_aside(path: Path, header: Mapping[str, Any]) -> None:
     """Make room for a run that begins again.
 
+    Args:
+        path: File that is in the way.
+        header: Header of the run that begins.
+
     Raises:
-        FileExistsError: the file is not an earlier start of the run of ``header``.
+        FileExistsError: The file is not an earlier start of the run of ``header``.
     """
     try:
         old, points = read_file(path) if not _never_begun(path) else (header, [])

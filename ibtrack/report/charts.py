@@ -1,4 +1,4 @@
-"""Trajectories → charts: the plane, curves over training, layer by step.
+"""Trajectories become charts: the plane, curves over training, a heatmap of layers by steps.
 
 Each chart reads one named dataset, ``points``, whose rows are those of `ibtrack.report.tables`. So one Vega-Lite spec
 serves a PNG, the HTML report (which changes the rows and the parameters) and wandb (whose table has the same columns).
@@ -15,7 +15,7 @@ from ibtrack._checks import check_option, needs
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
-from ibtrack.report.style import INK, RED, SHORT, Looks, ticks, tooltip_of_point, value_text
+from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, ticks, tooltip_of_point, value_text
 from ibtrack.report.tables import Z95, curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
 
 with needs("a chart", extra="report"):
@@ -32,14 +32,14 @@ def plane(
     reading: str = "debiased",
     colour: str | None = None,
 ) -> alt.LayerChart:
-    """Path of each run through the information plane, its points joined in step order.
+    """Draw the path of each run through the information plane, its points joined in step order.
 
     Bars are ± 1.96 standard errors. A point without a place in the plane is named in the caption.
 
     Args:
-        trajectories: one or more runs.
+        trajectories: One run or more.
         site: ``mean`` or a site of the protocol, such as ``L03``.
-        order: label set, such as ``token``.
+        order: Label set, such as ``token``.
         reading: ``debiased``, ``plugin`` or ``null``.
         colour: ``step`` or ``run``; None is step for one run and run for several.
 
@@ -49,26 +49,26 @@ def plane(
         domain, and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens.
 
     Raises:
-        ValueError: no such reading or colour.
+        ValueError: There is no such reading or colour.
 
     Example:
         >>> from ibtrack.record.trajectory import Point
-        >>> readings = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
-        >>> chart = plane(Trajectory({}, {"name": "a"}, [Point(0, readings)]))
+        >>> values = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
+        >>> chart = plane(Trajectory({}, {"name": "a"}, [Point(0, values)]))
         >>> [(row["step"], row["complexity"]) for row in to_spec(chart)["datasets"]["points"]]
         [(0, 0.4)]
     """
     runs = _as_list(trajectories)
-    looks = Looks(runs, colour)
+    style = Style(runs, colour)
     rows = plane_rows(runs, site=site, order=order, reading=reading)
     low, high = plane_domain(rows)
     last = max((row["step"] for row in rows), default=0)
     parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token"}
     lines = [_subtitle("order", site, order, reading)]
-    lines += [] if looks.by_step else ["ring: start · points grow with the step · largest: end"]
+    lines += [] if style.by_step else ["ring: start · points grow with the step · largest: end"]
     curve = bottleneck(runs)
     lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
-    layers = [*diagonal(), *curve, *path(looks)]
+    layers = [*diagonal(), *curve, *path(style)]
     chart = _finished(layers, rows, _title(runs), [*lines, *_shortened(missing_lines(rows))])
     return chart.properties(width=420, height=420).add_params(
         *(alt.param(name=name, value=value) for name, value in parameters.items())
@@ -84,21 +84,24 @@ def curves(
     reading: str = "debiased",
     x: str = "step",
 ) -> alt.LayerChart:
-    """One quantity over training, a line per run, with its 95 % band.
+    """Draw one quantity over training, a line per run, with its 95 % band.
 
-    Dashed: the null, what the plug-in reads for shuffled labels. Dotted: the ceiling. A cross on the axis: a point
-    without a value; its tooltip says why.
+    A dashed line is the null, what the plug-in reads for shuffled labels; a dotted line is the ceiling. A cross on the
+    axis stands for a point without a value; its tooltip says why.
 
     Args:
-        trajectories: one or more runs.
-        quantity: a name of `ibtrack.record.quantities.QUANTITIES`.
-        site: as in `plane`; not used by quantities of the whole run.
-        order: as in `plane`; used only by quantities of an order.
-        reading: as in `plane`.
+        trajectories: One run or more.
+        quantity: Name in `ibtrack.record.quantities.QUANTITIES`.
+        site: ``mean`` or a site of the protocol; not used by quantities of the whole run.
+        order: Label set; used only by quantities of an order.
+        reading: ``debiased``, ``plugin`` or ``null``.
         x: ``step`` or ``tokens``, on a symlog axis so that 0 has a place.
 
+    Returns:
+        A chart whose columns are those of `ibtrack.report.tables.curve_rows`.
+
     Raises:
-        ValueError: no such quantity, reading or x.
+        ValueError: There is no such quantity, reading or x.
 
     Example:
         >>> from ibtrack.record.trajectory import Point
@@ -108,29 +111,29 @@ def curves(
     """
     check_option("x", x, ("step", "tokens"))
     runs = _as_list(trajectories)
-    looks = Looks(runs, "run")
+    style = Style(runs, "run")
     rows = curve_rows(runs, quantity=quantity, site=site, order=order, reading=reading)
     base = alt.Chart().encode(x=_along_training(x, [row[x] for row in rows if row[x] is not None]))
-    known = base.transform_filter(f"isValid(datum.value) && isValid(datum.{x})")
+    with_value = base.transform_filter(f"isValid(datum.value) && isValid(datum.{x})")
     y = alt.Y("value:Q", title=_with_unit(quantity), scale=alt.Scale(zero=False, nice=True))
-    of_run = {"color": looks.of_run(), "detail": "run:N"}
-    in_order = {**of_run, "order": alt.Order("step:Q")}  # on an area it would mean the order of a stack
+    by_run = {"color": style.colour_of_run(), "detail": "run:N"}
+    in_order = {**by_run, "order": alt.Order("step:Q")}  # on an area it would mean the order of a stack
     tooltip = [*tooltip_of_point(), alt.Tooltip("value_text:N", title=quantity.replace("_", " "))]
     layers = [
-        known.transform_filter("isValid(datum.se)")
+        with_value.transform_filter("isValid(datum.se)")
         .transform_calculate(band_low=f"datum.value - {Z95} * datum.se", band_high=f"datum.value + {Z95} * datum.se")
         .mark_area(fillOpacity=0.18, opacity=1)
-        .encode(y=alt.Y("band_low:Q", title=_with_unit(quantity)), y2="band_high:Q", **of_run),
+        .encode(y=alt.Y("band_low:Q", title=_with_unit(quantity)), y2="band_high:Q", **by_run),
         *(
             base.transform_filter(f"isValid(datum.{column}) && isValid(datum.{x})")
             .mark_line(strokeDash=dash, strokeWidth=1.4, strokeOpacity=0.8)
             .encode(y=alt.Y(f"{column}:Q", title=_with_unit(quantity)), **in_order)
             for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]))
         ),
-        known.mark_line(strokeWidth=2).encode(y=y, **in_order),
-        known.transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
+        with_value.mark_line(strokeWidth=2).encode(y=y, **in_order),
+        with_value.transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
         .mark_point(filled=True, size=36, opacity=1)
-        .encode(y=y, color=looks.of_run(), shape=looks.shape_of_run(), tooltip=tooltip),
+        .encode(y=y, color=style.colour_of_run(), shape=style.shape_of_run(), tooltip=tooltip),
         _crosses(base.transform_filter(f"!isValid(datum.value) && isValid(datum.{x})")).encode(y=alt.value("height")),
     ]
     lines = [_subtitle(QUANTITIES[quantity].scope, site, order, reading)]
@@ -143,21 +146,21 @@ def curves(
 def heatmap(
     trajectory: Trajectory, *, quantity: str = "complexity", order: str = "token", reading: str = "debiased"
 ) -> alt.LayerChart:
-    """One quantity of one run, layer by step: a column per measured step, the last layer on top.
+    """Draw one quantity of one run, layer by step: a column per measured step, the last layer on top.
 
     Args:
-        trajectory: the run.
-        quantity: as in `curves`, but of a site or an order.
-        order: as in `plane`.
-        reading: as in `plane`.
+        trajectory: Run to show.
+        quantity: Name in `ibtrack.record.quantities.QUANTITIES`, of a quantity that belongs to a site or an order.
+        order: Label set; used only by quantities of an order.
+        reading: ``debiased``, ``plugin`` or ``null``.
 
     Returns:
         A chart whose columns are those of `ibtrack.report.tables.heatmap_rows`; a cell with a cross has no value.
 
     Raises:
-        ValueError: no such quantity or reading, or the quantity belongs to the whole run.
+        ValueError: There is no such quantity or reading, or the quantity belongs to the whole run.
     """
-    check_option("quantity", quantity, tuple(name for name, of in QUANTITIES.items() if of.scope != "run"))
+    check_option("quantity", quantity, tuple(name for name, each in QUANTITIES.items() if each.scope != "run"))
     rows = heatmap_rows(trajectory, quantity=quantity, order=order, reading=reading)
     base = alt.Chart().encode(
         x=alt.X("step:O", title="step", axis=alt.Axis(labelOverlap=True, labelAngle=0)),
@@ -180,41 +183,57 @@ def heatmap(
 
 
 def to_spec(chart: alt.LayerChart) -> dict[str, Any]:
-    """The chart as a Vega-Lite spec; its rows lie in ``spec["datasets"]["points"]``."""
-    return cast(dict[str, Any], chart.to_dict())
+    """Write a chart as a Vega-Lite spec; its rows lie in ``spec["datasets"]["points"]``.
+
+    Args:
+        chart: Chart from `plane`, `curves` or `heatmap`.
+    """
+    return chart.to_dict()
 
 
 def to_png(chart: alt.LayerChart, *, scale: float = 2) -> bytes:
-    """The chart as a PNG, without a browser and without the network.
+    """Draw a chart as a PNG, without a browser and without the network.
 
     Args:
-        chart: from `plane`, `curves` or `heatmap`.
-        scale: pixels per unit of the chart.
+        chart: Chart from `plane`, `curves` or `heatmap`.
+        scale: Pixels per unit of the chart.
+
+    Raises:
+        ModuleNotFoundError: vl-convert, of the extra ``report``, is not installed.
     """
     with needs("a PNG of a chart", extra="report"):
         import vl_convert
 
-    return cast(bytes, vl_convert.vegalite_to_png(to_spec(chart), scale=scale))
+    return vl_convert.vegalite_to_png(to_spec(chart), scale=scale)
 
 
 def save_png(chart: alt.LayerChart, path: str | os.PathLike[str], *, scale: float = 2) -> Path:
-    """Write the chart into a PNG file; see `to_png`."""
+    """Draw a chart into a PNG file.
+
+    Args:
+        chart: Chart from `plane`, `curves` or `heatmap`.
+        path: File to write.
+        scale: Pixels per unit of the chart.
+
+    Returns:
+        The path of the file.
+    """
     path = Path(path)
     path.write_bytes(to_png(chart, scale=scale))
     return path
 
 
-def _crosses(missing: alt.Chart, more: Sequence[alt.Tooltip] = ()) -> alt.Chart:
-    tooltip = [*more, *tooltip_of_point(), alt.Tooltip("why:N", title="no value")]
-    return missing.mark_point(shape="cross", angle=45, size=80, filled=True, color=RED, opacity=1).encode(
-        tooltip=tooltip
-    )
+def _crosses(missing: alt.Chart, first_lines: Sequence[alt.Tooltip] = ()) -> alt.Chart:
+    """Mark points without a value; the last line of their tooltip says why."""
+    tooltip = [*first_lines, *tooltip_of_point(), alt.Tooltip("why:N", title="no value")]
+    cross = missing.mark_point(shape="cross", angle=45, size=80, filled=True, color=RED, opacity=1)
+    return cast(alt.Chart, cross.encode(tooltip=tooltip))
 
 
 def _along_training(x: str, values: Sequence[float]) -> alt.X:
     # symlog is linear below its constant, so the constant is the first place after zero
     first = min((value for value in values if value > 0), default=1)
-    axis = alt.Axis(values=ticks(max(values, default=0), first), labelExpr=SHORT, grid=False)
+    axis = alt.Axis(values=ticks(max(values, default=0), first), labelExpr=SHORT_NUMBER, grid=False)
     title = "tokens seen" if x == "tokens" else "step"
     return alt.X(f"{x}:Q", title=title, axis=axis).scale(type="symlog", constant=first, nice=False)
 
@@ -222,13 +241,14 @@ def _along_training(x: str, values: Sequence[float]) -> alt.X:
 def _finished(layers: Sequence[alt.Chart], rows: list[dict[str, Any]], title: str, lines: list[str]) -> alt.LayerChart:
     lines = lines if rows else ["no points yet"]
     head = alt.TitleParams(title, subtitle=lines, anchor="start", fontSize=16, subtitleFontSize=12, subtitleColor=INK)
-    chart = cast(alt.LayerChart, alt.layer(*layers))
-    return (
-        chart.properties(data=alt.NamedData("points"), datasets={"points": rows}, title=head)
+    chart = (
+        alt.layer(*layers)
+        .properties(data=alt.NamedData("points"), datasets={"points": rows}, title=head)
         .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridOpacity=0.5, titlePadding=8)
         .configure_legend(labelFontSize=12, titleFontSize=12)
         .configure_view(strokeOpacity=0)
     )
+    return cast(alt.LayerChart, chart)
 
 
 def _title(runs: Sequence[Trajectory]) -> str:
@@ -242,14 +262,14 @@ def _subtitle(scope: str, site: str | None, order: str, reading: str) -> str:
 
 
 def _with_unit(quantity: str) -> str:
-    title, unit = QUANTITIES[quantity][:2]
+    title, unit = QUANTITIES[quantity].title, QUANTITIES[quantity].unit
     return f"{title}, {unit}" if unit else title
 
 
-def _shortened(lines: Sequence[str], *, width: int = 90, most: int = 4) -> list[str]:
-    """As many lines as a picture has room for; the last says how many more there are."""
-    cut = [line if len(line) <= width else line[: width - 1] + "…" for line in lines[:most]]
-    return cut + ([f"and {len(lines) - most} more runs with missing points"] if len(lines) > most else [])
+def _shortened(lines: Sequence[str], *, width: int = 90, num_lines: int = 4) -> list[str]:
+    """Cut lines to what fits over a chart of 520 pixels in 12-pixel type; the last says how many more there are."""
+    cut = [line if len(line) <= width else line[: width - 1] + "…" for line in lines[:num_lines]]
+    return cut + ([f"and {len(lines) - num_lines} more runs with missing points"] if len(lines) > num_lines else [])
 
 
 def _as_list(trajectories: Trajectory | Sequence[Trajectory]) -> list[Trajectory]:

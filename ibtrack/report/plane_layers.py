@@ -1,4 +1,4 @@
-"""The path of runs through the plane, and what it is drawn on: the layers of `ibtrack.report.charts.plane`."""
+"""The layers of `ibtrack.report.charts.plane`: the path of each run, the diagonal, the bottleneck curve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 from ibtrack._checks import needs
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.style import INK, RED, Looks, tooltip_of_point, value_text
+from ibtrack.report.style import INK, RED, Style, tooltip_of_point, value_text
 from ibtrack.report.tables import Z95
 
 with needs("a chart", extra="report"):
@@ -19,11 +19,17 @@ with needs("a chart", extra="report"):
 _X_TITLE, _Y_TITLE = (f"{QUANTITIES[name].title}, fraction of log K" for name in ("complexity", "expressivity"))
 
 BOTTLENECK_WORDS = "red: bottleneck curve, the most that the current token alone could say of the next"
-_FINE = 0.005  # of log K, between points of a curve that is cut where the plane ends
+# The bottleneck curve is cut at one of its points where the plane ends. This distance between them, as a fraction of
+# log K, is 2 pixels in a plane that reaches to 1 and 7 in one that reaches to 0.3, so the cut lies at the edge.
+_CURVE_STEP = 0.005
 
 
-def path(looks: Looks) -> list[alt.Chart]:
-    """Line, bars and points of the runs, then the marks of start and end."""
+def path(style: Style) -> list[alt.Chart]:
+    """Draw the line, the bars and the points of each run, then the marks of start and end.
+
+    Args:
+        style: Colours and shapes of the chart.
+    """
     scale = alt.Scale(domain=cast(Any, [{"expr": "low"}, {"expr": "high"}]), nice=False, zero=False)
     base = (
         alt.Chart()
@@ -43,32 +49,32 @@ def path(looks: Looks) -> list[alt.Chart]:
         alt.Tooltip("complexity_text:N", title="complexity"),
         alt.Tooltip("expressivity_text:N", title="expressivity"),
     ]
-    marks = {"color": looks.of_point(), "shape": looks.shape_of_run(), "tooltip": tooltip}
-    end_size = 70 if looks.crowded else 190
+    marks = {"color": style.colour_of_point(), "shape": style.shape_of_run(), "tooltip": tooltip}
+    end_size = 70 if style.is_crowded else 190  # square pixels: larger than the largest point on the way
     layers = [
         base.mark_line(strokeWidth=1.8, strokeOpacity=0.75).encode(
-            color=looks.of_line(), detail="run:N", order=alt.Order("step:Q", sort="ascending")
+            color=style.colour_of_line(), detail="run:N", order=alt.Order("step:Q", sort="ascending")
         ),
-        _bar(base, "complexity", looks).encode(
-            x=alt.X("bar_low:Q", title=_X_TITLE), x2="bar_high:Q", color=looks.of_point()
+        _bar(base, "complexity", style).encode(
+            x=alt.X("bar_low:Q", title=_X_TITLE), x2="bar_high:Q", color=style.colour_of_point()
         ),
-        _bar(base, "expressivity", looks).encode(
-            y=alt.Y("bar_low:Q", title=_Y_TITLE), y2="bar_high:Q", color=looks.of_point()
+        _bar(base, "expressivity", style).encode(
+            y=alt.Y("bar_low:Q", title=_Y_TITLE), y2="bar_high:Q", color=style.colour_of_point()
         ),
         base.mark_point(filled=True, opacity=1, stroke=INK, strokeWidth=0.5).encode(
-            size=looks.size_of_point(), **marks
+            size=style.size_of_point(), **marks
         ),
         start.mark_point(filled=False, opacity=1, size=end_size, strokeWidth=2).encode(**marks),
         end.mark_point(filled=True, opacity=1, size=end_size, stroke=INK, strokeWidth=1.2).encode(**marks),
     ]
-    return [*layers, *_end_labels(start, end)] if looks.by_step and len(looks.labels) == 1 else layers
+    return [*layers, *_end_labels(start, end)] if style.by_step and len(style.labels) == 1 else layers
 
 
-def _bar(base: alt.Chart, name: str, looks: Looks) -> alt.Chart:
-    value, se = f"datum.{name}", f"datum.{name}_se"
-    known = base.transform_filter(f"isValid({se})")
-    ends = known.transform_calculate(bar_low=f"{value} - {Z95} * {se}", bar_high=f"{value} + {Z95} * {se}")
-    return ends.mark_rule(strokeOpacity=0.25 if looks.crowded else 0.55)
+def _bar(base: alt.Chart, quantity: str, style: Style) -> alt.Chart:
+    value, se = f"datum.{quantity}", f"datum.{quantity}_se"
+    with_error = base.transform_filter(f"isValid({se})")
+    ends = with_error.transform_calculate(bar_low=f"{value} - {Z95} * {se}", bar_high=f"{value} + {Z95} * {se}")
+    return cast(alt.Chart, ends.mark_rule(strokeOpacity=0.25 if style.is_crowded else 0.55))
 
 
 def _end_labels(start: alt.Chart, end: alt.Chart) -> list[alt.Chart]:
@@ -82,10 +88,14 @@ def _end_labels(start: alt.Chart, end: alt.Chart) -> list[alt.Chart]:
 
 
 def diagonal() -> list[alt.Chart]:
-    """From corner to corner; cut by its data, because one clip path makes a PNG ten times as slow."""
+    """Draw the diagonal from corner to corner, and its label.
+
+    It ends where its data do, because one clip path makes a PNG ten times as slow.
+    """
     text = "I(X;Z) = I(Y;Z), not a bound"
     line = _along_diagonal(0.0, 1.0).mark_line(strokeDash=[6, 4], color=INK, strokeWidth=1.2)
-    label = _along_diagonal(0.72).mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
+    place = _along_diagonal(0.72)  # past the middle: paths begin near the lower end
+    label = place.mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
     return [layer.encode(x=alt.X("at:Q", title=_X_TITLE), y=alt.Y("at:Q", title=_Y_TITLE)) for layer in (line, label)]
 
 
@@ -96,22 +106,25 @@ def _along_diagonal(first: float, last: float | None = None) -> alt.Chart:
 
 
 def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
-    """The information-bottleneck curve of the probe's tokens, where the runs agree on one.
+    """Draw the information-bottleneck curve of the probe's tokens, if the runs agree on one.
 
     Source: Tishby, Pereira and Bialek 1999. It is the most I(Y;Z) at each I(X;Z) of a Z made from the token X alone,
     Y being the next token of the probe; a layer that sees the context may pass it.
+
+    Args:
+        runs: Runs of the chart; the protocol of each may hold the curve.
     """
-    given = [run.protocol["bottleneck_curve"] for run in runs if run.protocol.get("bottleneck_curve")]
-    if not given or any(curve != given[0] for curve in given):
+    curves = [run.protocol["bottleneck_curve"] for run in runs if run.protocol.get("bottleneck_curve")]
+    if not curves or any(curve != curves[0] for curve in curves):
         return []
-    points = _fine(sorted(zip(given[0]["complexity"], given[0]["expressivity"], strict=True)))
+    points = _subdivided(sorted(zip(curves[0]["complexity"], curves[0]["expressivity"], strict=True)))
     values = cast(Any, [{"at": i, "bound_x": x, "bound_y": y} for i, (x, y) in enumerate(points)])
     visible = (
         alt.Chart(alt.InlineData(values=values))
         .transform_filter("bottleneck && datum.bound_x <= high && datum.bound_y <= high")
         .encode(x=alt.X("bound_x:Q", title=_X_TITLE), y=alt.Y("bound_y:Q", title=_Y_TITLE))
     )
-    labelled = (  # one point, below which the plane is free: neither the end of a path nor the diagonal
+    labelled = (  # one point, 60 % of the way along, below which neither a path ends nor the diagonal passes
         visible.transform_joinaggregate(end="max(bound_x)")
         .transform_filter("datum.bound_x <= 0.6 * datum.end")
         .transform_joinaggregate(at_label="max(at)")
@@ -123,10 +136,10 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     ]
 
 
-def _fine(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The same curve with points `_FINE` apart or closer, straight between those given."""
-    fine = list(points[:1])
+def _subdivided(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Add points to a curve, straight between those given, until they are `_CURVE_STEP` apart or closer."""
+    subdivided = list(points[:1])
     for (x0, y0), (x1, y1) in pairwise(points):
-        parts = max(1, math.ceil((x1 - x0) / _FINE))
-        fine += [(x0 + (x1 - x0) * i / parts, y0 + (y1 - y0) * i / parts) for i in range(1, parts + 1)]
-    return fine
+        parts = max(1, math.ceil((x1 - x0) / _CURVE_STEP))
+        subdivided += [(x0 + (x1 - x0) * i / parts, y0 + (y1 - y0) * i / parts) for i in range(1, parts + 1)]
+    return subdivided

@@ -8,63 +8,78 @@ from typing import Any
 
 from ibtrack._checks import check_option, needs
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.tables import Z95, run_labels
+from ibtrack.report.run_labels import run_labels
+from ibtrack.report.tables import Z95
 
 with needs("a chart", extra="report"):
     import altair as alt
 
-# Okabe and Ito's colours less black and yellow, which vanish on dark and on light; with the shapes, 24 looks
+# Colours that people with any colour vision tell apart (Okabe and Ito 2008, Color Universal Design), less black and
+# yellow, which vanish on dark and on light: the others have a contrast of at least 2.2 to white and of 4 to black. With
+# the shapes they make 24 runs that look different.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 SHAPES = ("circle", "square", "triangle-up", "cross")
-# early to late; hue and lightness both rise, and neither end vanishes on white or on black, as those of viridis do
+# Early to late: lightness rises from 43 to 72 of 100 (CIELAB), so the order survives in grey. The contrast is at least
+# 2.1 to white and 3.5 to black; the yellow end of viridis has 1.3 to white.
 RAMP = ("#6a4fc9", "#3f76d6", "#1f95c2", "#1aa68d", "#55b04e", "#a9b12a", "#e0a90f")
-INK = "#7d838c"  # readable on white and on black
-RED = "#d0342c"
+INK = "#7d838c"  # text and axes: a contrast of 3.8 to white and of 5.5 to black
+RED = "#d0342c"  # what is missing, and what bounds: a contrast of 5.0 to white and of 4.2 to black
 
-SHORT = (
-    "format(datum.value, '.3~s')"  # 4k; as `format` Vega gives all ticks the unit of the largest, and writes 1 as 0k
-)
+# 4k for 4000: as a plain `format` Vega gives all ticks the unit of the largest one, and writes 1 as 0k
+SHORT_NUMBER = "format(datum.value, '.3~s')"
 
 
-class Looks:
+class Style:
     """How points and runs are told apart: by step, or by colour and shape of the run.
 
-    Without runs, as in a chart whose rows are not known yet, colours and shapes are dealt out in turn.
+    Without runs, as in a chart that gets its rows later, colours and shapes are dealt out in turn.
+
+    Args:
+        runs: Runs of the chart.
+        colour: ``step`` or ``run``; None is step for one run and run for several.
+
+    Raises:
+        ValueError: There is no such colour.
     """
 
     def __init__(self, runs: Sequence[Trajectory], colour: str | None) -> None:
         colour = colour or ("step" if len(runs) == 1 else "run")
         self.by_step = check_option("colour", colour, ("step", "run")) == "step"
         self.labels = run_labels(runs)
-        self.crowded = len(self.labels) > len(PALETTE)  # smaller marks, so that paths can be told
-        self.last = max((step for run in runs for step in run.steps), default=0)
+        self.is_crowded = len(self.labels) > len(PALETTE)  # then marks are smaller, so that paths can be told apart
+        self.last_step = max((step for run in runs for step in run.steps), default=0)
 
-    def of_run(self) -> alt.Color:
+    def colour_of_run(self) -> alt.Color:
+        """Encode the run as a colour."""
         colours = [PALETTE[i % len(PALETTE)] for i in range(len(self.labels))] or PALETTE
         return alt.Color("run:N", scale=self._scale_of_run(colours), legend=self._legend())
 
     def shape_of_run(self) -> alt.Shape:
+        """Encode the run as a shape, which changes when the colours are used up."""
         shapes = [SHAPES[i // len(PALETTE) % len(SHAPES)] for i in range(len(self.labels))] or SHAPES
         legend = self._legend() if self.labels else None  # two scales without names do not merge into one legend
         return alt.Shape("run:N", scale=self._scale_of_run(shapes), legend=legend)
 
-    def of_point(self) -> alt.Color:
+    def colour_of_point(self) -> alt.Color:
+        """Encode the step of a point, or its run, as a colour."""
         if not self.by_step:
-            return self.of_run()
-        domain = [math.expm1(i / (len(RAMP) - 1) * math.log1p(max(self.last, 1))) for i in range(len(RAMP))]
-        legend = alt.Legend(title="step", values=ticks(self.last), labelExpr=SHORT, symbolStrokeWidth=0)
+            return self.colour_of_run()
+        domain = [math.expm1(i / (len(RAMP) - 1) * math.log1p(max(self.last_step, 1))) for i in range(len(RAMP))]
+        legend = alt.Legend(title="step", values=ticks(self.last_step), labelExpr=SHORT_NUMBER, symbolStrokeWidth=0)
         return alt.Color("step:Q", scale=alt.Scale(type="symlog", domain=domain, range=RAMP), legend=legend)
 
-    def of_line(self) -> Any:
-        return alt.value(INK) if self.by_step else self.of_run()
+    def colour_of_line(self) -> Any:
+        """Encode the run as the colour of its line; where colour means the step, lines are grey."""
+        return alt.value(INK) if self.by_step else self.colour_of_run()
 
     def size_of_point(self) -> Any:
-        domain = [0, max(self.last, 1)] if self.labels else alt.Undefined
-        scale = alt.Scale(type="symlog", domain=domain, range=[8, 40] if self.crowded else [12, 110])
+        """Encode the step as a size in square pixels, where colour does not say it."""
+        domain = [0, max(self.last_step, 1)] if self.labels else alt.Undefined
+        scale = alt.Scale(type="symlog", domain=domain, range=[8, 40] if self.is_crowded else [12, 110])
         return alt.value(60) if self.by_step else alt.Size("step:Q", scale=scale, legend=None)
 
-    def _scale_of_run(self, looks: Sequence[str]) -> alt.Scale:
-        return alt.Scale(domain=self.labels or alt.Undefined, range=looks)
+    def _scale_of_run(self, marks: Sequence[str]) -> alt.Scale:
+        return alt.Scale(domain=self.labels or alt.Undefined, range=marks)
 
     def _legend(self) -> alt.Legend | None:
         if len(self.labels) == 1:
@@ -73,18 +88,32 @@ class Looks:
 
 
 def ticks(last: float, first: float = 1) -> list[float]:
-    """0, then powers of ten from the first value on, then the end.
+    """Choose the ticks of a symlog axis: 0, then powers of ten from the first value on, then the end.
+
+    Args:
+        last: End of the axis.
+        first: First value after 0.
 
     Example:
         >>> ticks(4000)
         [0, 1, 10, 100, 1000, 4000]
+        >>> ticks(1500)  # 1000 would stand on the label of the end
+        [0, 1, 10, 100, 1500]
     """
-    powers = [10**k for k in range(math.floor(math.log10(first)), 19) if first <= 10**k < last / 1.6]
-    return [0, *powers, *([last] if last else [])]
+    if not last:
+        return [0]
+    exponents = range(math.floor(math.log10(first)), math.floor(math.log10(last)) + 1)
+    return [0, *(10**k for k in exponents if first <= 10**k < last / 1.6), last]
 
 
 def value_text(value: str, se: str, anchor_sd: str) -> str:
-    """Expression for a value, the half width of its 95 % interval, and its spread over draws of the anchors."""
+    """Write the Vega expression for a value, the half width of its 95 % interval, and its spread over anchors.
+
+    Args:
+        value: Column of the value.
+        se: Column of its standard error; the interval is left out where it is null.
+        anchor_sd: Column of the standard deviation over draws of the anchors, which is left out where it is null.
+    """
     error = f"' ± ' + format({Z95} * datum.{se}, '.4f')"
     spread = f"' (sd over anchors ' + format(datum.{anchor_sd}, '.4f') + ')'"
     shown = f"(isValid(datum.{se}) ? {error} : '') + (isValid(datum.{anchor_sd}) ? {spread} : '')"
@@ -92,6 +121,7 @@ def value_text(value: str, se: str, anchor_sd: str) -> str:
 
 
 def tooltip_of_point() -> list[alt.Tooltip]:
+    """Make the lines with which the tooltip of any point begins: its run, step, tokens and training loss."""
     return [
         alt.Tooltip("run:N"),
         alt.Tooltip("step:Q", format=","),

@@ -1,20 +1,20 @@
-"""Trajectories → the rows behind the charts: plain columns, a row per point, nothing drawn yet."""
+"""Trajectories become the rows behind the charts: plain columns, one row per point, nothing drawn yet."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ibtrack.record.keys import metric_key
+from ibtrack.record.notes import why_missing
 from ibtrack.record.quantities import quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.report.run_labels import run_labels
 
-Z95 = 1.96  # two-sided 95 % of a normal
+Z95 = 1.96  # half width of a two-sided 95 % interval in standard errors of a normal distribution
 
-
-# of `table_rows`, in the order in which a table shows them
+# columns of `table_rows`, in the order in which a table shows them
 TABLE_COLUMNS = (
     *("run", "order", "step", "tokens", "loss"),
     *("complexity", "complexity_se", "expressivity", "expressivity_se", "why"),
@@ -24,11 +24,20 @@ TABLE_COLUMNS = (
 def plane_rows(
     trajectories: Sequence[Trajectory], *, site: str = "mean", order: str = "token", reading: str = "debiased"
 ) -> list[dict[str, Any]]:
-    """Rows of the plane, one per run and point; a number that does not exist is None.
+    """Make the rows of the plane, one per run and point.
+
+    Args:
+        trajectories: Runs to show.
+        site: ``mean`` or a site of the protocol, such as ``L03``.
+        order: Label set, such as ``token``.
+        reading: ``debiased``, ``plugin`` or ``null``.
+
+    Returns:
+        Rows of plain columns. A number that does not exist is None; then ``why`` says the reason.
 
     Example:
-        >>> readings = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
-        >>> for row in plane_rows([Trajectory({}, {"name": "a"}, [Point(8, readings, loss=5.0)])]):
+        >>> values = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
+        >>> for row in plane_rows([Trajectory({}, {"name": "a"}, [Point(8, values, loss=5.0)])]):
         ...     print(row)
         {'run': 'a', 'step': 8, 'tokens': None, 'loss': 5.0, \
 'complexity': 0.4, 'complexity_se': None, 'complexity_anchor_sd': None, \
@@ -36,17 +45,21 @@ def plane_rows(
     """
     keys = {name: quantity_key(name, site, order, reading) for name in ("complexity", "expressivity")}
     rows = []
-    for label, point in _points(trajectories):
-        row = _common(label, point)
+    for label, point in _labelled_points(trajectories):
+        row = _common_columns(label, point)
         for name, key in keys.items():
-            row |= {f"{name}{more}": _value(point, f"{key}{more}") for more in ("", "_se", "_anchor_sd")}
-        lost = [keys[name] for name in keys if row[name] is None]
-        rows.append({**row, "why": why_missing(point, lost[0]) if lost else None})
+            row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in ("", "_se", "_anchor_sd")}
+        missing = [key for name, key in keys.items() if row[name] is None]
+        rows.append({**row, "why": why_missing(point, missing[0]) if missing else None})
     return rows
 
 
 def table_rows(trajectory: Trajectory, run: str) -> list[dict[str, Any]]:
-    """Rows of the table that wandb keeps: those of the plane at the mean, of every order, under the name ``run``.
+    """Make the rows of the table that wandb keeps: those of the plane at the mean, of every order.
+
+    Args:
+        trajectory: Run to show.
+        run: Name that the rows carry.
 
     Example:
         >>> trajectory = Trajectory({"orders": ["token", "bigram"]}, {"name": "a"}, [Point(8, loss=5.0)])
@@ -68,23 +81,40 @@ def curve_rows(
     order: str = "token",
     reading: str = "debiased",
 ) -> list[dict[str, Any]]:
-    """Rows of a curve over training, one per run and point, with the null and the ceiling where they apply."""
+    """Make the rows of a curve over training, one per run and point.
+
+    Args:
+        trajectories: Runs to show.
+        quantity: Name in `ibtrack.record.quantities.QUANTITIES`.
+        site: ``mean`` or a site of the protocol; not used by quantities of the whole run.
+        order: Label set; used only by quantities of an order.
+        reading: ``debiased``, ``plugin`` or ``null``.
+
+    Returns:
+        Rows of plain columns, with the null and the ceiling where they apply. A number that does not exist is None; if
+        it is the value, ``why`` says the reason.
+
+    Example:
+        >>> (row,) = curve_rows([Trajectory({}, {"name": "a"}, [Point(8, failure="out of memory")])])
+        >>> row["value"], row["why"]
+        (None, 'out of memory')
+    """
     key = quantity_key(quantity, site, order, reading)
-    bounded = quantity in ("complexity", "expressivity")
-    null = quantity_key(quantity, site, order, "null") if bounded and reading != "null" else ""
-    ceiling = quantity_key("ceiling", site, order, reading) if bounded else ""
+    is_bounded = quantity in ("complexity", "expressivity")
+    null = quantity_key(quantity, site, order, "null") if is_bounded and reading != "null" else ""
+    ceiling = quantity_key("ceiling", site, order, reading) if is_bounded else ""
     rows = []
-    for label, point in _points(trajectories):
+    for label, point in _labelled_points(trajectories):
         value = _finite(point.loss) if quantity == "loss" else _value(point, key)
         rows.append(
             {
-                **_common(label, point),
+                **_common_columns(label, point),
                 "value": value,
                 "se": _value(point, f"{key}_se"),
                 "anchor_sd": _value(point, f"{key}_anchor_sd"),
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
-                "why": why_missing(point, "loss" if quantity == "loss" else key) if value is None else None,
+                "why": why_missing(point, key) if value is None else None,
             }
         )
     return rows
@@ -93,7 +123,14 @@ def curve_rows(
 def heatmap_rows(
     trajectory: Trajectory, *, quantity: str = "complexity", order: str = "token", reading: str = "debiased"
 ) -> list[dict[str, Any]]:
-    """Rows of the heatmap, one per site and point; ``depth`` counts the sites from the input on."""
+    """Make the rows of the heatmap, one per site and point; ``depth`` counts the sites from the input on.
+
+    Args:
+        trajectory: Run to show.
+        quantity: Quantity of a site or of an order.
+        order: Label set, such as ``token``.
+        reading: ``debiased``, ``plugin`` or ``null``.
+    """
     return [
         {**row, "site": site, "depth": depth}
         for depth, site in enumerate(sites_of(trajectory))
@@ -102,7 +139,13 @@ def heatmap_rows(
 
 
 def plane_domain(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
-    """One domain for both axes: zero, every point and every bar are inside, the upper end is a multiple of .05.
+    """Choose one domain for both axes: zero, every point and every bar lie inside, and its upper end is a round number.
+
+    Args:
+        rows: Rows of the plane, as `plane_rows` makes them.
+
+    Returns:
+        The lower end, a multiple of .01, and the upper end, a multiple of .05.
 
     Example:
         >>> plane_domain([{"complexity": 0.41, "complexity_se": 0.01, "expressivity": 0.1, "expressivity_se": None}])
@@ -121,7 +164,10 @@ def plane_domain(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
 
 
 def missing_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """One sentence per run that has points which cannot be drawn: how many, the first, and why.
+    """Say of each run which points cannot be drawn: how many, the first, and why.
+
+    Args:
+        rows: Rows of a chart, as `plane_rows` or `curve_rows` makes them.
 
     Example:
         >>> missing_lines([{"run": "a", "step": 0, "why": None}, {"run": "a", "step": 8, "why": "no hook fired"}])
@@ -132,77 +178,39 @@ def missing_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         runs.setdefault(row["run"], []).append(row)
     lines = []
     for run, points in runs.items():
-        lost = [point for point in points if point["why"]]
-        if lost:
-            count, first, why = f"{len(lost)} of {len(points)} points", lost[0]["step"], lost[0]["why"]
+        missing = [point for point in points if point["why"]]
+        if missing:
+            count, first, why = f"{len(missing)} of {len(points)} points", missing[0]["step"], missing[0]["why"]
             lines.append(f"{run}: {count} cannot be drawn, the first at step {first}: {why}")
     return lines
 
 
-def why_missing(point: Point, key: str) -> str:
-    """Why a point has no value under a key, in the words that the point carries.
-
-    Example:
-        >>> why_missing(Point(8, failure="hook of L01 did not fire"), "ib/mean/token/complexity")
-        'hook of L01 did not fire'
-        >>> why_missing(Point(8), "ib/mean/token/complexity")
-        'not in this trajectory'
-    """
-    names = (key, *key.split("/")[1:-1])
-    note = next((point.notes[name] for name in names if name in point.notes), None)
-    return note or point.failure or "not in this trajectory"
-
-
-def run_labels(trajectories: Sequence[Trajectory]) -> list[str]:
-    """A short name per run, each different: without the words that all names begin or end with.
-
-    Runs that share a name get their folder, or else a number, added.
-
-    Example:
-        >>> names = ("sweep lr=1 s=0", "sweep lr=2 s=0", "sweep lr=2 s=0")
-        >>> run_labels([Trajectory({}, {"name": name}, []) for name in names])
-        ['lr=1', 'lr=2', 'lr=2 (2)']
-    """
-    names = _without_shared_words([run.name for run in trajectories])
-    count = Counter(names)
-    labels: list[str] = []
-    for run, name in zip(trajectories, names, strict=True):
-        folder = run.path.parent.name if run.path and count[name] > 1 else ""
-        label = f"{name} ({folder})" if folder not in ("", run.name) else name
-        numbered = (f"{label} ({number})" for number in range(2, len(trajectories) + 2))
-        labels.append(label if label not in labels else next(other for other in numbered if other not in labels))
-    return labels
-
-
-def _without_shared_words(names: Sequence[str]) -> list[str]:
-    words = [name.split() for name in names]
-    if len(set(names)) < 2:
-        return list(names)
-    for end in (0, -1):
-        while all(len(parts) > 1 for parts in words) and len({parts[end] for parts in words}) == 1:
-            for parts in words:
-                del parts[end]
-    return [" ".join(parts) or name for parts, name in zip(words, names, strict=True)]
-
-
 def sites_of(trajectory: Trajectory) -> list[str]:
-    """Sites of a run from input to output, without ``mean``."""
+    """List the sites of a run from input to output, without ``mean``.
+
+    Args:
+        trajectory: Run whose protocol names them.
+    """
     return list(trajectory.protocol.get("sites", ()))
 
 
 def tokens_of(point: Point) -> float | None:
-    """Training tokens at a point, or None where the loop did not say."""
+    """Look up the training tokens at a point; None where the loop did not say.
+
+    Args:
+        point: Point of a run.
+    """
     logged = point.values.get(metric_key("tokens_seen"))
     return _finite(point.tokens_seen if point.tokens_seen is not None else logged)
 
 
-def _points(trajectories: Sequence[Trajectory]) -> Iterable[tuple[str, Point]]:
+def _labelled_points(trajectories: Sequence[Trajectory]) -> Iterator[tuple[str, Point]]:
     for label, run in zip(run_labels(trajectories), trajectories, strict=True):
         for point in run.points:
             yield label, point
 
 
-def _common(label: str, point: Point) -> dict[str, Any]:
+def _common_columns(label: str, point: Point) -> dict[str, Any]:
     return {"run": label, "step": point.step, "tokens": tokens_of(point), "loss": _finite(point.loss)}
 
 

@@ -28,15 +28,15 @@ KEPT_BYTES = 1 << 26  # rows in the CPU's memory are kept until the next measure
 
 
 class MemoryExhausted(MeasurementError):
-    """A batch of the probe did not fit into memory."""
+    """A batch of the probe did not fit into memory, on this process or on another."""
 
 
 class Layout(NamedTuple):
-    """What a site hands over.
+    """The layout of the activations that a site hands over.
 
     Attributes:
-        width: D.
-        time_first: activations are (T, B, D), as in PyTorch's own layers by default, and not (B, T, D).
+        width: Width D.
+        time_first: Whether activations are (T, B, D), as in PyTorch's own layers by default, and not (B, T, D).
     """
 
     width: int
@@ -47,10 +47,11 @@ class _Batch(NamedTuple):
     """Some blocks of the probe on the model's device.
 
     Attributes:
-        inputs: (B, …).
-        rows: (m,) kept positions as rows of the flattened activations.
-        positions: (m,) the same as positions of the probe.
-        recorded: whether it counts; a rank with fewer blocks than others runs one for company.
+        inputs: (B, …) inputs of the model.
+        rows: (m,) kept positions, as rows of the flattened activations.
+        positions: (m,) the same positions, as positions of the probe.
+        recorded: Whether the batch counts. A process with fewer blocks than others runs a block that does not, since
+            forward passes of a sharded model need all processes.
     """
 
     inputs: Tensor
@@ -137,7 +138,13 @@ class Measurement:
     def _fill_in_batches(self, model: nn.Module, plane: InformationPlane) -> float | None:
         """Fill a plane; begin again with half as many blocks at once where memory runs out.
 
-        All processes do the same, whichever it was.
+        All processes do the same, whichever of them ran out.
+
+        Returns:
+            The mean loss over all positions, or None if the model hands over no logits.
+
+        Raises:
+            MemoryExhausted: A single block does not fit into memory.
         """
         while True:
             plane.reset()
@@ -152,7 +159,7 @@ class Measurement:
             self._batches = _batches(self._probe, self.batch_size, self._device)
 
     def _fill(self, model: nn.Module, plane: InformationPlane) -> float | None:
-        """Pass the probe through the model to the plane; the mean loss over all positions, if the model tells one."""
+        """Pass the probe through the model to the plane, after a pass for the transform where there is one."""
         transforms: dict[str, Transform] = {}
 
         def observe(site: str, activations: Tensor, batch: _Batch) -> None:
@@ -169,7 +176,14 @@ class Measurement:
         return self._run(model, plane.sites, measure)
 
     def _run(self, model: nn.Module, names: Sequence[str], receive: Receive) -> float | None:
-        """Forward passes over this process's blocks; the mean loss over all positions, if the model tells one."""
+        """Run this process's blocks through the model.
+
+        Returns:
+            The mean loss over all positions of all processes, or None if the model hands over no logits.
+
+        Raises:
+            MemoryExhausted: Memory ran out on one of the processes.
+        """
         error: Exception | None = None
         losses: list[Tensor] = []
         sites = {site: self._sites[site] for site in names}
@@ -201,10 +215,10 @@ class Measurement:
 
 
 def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forward: Forward) -> dict[str, Layout]:
-    """What every site hands over, from one block of the probe; and the logits over its tokens, as ``logits``.
+    """Find the layout of every site from one block of the probe, and that of the logits over its tokens, as ``logits``.
 
     Raises:
-        ValueError: the model does not take the probe, or a site hands over something else than one row per position.
+        ValueError: The model does not take the probe, or a site hands over something else than one row per position.
     """
     layouts: dict[str, Layout] = {}
     block = probe.inputs[:1].to(device_of(model))
@@ -230,11 +244,12 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
 
 
 def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the first parameter, or the CPU for a model without any."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def _out_of_memory(error: Exception | None) -> bool:
-    """Whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words."""
+    """Say whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
@@ -247,7 +262,11 @@ def _layout(activations: Tensor, grid: tuple[int, ...]) -> Layout:
 
 
 def _rows(site: str, activations: Tensor, grid: tuple[int, ...], layout: Layout) -> Tensor:
-    """(B, T, D), (T, B, D) or (B, D) activations as rows of the flattened grid."""
+    """View (B, T, D), (T, B, D) or (B, D) activations as rows of the flattened grid.
+
+    Raises:
+        MeasurementError: They have another shape.
+    """
     found = activations.transpose(0, 1) if layout.time_first else activations
     if tuple(found.shape[:-1]) != grid:
         wanted = ", ".join(map(str, (*grid, "D")))
@@ -256,19 +275,19 @@ def _rows(site: str, activations: Tensor, grid: tuple[int, ...], layout: Layout)
 
 
 def _batches(probe: Probe, batch_size: int, device: torch.device) -> list[_Batch]:
-    """This process's share of the blocks, in as many batches as any other process has."""
+    """Batch this process's share of the blocks, in as many batches as any other process has."""
     share = torch.arange(rank(), probe.num_blocks, world_size())
     most = -(-probe.num_blocks // world_size())
     block_starts = torch.searchsorted(probe.positions // _block_length(probe), torch.arange(probe.num_blocks + 1))
     own = [_batch(probe, blocks, block_starts, device) for blocks in share.split(batch_size) if len(blocks)]
-    company = _batch(probe, torch.tensor([0]), block_starts, device)._replace(recorded=False)
-    return own + [company] * (-(-most // batch_size) - len(own))
+    uncounted = _batch(probe, torch.tensor([0]), block_starts, device)._replace(recorded=False)
+    return own + [uncounted] * (-(-most // batch_size) - len(own))
 
 
 def _batch(probe: Probe, blocks: Tensor, block_starts: Tensor, device: torch.device) -> _Batch:
-    """Some blocks; ``block_starts`` says where in the kept positions each block of the probe begins and ends."""
+    """Make a batch of blocks; ``block_starts`` says where in the kept positions each block begins and ends."""
     begins, ends = block_starts[blocks], block_starts[blocks + 1]
-    positions = torch.cat([torch.arange(*of) for of in zip(begins.tolist(), ends.tolist(), strict=True)])
+    positions = torch.cat([torch.arange(*span) for span in zip(begins.tolist(), ends.tolist(), strict=True)])
     place = torch.arange(len(blocks)).repeat_interleave(ends - begins)
     rows = place * _block_length(probe) + probe.positions[positions] % _block_length(probe)
     return _Batch(probe.inputs[blocks].to(device), rows.to(device), positions.to(device), recorded=True)

@@ -1,28 +1,28 @@
-"""When a measurement is due: measure, record, log. Without any framework; the adapters only route to it."""
+"""The tracker measures when a measurement is due, records the point, and hands it to loggers.
+
+It knows no framework; the adapters in `ibtrack.integrations` only route events to it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-import ibtrack
 from ibtrack import schedules
 from ibtrack._checks import check_integer
 from ibtrack.capture.forward import check_text_fits, default_forward
 from ibtrack.capture.sites import find_sites
 from ibtrack.distributed import MeasurementError, decided_by_first, raise_together, rank
 from ibtrack.information.options import SoftOptions
-from ibtrack.information.readings import ESTIMATOR_VERSION
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
 from ibtrack.record.trajectory import Point, Trajectory
@@ -31,8 +31,8 @@ from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.logged import PointLog, point_log, summary_line
 from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts
 from ibtrack.tracking.notes import notes_on
+from ibtrack.tracking.protocol import measurement_protocol, precision_of
 
-_PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
 
 
@@ -124,12 +124,13 @@ class InformationPlaneTracker:
 
     @property
     def trajectory(self) -> Trajectory:
-        """What has been recorded so far."""
+        """The points that have been recorded so far, with protocol and run."""
         run = {"name": self.name, "config": self.config}
         return Trajectory(self.protocol, run, list(self._points), self.path)
 
     @property
     def started(self) -> bool:
+        """Whether `start` has been called, so that `step` measures."""
         return self._measurement is not None
 
     @property
@@ -154,15 +155,15 @@ class InformationPlaneTracker:
         """Find the sites, try one block of the probe on the model, and open the trajectory file.
 
         Args:
-            model: to be measured.
-            max_steps: last step of the run, if known.
-            resume_from: progress at the checkpoint that training goes on from; later points of the file are dropped.
-            precision: of the run, for the protocol; by default that of the model's weights and of an autocast around
-                this call.
+            model: The model that will be measured.
+            max_steps: Last step of the run, if it is known.
+            resume_from: Progress at the checkpoint that training goes on from; later points of the file are dropped.
+            precision: Precision of the run, for the protocol; by default that of the model's weights and of an autocast
+                around this call.
 
         Raises:
-            ValueError: layers that do not exist, a probe that does not fit the model, a schedule with nothing due, a
-                trajectory of another protocol to resume.
+            ValueError: Layers do not exist, the probe does not fit the model, the schedule has nothing due, or the
+                trajectory to resume has another protocol.
             FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
                 protocol and config, is moved aside with a warning.
         """
@@ -181,18 +182,8 @@ class InformationPlaneTracker:
             device=device_of(model),
             max_memory=self.max_memory,
         )
-        self.protocol = {
-            "probe": self.probe.protocol(),
-            "orders": list(self.probe.orders),
-            "sites": sites,
-            "widths": {site: layouts[site].width for site in sites},
-            **self.options.protocol(),
-            "estimator": ESTIMATOR_VERSION,
-            "unit": "fraction of log K",
-            "precision": precision or precision_of(model),
-            "bottleneck_curve": self.probe.bottleneck_curve(self.options.num_anchors),
-            "versions": _versions(),
-        }
+        precision = precision or precision_of(model)
+        self.protocol = measurement_protocol(self.probe, self.options, sites, layouts, precision)
         self._open_file_together(resume_from, device_of(model))
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._measurement = measurement
@@ -205,13 +196,13 @@ class InformationPlaneTracker:
         """Measure and record if a measurement is due; call it before the first and after every optimizer step.
 
         Args:
-            model: as it is after ``step`` optimizer steps.
-            step: optimizer steps taken.
-            tokens_seen: training tokens so far over all processes.
-            loss: training loss of the step; read only if a measurement is due.
+            model: The model as it is after ``step`` optimizer steps.
+            step: Optimizer steps taken.
+            tokens_seen: Training tokens so far over all processes, if the loop counts them.
+            loss: Training loss of the step; it is read only if a measurement is due.
 
         Returns:
-            the point, or None if nothing was due.
+            The point, or None if nothing was due.
         """
         if not self.started:
             self.start(model)
@@ -232,7 +223,17 @@ class InformationPlaneTracker:
     def finish(
         self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
     ) -> Point | None:
-        """Measure the last step, if it has not been, and tell the loggers that the run is over."""
+        """Measure the last step, if it has not been measured, and tell the loggers that the run is over.
+
+        Args:
+            model: The model as it is at the end.
+            step: Optimizer steps taken.
+            tokens_seen: Training tokens over all processes, if the loop counts them.
+            loss: Training loss of the last step.
+
+        Returns:
+            The point, or None if the last step had been measured.
+        """
         measured = self._points[-1].step if self._points else -1
         point = None
         if self.started and decided_by_first(step > measured):  # the others may not know the points before a restart
@@ -250,23 +251,23 @@ class InformationPlaneTracker:
         """Measure now; the point is returned, not recorded.
 
         Raises:
-            MeasurementError: the measurement failed on this process or on another.
+            MeasurementError: The measurement failed on this process or on another.
         """
-        if self._measurement is None:
+        if not self.started:
             self.start(model)
-        assert self._measurement is not None
+        measurement = cast(Measurement, self._measurement)  # made by start
         began = time.monotonic()
-        values, faults = self._measurement(model)
+        values, faults = measurement(model)
         return Point(
             step,
             values,
-            notes={**notes_on(values, faults, self.probe), **self._account_for_memory(self._measurement)},
+            notes={**notes_on(values, faults, self.probe), **self._account_for_memory(measurement)},
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
         )
 
     def _take(self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None) -> Point:
-        """Measure and record, whatever happens."""
+        """Measure and record; a failed measurement is recorded as such."""
         began = time.monotonic()
         self._last = now
         try:
@@ -306,12 +307,12 @@ class InformationPlaneTracker:
         return {"schedule": f"left out to keep max_overhead={self.max_overhead}: steps {', '.join(map(str, steps))}"}
 
     def _over_budget(self, now: Progress) -> bool:
-        """Whether one more measurement, as long as the last, would pass the budget."""
+        """Say whether one more measurement, as long as the last, would pass the budget."""
         expected = self._points[-1].measure_time if self._points else 0.0
         return (self.measure_seconds + expected) > self.max_overhead * (now.seconds + expected)  # type: ignore[operator]
 
     def _record(self, point: Point) -> None:
-        """To the file first, then to whoever listens; a fault of theirs is not the run's."""
+        """Write a point to the file, then tell the loggers; a fault of theirs does not end the run."""
         self._points.append(point)
         if point.failure is not None:
             self._complain(f"step {point.step} was not measured as a whole: {point.failure}")
@@ -350,7 +351,7 @@ class InformationPlaneTracker:
             self._writer = TrajectoryWriter.create(self.path, self.protocol, {"name": self.name, "config": self.config})
 
     def _open_file_together(self, resume_from: Progress | None, device: torch.device) -> None:
-        """Only the first process writes, but all of them stop if it cannot."""
+        """Open the file on the first process, which alone writes; all processes raise if it cannot."""
         problem: Exception | None = None
         try:
             self._open_file(resume_from)
@@ -362,33 +363,12 @@ class InformationPlaneTracker:
         return Progress(step, tokens_seen or 0, self.seconds)
 
 
-def precision_of(model: nn.Module) -> str:
-    """In Lightning's words: ``bf16-true`` for weights in bfloat16, ``bf16-mixed`` inside an autocast to it, or what
-    Fabric has wrapped the model in.
-
-    Example:
-        >>> precision_of(nn.Linear(2, 2)), precision_of(nn.Linear(2, 2, dtype=torch.bfloat16))
-        ('32-true', 'bf16-true')
-    """
-    fabric = getattr(model, "_strategy", None)
-    if fabric is not None:
-        return str(fabric.precision.precision)  # type: ignore[union-attr]
-    device = device_of(model).type
-    if torch.is_autocast_enabled(device):
-        return f"{_PRECISIONS[torch.get_autocast_dtype(device)]}-mixed"
-    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return f"{_PRECISIONS.get(weights, str(weights))}-true"
-
-
-def _versions() -> dict[str, str]:
-    """List versions that numbers may depend on in their last digits; lightning only where it is in use."""
-    lightning = sys.modules.get("lightning")
-    versions = {"ibtrack": ibtrack.__version__, "torch": torch.__version__}
-    return versions if lightning is None else {**versions, "lightning": lightning.__version__}
-
-
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:
-    """Refuse a schedule of steps that a run of ``max_steps`` never reaches."""
+    """Refuse a schedule of steps that a run of ``max_steps`` never reaches.
+
+    Raises:
+        ValueError: Nothing is due within the run.
+    """
     if max_steps is None or max_steps < 0:
         return
     end = Progress(max_steps, tokens=1 << 62, seconds=float("inf"))

@@ -5,28 +5,29 @@ import random
 
 import pytest
 
-from ibtrack.analysis.phases import Movement, Phases, noise_threshold
-from ibtrack.analysis.ranking import ranking, verdict
+from ibtrack.analysis.movements import Movement, noise_threshold
+from ibtrack.analysis.phases import Phases
+from ibtrack.analysis.ranking import Place, ranking, verdict
 
 
 def fall(change: float, se: float = 0.01) -> Phases:
-    return Phases(compression=Movement(64, 512, change, se))
+    return Phases(compression=Movement(start=64, end=512, change=change, se=se))
 
 
-def test_the_verdict_names_the_run_and_its_evidence():
+def test_the_verdict_names_the_run_and_its_evidence() -> None:
     assert verdict({"a": fall(-0.02), "b": fall(-0.2), "c": Phases()}) == (
         "b compresses most: I(X;Z) falls by 0.200 from step 64 to 512, 20.0 standard errors.\n"
         "Next is a: its fall of 0.020 is smaller by 12.7 standard errors."
     )
 
 
-def test_the_verdict_says_which_runs_are_as_good():
+def test_the_verdict_says_which_runs_are_as_good() -> None:
     many = {f"r{i}": fall(-0.1 + 0.001 * i) for i in range(8)}
     assert "It cannot be told apart from r1, r2, r3, r4 and 3 more." in verdict(many)
     assert "Next is" not in verdict(many)
 
 
-def test_the_verdict_of_none_one_and_still_runs():
+def test_the_verdict_of_none_one_and_still_runs() -> None:
     assert verdict({}) == "No runs."
     assert verdict({"a": fall(-0.1)}) == fall(-0.1).sentence()
     assert (
@@ -37,14 +38,15 @@ def test_the_verdict_of_none_one_and_still_runs():
     )
 
 
-def test_places_go_from_the_largest_fall_to_none():
+def test_places_go_from_the_largest_fall_to_none() -> None:
     places = ranking({"none": Phases(), "small": fall(-0.05), "large": fall(-0.2, se=0.02)})
     assert [place.run for place in places] == ["large", "small", "none"]
     assert [place.behind for place in places[:2]] == [0, pytest.approx(0.15 / math.hypot(0.01, 0.02))]
-    assert math.isnan(places[2].behind) and [place.tied for place in places] == [True, False, False]
+    assert math.isnan(places[2].behind)
+    assert [place.tied for place in places] == [True, False, False]
 
 
-def test_equal_runs_are_seldom_told_apart():
+def test_equal_runs_are_seldom_told_apart() -> None:
     """At 5 % for all pairs of ten runs together, 200 sets of equal runs give at most 10 on average."""
     draw = random.Random(0)
     told = 0
@@ -54,16 +56,17 @@ def test_equal_runs_are_seldom_told_apart():
     assert told < 20
 
 
-def test_two_runs_are_one_comparison():
+def test_two_runs_are_one_comparison() -> None:
     just = noise_threshold(2) * 0.01 * math.sqrt(2)
     assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 0.99 * just)})] == [True, True]
     assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 1.01 * just)})] == [True, False]
 
 
-def test_where_nothing_can_be_said_the_verdict_says_why():
+def test_where_nothing_can_be_said_the_verdict_says_why() -> None:
     why = ("No points yet.", "One point: no change to speak of.", "No points yet.")
     assert verdict({str(i): Phases(why_not=words) for i, words in enumerate(why)}) == f"{why[0]} {why[1]}"
 
 
-def test_one_run_and_none():
-    assert ranking({}) == [] and ranking({"a": fall(-0.1)}) == [("a", fall(-0.1).compression, 0.0, True)]
+def test_one_run_and_none() -> None:
+    assert ranking({}) == []
+    assert ranking({"a": fall(-0.1)}) == [Place(run="a", fall=fall(-0.1).compression, behind=0.0, tied=True)]

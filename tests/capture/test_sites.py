@@ -1,6 +1,12 @@
+"""Sites: the blocks of any decoder, names and globs, and wrappers that leave no trace in names."""
+
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ibtrack.capture.hooks import capture
 from ibtrack.capture.sites import find_sites, named_modules
@@ -9,10 +15,15 @@ from tests.models import Model, tokens
 COMPILE_WARNINGS = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own import
 
 
-def _hugging_face(name):
+def _hugging_face(name: str) -> Any:
     import transformers as hf
 
-    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     configs = {
         "gpt2": hf.GPT2Config(n_embd=16, n_layer=3, n_head=2, vocab_size=23),
         "llama": hf.LlamaConfig(vocab_size=23, **sizes),
@@ -21,16 +32,17 @@ def _hugging_face(name):
         "mixtral": hf.MixtralConfig(vocab_size=23, num_key_value_heads=2, num_local_experts=4, **sizes),
         "mamba": hf.MambaConfig(vocab_size=23, hidden_size=16, num_hidden_layers=3, state_size=4),
     }
-    return hf.AutoModelForCausalLM.from_config(configs[name])
+    make: Any = hf.AutoModelForCausalLM
+    return make.from_config(configs[name])
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox", "olmo2", "mixtral", "mamba"])
 @pytest.mark.filterwarnings("ignore:.*")  # transformers speaks of missing fast kernels
-def test_auto_finds_the_blocks_of_any_decoder(name):
+def test_auto_finds_the_blocks_of_any_decoder(name: str) -> None:
     model = _hugging_face(name).eval()
     sites = find_sites(model)
     assert list(sites) == ["embed", "L00", "L01", "L02"]
-    seen = {}
+    seen: dict[str, Tensor] = {}
     with torch.no_grad(), capture(model, sites, seen.__setitem__) as check:
         output = model(tokens(2, seed=0), output_hidden_states=True)
         check()
@@ -40,27 +52,28 @@ def test_auto_finds_the_blocks_of_any_decoder(name):
     assert seen["embed"].shape == seen["L02"].shape == (2, 16, 16)
 
 
-def test_globs_and_names():
+def test_globs_and_names() -> None:
     assert find_sites(Model(3), "blocks.*") == {"L00": "blocks.0", "L01": "blocks.1", "L02": "blocks.2"}
     assert find_sites(Model(3), ["head", "blocks.1"]) == {"L00": "blocks.1", "L01": "head"}
 
 
-def test_unknown_name_shows_the_nearest():
+def test_unknown_name_shows_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"nothing fits 'block\.1'; nearest: \['blocks\.1'"):
         find_sites(Model(), "block.1")
     with pytest.raises(ValueError, match="layers must name at least one module, got none"):
         find_sites(Model(), [])
 
 
-def test_a_model_without_blocks_is_refused():
+def test_a_model_without_blocks_is_refused() -> None:
     with pytest.raises(ValueError, match="found no list of repeated blocks"):
         find_sites(nn.Linear(2, 2))
 
 
 @COMPILE_WARNINGS
-def test_wrappers_leave_no_trace_in_names():
+def test_wrappers_leave_no_trace_in_names() -> None:
     model = Model()
     plain = list(named_modules(model))
-    model.blocks[0] = torch.compile(model.blocks[0])
-    assert list(named_modules(torch.compile(model))) == plain
+    compiled: Any = torch.compile(model)
+    model.blocks[0] = torch.compile(model.blocks[0])  # type: ignore[assignment]  # torch says it is a function
+    assert list(named_modules(compiled)) == plain
     assert list(named_modules(nn.DataParallel(model))) == plain

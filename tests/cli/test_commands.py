@@ -1,20 +1,32 @@
 """The command line: what it prints, and that a mistake is one line and exit code 2."""
 
+from __future__ import annotations
+
 import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from ibtrack.cli import app
 from ibtrack.record.keys import READINGS
 from ibtrack.record.trajectory import Point, Trajectory
 from tests import trajectories
 
+Run = Callable[..., Result]
+
 
 @pytest.fixture
-def run():
-    def invoke(*arguments, code=0):
+def run() -> Run:
+    """Call the command; the exit code is as expected."""
+
+    def invoke(*arguments: Any, code: int = 0) -> Result:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == code, result.output
         return result
@@ -23,13 +35,14 @@ def run():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
+    """A sweep of two runs."""
     for width in (32, 64):
         trajectories.write(trajectories.make(f"w{width}", drop=width / 1000), tmp_path / "sweep" / f"w{width}")
     return tmp_path / "sweep"
 
 
-def only_line(result):
+def only_line(result: Result) -> str:
     """The one line of an error, on stderr."""
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
@@ -37,13 +50,13 @@ def only_line(result):
     return line
 
 
-def test_report_writes_a_page(run, folder, tmp_path):
+def test_report_writes_a_page(run: Run, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "r.html"
     assert run("report", folder / "w32", folder / "w64", "-o", out).stdout == f"wrote {out}\n"
     assert out.read_text().startswith("<!doctype html>")
 
 
-def test_report_refuses_mixed_protocols_unless_asked(run, folder, tmp_path):
+def test_report_refuses_mixed_protocols_unless_asked(run: Run, folder: Path, tmp_path: Path) -> None:
     other = trajectories.write(trajectories.make("b", num_points=3, num_anchors=50), tmp_path / "b")
     refused = run("report", folder / "w32", other, "-o", tmp_path / "r.html", code=2)
     assert "num_anchors: 100 in 'w32', 50 in 'b'" in only_line(refused)
@@ -51,31 +64,34 @@ def test_report_refuses_mixed_protocols_unless_asked(run, folder, tmp_path):
     assert "never numbers" in (tmp_path / "r.html").read_text()
 
 
-def test_list_has_a_line_per_run_with_steps_values_and_phase(run, folder):
+def test_list_has_a_line_per_run_with_steps_values_and_phase(run: Run, folder: Path) -> None:
     head, first, second, *_ = run("list", folder).stdout.splitlines()
     assert head.split()[:2] == ["run", "points"]
     assert first.split()[:4] == ["w32", "14", "4000", "2.200"]
-    assert "± 0.008" in first and "compression since 278 (" in second
+    assert "± 0.008" in first
+    assert "compression since 278 (" in second
 
 
-def test_list_says_which_run_compresses_most_and_by_how_much(run, folder):
+def test_list_says_which_run_compresses_most_and_by_how_much(run: Run, folder: Path) -> None:
     still = trajectories.make("still", shape="flat", num_points=14)
     trajectories.write(still, folder / "still")
     lines = run("list", folder).stdout.splitlines()
     falls = {line.split()[0]: line for line in lines[1:4]}
-    assert "  first  " in falls["w64"] and re.search(r" \d\.\d se", falls["w32"])
+    assert "  first  " in falls["w64"]
+    assert re.search(r" \d\.\d se", falls["w32"])
     assert not re.search("first| se  ", falls["still"])
     assert lines[5].startswith("w64 compresses most: I(X;Z) falls by 0.1")
 
 
-def test_list_does_not_rank_across_protocols(run, folder):
+def test_list_does_not_rank_across_protocols(run: Run, folder: Path) -> None:
     trajectories.write(trajectories.make("other", num_points=14, num_anchors=50), folder / "other")
     text = run("list", folder).stdout
     assert "Not ranked, as they were measured under different protocols: num_anchors: 50 in 'other'" in text
-    assert "first" not in text and "compresses most" not in text
+    assert "first" not in text
+    assert "compresses most" not in text
 
 
-def test_list_shows_failed_young_cut_and_foreign_runs(run, folder):
+def test_list_shows_failed_young_cut_and_foreign_runs(run: Run, folder: Path) -> None:
     trajectories.write(Trajectory({}, {"name": "young"}, []), folder / "young")
     failed = Trajectory({}, {"name": "failed"}, [Point(0, failure="out of memory")])
     trajectories.write(failed, folder / "failed")
@@ -86,41 +102,44 @@ def test_list_shows_failed_young_cut_and_foreign_runs(run, folder):
     result = run("list", folder)
     lines = {line.split()[0]: line for line in result.stdout.splitlines()[:6]}
     assert "no points yet" in lines["young"]
-    assert "1 (1 failed)" in lines["failed"] and "no value: out of memory" in lines["failed"]
+    assert "1 (1 failed)" in lines["failed"]
+    assert "no value: out of memory" in lines["failed"]
     assert "not readable: " in lines["foreign"]
     assert lines["w64"].split()[1] == "13"
-    assert "note: " in result.stderr and "cut off while it was written" in result.stderr
+    assert "note: " in result.stderr
+    assert "cut off while it was written" in result.stderr
 
 
-def test_show_has_the_points_the_plane_and_the_phases(run, folder):
+def test_show_has_the_points_the_plane_and_the_phases(run: Run, folder: Path) -> None:
     text = run("show", folder / "w32").stdout
     table, plane, phases = text.split("\n\n")[1:4]
     assert len(table.splitlines()) == 15
     assert table.splitlines()[1].split()[:2] == ["a", "0"]
-    assert plane.splitlines()[0] == "I(Y;Z)" and "n" in plane
+    assert plane.splitlines()[0] == "I(Y;Z)"
+    assert "n" in plane
     assert "Compression since step 278" in phases
 
 
 @pytest.mark.parametrize("reading", READINGS)
-def test_show_takes_site_order_and_reading(run, folder, reading):
+def test_show_takes_site_order_and_reading(run: Run, folder: Path, reading: str) -> None:
     text = run("show", folder / "w32", "--site", "L01", "--order", "bigram", "--reading", reading).stdout
     assert text.startswith(f"w32: L01, bigram labels, {reading} reading")
     assert ("±" in text.split("\n\n")[1]) == (reading == "debiased")
 
 
-def test_show_marks_points_without_a_value(run, tmp_path):
+def test_show_marks_points_without_a_value(run: Run, tmp_path: Path) -> None:
     folder = trajectories.write(Trajectory({}, {}, [Point(0, failure="out of memory")]), tmp_path / "bad")
     text = run("show", folder).stdout
     assert "×  0           no value: out of memory" in text
     assert "No point has a value for token labels." in text
 
 
-def test_more_points_than_letters_are_drawn_as_plus(run, tmp_path):
+def test_more_points_than_letters_are_drawn_as_plus(run: Run, tmp_path: Path) -> None:
     folder = trajectories.write(trajectories.make(num_points=60), tmp_path / "long")
     assert "+  4000" in run("show", folder).stdout
 
 
-def test_export_writes_every_number(run, folder, tmp_path):
+def test_export_writes_every_number(run: Run, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "w32.parquet"
     assert run("export", folder / "w32", "--parquet", out).stdout == f"wrote {out}\n"
     table = pyarrow.parquet.read_table(out)
@@ -128,13 +147,13 @@ def test_export_writes_every_number(run, folder, tmp_path):
     assert table.num_rows == sum(len(point.values) for point in points)
 
 
-def test_plane_draws_a_png(run, folder, tmp_path):
+def test_plane_draws_a_png(run: Run, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "plane.png"
     run("plane", folder / "w32", folder / "w64", "-o", out, "--order", "bigram")
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
-def test_mistakes_are_one_line(run, folder, tmp_path):
+def test_mistakes_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "does not exist" in only_line(run("report", tmp_path / "none", code=2))
     assert "holds no trajectory.jsonl" in only_line(run("show", folder, code=2))
     assert "is not a folder" in only_line(run("list", tmp_path / "none", code=2))
@@ -147,14 +166,14 @@ def test_mistakes_are_one_line(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "hello\n", '{"format": "other"}\n', '{"format": "ibtrack/1"}\n', "\x00\n"])
-def test_foreign_files_are_one_line(run, tmp_path, content):
+def test_foreign_files_are_one_line(run: Run, tmp_path: Path, content: str) -> None:
     path = tmp_path / "trajectory.jsonl"
     path.write_text(content)
     for command in ("show", "report", "plane"):
         only_line(run(command, path, code=2))
 
 
-def test_a_damaged_line_is_named(run, folder):
+def test_a_damaged_line_is_named(run: Run, folder: Path) -> None:
     path = folder / "w32" / "trajectory.jsonl"
     lines = path.read_text().splitlines()
     lines[3] = lines[3][:40]
@@ -162,7 +181,48 @@ def test_a_damaged_line_is_named(run, folder):
     assert "line 4 is damaged" in only_line(run("show", path, code=2))
 
 
-def test_without_a_command_the_help_is_shown(run):
+def test_without_a_command_the_help_is_shown(run: Run) -> None:
     text = CliRunner().invoke(app, []).output
     for command in ("report", "list", "show", "export", "plane"):
         assert command in text
+
+
+def test_show_and_list_say_why_quadgrams_are_undefined(run: Run, tmp_path: Path) -> None:
+    trajectories.write(trajectories.without_quadgrams(), tmp_path / "short")
+    reason = f"no value: {trajectories.ALL_DISTINCT}"
+    assert run("show", tmp_path / "short", "--order", "quadgram").stdout.count(reason) == 5
+    assert reason in run("list", tmp_path, "--order", "quadgram").stdout
+    for options in (["--reading", "plugin", "--order", "quadgram"], ["--order", "trigram"]):
+        assert "no value" not in run("show", tmp_path / "short", *options).stdout
+
+
+def test_a_file_of_format_1_is_read_with_a_note_and_its_reasons(run: Run, tmp_path: Path) -> None:
+    short = trajectories.without_quadgrams()
+    old = replace(short, points=[replace(p, notes={"input/quadgram": "all distinct"}) for p in short.points])
+    path = trajectories.write(old, tmp_path / "old") / "trajectory.jsonl"
+    path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
+    result = run("show", path, "--order", "quadgram")
+    assert result.stdout.count("no value: all distinct") == 5
+    assert result.stderr.startswith(f"note: {path}: this file is of format 1: it does not say which version")
+    assert "this file is of format 1" in run("list", tmp_path).stderr
+    run("report", path, "-o", tmp_path / "r.html")
+    assert "this file is of format 1" in (tmp_path / "r.html").read_text()
+
+
+def test_versions_of_the_estimator_are_told_apart(run: Run, tmp_path: Path) -> None:
+    for version in (1, 2):
+        trajectories.write(trajectories.make(f"v{version}", estimator=version), tmp_path / f"v{version}")
+    sentence = (
+        "estimator: 1 in 'v1', 2 in 'v2' (each version of the estimator gives other numbers for the same activation"
+    )
+    assert sentence in run("list", tmp_path).stdout
+    assert sentence in only_line(run("report", tmp_path / "v1", tmp_path / "v2", "-o", tmp_path / "r.html", code=2))
+
+
+@pytest.mark.parametrize("command", ["report", "plane"])
+def test_a_missing_extra_is_one_line_with_the_install_line(folder: Path, tmp_path: Path, command: str) -> None:
+    code = "import sys; sys.modules['altair'] = None; from ibtrack.cli import app; app()"
+    arguments = [sys.executable, "-c", code, command, str(folder / "w32"), "-o", str(tmp_path / "out")]
+    failed = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert failed.stderr == "error: altair is not installed: pip install 'ibtrack[report]'\n"

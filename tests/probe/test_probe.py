@@ -1,18 +1,23 @@
+"""The probe: the same content by every way to make it, its hash, and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import datasets
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 from ibtrack import Probe
+from tests.probe.test_texts import TEXTS, words
+from tests.probe.test_tokenizer import fast, word_level
 
-TEXTS = [" ".join(f"w{(i * j) % 17}" for j in range(40 + i)) for i in range(30)]
-
-
-def words(text):
-    return [int(word[1:]) for word in text.split()]
+NO_TENSOR: Any = [[1, 2, 3]]
 
 
-def test_windows_come_from_one_document_each():
+def test_windows_come_from_one_document_each() -> None:
     probe = Probe.from_texts(TEXTS, words, num_blocks=8, block_size=20, orders=(1, 2))
     documents = [tuple(words(text)) for text in TEXTS]
     origins = set()
@@ -24,34 +29,39 @@ def test_windows_come_from_one_document_each():
     assert probe.num_positions == 8 * (20 - 3)
 
 
-def test_same_seed_same_probe_other_seed_another():
-    options = {"num_blocks": 8, "block_size": 20}
-    first, second = (Probe.from_texts(TEXTS, words, **options) for _ in range(2))
+def test_same_seed_same_probe_other_seed_another() -> None:
+    first, second, other = (
+        Probe.from_texts(TEXTS, words, num_blocks=8, block_size=20, seed=seed) for seed in (0, 0, 1)
+    )
     assert first.hash == second.hash
-    assert first.hash != Probe.from_texts(TEXTS, words, seed=1, **options).hash
+    assert first.hash != other.hash
 
 
-def test_a_stream_is_taken_in_its_own_order():
+def test_a_stream_is_taken_in_its_own_order() -> None:
     probe = Probe.from_texts(iter(TEXTS), words, num_blocks=1, block_size=40, orders=(1,))
     assert probe.inputs[0].tolist() == words(TEXTS[0])
 
 
-def test_hugging_face_and_plain_tokenizers_agree():
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {f"w{i}": i for i in range(17)} | {"?": 17}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=8, name_or_path="words"
-    )  # texts are longer
-    probes = [Probe.from_texts(TEXTS, t, num_blocks=4, block_size=16) for t in (words, tokenizer, fast)]
+def test_hugging_face_and_plain_tokenizers_agree() -> None:
+    tokenizers = (words, word_level(), fast(model_max_length=8))  # texts are longer
+    probes = [Probe.from_texts(TEXTS, tokenizer, num_blocks=4, block_size=16) for tokenizer in tokenizers]
     assert len({probe.hash for probe in probes}) == 1
     assert [probe.tokenizer for probe in probes] == ["function", "Tokenizer", "words"]
 
 
+def test_the_protocol_names_the_tokenizer_by_its_definition() -> None:
+    other = word_level({**{f"w{i}": i for i in range(17)}, "?": 18})
+    probes = [
+        Probe.from_texts(TEXTS, tokenizer, num_blocks=4, block_size=16) for tokenizer in (word_level(), other, words)
+    ]
+    hashes = [probe.protocol()["tokenizer_hash"] for probe in probes]
+    assert [len(each) for each in hashes] == [64, 64, 0]
+    assert hashes[0] != hashes[1]
+    assert len({probe.hash for probe in probes}) == 1  # the content is the same
+
+
 @pytest.mark.parametrize("streaming", [False, True])
-def test_from_dataset(streaming):
+def test_from_dataset(streaming: bool) -> None:
     dataset = datasets.Dataset.from_dict({"text": TEXTS, "id": list(range(30))})
     dataset = dataset.to_iterable_dataset() if streaming else dataset
     first, second = (Probe.from_dataset(dataset, words, num_blocks=4, block_size=16, seed=1) for _ in range(2))
@@ -59,20 +69,29 @@ def test_from_dataset(streaming):
     assert first.num_documents == 4
 
 
-def test_from_dataset_without_the_column():
+def test_from_dataset_without_the_column() -> None:
     with pytest.raises(ValueError, match=r"column must be one of \['text'\], got 'content'"):
         Probe.from_dataset(datasets.Dataset.from_dict({"text": TEXTS}), words, column="content")
 
 
-def test_saved_probe_is_the_same(tmp_path):
-    probe = Probe.from_texts(TEXTS, words, num_blocks=4, block_size=16)
+def test_saved_probe_is_the_same(tmp_path: Path) -> None:
+    probe = Probe.from_texts(TEXTS, word_level(), num_blocks=4, block_size=16)
     probe.save(tmp_path / "probe.pt")
     loaded = Probe.load(tmp_path / "probe.pt")
     assert loaded.protocol() == probe.protocol()
     assert all(loaded.label_sets[name].equal(labels) for name, labels in probe.label_sets.items())
 
 
-def test_damaged_file_is_refused(tmp_path):
+def test_a_file_from_before_tokenizers_had_a_hash_is_read(tmp_path: Path) -> None:
+    probe = Probe.from_texts(TEXTS, word_level(), num_blocks=4, block_size=16)
+    probe.save(tmp_path / "probe.pt")
+    state = torch.load(tmp_path / "probe.pt", weights_only=True)
+    del state["tokenizer_hash"]
+    torch.save(state, tmp_path / "old.pt")
+    assert Probe.load(tmp_path / "old.pt").protocol() == probe.protocol() | {"tokenizer_hash": ""}
+
+
+def test_damaged_file_is_refused(tmp_path: Path) -> None:
     probe = Probe.from_texts(TEXTS, words, num_blocks=4, block_size=16)
     probe.inputs = probe.inputs.clone()
     probe.inputs[0, 0] += 1
@@ -81,7 +100,7 @@ def test_damaged_file_is_refused(tmp_path):
         Probe.load(tmp_path / "probe.pt")
 
 
-def test_padding_and_packed_documents_are_respected():
+def test_padding_and_packed_documents_are_respected() -> None:
     tokens = torch.arange(20).view(2, 10)
     documents = torch.tensor([[0] * 5 + [1] * 5, [2] * 8 + [-1] * 2])
     probe = Probe(tokens, orders=(1, 2), documents=documents)
@@ -89,7 +108,7 @@ def test_padding_and_packed_documents_are_respected():
     assert probe.documents.tolist() == [0, 0, 1, 1, 2, 2, 2, 2, 2]
 
 
-def test_the_first_positions_can_be_skipped():
+def test_the_first_positions_can_be_skipped() -> None:
     tokens = torch.arange(32).view(2, 16)
     assert Probe(tokens, orders=(1,), skip=3).positions.tolist() == [*range(3, 15), *range(19, 31)]
     assert Probe(tokens, orders=(1, 4), skip=3).hash == Probe(tokens, orders=(1, 4)).hash  # left out anyway
@@ -99,7 +118,7 @@ def test_the_first_positions_can_be_skipped():
     assert probes[1].num_positions == probes[0].num_positions - 4
 
 
-def test_labels_of_ones_own():
+def test_labels_of_ones_own() -> None:
     probe = Probe(torch.randn(6, 3), labels={"input": torch.arange(6), "output": torch.tensor([0, 1, 0, 1, -1, 7])})
     assert probe.orders == ("label",)
     assert probe.num_positions == 5
@@ -107,7 +126,16 @@ def test_labels_of_ones_own():
     assert not probe.is_text
 
 
-def test_hash_sees_everything_that_matters():
+def test_preferences_of_token_ids_are_text_and_others_are_not() -> None:
+    tokens, labels = torch.arange(12).view(4, 3), {"preference": torch.tensor([1, 0, 1, 0])}
+    told, untold = Probe(tokens, labels=labels, is_text=True), Probe(tokens, labels=labels)
+    assert told.is_text
+    assert not untold.is_text
+    assert told.hash == untold.hash  # the content is the same
+    assert Probe(tokens, orders=(1,)).is_text
+
+
+def test_hash_sees_everything_that_matters() -> None:
     tokens = torch.randint(0, 9, (4, 16), generator=torch.Generator().manual_seed(0))
     changed = tokens.clone()
     changed[0, 0] = (changed[0, 0] + 1) % 9
@@ -120,11 +148,30 @@ def test_hash_sees_everything_that_matters():
     assert len({probe.hash for probe in probes}) == 4
 
 
+def test_hashes_stay_what_they_were() -> None:
+    """Trajectories hold these hashes: a change of code that changes them would make old and new runs incomparable."""
+    tokens = torch.arange(64).view(4, 16) % 7
+    labels = {"input": torch.arange(6), "output": torch.tensor([0, 1, 0, 1, -1, 7])}
+    rows = [{"chosen": f"question {i}: yes", "rejected": f"question {i}: no."} for i in range(5)]
+    probes = [
+        Probe(tokens, orders=(1, 2)),
+        Probe(torch.arange(12).view(6, 2).float(), labels=labels),
+        Probe.from_preferences(rows, lambda text: [ord(c) % 23 for c in text], num_pairs=4, block_size=24),
+        Probe.from_texts(TEXTS, words, num_blocks=8, block_size=20),
+    ]
+    assert [probe.hash for probe in probes] == [
+        "14f42afada2cdf6b331419f044aeb54707b7f68325c96e4350691b8f6ae7c376",
+        "cd47722ba6f789d396f030a51cdde78e6794b853bca503d0b8f881d0a3c7e8c1",
+        "53d44936276ee6e4e2534b5c959528995ad42f5297aca685c64d35e9102373d9",
+        "8fc669872b31d79db85ac1fa4c2a7df2ee58abbd817ffc1f17be375c0e738446",
+    ]
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
         (lambda: Probe(torch.zeros(0, 8, dtype=torch.long)), "the probe is empty"),
-        (lambda: Probe([[1, 2, 3]]), "the probe is empty: inputs must be a tensor of S blocks, got list"),
+        (lambda: Probe(NO_TENSOR), "the probe is empty: inputs must be a tensor of S blocks, got list"),
         (lambda: Probe(torch.zeros(2, 8)), "tokens must be a tensor of integers"),
         (lambda: Probe(torch.zeros(8, dtype=torch.long)), r"tokens must have 2 dimensions, got shape \(8,\)"),
         (lambda: Probe(torch.full((2, 8), -1)), "tokens must be at least 0, got -1; mark padding"),
@@ -158,11 +205,21 @@ def test_hash_sees_everything_that_matters():
             lambda: Probe(torch.zeros(2, 3), labels={"input": torch.tensor([0, -1]), "output": torch.tensor([-1, 0])}),
             "the probe is empty: no position has all of its labels",
         ),
+        (
+            lambda: Probe(torch.zeros(2, 3), labels={"preference": torch.tensor([1, 0])}, is_text=True),
+            "tokens must be a tensor of integers",
+        ),
+        (
+            lambda: Probe(
+                torch.zeros(2, 3).long(), labels={"input": torch.zeros(2), "output": torch.zeros(2)}, is_text=True
+            ),
+            r"is_text must be left out unless labels are 'preference', got \['input', 'output'\]",
+        ),
         (lambda: Probe.from_texts(TEXTS, words, num_blocks=31, block_size=16), "needs 31 documents .* got 30 among 30"),
         (lambda: Probe.from_texts([], words), "needs 64 documents of at least 128 tokens, got 0 among 0"),
         (lambda: Probe.from_texts(TEXTS, None), "tokenizer must be a tokenizer or a callable .* got NoneType"),
     ],
 )
-def test_bad_input(make, sentence):
+def test_bad_input(make: Callable[[], Probe], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()

@@ -3,29 +3,35 @@
 from ibtrack.record.protocol import as_text, differing_keys, flat, protocol_differences
 
 
-def test_nested_config_is_one_level():
+def test_nested_config_is_one_level() -> None:
     assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
 
 
-def test_a_tuple_equals_the_list_it_becomes_in_a_file():
+def test_a_tuple_equals_the_list_it_becomes_in_a_file() -> None:
     assert differing_keys([{"orders": (1, 2), "seed": 0}, {"orders": [1, 2], "seed": 0}]) == []
 
 
-def test_a_missing_entry_differs_from_any_value():
+def test_a_missing_entry_differs_from_any_value() -> None:
     assert differing_keys([{"estimator": 1}, {}]) == ["estimator"]
-    assert protocol_differences({"new": {"estimator": 1}, "old": {}}) == ["estimator: 1 in 'new', — in 'old'"]
+    assert protocol_differences({"new": {"unit": "nat"}, "old": {}}) == ["unit: nat in 'new', — in 'old'"]
 
 
-def test_circumstances_are_no_difference():
+def test_two_versions_of_the_estimator_differ_in_words_that_need_no_manual() -> None:
+    (difference,) = protocol_differences({"new": {"estimator": 1}, "old": {}})
+    assert difference.startswith("estimator: 1 in 'new', — in 'old' (each version of the estimator gives other numbers")
+    assert difference.endswith("— stands for a file that does not name its version)")
+
+
+def test_circumstances_are_no_difference() -> None:
     protocols = {name: {"versions": {"torch": name}, "bottleneck_curve": name, "seed": 0} for name in ("a", "b")}
     assert protocol_differences(protocols) == []
 
 
-def test_entries_may_be_left_out():
+def test_entries_may_be_left_out() -> None:
     protocols = {"a": {"sites": {"L00": "h.0"}}, "b": {"sites": {"L00": "h.0", "L01": "h.1"}}}
     assert protocol_differences(protocols) == ["sites.L01: — in 'a', h.1 in 'b'"]
     assert protocol_differences(protocols, ignore=("sites",)) == []
 
 
-def test_a_setting_as_text():
+def test_a_setting_as_text() -> None:
     assert [as_text(value) for value in (None, "x", 1.5, [1, 2])] == ["—", "x", "1.5", "[1, 2]"]

@@ -7,7 +7,7 @@ from ibtrack.record.quantities import QUANTITIES, quantity_key
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
-def test_a_key_has_the_parts_of_its_scope(quantity):
+def test_a_key_has_the_parts_of_its_scope(quantity: str) -> None:
     key = parse_key(quantity_key(quantity, "L01", "bigram", "plugin"))
     scope = QUANTITIES[quantity].scope
     assert key.quantity == quantity
@@ -15,9 +15,10 @@ def test_a_key_has_the_parts_of_its_scope(quantity):
     assert key.reading == ("plugin" if scope == "order" else "debiased")
 
 
-def test_every_quantity_is_explained_in_a_sentence():
+def test_every_quantity_is_explained_in_a_sentence() -> None:
     for quantity in QUANTITIES.values():
-        assert quantity.title and quantity.meaning.endswith(".")
+        assert quantity.title
+        assert quantity.meaning.endswith(".")
         assert quantity.scope in ("order", "site", "run")
 
 
@@ -28,6 +29,6 @@ def test_every_quantity_is_explained_in_a_sentence():
         ("complexity", "best", "reading must be one of 'debiased'"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_names_there_are(quantity, reading, sentence):
+def test_an_unknown_name_is_refused_with_the_names_there_are(quantity: str, reading: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         quantity_key(quantity, "mean", "token", reading)

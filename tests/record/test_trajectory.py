@@ -1,5 +1,11 @@
+"""The trajectory in memory and as read from a file: points, damage, format 1, long form."""
+
 import json
 import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -7,17 +13,22 @@ import pytest
 from ibtrack import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 
-PROTOCOL = {"probe": {"hash": "abc"}, "num_anchors": 100, "sites": {"L00": "h.0"}, "versions": {"torch": "1"}}
+PROTOCOL: dict[str, Any] = {
+    "probe": {"hash": "abc"},
+    "num_anchors": 100,
+    "sites": {"L00": "h.0"},
+    "versions": {"torch": "1"},
+}
 
 
-def write(path, steps=(0, 1, 2, 4)):
+def write(path: Path, steps: Sequence[int] = (0, 1, 2, 4)) -> Path:
     writer = TrajectoryWriter.create(path, PROTOCOL, {"name": "a"})
     for step in steps:
         writer.append(Point(step, {"ib/mean/token/complexity": step / 10}, loss=float(step)))
     return path
 
 
-def test_points_come_back(tmp_path):
+def test_points_come_back(tmp_path: Path) -> None:
     trajectory = Trajectory.load(write(tmp_path / "trajectory.jsonl"))
     assert trajectory.steps == [0, 1, 2, 4]
     assert trajectory.values("ib/mean/token/complexity") == [0, 0.1, 0.2, 0.4]
@@ -25,8 +36,8 @@ def test_points_come_back(tmp_path):
     assert Trajectory.load(tmp_path).points == trajectory.points  # a folder will do
 
 
-def test_values_that_are_not_finite_become_null_with_strict_json(tmp_path):
-    point = Point(3, {"ib/L00/entropy": math.nan}, {"L00": "2 rows are zero"}, failure="L00", loss=math.inf)
+def test_values_that_are_not_finite_become_null_with_strict_json(tmp_path: Path) -> None:
+    point = Point(3, {"ib/L00/entropy": math.nan}, notes={"L00": "2 rows are zero"}, failure="L00", loss=math.inf)
     line = point.to_json()
     json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     back = Point.from_json(line)
@@ -35,7 +46,7 @@ def test_values_that_are_not_finite_become_null_with_strict_json(tmp_path):
     assert back.notes == {"L00": "2 rows are zero", "loss": "training loss was inf"}
 
 
-def test_a_half_written_last_line_is_left_out_with_a_word(tmp_path):
+def test_a_half_written_last_line_is_left_out_with_a_word(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
     path.write_text(path.read_text()[:-20])
     with pytest.warns(UserWarning, match="the last line was cut off while it was written"):
@@ -45,14 +56,14 @@ def test_a_half_written_last_line_is_left_out_with_a_word(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "{}\n", "[1]\n", "hello\n", '{"format": "other/1"}\n', '{"format": "ibtrack/2"}\n', "\x89PNG\n"]
 )
-def test_a_foreign_file_is_refused(tmp_path, text):
+def test_a_foreign_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.jsonl").write_text(text)
     with pytest.raises(ValueError, match="is not a trajectory file"):
         Trajectory.load(tmp_path / "t.jsonl")
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", '{"step": 1}', '{"step": 1, "values": {}, "colour": 2}'])
-def test_a_damaged_line_is_named(tmp_path, line):
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     path = write(tmp_path / "t.jsonl")
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], line, *lines[3:]]) + "\n")
@@ -60,7 +71,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
         Trajectory.load(path)
 
 
-def test_parquet_holds_every_number(tmp_path):
+def test_parquet_holds_every_number(tmp_path: Path) -> None:
     trajectory = Trajectory.load(write(tmp_path / "t.jsonl"))
     trajectory.to_parquet(tmp_path / "t.parquet")
     table = pq.read_table(tmp_path / "t.parquet")
@@ -69,9 +80,52 @@ def test_parquet_holds_every_number(tmp_path):
     assert json.loads(table.schema.metadata[b"ibtrack"])["protocol"] == PROTOCOL
 
 
-def test_a_file_of_format_1_is_read_with_a_word_on_what_it_lacks(tmp_path):
+def test_a_file_of_format_1_is_read_with_a_word_on_what_it_lacks(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
     path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
     with pytest.warns(UserWarning, match="format 1: it does not say which version of the estimator"):
         trajectory = Trajectory.load(path)
     assert trajectory.values("ib/mean/token/complexity") == [0, 0.1, 0.2, 0.4]
+
+
+def file_of_format_1(path: Path, notes: dict[str, str], protocol: dict[str, Any]) -> Path:
+    """A file as the first format had it: points with readings, notes that name sets of labels."""
+    header = {"format": "ibtrack/1", "protocol": protocol, "run": {"name": "old"}}
+    point = {"step": 0, "readings": {"ib/mean/token/complexity": 0.3}, "notes": notes}
+    path.write_text(f"{json.dumps(header)}\n{json.dumps(point)}\n")
+    return path
+
+
+def test_notes_of_format_1_are_found_at_the_quantities_that_they_explain(tmp_path: Path) -> None:
+    notes = {"input/quadgram": "all labels are distinct", "L01": "2 rows are zero", "schedule": "left out: step 3"}
+    path = file_of_format_1(tmp_path / "t.jsonl", notes, PROTOCOL | {"orders": ["token", "quadgram"]})
+    with pytest.warns(UserWarning, match="format 1"):
+        (point,) = Trajectory.load(path).points
+    quantities = ("complexity", "optimality", "regularity", "variation", "share")
+    assert point.notes == {f"quadgram/{quantity}": "all labels are distinct" for quantity in quantities} | {
+        "L01": "2 rows are zero",
+        "schedule": "left out: step 3",
+    }
+
+
+@pytest.mark.parametrize("orders", [{}, {"orders": None}, {"orders": ["quadgram"]}])
+def test_a_file_of_format_1_may_lack_its_orders(tmp_path: Path, orders: dict[str, Any]) -> None:
+    path = file_of_format_1(tmp_path / "t.jsonl", {"output/quadgram": "one label"}, orders)
+    with pytest.warns(UserWarning, match="format 1"):
+        (point,) = Trajectory.load(path).points
+    assert point.notes == {"quadgram/expressivity": "one label", "quadgram/optimality": "one label"}
+
+
+def test_a_resumed_file_of_format_1_is_of_format_2_from_then_on(tmp_path: Path) -> None:
+    path = file_of_format_1(tmp_path / "t.jsonl", {"input/token": "one label"}, PROTOCOL)
+    with pytest.warns(UserWarning, match="format 1"):
+        TrajectoryWriter.resume(path, PROTOCOL, last_step=0)
+    (point,) = Trajectory.load(path).points
+    assert point.notes["token/complexity"] == "one label"
+    assert point.values == {"ib/mean/token/complexity": 0.3}
+
+
+def test_without_pyarrow_the_install_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pyarrow is not installed: pip install 'ibtrack\[experiments\]'"):
+        Trajectory({}, {}, []).to_parquet(tmp_path / "t.parquet")

@@ -1,6 +1,8 @@
 """The file of a run: what is written, what is refused, what is moved aside."""
 
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from ibtrack.record.writer import TrajectoryWriter
 from tests.record.test_trajectory import PROTOCOL, write
 
 
-def test_each_point_is_on_disk_before_the_next(tmp_path):
+def test_each_point_is_on_disk_before_the_next(tmp_path: Path) -> None:
     writer = TrajectoryWriter.create(tmp_path / "t.jsonl", PROTOCOL)
     writer.append(Point(0))
     assert Trajectory.load(tmp_path / "t.jsonl").steps == [0]
@@ -22,7 +24,9 @@ def test_each_point_is_on_disk_before_the_next(tmp_path):
         (PROTOCOL, {"lr": 2}, "the run's config"),
     ],
 )
-def test_another_runs_file_is_never_overwritten(tmp_path, protocol, config, sentence):
+def test_another_runs_file_is_never_overwritten(
+    tmp_path: Path, protocol: dict[str, Any], config: dict[str, Any] | None, sentence: str
+) -> None:
     path = write(tmp_path / "t.jsonl")
     before = path.read_text()
     with pytest.raises(FileExistsError, match=rf"already holds another run's trajectory \({sentence}\)"):
@@ -30,7 +34,7 @@ def test_another_runs_file_is_never_overwritten(tmp_path, protocol, config, sent
     assert path.read_text() == before
 
 
-def test_an_earlier_start_of_the_same_run_is_moved_aside_with_a_word(tmp_path):
+def test_an_earlier_start_of_the_same_run_is_moved_aside_with_a_word(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
     before = path.read_text()
     for number in (1, 2):
@@ -43,7 +47,7 @@ def test_an_earlier_start_of_the_same_run_is_moved_aside_with_a_word(tmp_path):
 
 
 @pytest.mark.parametrize("header", ["", '{"form', '{"format": "ibtrack/2", "proto'])
-def test_a_header_cut_off_while_it_was_written_is_moved_aside(tmp_path, header):
+def test_a_header_cut_off_while_it_was_written_is_moved_aside(tmp_path: Path, header: str) -> None:
     (tmp_path / "t.jsonl").write_text(header)
     with pytest.warns(UserWarning, match=r"held an earlier start of this run, with no point"):
         write(tmp_path / "t.jsonl")
@@ -51,15 +55,16 @@ def test_a_header_cut_off_while_it_was_written_is_moved_aside(tmp_path, header):
 
 
 @pytest.mark.parametrize("text", ["my notes", "my notes\n", "{}\n"])
-def test_a_file_of_another_kind_is_left_alone(tmp_path, text):
+def test_a_file_of_another_kind_is_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.jsonl").write_text(text)
-    with warnings.catch_warnings(), pytest.raises(FileExistsError, match="is not a trajectory file"):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        write(tmp_path / "t.jsonl")
+        with pytest.raises(FileExistsError, match="is not a trajectory file"):
+            write(tmp_path / "t.jsonl")
     assert (tmp_path / "t.jsonl").read_text() == text
 
 
-def test_a_writer_never_writes_into_the_file_of_a_later_start(tmp_path):
+def test_a_writer_never_writes_into_the_file_of_a_later_start(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     first = TrajectoryWriter.create(path, PROTOCOL)
     first.append(Point(0))
@@ -73,14 +78,14 @@ def test_a_writer_never_writes_into_the_file_of_a_later_start(tmp_path):
     assert not path.exists()
 
 
-def test_a_step_is_never_written_twice(tmp_path):
+def test_a_step_is_never_written_twice(tmp_path: Path) -> None:
     writer = TrajectoryWriter.create(tmp_path / "t.jsonl", PROTOCOL)
     writer.append(Point(4))
     with pytest.raises(ValueError, match="step must be after 4, the last point, got 4"):
         writer.append(Point(4))
 
 
-def test_resuming_drops_what_came_after_the_checkpoint(tmp_path):
+def test_resuming_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
     writer = TrajectoryWriter.resume(path, {**PROTOCOL, "versions": {"torch": "2"}}, last_step=2)
     writer.append(Point(4))
@@ -88,13 +93,13 @@ def test_resuming_drops_what_came_after_the_checkpoint(tmp_path):
     assert Trajectory.load(path).steps == [0, 1, 2, 4, 8]
 
 
-def test_a_run_begun_before_there_were_bottleneck_curves_can_be_resumed(tmp_path):
+def test_a_run_begun_before_there_were_bottleneck_curves_can_be_resumed(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
     TrajectoryWriter.resume(path, {**PROTOCOL, "bottleneck_curve": {"complexity": [0.0]}}, last_step=2)
     assert Trajectory.load(path).steps == [0, 1, 2]
 
 
-def test_resuming_under_another_protocol_shows_the_difference(tmp_path):
+def test_resuming_under_another_protocol_shows_the_difference(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
     before = path.read_text()
     with pytest.raises(ValueError, match=r"another protocol \(num_anchors: 100 in 'the file', 50 in 'this run'"):

@@ -1,50 +1,52 @@
 """The specs are valid and say what they show; the pictures have the marks where the numbers put them."""
 
-import io
-import math
+from __future__ import annotations
 
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import altair as alt
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from ibtrack.record.keys import READINGS
 from ibtrack.record.quantities import QUANTITIES
-from ibtrack.record.trajectory import Point, Trajectory
-from ibtrack.report import charts, style, tables
+from ibtrack.record.trajectory import Trajectory
+from ibtrack.report import charts, style
 from tests import trajectories
 
 CURVE = {"complexity": [0.0, 0.2, 1.2], "expressivity": [0.0, 0.2, 0.5]}
 
 
-def points(chart):
-    return charts.to_spec(chart)["datasets"]["points"]
+def points(chart: alt.LayerChart) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = charts.to_spec(chart)["datasets"]["points"]
+    return rows
 
 
-def layers(chart, mark):
+def layers(chart: alt.LayerChart, mark: str) -> list[dict[str, Any]]:
     return [layer for layer in charts.to_spec(chart)["layer"] if layer["mark"]["type"] == mark]
 
 
-def pixels(chart):
+def pixels(chart: alt.LayerChart) -> npt.NDArray[np.int64]:
     return np.asarray(Image.open(io.BytesIO(charts.to_png(chart, scale=1))).convert("RGB")).astype(int)
 
 
-def near(image, colour, tolerance=30):
+def near(image: npt.NDArray[np.int64], colour: str, tolerance: int = 30) -> npt.NDArray[np.bool_]:
     """Which pixels (H, W) have a colour, anti-aliased edges aside."""
     rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return np.abs(image - rgb).max(axis=2) < tolerance
+    close: npt.NDArray[np.bool_] = np.abs(image - rgb).max(axis=2) < tolerance
+    return close
 
 
-def damaged():
-    """Point 2 failed, point 3 has no value at the mean, for a reason."""
-    run = trajectories.make(num_points=6)
-    key = "ib/mean/token/complexity"
-    worn = [*run.points]
-    worn[2] = Point(worn[2].step, failure="hook of L01 did not fire")
-    worn[3] = Point(worn[3].step, {**worn[3].values, key: math.nan}, notes={key: "zero-norm rows"})
-    return Trajectory(run.protocol, run.run, worn)
+def damaged() -> Trajectory:
+    return trajectories.damaged("run", first=2, failure="hook of L01 did not fire")
 
 
-def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain():
+def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain() -> None:
     chart = charts.plane(trajectories.make())
     spec = charts.to_spec(chart)
     line = next(layer for layer in layers(chart, "line") if "order" in layer["encoding"])
@@ -56,7 +58,7 @@ def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain():
     assert values == {"until": 4000, "low": 0.0, "high": 0.45, "bottleneck": True}
 
 
-def test_the_plane_reads_plain_columns_from_one_named_dataset():
+def test_the_plane_reads_plain_columns_from_one_named_dataset() -> None:
     chart = charts.plane(trajectories.make(num_points=3))
     assert charts.to_spec(chart)["data"] == {"name": "points"}
     first, *_, last = points(chart)
@@ -64,7 +66,7 @@ def test_the_plane_reads_plain_columns_from_one_named_dataset():
     assert first["complexity_se"] == 0.004
 
 
-def test_one_run_is_coloured_by_step_and_several_by_run():
+def test_one_run_is_coloured_by_step_and_several_by_run() -> None:
     run = trajectories.make()
     coloured = {
         layer["encoding"]["color"]["field"]
@@ -80,14 +82,14 @@ def test_one_run_is_coloured_by_step_and_several_by_run():
     }
 
 
-def test_the_diagonal_is_named_for_what_it_is():
+def test_the_diagonal_is_named_for_what_it_is() -> None:
     texts = [layer["mark"].get("text") for layer in layers(charts.plane(trajectories.make()), "text")]
     assert "I(X;Z) = I(Y;Z), not a bound" in texts
 
 
-def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one():
-    def drawn(chart):
-        return near(pixels(chart), style.RED).sum() > 50
+def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one() -> None:
+    def drawn(chart: alt.LayerChart) -> bool:
+        return int(near(pixels(chart), style.RED).sum()) > 50
 
     run = trajectories.make(bottleneck_curve=CURVE)
     assert drawn(charts.plane(run))
@@ -97,7 +99,7 @@ def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one():
     assert not drawn(charts.plane([run, other]))
 
 
-def test_points_without_a_place_are_named_in_the_caption():
+def test_points_without_a_place_are_named_in_the_caption() -> None:
     chart = charts.plane(damaged())
     subtitle = charts.to_spec(chart)["title"]["subtitle"]
     assert any(line.startswith("run: 2 of 6 points cannot be drawn, the first at step ") for line in subtitle)
@@ -105,7 +107,7 @@ def test_points_without_a_place_are_named_in_the_caption():
     assert [row["why"] for row in points(chart)][2:4] == ["hook of L01 did not fire", "zero-norm rows"]
 
 
-def test_a_chart_without_points_says_so():
+def test_a_chart_without_points_says_so() -> None:
     empty = Trajectory({}, {"name": "empty"}, [])
     for chart in (charts.plane(empty), charts.curves(empty), charts.heatmap(empty)):
         assert "no points yet" in charts.to_spec(chart)["title"]["subtitle"]
@@ -114,7 +116,7 @@ def test_a_chart_without_points_says_so():
 
 @pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("site", ["mean", "embed", "L03"])
-def test_every_site_and_reading_has_its_plane(site, reading):
+def test_every_site_and_reading_has_its_plane(site: str, reading: str) -> None:
     chart = charts.plane(trajectories.make(), site=site, order="bigram", reading=reading)
     assert all(row["complexity"] is not None for row in points(chart))
     assert (points(chart)[0]["complexity_se"] is None) == (reading != "debiased")
@@ -122,7 +124,7 @@ def test_every_site_and_reading_has_its_plane(site, reading):
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("x", ["step", "tokens"])
-def test_every_quantity_has_its_curve(quantity, x):
+def test_every_quantity_has_its_curve(quantity: str, x: str) -> None:
     chart = charts.curves(trajectories.make(num_points=5), quantity=quantity, x=x)
     assert sum(row["value"] is not None for row in points(chart)) == (4 if quantity == "loss" else 5)
     shown = [layer["encoding"]["x"]["field"] for layer in charts.to_spec(chart)["layer"]]
@@ -130,7 +132,7 @@ def test_every_quantity_has_its_curve(quantity, x):
     assert charts.to_spec(chart)["layer"][-1]["encoding"]["x"]["scale"]["type"] == "symlog"
 
 
-def test_the_curve_has_band_null_and_ceiling():
+def test_the_curve_has_band_null_and_ceiling() -> None:
     chart = charts.curves(trajectories.make())
     row = points(chart)[-1]
     assert (row["se"], row["null"]) == (0.004, 0.05)
@@ -141,14 +143,14 @@ def test_the_curve_has_band_null_and_ceiling():
     assert points(charts.curves(trajectories.make(), quantity="entropy"))[-1]["null"] is None
 
 
-def test_the_heatmap_orders_layers_from_input_to_output():
+def test_the_heatmap_orders_layers_from_input_to_output() -> None:
     chart = charts.heatmap(trajectories.make(num_points=3))
     depth = {row["site"]: row["depth"] for row in points(chart)}
-    assert sorted(depth, key=depth.get) == ["embed", "L00", "L01", "L02", "L03"]
+    assert sorted(depth, key=depth.__getitem__) == ["embed", "L00", "L01", "L02", "L03"]
     assert len(points(chart)) == 5 * 3
 
 
-def test_wrong_choices_are_named_with_the_right_ones():
+def test_wrong_choices_are_named_with_the_right_ones() -> None:
     run = trajectories.make(num_points=2)
     with pytest.raises(ValueError, match="reading must be one of 'debiased', 'plugin', 'null', got 'raw'"):
         charts.plane(run, reading="raw")
@@ -162,25 +164,23 @@ def test_wrong_choices_are_named_with_the_right_ones():
         charts.heatmap(run, quantity="loss")
 
 
-def test_runs_of_one_name_stay_apart(tmp_path):
+def test_runs_of_one_name_stay_apart(tmp_path: Path) -> None:
     runs = [trajectories.make("same") for _ in range(2)]
     folders = [trajectories.write(run, tmp_path / name) for run, name in zip(runs, ("a", "b"), strict=True)]
     loaded = [Trajectory.load(folder) for folder in folders]
-    assert tables.run_labels(loaded) == ["same (a)", "same (b)"]
-    assert tables.run_labels([*runs, *runs]) == ["same", "same (2)", "same (3)", "same (4)"]
     assert {row["run"] for row in points(charts.plane(loaded))} == {"same (a)", "same (b)"}
 
 
-def test_a_picture_has_its_points_where_the_numbers_put_them():
+def test_a_picture_has_its_points_where_the_numbers_put_them() -> None:
     """The ring of the start and the disc of the end, in a square of 420 pixels for 0 to .3; the legend is cut off."""
-    image = pixels(charts.plane(trajectories.of([0.1, 0.27], [0.05, 0.22], se=None)))[:, :460]
+    image = pixels(charts.plane(trajectories.mean_curves([0.1, 0.27], [0.05, 0.22], se=None)))[:, :460]
     start, end = (np.argwhere(near(image, colour)) for colour in (style.RAMP[0], style.RAMP[-1]))
     (y0, x0), (y1, x1) = start.mean(axis=0), end.mean(axis=0)
     assert x1 - x0 == pytest.approx(0.17 * 420 / 0.3, abs=3)  # the line covers a little of the ring
     assert y0 - y1 == pytest.approx(0.17 * 420 / 0.3, abs=3)
 
 
-def test_a_picture_shows_each_run_in_its_colour_and_scales():
+def test_a_picture_shows_each_run_in_its_colour_and_scales() -> None:
     runs = [trajectories.make(f"r{i}", drop=0.05 * i) for i in range(3)]
     image = pixels(charts.plane(runs))
     for colour in style.PALETTE[:3]:
@@ -190,13 +190,32 @@ def test_a_picture_shows_each_run_in_its_colour_and_scales():
     assert large == pytest.approx([2 * side for side in small], abs=2)
 
 
-def test_a_failed_point_is_a_red_cross_in_the_curve_and_in_the_heatmap():
+def test_a_failed_point_is_a_red_cross_in_the_curve_and_in_the_heatmap() -> None:
     sound, worn = trajectories.make(num_points=6), damaged()
     for draw in (charts.curves, charts.heatmap):
         assert near(pixels(draw(sound)), style.RED).sum() == 0
         assert near(pixels(draw(worn)), style.RED).sum() > 20
 
 
-def test_save_png_writes_a_png(tmp_path):
+def test_save_png_writes_a_png(tmp_path: Path) -> None:
     path = charts.save_png(charts.heatmap(trajectories.make(num_points=3)), tmp_path / "heat.png", scale=1)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_undefined_values_are_crosses_whose_tooltip_says_why() -> None:
+    run = trajectories.without_quadgrams()
+    for draw in (charts.curves, charts.heatmap):
+        chart = draw(run, order="quadgram")
+        assert {row["why"] for row in points(chart)} == {trajectories.ALL_DISTINCT}
+        cross = layers(chart, "point")[-1]
+        assert {"field": "why", "title": "no value", "type": "nominal"} in cross["encoding"]["tooltip"]
+    assert {row["why"] for row in points(charts.plane(run, order="quadgram"))} == {trajectories.ALL_DISTINCT}
+    assert {row["why"] for row in points(charts.plane(run, order="quadgram", reading="plugin"))} == {None}
+    optimality = points(charts.curves(run, quantity="optimality"))
+    assert [row["why"] for row in optimality] == [trajectories.ZERO_BY_ZERO, None, None, None, None]
+
+
+def test_without_vl_convert_the_install_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(ImportError, match=r"vl_convert is not installed: pip install 'ibtrack\[report\]'"):
+        charts.to_png(charts.plane(trajectories.make(num_points=2)))

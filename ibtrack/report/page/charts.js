@@ -5,7 +5,7 @@ const CONFIG = {
   background: null, aria: false, font: "system-ui, Liberation Sans, sans-serif",
   axis: {
     ...INK, labelFontSize: 12, titleFontSize: 13, titleFontWeight: "normal", titlePadding: 8,
-    gridColor: GREY, gridOpacity: 0.22, domainColor: GREY, tickColor: GREY,
+    gridColor: DATA.ink, gridOpacity: 0.22, domainColor: DATA.ink, tickColor: DATA.ink,
   },
   legend: { ...INK, labelFontSize: 12 }, view: { stroke: null },
 };
@@ -52,7 +52,7 @@ function updateCurves() {
   const drawn = ["null", "ceiling"].filter((name) => rows.some((row) => row[name] !== null));
   const lines = { null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)" };
   const words = [details, ...drawn.map((name) => lines[name])];
-  if (rows.some((row) => row.se !== null)) words.push("band: ± 1.96 standard errors");
+  if (rows.some((row) => row.se !== null)) words.push(`band: ± ${DATA.z95} standard errors`);
   $("curves-note").textContent = [words.join(" · ") + ".", ...missing(rows)].join(" ");
   $("curves-axis").textContent = titleOf(state.quantity);
   $("curves").setAttribute("aria-label", `${titleOf(state.quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);

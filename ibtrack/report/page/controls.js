@@ -58,7 +58,7 @@ function controls() {
   choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled labels)", plugin: "plug-in" }[reading] ?? reading]));
   choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
   choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
-  choices("quantity", Object.entries(DATA.quantities).filter(([name]) => isKnown(name) || name === state.quantity).map(([name, { title }]) => [name, title]));
+  choices("quantity", Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity).map(([name, { title }]) => [name, title]));
   $("x").addEventListener("change", async () => {
     state.x = $("x").value;
     await drawCurves();

@@ -1,10 +1,9 @@
-// Picks rows for the specs that ibtrack.report.charts made. Text from runs goes through textContent only.
+// What the page holds, and the rows that its charts draw, for the choices in `state`. The charts are the specs that
+// ibtrack.report.charts made. Text that users wrote reaches the page through textContent only.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
-const GREY = "#7d838c";
-const Z95 = 1.96;
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
   quantity: "", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
@@ -16,7 +15,7 @@ const $ = (id) => document.getElementById(id);
 // ---- numbers -------------------------------------------------------------------------------------------------------
 
 function unpack(run, number) {
-  const packed = atob(run.values); // the upper three bytes of each float32, see _packed in report.py
+  const packed = atob(run.values); // the upper three bytes of each float32, as ibtrack.report.payload packs them
   const bytes = new Uint8Array((packed.length / 3) * 4);
   for (let i = 0; i < packed.length; i++) bytes[i + Math.floor(i / 3) + 1] = packed.charCodeAt(i);
   const index = new Map(run.keys.map((key, i) => [key, i]));
@@ -30,10 +29,10 @@ function read(run, key, i) {
 }
 
 /** Whether the runs are of a preference probe, which has no plane. */
-const withoutPlane = () => isKnown("preference_information") && !isKnown("complexity");
+const withoutPlane = () => isMeasured("preference_information") && !isMeasured("complexity");
 
 /** Whether any run has a quantity, for any site, order and reading. */
-function isKnown(quantity) {
+function isMeasured(quantity) {
   if (quantity === "loss") return RUNS.some((run) => run.losses.some((loss) => loss !== null));
   return RUNS.some((run) => run.keys.some((key) => key.endsWith("/" + quantity)));
 }
@@ -45,11 +44,8 @@ function keyOf(quantity, site = state.site, reading = state.reading) {
   return `ib${reading === "debiased" ? "" : "_" + reading}/${site}/${state.order}/${quantity}`;
 }
 
-function why(run, key, i) {
-  const notes = run.notes[i] || {};
-  const name = [key, ...key.split("/").slice(1, -1)].find((part) => part in notes);
-  return notes[name] || run.failures[i] || "not in this trajectory";
-}
+/** The reason why a run has no value at a point. */
+const why = (run, key, i) => whyMissing(run.notes[i] ?? {}, run.failures[i], key);
 
 function titleOf(quantity) {
   const { title, unit } = DATA.quantities[quantity];
@@ -64,7 +60,7 @@ const whole = (value) => (value === null || value === undefined ? "—" : value.
 function withError(run, quantity, i, site, reading) {
   const key = keyOf(quantity, site, reading);
   const [value, se] = i < 0 ? [null, null] : [read(run, key, i), read(run, key + "_se", i)];
-  return format(value) + (value !== null && se !== null ? ` ± ${(Z95 * se).toFixed(3)}` : "");
+  return format(value) + (value !== null && se !== null ? ` ± ${(DATA.z95 * se).toFixed(3)}` : "");
 }
 
 // ---- colour --------------------------------------------------------------------------------------------------------
@@ -103,7 +99,7 @@ function marks(run) {
   const { colour, shape } = look(run);
   const byStep = state.colour === "step";
   const opacity = faded(run) ? 0.15 : 1;
-  return { shape, opacity, colour, line: byStep ? GREY : colour, at: (step) => (byStep ? ramp(symlog(step)) : colour) };
+  return { shape, opacity, colour, line: byStep ? DATA.ink : colour, at: (step) => (byStep ? ramp(symlog(step)) : colour) };
 }
 
 function swatch(colour, shape) {
@@ -122,7 +118,7 @@ function swatch(colour, shape) {
   return svg;
 }
 
-// ---- rows of the charts: the columns of ibtrack.report.charts --------------------------------------------------------------
+// ---- rows of the charts: the columns of ibtrack.report.tables ------------------------------------------------------
 
 function planeRows() {
   const [x, y] = [keyOf("complexity"), keyOf("expressivity")];
@@ -130,12 +126,12 @@ function planeRows() {
     const { line, shape, opacity, at } = marks(run);
     return run.steps.map((step, i) => {
       const [complexity, expressivity] = [read(run, x, i), read(run, y, i)];
-      const lost = complexity === null ? x : expressivity === null ? y : null;
+      const missingKey = complexity === null ? x : expressivity === null ? y : null;
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
         complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
         complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
-        why: lost === null ? null : why(run, lost, i),
+        why: missingKey === null ? null : why(run, missingKey, i),
       };
     });
   });
@@ -143,17 +139,17 @@ function planeRows() {
 
 function curveRows(quantity = state.quantity, runs = shown(), site = state.site) {
   const key = keyOf(quantity, site);
-  const bounded = quantity === "complexity" || quantity === "expressivity";
+  const isBounded = quantity === "complexity" || quantity === "expressivity";
   return runs.flatMap((run) => {
     const { colour, shape, opacity } = marks(run);
-    const referred = state.references && bounded && !faded(run);
+    const withReferences = state.references && isBounded && !faded(run);
     return run.steps.map((step, i) => {
       const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
-        null: referred && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
-        ceiling: referred ? read(run, keyOf("ceiling", site), i) : null,
+        null: withReferences && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
+        ceiling: withReferences ? read(run, keyOf("ceiling", site), i) : null,
         why: value === null ? why(run, key, i) : null,
       };
     });
@@ -173,22 +169,24 @@ function heatmapRows() {
   return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, site, depth })));
 }
 
+/** A sentence for each run that has points without a value, or no points. */
 function missing(rows) {
   return shown().flatMap((run) => {
     const points = rows.filter((row) => row.run === run.label);
-    const lost = points.filter((row) => row.why !== null);
+    const empty = points.filter((row) => row.why !== null);
     if (!points.length) return [`${run.label} has no points yet.`];
-    if (!lost.length) return [];
-    return [`${run.label}: ${lost.length} of ${points.length} points have no value, the first at step ${whole(lost[0].step)}: ${lost[0].why}.`];
+    if (!empty.length) return [];
+    return [`${run.label}: ${empty.length} of ${points.length} points have no value, the first at step ${whole(empty[0].step)}: ${empty[0].why}.`];
   });
 }
 
+/** One domain for both axes of the plane, as ibtrack.report.tables.plane_domain chooses it. */
 function domain(rows) {
   const ends = [0];
   for (const row of rows) {
     for (const name of ["complexity", "expressivity"]) {
       const [value, se] = [row[name], row[name + "_se"] || 0];
-      if (value !== null) ends.push(value - Z95 * se, value + Z95 * se);
+      if (value !== null) ends.push(value - DATA.z95 * se, value + DATA.z95 * se);
     }
   }
   if (ends.length === 1) return [0, 1];

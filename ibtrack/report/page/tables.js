@@ -1,5 +1,7 @@
 // The tables and sentences beside the charts.
 
+const NAMES = { complexity: "I(X;Z)", expressivity: "I(Y;Z)", preference_information: "I(pref;Z)" };
+
 function cell(tag, ...content) {
   const element = document.createElement(tag);
   element.append(...content);
@@ -22,13 +24,15 @@ function settings() {
   return [...parts.values()].slice(0, 4);
 }
 
+/** The columns of the summary: what a run has in each, as a value to sort by and as text, and why there may be none. */
 function columns() {
   const phase = (run) => run.phases[state.order];
   const end = (run) => run.steps.length - 1;
   const last = (run, quantity) => (end(run) < 0 ? null : read(run, keyOf(quantity, "mean", "debiased"), end(run)));
-  const reading = (quantity, label) => ({
-    id: quantity, label, value: (run) => last(run, quantity),
+  const final = (quantity) => ({
+    id: quantity, label: `final ${NAMES[quantity] ?? quantity}`, value: (run) => last(run, quantity),
     text: (run) => withError(run, quantity, end(run), "mean", "debiased"),
+    why: (run) => (end(run) < 0 || last(run, quantity) !== null ? "" : why(run, keyOf(quantity, "mean", "debiased"), end(run))),
   });
   const config = settings().map((key) => ({
     id: "config." + key, label: shortName(key), value: (run) => run.config[key] ?? "—", text: (run) => run.config[key] ?? "—",
@@ -39,15 +43,15 @@ function columns() {
   return [
     { id: "run", label: "run", value: (run) => run.label, text: nameCell },
     { id: "fall", label: "I(X;Z) falls by", value: (run) => (phase(run).compression ? fall(run) : null),
-      text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).known ? "within noise" : "not known"),
+      text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).decided ? "within noise" : "not known"),
       bar: (run) => fall(run) / (Math.max(...RUNS.map(fall)) || 1) },
     { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
     ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
     { id: "since", label: "since step", value: (run) => phase(run).compression?.start ?? null, text: (run) => whole(phase(run).compression?.start) },
     ...config,
     { id: "fitting", label: "fitting until", value: (run) => phase(run).fitting?.end ?? null, text: (run) => whole(phase(run).fitting?.end) },
-    ...(isKnown("preference_information") ? [reading("preference_information", "final I(pref;Z)")] : []),
-    reading("complexity", "final I(X;Z)"), reading("expressivity", "final I(Y;Z)"), reading("optimality", "final optimality"),
+    ...(isMeasured("preference_information") ? [final("preference_information")] : []),
+    final("complexity"), final("expressivity"), final("optimality"),
     { id: "loss", label: "final loss", value: (run) => run.losses[end(run)] ?? null, text: (run) => format(run.losses[end(run)]) },
     { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
     ...(uneven ? [{ id: "points", label: "points", value: (run) => run.steps.length, text: points }] : []),
@@ -91,7 +95,7 @@ function inOrder() {
   const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
   return [...RUNS].sort((one, other) => {
     const [a, b] = [column.value(one), column.value(other)];
-    if (a === null || b === null) return (a === null) - (b === null); // what does not exist is last both ways
+    if (a === null || b === null) return (a === null) - (b === null); // runs without a value come last either way
     return (state.sort.down ? -1 : 1) * order(a, b);
   });
 }
@@ -104,6 +108,7 @@ function updateSummary() {
   $("summary").tBodies[0].replaceChildren(...inOrder().map((run) => {
     const row = cell("tr", ...all.map((other) => {
       const td = cell("td", other.text(run));
+      if (other.why?.(run)) td.title = other.why(run);
       if (other.bar && other.value(run) !== null && RUNS.length > 1) {
         const track = Object.assign(cell("span", cell("span")), { className: "bar" });
         track.firstElementChild.style.width = `${Math.round(100 * Math.max(0, other.bar(run)))}%`;
@@ -143,6 +148,18 @@ function headCell(column, active) {
   return th;
 }
 
+/** Complexity and expressivity of a run at a point, or why they are missing; one reason for both has one cell. */
+function planeCells(run, i) {
+  const reason = (quantity) => (i < 0 || read(run, keyOf(quantity), i) !== null ? null : why(run, keyOf(quantity), i));
+  const reasons = [reason("complexity"), reason("expressivity")];
+  if (reasons[0] !== null && reasons[0] === reasons[1]) {
+    return [Object.assign(cell("td", reasons[0]), { colSpan: 2, className: "why" })];
+  }
+  return ["complexity", "expressivity"].map((quantity, k) => (
+    reasons[k] === null ? cell("td", withError(run, quantity, i)) : Object.assign(cell("td", reasons[k]), { className: "why" })
+  ));
+}
+
 function updateReadout() {
   const step = STEPS[state.at];
   const heads = ["run", "I(X;Z)", "I(Y;Z)", "loss"];
@@ -152,9 +169,7 @@ function updateReadout() {
     const late = i >= 0 && run.steps[i] !== step ? ` (step ${whole(run.steps[i])})` : "";
     const name = cell("span", swatch(look(run).colour, look(run).shape), cell("span", run.label + late));
     name.className = "run";
-    const lost = i >= 0 && read(run, keyOf("complexity"), i) === null ? why(run, keyOf("complexity"), i) : null;
-    const values = lost ? [Object.assign(cell("td", lost), { colSpan: 2, className: "why" })] : ["complexity", "expressivity"].map((name) => cell("td", withError(run, name, i)));
-    return cell("tr", cell("td", name), ...values, cell("td", format(run.losses[i])));
+    return cell("tr", cell("td", name), ...planeCells(run, i), cell("td", format(run.losses[i])));
   }));
   $("readout-title").textContent = step === undefined ? "No points yet" : `At step ${whole(step)}`;
   $("step-text").textContent = step === undefined ? "no points" : `step ${whole(step)} of ${whole(STEPS[STEPS.length - 1])}`;

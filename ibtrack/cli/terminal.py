@@ -1,0 +1,137 @@
+"""What the terminal shows: the plane in letters, and tables in plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from string import ascii_letters
+from typing import Any
+
+from ibtrack.analysis.phases import find_phases
+from ibtrack.analysis.ranking import Place
+from ibtrack.record.trajectory import Trajectory
+from ibtrack.report.tables import Z95, plane_domain, plane_rows
+
+LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
+_POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")
+_NO_LETTER = "×"  # stands for a point that has no place in the plane
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Align rows of cells to columns.
+
+    Args:
+        rows: Rows of equal length, at least one; the first is the head.
+
+    Example:
+        >>> print(text_table([("run", "loss"), ("a", "2.5"), ("longer", "")]))
+        run     loss
+        a       2.5
+        longer
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def points_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the points of a run as a table, each with its letter in `terminal_plane`.
+
+    Args:
+        rows: Rows of one run, as `ibtrack.report.tables.plane_rows` makes them.
+    """
+    lines = [(letter, *_point_cells(row)) for letter, row in zip(_letters(rows), rows, strict=True)]
+    return text_table([_POINTS_HEAD, *lines])
+
+
+def list_row(name: str, run: Trajectory | str, order: str, place: Place | None) -> tuple[str, ...]:
+    """Make the row of a run in a list of runs, whose columns are `LIST_HEAD`.
+
+    Args:
+        name: Name that the row begins with.
+        run: Trajectory of the run, or the reason why its file cannot be read.
+        order: Label set, such as ``token``.
+        place: Place of the run among the others, or None if it has none.
+    """
+    if isinstance(run, str):
+        return (name, "", "", "", "", "", "", f"not readable: {run}")
+    rows = plane_rows([run], order=order)
+    if not rows:
+        return (name, "0", "", "", "", "", "", "no points yet")
+    num_failed = sum(point.failure is not None for point in run.points)
+    points = f"{len(rows)} ({num_failed} failed)" if num_failed else str(len(rows))
+    return (name, points, *_point_cells(rows[-1]), _behind(place), find_phases(run, order).short())
+
+
+def terminal_plane(rows: Sequence[Mapping[str, Any]], *, width: int = 60, height: int = 20) -> str:
+    """Draw the plane in letters: the first point is ``a``, the next ``b``; after ``z`` comes ``A``, after ``Z`` ``+``.
+
+    Args:
+        rows: Rows of one run, as `ibtrack.report.tables.plane_rows` makes them.
+        width: Number of letters from left to right.
+        height: Number of lines from bottom to top.
+
+    Example:
+        >>> rows = [
+        ...     {"step": 0, "complexity": 0.1, "expressivity": 0.0, "complexity_se": None, "expressivity_se": None},
+        ...     {"step": 9, "complexity": 0.4, "expressivity": 0.3, "complexity_se": None, "expressivity_se": None},
+        ... ]
+        >>> print(terminal_plane(rows, width=20, height=5))
+        I(Y;Z)
+         0.40 |                 ...
+              |            .....  b
+              |        ....
+              |   .....
+         0.00 |...  a
+              +--------------------
+               0.00            0.40  I(X;Z)
+    """
+    low, high = plane_domain(rows)
+    span = high - low
+    canvas = [[" "] * width for _ in range(height)]
+
+    def cell(x: float, y: float) -> tuple[int, int]:
+        return height - 1 - round((y - low) / span * (height - 1)), round((x - low) / span * (width - 1))
+
+    for column in range(width):
+        at = low + span * column / (width - 1)
+        line, _ = cell(at, at)
+        canvas[line][column] = "."
+    for letter, row in zip(_letters(rows), rows, strict=True):
+        if letter != _NO_LETTER:
+            line, column = cell(row["complexity"], row["expressivity"])
+            canvas[line][column] = letter
+    lines = ["".join(line).rstrip() for line in canvas]
+    marks = [f"{high:5.2f}", *["     "] * (height - 2), f"{low:5.2f}"]
+    axis = f"{low:.2f}{high:{width - 4}.2f}"
+    body = [f"{mark} |{line}" for mark, line in zip(marks, lines, strict=True)]
+    return "\n".join(["I(Y;Z)", *body, f"      +{'-' * width}", f"       {axis}  I(X;Z)"])
+
+
+def _letters(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give a letter to each point that has a place in the plane, and a cross to the others."""
+    letters = iter(ascii_letters)
+    has_place = [row["complexity"] is not None and row["expressivity"] is not None for row in rows]
+    return [next(letters, "+") if each else _NO_LETTER for each in has_place]
+
+
+def _point_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write step, loss, complexity and expressivity; the reason takes the place of the first that is missing."""
+    loss = "" if row["loss"] is None else f"{row['loss']:.3f}"
+    reason = f"no value: {row['why']}"
+    if row["complexity"] is None:
+        return (str(row["step"]), loss, reason, "")
+    complexity = _with_error(row["complexity"], row["complexity_se"])
+    if row["expressivity"] is None:
+        return (str(row["step"]), loss, complexity, reason)
+    return (str(row["step"]), loss, complexity, _with_error(row["expressivity"], row["expressivity_se"]))
+
+
+def _with_error(value: float, se: float | None) -> str:
+    return f"{value:.3f}" + (f" ± {Z95 * se:.3f}" if se else "")
+
+
+def _behind(place: Place | None) -> str:
+    if place is None or place.fall is None:
+        return ""
+    return "first" if place.behind == 0 else f"{place.behind:.1f} se" + (", tied" if place.tied else "")

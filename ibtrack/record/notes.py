@@ -1,0 +1,91 @@
+"""The notes of a point: reasons why values are ``nan``, the names they may stand under, and how a reader finds them.
+
+A note's name is one of four: the exact metric key of a value; ``<order>/<quantity>`` for the debiased reading at every
+site; ``<order>`` for all numbers of a label set; a site for all its numbers. A quantity of no order is named alone.
+The page of the report follows the same rules in `page/notes.js`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ibtrack.record.keys import parse_key
+
+if TYPE_CHECKING:
+    from ibtrack.record.trajectory import Point
+
+# in a file of format 1 a note names a set of labels; these are the quantities that need its information
+_QUANTITIES_OF_LABELS = {
+    "input": ("complexity", "optimality", "regularity", "variation", "share"),
+    "output": ("expressivity", "optimality"),
+}
+
+
+def note_names(key: str) -> list[str]:
+    """List the names under which a point may say why the value at a key is missing, the most specific first.
+
+    Args:
+        key: Metric key of the value.
+
+    Example:
+        >>> note_names("ib/L01/quadgram/complexity")
+        ['ib/L01/quadgram/complexity', 'quadgram/complexity', 'quadgram', 'L01']
+        >>> note_names("ib_plugin/L01/quadgram/complexity")
+        ['ib_plugin/L01/quadgram/complexity', 'quadgram', 'L01']
+        >>> note_names("ib/loss")
+        ['ib/loss', 'loss']
+    """
+    parts = parse_key(key)
+    every_site = "/".join(filter(None, (parts.order, parts.quantity))) if parts.reading == "debiased" else None
+    return [name for name in (key, every_site, parts.order, parts.site) if name]
+
+
+def why_missing(point: Point, key: str) -> str:
+    """Say why a point has no value at a key, in the words that the point carries.
+
+    Args:
+        point: Point whose value is missing.
+        key: Metric key of the value.
+
+    Returns:
+        The most specific note; without one the failure of the whole point; without that a sentence that says so.
+
+    Example:
+        >>> from ibtrack.record.trajectory import Point
+        >>> point = Point(8, notes={"quadgram/complexity": "all labels are distinct"})
+        >>> why_missing(point, "ib/mean/quadgram/complexity"), why_missing(point, "ib/mean/token/complexity")
+        ('all labels are distinct', 'not in this trajectory')
+    """
+    reason = next((point.notes[name] for name in note_names(key) if name in point.notes), None)
+    return reason or point.failure or "not in this trajectory"
+
+
+def notes_of_format_1(notes: Mapping[str, str], orders: Sequence[str]) -> dict[str, str]:
+    """Rename the notes of a file of format 1, which name a set of labels, to the quantities that need these labels.
+
+    Args:
+        notes: Name to reason, as in the file.
+        orders: Label orders of the protocol. The share of an order also needs the complexity of the order before it.
+
+    Example:
+        >>> list(notes_of_format_1({"output/token": "there is one label only"}, ["token"]))
+        ['token/expressivity', 'token/optimality']
+    """
+    renamed: dict[str, str] = {}
+    for name, reason in notes.items():
+        for new in _new_names(name, orders):
+            renamed.setdefault(new, reason)
+    return renamed
+
+
+def _new_names(name: str, orders: Sequence[str]) -> list[str]:
+    side, _, order = name.partition("/")
+    if name == "preference":
+        return ["preference_information"]
+    if side not in _QUANTITIES_OF_LABELS or not order:
+        return [name]
+    next_orders = orders[orders.index(order) + 1 :][:1] if side == "input" and order in orders else []
+    return [f"{order}/{quantity}" for quantity in _QUANTITIES_OF_LABELS[side]] + [
+        f"{each}/share" for each in next_orders
+    ]

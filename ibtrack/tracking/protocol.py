@@ -1,0 +1,76 @@
+"""The protocol of a run: everything that must be equal for two of its numbers to be comparable."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+import ibtrack
+from ibtrack.information.options import SoftOptions
+from ibtrack.information.readings import ESTIMATOR_VERSION
+from ibtrack.probe.probe import Probe
+from ibtrack.tracking.measurement import Layout, device_of
+
+_PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
+
+
+def measurement_protocol(
+    probe: Probe, options: SoftOptions, sites: Mapping[str, str], layouts: Mapping[str, Layout], precision: str
+) -> dict[str, Any]:
+    """Write down how a run is measured.
+
+    Args:
+        probe: The probe that is measured.
+        options: How activations are turned into soft assignments.
+        sites: Site to bare module name.
+        layouts: Site to layout.
+        precision: Precision that the model computes in.
+
+    Returns:
+        Entries that JSON can hold. ``versions`` and ``bottleneck_curve`` are circumstances, see
+        `ibtrack.record.protocol`.
+    """
+    return {
+        "probe": probe.protocol(),
+        "orders": list(probe.orders),
+        "sites": dict(sites),
+        "widths": {site: layouts[site].width for site in sites},
+        **options.protocol(),
+        "estimator": ESTIMATOR_VERSION,
+        "unit": "fraction of log K",
+        "precision": precision,
+        "bottleneck_curve": probe.bottleneck_curve(options.num_anchors),
+        "versions": _versions(),
+    }
+
+
+def precision_of(model: nn.Module) -> str:
+    """Name the precision of a run in Lightning's words.
+
+    Returns:
+        ``bf16-true`` for weights in bfloat16, ``bf16-mixed`` inside an autocast to it, and so on; the precision of
+        Fabric for a model that it has wrapped.
+
+    Example:
+        >>> precision_of(nn.Linear(2, 2)), precision_of(nn.Linear(2, 2, dtype=torch.bfloat16))
+        ('32-true', 'bf16-true')
+    """
+    fabric = getattr(model, "_strategy", None)
+    if fabric is not None:
+        return str(fabric.precision.precision)  # type: ignore[union-attr]
+    device = device_of(model).type
+    if torch.is_autocast_enabled(device):
+        return f"{_PRECISIONS[torch.get_autocast_dtype(device)]}-mixed"
+    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return f"{_PRECISIONS.get(weights, str(weights))}-true"
+
+
+def _versions() -> dict[str, str]:
+    """List versions that numbers may depend on in their last digits; lightning only where it is in use."""
+    lightning = sys.modules.get("lightning")
+    versions = {"ibtrack": ibtrack.__version__, "torch": torch.__version__}
+    return versions if lightning is None else {**versions, "lightning": lightning.__version__}

@@ -1,0 +1,109 @@
+"""The plane in letters and the tables in plain text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibtrack.analysis.movements import Movement
+from ibtrack.analysis.ranking import Place
+from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
+from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.report.tables import plane_rows
+from tests import trajectories
+
+FALL = Movement(start=64, end=512, change=-0.1, se=0.01)
+
+
+def row(step: int, complexity: float | None, expressivity: float | None, **more: Any) -> dict[str, Any]:
+    return {
+        "step": step,
+        "loss": None,
+        "complexity": complexity,
+        "complexity_se": None,
+        "expressivity": expressivity,
+        "expressivity_se": None,
+        "why": None,
+        **more,
+    }
+
+
+def body(plane: str) -> list[str]:
+    """The lines of a plane from top to bottom, without the axes."""
+    return [line[7:] for line in plane.splitlines()[1:-2]]
+
+
+def test_a_letter_stands_where_its_numbers_put_it() -> None:
+    lines = body(terminal_plane([row(0, 0.0, 0.0), row(1, 1.0, 0.0), row(2, 1.0, 1.0)], width=11, height=5))
+    assert lines[-1][0] == "a"
+    assert lines[-1][10] == "b"
+    assert lines[0][10] == "c"
+
+
+@given(st.lists(st.tuples(st.floats(-0.1, 2), st.floats(-0.1, 2)), max_size=70))
+def test_the_plane_has_its_size_whatever_is_drawn(points: list[tuple[float, float]]) -> None:
+    plane = terminal_plane([row(i, x, y) for i, (x, y) in enumerate(points)], width=30, height=8)
+    assert len(body(plane)) == 8
+    assert max(map(len, body(plane))) <= 30
+
+
+def test_after_the_letters_comes_a_plus_and_without_a_place_a_cross() -> None:
+    rows = [row(0, None, 0.1, why="zero-norm rows"), *(row(i, i / 60, 0.1) for i in range(1, 54))]
+    letters = [line.split()[0] for line in points_table(rows).splitlines()[1:]]
+    assert letters[:3] == ["×", "a", "b"]
+    assert letters[26:28] == ["z", "A"]
+    assert letters[52:] == ["Z", "+"]
+    assert "×" not in terminal_plane(rows)
+
+
+def test_a_missing_value_is_replaced_by_its_reason_and_its_neighbour_is_kept() -> None:
+    rows = [
+        row(0, None, 0.1, why="all distinct"),
+        row(1, 0.25, None, why="one label", complexity_se=0.01),
+        row(2, 0.25, 0.125, loss=2.5),
+    ]
+    lines = [line.split(maxsplit=2) for line in points_table(rows).splitlines()[1:]]
+    assert lines[0] == ["×", "0", "no value: all distinct"]
+    assert lines[1] == ["×", "1", "0.250 ± 0.020           no value: one label"]
+    assert lines[2][2].split() == ["2.500", "0.250", "0.125"]
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert text_table([("a", "b", "c"), ("long", "", "x")]) == "a     b  c\nlong     x"
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        (None, ""),
+        (Place(run="a", fall=None, behind=math.nan, tied=False), ""),
+        (Place(run="a", fall=FALL, behind=0.0, tied=True), "first"),
+        (Place(run="a", fall=FALL, behind=1.25, tied=True), "1.2 se, tied"),
+        (Place(run="a", fall=FALL, behind=5.0, tied=False), "5.0 se"),
+    ],
+)
+def test_a_run_of_the_list_says_how_far_it_is_behind(place: Place | None, text: str) -> None:
+    cells = dict(zip(LIST_HEAD, list_row("a", trajectories.make(), "token", place), strict=True))
+    assert cells["behind"] == text
+    assert (cells["points"], cells["last step"]) == ("14", "4000")
+
+
+def test_a_run_that_cannot_be_read_or_is_young_has_its_row() -> None:
+    assert list_row("a", "it is not text", "token", None)[-1] == "not readable: it is not text"
+    assert list_row("a", Trajectory({}, {}, []), "token", None)[-1] == "no points yet"
+
+
+def test_failed_points_of_a_run_are_counted() -> None:
+    run = trajectories.make(num_points=3)
+    run = replace(run, points=[*run.points, Point(9000, failure="out of memory")])
+    assert list_row("a", run, "token", None)[1:5] == ("4 (1 failed)", "9000", "", "no value: out of memory")
+
+
+def test_the_table_of_a_run_has_a_line_per_point() -> None:
+    run = trajectories.make(num_points=7)
+    assert len(points_table(plane_rows([run])).splitlines()) == 1 + 7

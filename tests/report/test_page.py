@@ -1,0 +1,437 @@
+"""How the page behaves in a real Chromium."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibtrack.record.notes import note_names
+from ibtrack.record.trajectory import Point, Trajectory
+from tests import trajectories
+from tests.record.test_notes import CASES
+from tests.report.conftest import Show
+
+
+def marks(page: Any, chart: str = "#plane") -> str:
+    """All that is drawn in a chart."""
+    return str(page.locator(f"{chart} svg").inner_html())
+
+
+def with_values(run: Trajectory, change: Callable[[Mapping[str, float]], Mapping[str, float]]) -> Trajectory:
+    """A run whose points have other values."""
+    return replace(run, points=[replace(point, values=change(point.values)) for point in run.points])
+
+
+def names(page: Any) -> list[str]:
+    return list(page.locator("#summary tbody .run button").all_inner_texts())
+
+
+def test_the_answer_is_on_top(show: Show) -> None:
+    page = show(trajectories.sweep())
+    best = names(page)[0]
+    assert page.locator("#verdict").inner_text().startswith(f"{best} compresses most: I(X;Z) falls by 0.1")
+    assert [name[:3] for name in names(page)] == ["w64", "w64", "w32", "w32"]
+    first = page.locator("#summary tbody tr").first.inner_text().split("\t")
+    fall, num_se = float(first[1]), float(first[2])
+    assert fall / (0.004 * 2**0.5) == pytest.approx(num_se, abs=0.15)  # the fall is rounded to .001
+    assert page.locator("#sentences dd").count() == 4
+
+
+@pytest.mark.parametrize(
+    ("control", "chart"),
+    [(name, "#plane") for name in ("order", "site", "reading", "colour", "focus")]
+    + [(name, "#curves") for name in ("quantity", "x")],
+)
+def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: str) -> None:
+    page = show(trajectories.sweep())
+    options = page.locator(f"#{control} option").evaluate_all("options => options.map(option => option.value)")
+    drawn = {marks(page, chart)}
+    changed = "([chart, before]) => document.querySelector(chart + ' svg')?.innerHTML !== before"
+    for option in options:
+        before = marks(page, chart)
+        if page.locator(f"#{control}").input_value() != option:
+            page.select_option(f"#{control}", option)
+            page.wait_for_function(changed, arg=[chart, before])  # another axis is drawn anew, which takes a moment
+        drawn.add(marks(page, chart))
+    assert len(drawn) == len(options) >= 2
+
+
+def test_the_slider_hides_later_steps_and_play_shows_them_one_by_one(show: Show) -> None:
+    page = show([trajectories.make()])
+    ends = marks(page)
+    page.locator("#step").fill("3")
+    assert page.locator("#step-text").inner_text() == "step 11 of 4,000"
+    assert page.locator("#readout-title").inner_text() == "At step 11"
+    early = marks(page)
+    assert len(early) < len(ends)
+    page.locator("#step").fill("13")
+    assert marks(page) == ends
+    page.locator("#play").click()  # from the end it starts over
+    page.wait_for_function("Number(document.querySelector('#step').value) >= 2")
+    assert page.locator("#play").get_attribute("aria-label") == "Pause"
+    page.locator("#play").click()
+    at = page.locator("#step").input_value()
+    page.wait_for_timeout(900)
+    assert page.locator("#step").input_value() == at
+    page.locator("#step").fill("12")
+    page.locator("#play").click()
+    page.wait_for_function("document.querySelector('#play').ariaLabel === 'Play the training'")
+    assert page.locator("#step").input_value() == "13"
+
+
+def test_hovering_shows_run_step_loss_and_values_with_errors(show: Show) -> None:
+    page = show([trajectories.make("demo")])
+    page.locator("#plane svg path[aria-roledescription], #plane .mark-symbol path").last.hover()
+    tip = page.locator("#vg-tooltip-element").inner_text()
+    last = trajectories.make("demo").points[-1]
+    value = last.values["ib/mean/token/complexity"]
+    for part in ("demo", "4,000", "8,192,000", f"{last.loss:.3f}", f"{value:.4f} ± {1.96 * 0.004:.4f}"):
+        assert part in tip
+
+
+def test_the_table_sorts_both_ways_by_mouse_and_keyboard(show: Show) -> None:
+    page = show(trajectories.sweep())
+    button = page.locator("#summary [data-column=loss]")
+    page.locator("#summary [data-column=run]").click()
+    assert names(page) == ["w32-s0", "w32-s1", "w64-s0", "w64-s1"]
+    assert page.locator("#summary th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    page.keyboard.press("Enter")  # the button keeps the focus when the head is made anew
+    assert names(page) == ["w64-s1", "w64-s0", "w32-s1", "w32-s0"]
+    button.click()
+    assert page.locator("#summary th[aria-sort]").get_attribute("aria-sort") == "descending"
+
+
+def test_runs_can_be_hidden_and_highlighted(show: Show) -> None:
+    page = show(trajectories.sweep())
+    everything = marks(page)
+    page.locator("#summary input").first.uncheck()
+    assert page.locator("#readout tbody tr").count() == 3
+    assert len(marks(page)) < len(everything)
+    page.locator("#summary input").first.check()
+    assert marks(page) == everything
+    page.get_by_role("button", name="w32-s1", exact=True).click()
+    assert page.locator("#focus").input_value() == "1"
+    assert page.locator("#heatmap-axis").inner_text().startswith("w32-s1: complexity")
+    assert page.locator("#plane [opacity='0.15']").count() > 10
+    page.get_by_role("button", name="w32-s1", exact=True).click()
+    assert page.locator("#plane [opacity='0.15']").count() == 0
+
+
+def test_runs_are_grouped_by_a_setting_that_differs(show: Show) -> None:
+    page = show(trajectories.sweep(3))
+    page.select_option("#colour", "model.width")
+    groups = page.locator("#groups tbody tr").all_inner_texts()
+    assert [group.split()[:4] for group in groups] == [["32", "3", "of", "3"], ["64", "3", "of", "3"]]
+    falls = [float(re.findall(r"0\.\d+", group)[0]) for group in groups]
+    assert falls[1] > falls[0]
+
+
+def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show: Show) -> None:
+    drops = {"a": 0.2, "b": 0.2, "c": 0.05}
+    runs = [trajectories.make(name, drop=drop) for name, drop in drops.items()]
+    page = show([trajectories.make("still", shape="flat"), *runs])
+    texts = page.locator("#summary tbody tr").all_inner_texts()
+    rows = [[cell.strip() for cell in text.split("\t")] for text in texts]
+    assert {rows[0][0], rows[1][0]} == {"a", "b"}
+    assert [row[0] for row in rows[2:]] == ["c", "still"]
+    assert rows[0][3] == "first"
+    assert rows[3][3] == "—"
+    assert re.fullmatch(r"[0-2]\.\d, tied", rows[1][3])
+    assert float(rows[2][3]) == pytest.approx((float(rows[0][1]) - float(rows[2][1])) / 0.008, abs=0.3)
+    assert "Tied: noise could make" in page.locator("#summary-note").inner_text()
+    assert page.locator("#heatmap-axis").inner_text().startswith(f"{rows[0][0]}: complexity")
+    assert page.locator("#sentences dt").first.inner_text() == rows[0][0]
+
+
+def test_many_runs_are_coloured_by_the_setting_that_parts_them(show: Show) -> None:
+    page = show(trajectories.sweep(4))
+    assert page.locator("#colour").input_value() == "model.width"
+    assert page.locator("#groups tbody tr").count() == 2
+    assert page.locator("#phases").get_attribute("open") is None
+    page.locator("#phases summary").click()
+    assert page.locator("#sentences dd").first.is_visible()
+
+
+def test_keys_that_some_runs_have_are_shown_where_they_are(show: Show) -> None:
+    run, other = trajectories.make("a", num_points=4), trajectories.make("b", num_points=4)
+    more = {"ib/mean/token/complexity_anchor_sd": 0.0123, "ib/mean/preference_information_se": 0.001}
+    run = with_values(run, lambda values: {**values, **more})
+    other = with_values(
+        other, lambda values: {k: v for k, v in values.items() if not k.endswith("preference_information")}
+    )
+    page = show([run, other])
+    page.select_option("#quantity", "preference_information")
+    assert page.locator("#curves-axis").inner_text() == "preference information, fraction of log K"
+    assert "b: 4 of 4 points have no value" in page.locator("#curves-note").inner_text()
+    page = show([run])
+    page.locator("#plane .mark-symbol path").last.hover()
+    tip = page.locator("#vg-tooltip-element").inner_text()
+    assert tip.count("(sd over anchors 0.0123)") == 1
+    page = show([other])
+    assert page.locator("#quantity option[value=preference_information]").count() == 0
+
+
+def test_a_preference_probe_has_curves_and_no_plane(show: Show) -> None:
+    runs = []
+    for name in "ab":
+        run = trajectories.make(name, num_points=4)
+        points = [
+            Point(point.step, {key: value for key, value in point.values.items() if "preference" in key})
+            for point in run.points
+        ]
+        runs.append(Trajectory({**run.protocol, "orders": []}, run.run, points))
+    page = show(runs)
+    assert page.locator("#verdict").inner_text() == "No point has a value for token labels."
+    assert not page.locator("#plane").is_visible()
+    assert page.locator("#curves-axis").inner_text() == "preference information, fraction of log K"
+    assert page.locator("#heatmap path[fill='#d0342c']").count() == 0
+    final = f"{runs[0].points[-1].values['ib/mean/preference_information']:.3f}"
+    assert final in page.locator("#summary tbody tr").first.inner_text()
+
+
+def test_null_ceiling_and_bottleneck_curve_are_drawn(show: Show) -> None:
+    page = show([trajectories.make(bottleneck_curve=trajectories.CURVE)])
+    assert "bottleneck curve" in marks(page)
+    assert "Red: bottleneck curve" in page.locator("#plane-note").inner_text()
+    page.select_option("#order", "bigram")
+    assert "bottleneck curve" not in marks(page) + page.locator("#plane-note").inner_text()
+    assert page.locator("#curves [stroke-dasharray]").count() == 2
+    assert "dashed" in page.locator("#curves-note").inner_text()
+    page.locator("#references").uncheck()
+    assert page.locator("#curves [stroke-dasharray]").count() == 0
+
+
+def test_everything_can_be_done_from_the_keyboard(show: Show) -> None:
+    page = show(trajectories.sweep())
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.column || ''"))
+    assert {
+        "theme",
+        "fall",
+        "order",
+        "site",
+        "reading",
+        "colour",
+        "focus",
+        "play",
+        "step",
+        "quantity",
+        "x",
+        "references",
+    } <= {*reached}
+    page.locator("#step").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#step-text").inner_text() == "step 3,449 of 4,000"
+    page.locator("#play").focus()
+    page.keyboard.press("Space")
+    assert page.locator("#play").get_attribute("aria-label") == "Pause"
+    unnamed = page.locator("button, select, input, [role=img]").evaluate_all(
+        "all => all.filter(e => !(e.ariaLabel || e.innerText || e.labels?.length)).map(e => e.outerHTML)"
+    )
+    assert unnamed == []
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(show: Show) -> None:
+    def paper(page: Any) -> Any:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    page = show([trajectories.make(num_points=4)], color_scheme="dark")
+    dark = paper(page)
+    assert sum(map(int, re.findall(r"\d+", dark))) < 120
+    assert page.evaluate("getComputedStyle(document.querySelector('#plane text')).fill") != "rgb(0, 0, 0)"
+    page.locator("#theme").click()
+    assert sum(map(int, re.findall(r"\d+", paper(page)))) > 700
+    page.locator("#theme").click()
+    page.emulate_media(color_scheme="light")
+    assert paper(page) == dark
+
+
+def test_a_phone_sees_all_of_it_without_scrolling_sideways(show: Show) -> None:
+    page = show(trajectories.sweep(), width=390, device_scale_factor=2, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    box = page.locator("#plane svg").bounding_box()
+    assert box["width"] <= 366
+    assert box["height"] > 250
+    page.set_viewport_size({"width": 800, "height": 900})
+    page.wait_for_function("document.querySelector('#plane svg').getBoundingClientRect().width > 400")
+
+
+def test_print_is_light_and_leaves_the_controls_out(show: Show) -> None:
+    page = show(trajectories.sweep(4), color_scheme="dark")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    assert page.locator("#protocol").get_attribute("open") is not None  # print shows what is folded
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.querySelector('h1')).color") == "rgb(29, 35, 41)"
+    for hidden in (".controls", "#theme", "#play"):
+        assert not page.locator(hidden).is_visible()
+    assert page.locator("#plane svg").is_visible()
+    page.set_viewport_size({"width": 718, "height": 900})  # A4 less its margins
+    page.wait_for_function("document.documentElement.scrollWidth === 718")
+
+
+def test_a_name_that_is_a_script_stays_text(show: Show) -> None:
+    run = trajectories.make(trajectories.EVIL, num_points=4, config={trajectories.EVIL: trajectories.EVIL})
+    page = show([run, trajectories.damaged("other")])
+    page.select_option("#colour", trajectories.EVIL)
+    page.locator("#plane .mark-symbol path").last.hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert trajectories.EVIL in names(page)
+    assert page.evaluate("window.stolen") is None
+
+
+def test_runs_of_one_name_are_told_apart(show: Show) -> None:
+    page = show([trajectories.make("same", num_points=3), trajectories.make("same", num_points=3)])
+    assert sorted(names(page)) == ["same", "same (2)"]
+
+
+def test_no_points_is_a_page_that_says_so(show: Show) -> None:
+    page = show([Trajectory(trajectories.make().protocol, {"name": "young"}, [])])
+    assert page.locator("#verdict").inner_text() == "No points yet."
+    assert page.locator("#step-text").inner_text() == "no points"
+    assert page.locator("#play").is_disabled()
+    assert "young has no points yet." in page.locator("#plane-note").inner_text()
+
+
+def test_a_run_of_which_nothing_is_known_is_a_page_that_says_so(show: Show) -> None:
+    page = show([Trajectory({}, {}, [Point(0)]), trajectories.make("sound", num_points=4, se=None)], allow_mixed=True)
+    assert page.locator("#summary tbody").inner_text().count("not known") == 2
+    assert "run has no layers on file." in page.locator("#heatmap-axis").inner_text()
+    assert not page.locator("#heatmap").is_visible()
+
+
+def test_one_point_is_a_page_with_one_point(show: Show) -> None:
+    page = show([trajectories.make("young", num_points=1)])
+    assert page.locator("#verdict").inner_text() == "One point: no change to speak of."
+    assert page.locator("#step-text").inner_text() == "step 0 of 0"
+
+
+def test_failed_points_are_visible_with_their_reason(show: Show) -> None:
+    page = show([trajectories.damaged(), trajectories.make("sound", num_points=6)])
+    assert "worn: 2 of 6 points have no value, the first at step" in page.locator("#plane-note").inner_text()
+    assert "hook of L01 did not fire" in page.locator("#plane-note").inner_text()
+    assert page.locator("#curves path[fill='#d0342c']").count() == 2
+    assert "6, 1 failed" in page.locator("#summary tbody").inner_text()
+    page.select_option("#focus", "0")
+    assert page.locator("#heatmap path[fill='#d0342c']").count() == 5  # every site of the failed point
+    page.locator("#step").fill("1")
+    assert "hook of L01 did not fire" in page.locator("#readout").inner_text()
+
+
+def test_a_foreign_protocol_has_its_banner(show: Show) -> None:
+    page = show([trajectories.make("a"), trajectories.make("b", temperature="bounds")], allow_mixed=True)
+    assert "Compare shapes, never numbers" in page.locator(".banner").first.inner_text()
+    assert page.locator("#protocol h3").count() == 2
+    assert page.locator("#verdict").inner_text().startswith("These runs are not ranked")
+    assert page.locator("#summary [data-column=behind]").count() == 0
+
+
+def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show: Show, tmp_path: Path) -> None:
+    runs = [
+        trajectories.make(f"run {i}", seed=i, num_points=40, num_layers=12, drop=i / 100, config={"seed": i})
+        for i in range(20)
+    ]
+    assert len(runs[0].protocol["sites"]) == 13
+    page = show(runs)
+    assert (tmp_path / "0.html").stat().st_size < 5e6
+    devtools = page.context.new_cdp_session(page)
+    # processor time of the page's thread, in which all of its work is done: the machine may be busy with other things
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.reload()
+    page.wait_for_selector("html[data-ready=yes]", timeout=20_000)
+    page.asked.pop()
+    seconds = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
+    assert 0 < seconds["TaskDuration"] < 2
+    began = time.monotonic()
+    page.locator("#step").fill("20")
+    page.select_option("#site", "L05")
+    assert time.monotonic() - began < 2
+
+
+# ---- reasons ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_finds_a_reason_where_python_does(chromium: Any) -> None:
+    script = (files("ibtrack.report") / "page" / "notes.js").read_text(encoding="utf-8")
+    page = chromium.new_page()
+    reasons = page.evaluate(
+        f"cases => {{ {script}; return cases.map(([key, notes, failure]) => whyMissing(notes, failure, key)); }}",
+        [[case.key, case.notes, case.failure] for case in CASES],
+    )
+    names = page.evaluate(f"keys => {{ {script}; return keys.map(noteNames); }}", [case.key for case in CASES])
+    page.close()
+    assert reasons == [case.reason for case in CASES]
+    assert names == [note_names(case.key) for case in CASES]
+
+
+def test_undefined_quadgrams_are_explained_in_tooltip_caption_and_table(show: Show) -> None:
+    page = show([trajectories.without_quadgrams(), trajectories.make("sound", num_points=5)])
+    page.select_option("#order", "quadgram")
+    reason = trajectories.ALL_DISTINCT
+    assert (
+        f"short: 5 of 5 points have no value, the first at step 0: {reason}."
+        in page.locator("#plane-note").inner_text()
+    )
+    assert reason in page.locator("#readout tbody tr").filter(has_text="short").inner_text()
+    assert page.locator("#summary tbody tr").filter(has_text="short").locator(f"td[title='{reason}']").count() == 3
+    for chart in ("#curves", "#heatmap"):
+        page.locator("#focus").select_option(label="short")
+        page.locator(f"{chart} path[fill='#d0342c']").first.hover()
+        page.wait_for_selector("#vg-tooltip-element.visible")
+        assert reason in page.locator("#vg-tooltip-element").inner_text()
+    page.select_option("#reading", "plugin")
+    assert reason not in page.locator("#plane-note").inner_text()
+
+
+def test_an_optimality_of_zero_by_zero_is_explained(show: Show) -> None:
+    page = show([trajectories.without_quadgrams()])
+    page.select_option("#quantity", "optimality")
+    assert f"1 of 5 points have no value, the first at step 0: {trajectories.ZERO_BY_ZERO}." in (
+        page.locator("#curves-note").inner_text()
+    )
+    page.locator("#curves path[fill='#d0342c']").hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert trajectories.ZERO_BY_ZERO in page.locator("#vg-tooltip-element").inner_text()
+
+
+def test_the_table_keeps_a_value_whose_neighbour_is_missing(show: Show) -> None:
+    run = trajectories.make("half", num_points=3)
+    key = "ib/mean/token/expressivity"
+    points = [replace(point, values={**point.values, key: math.nan}, notes={key: "one label"}) for point in run.points]
+    page = show([replace(run, points=points)])
+    cells = page.locator("#readout tbody td").all_inner_texts()
+    assert cells[1] == f"{run.points[-1].values['ib/mean/token/complexity']:.3f} ± {1.96 * 0.004:.3f}"
+    assert cells[2] == "one label"
+
+
+def test_a_loss_that_was_not_finite_has_its_reason(show: Show) -> None:
+    point = Point.from_json(Point(3, loss=math.inf).to_json())
+    run = trajectories.make(num_points=2)
+    page = show([replace(run, points=[run.points[0], point, run.points[1]])])
+    page.select_option("#quantity", "loss")
+    assert "not in this trajectory" in page.locator("#curves-note").inner_text()  # before the first step there is none
+    page.locator("#curves path[fill='#d0342c']").last.hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert "training loss was inf" in page.locator("#vg-tooltip-element").inner_text()
+
+
+def test_a_file_of_format_1_shows_its_reasons_at_the_quantities(show: Show, tmp_path: Path) -> None:
+    run = trajectories.without_quadgrams("old")
+    old = replace(run, points=[replace(p, notes={"input/quadgram": trajectories.ALL_DISTINCT}) for p in run.points])
+    path = trajectories.write(old, tmp_path / "old") / "trajectory.jsonl"
+    path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
+    page = show([path])
+    assert "this file is of format 1" in page.locator(".banner").inner_text()
+    page.select_option("#order", "quadgram")
+    page.select_option("#quantity", "regularity")
+    assert trajectories.ALL_DISTINCT in page.locator("#curves-note").inner_text()
+    assert trajectories.ALL_DISTINCT in page.locator("#readout").inner_text()

@@ -1,0 +1,92 @@
+"""The numbers of the page: what its script gets."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from ibtrack.record.trajectory import Trajectory
+from ibtrack.report.payload import NOT_RANKED, packed, payload
+from ibtrack.report.run_labels import run_labels
+from ibtrack.report.style import PALETTE
+from tests import trajectories
+
+
+def data_of(runs: Sequence[Trajectory], *, comparable: bool = True) -> Any:
+    """The payload as the script gets it."""
+    return json.loads(json.dumps(payload(runs, run_labels(runs), comparable=comparable), allow_nan=False))
+
+
+def unpacked(text: str, num_columns: int) -> npt.NDArray[np.float32]:
+    """The inverse of `packed`, written by another route."""
+    upper = np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, 3)
+    table = np.concatenate([np.zeros((len(upper), 1), np.uint8), upper], axis=1).reshape(-1).view("<f4")
+    return table.reshape(-1, num_columns)
+
+
+def test_numbers_survive_packing_to_one_part_in_100_000() -> None:
+    run = trajectories.make(num_points=5)
+    (data,) = data_of([run])["runs"]
+    for key, row in zip(data["keys"], unpacked(data["values"], 5), strict=True):
+        np.testing.assert_allclose(row, run.values(key), rtol=2**-16)  # 15 of float32's 23 bits, rounded
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    (data,) = data_of([trajectories.damaged()])["runs"]
+    row = unpacked(data["values"], 6)[data["keys"].index("ib/mean/token/complexity")]
+    assert np.isnan(row).tolist() == [False, True, True, False, False, False]
+
+
+def test_no_numbers_pack_to_nothing() -> None:
+    assert packed([]) == packed([[]]) == ""
+
+
+def test_it_holds_phases_verdict_and_what_differs() -> None:
+    data = data_of(trajectories.sweep())
+    assert data["differing"] == ["model.width", "seed"]
+    assert data["verdicts"]["token"].startswith("w64-s")
+    assert data["runs"][0]["phases"]["bigram"]["compression"]["start"] == 278
+    assert data["sites"] == ["mean", "embed", "L00", "L01", "L02", "L03"]
+
+
+def test_settings_that_say_nothing_of_a_run_are_left_out() -> None:
+    def config(seed: int, width: int) -> dict[str, Any]:
+        return {"model": {"width": width}, "data": {"seed": seed}, "seed": seed, "run_dir": f"/out/{seed}{width}"}
+
+    runs = [trajectories.make(f"{s} {w}", num_points=2, config=config(s, w)) for s in (0, 1) for w in (8, 16)]
+    assert data_of(runs)["differing"] == ["model.width", "seed"]
+
+
+def test_runs_that_are_not_comparable_have_no_verdict_and_no_distance_to_the_first() -> None:
+    data = data_of(trajectories.sweep(), comparable=False)
+    assert data["verdicts"]["token"] == NOT_RANKED
+    assert {place["behind"] for place in data["rankings"]["token"]} == {None}
+
+
+@pytest.mark.parametrize(("num_seeds", "colour"), [(1, "run"), (3, "run"), (4, "model.width")])
+def test_more_runs_than_colours_are_coloured_by_the_most_telling_setting(num_seeds: int, colour: str) -> None:
+    runs = trajectories.sweep(num_seeds)
+    assert (len(runs) > len(PALETTE)) == (colour != "run")
+    assert data_of(runs)["colour"] == colour
+    assert data_of(runs[:1])["colour"] == "step"
+
+
+def test_notes_and_failures_are_kept_by_point() -> None:
+    (data,) = data_of([trajectories.damaged()])["runs"]
+    assert list(data["failures"]) == ["1"]
+    assert data["notes"] == {"2": {"ib/mean/token/complexity": "zero-norm rows"}}
+
+
+def test_charts_hold_no_rows_and_leave_the_looks_to_the_page() -> None:
+    specs = data_of(trajectories.sweep())["specs"]
+    assert set(specs) == {"plane", "curves_step", "curves_tokens", "heatmap"}
+    assert all(spec["datasets"]["points"] == [] and "title" not in spec for spec in specs.values())
+    colours = [layer["encoding"].get("color", {}).get("field") for layer in specs["plane"]["layer"]]
+    assert {"line", "colour"} <= set(colours)
+    assert "run" not in colours
