@@ -1,1 +1,1 @@
-"""Pre-training runs that are watched by ibtrack: documents → tokenizer → blocks → model → run."""
+"""Pre-training runs that ibtrack watches, the studies made of them, and the benchmarks of the measurement itself."""

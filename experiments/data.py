@@ -1,35 +1,37 @@
-"""Data: documents become packed blocks of token ids to train on, and texts to measure on."""
+"""Text data: documents are split, tokenized and packed into blocks of token ids; some are held out to measure on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from experiments.documents import bounded, split
 from experiments.tokenizer import END, load_tokenizer, tokenizer_for
 
-_CHUNK = 64  # documents encoded at a time: bounds the memory that the tokenizer's own records take
+_CHUNK = (
+    64  # documents are encoded so many at a time: the tokenizer's own records of a chunk take far more than its ids
+)
 
 
 class BlockData(LightningDataModule):
     """Training blocks, validation blocks, and the texts of a probe; `setup` makes them.
 
     Attributes:
-        tokenizer: that the texts are in.
-        train_blocks: int64, (S, T).
-        held_out_blocks: int64, (S, T).
-        probe_texts: that the model does not train on.
-        block_size: tokens in a block, T.
-        batch_size: blocks in a batch.
-        seed: of the order in which the training blocks come. The loader has a generator of its own, so that neither
-            the model's random numbers nor a measurement changes the order.
+        tokenizer: The tokenizer that made the token ids.
+        train_blocks: Blocks to train on: int64 token ids, (S, T).
+        held_out_blocks: Blocks to validate on: int64 token ids, (S, T).
+        probe_texts: Texts to measure on, which the model does not train on.
+        block_size: Number of tokens in a block, T.
+        batch_size: Number of blocks in a batch.
+        seed: Seed of the order of the training blocks. The loader has a generator of its own, so that neither the
+            model's random numbers nor a measurement changes the order.
     """
 
     tokenizer: Any
@@ -42,43 +44,46 @@ class BlockData(LightningDataModule):
 
     @property
     def model_settings(self) -> dict[str, int]:
-        """What the model has to know of the data."""
+        """The arguments that the model takes from the data."""
         return {"vocab_size": self.tokenizer.get_vocab_size(), "block_size": self.block_size}
 
     @property
     def probe_source(self) -> tuple[list[str], Any]:
-        """What `ibtrack.Probe.from_texts` takes."""
+        """The texts and the tokenizer, as `ibtrack.Probe.from_texts` takes them."""
         return self.probe_texts, self.tokenizer
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Batches (B, T) of training blocks, shuffled anew each epoch."""
+        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch."""
         generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(self.train_blocks, self.batch_size, shuffle=True, generator=generator, drop_last=True)
+        blocks = cast("Dataset[Tensor]", self.train_blocks)  # a tensor is a dataset of its rows
+        return DataLoader(blocks, self.batch_size, shuffle=True, generator=generator, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        """Batches (B, T) of held-out blocks, always in the same order."""
+        """Return batches of held-out blocks, (batch_size, T), always in the same order."""
         generator = torch.Generator().manual_seed(self.seed)  # a loader without one draws from the global state
-        return DataLoader(self.held_out_blocks, self.batch_size, generator=generator)
+        return DataLoader(cast("Dataset[Tensor]", self.held_out_blocks), self.batch_size, generator=generator)
 
 
 class TextData(BlockData):
     """Text for a small language model: training blocks, validation blocks, and the held-out texts of a probe.
 
-    All documents are read into memory, and so are their token ids, 8 bytes each: meant for runs on up to some hundred
-    MB of text. ``max_documents`` and ``max_bytes`` bound what is read of a larger corpus.
+    All documents are read into memory, and so are their token ids, at 8 bytes each. This is meant for runs on some
+    hundred MB of text at most; ``max_documents`` and ``max_bytes`` bound what is read of a larger corpus.
 
     Args:
-        documents: a function that gives the documents; `experiments.documents` has some, and the contract.
-        vocab_size: of the byte-level BPE that is trained on the training documents, once, and cached.
-        tokenizer_file: a ``tokenizer.json`` to use instead; then ``vocab_size`` is not looked at.
-        block_size: tokens in a block, T.
-        batch_size: blocks in a batch.
-        held_out: share of the documents that is held out; see `experiments.documents.split`.
-        max_documents: read no more documents than this.
-        max_bytes: stop reading when this many bytes of text are there.
-        keep: gives the part of a document to train on, see `experiments.parts`; tokenizer and held-out documents are of
-            whole ones, so that runs on different parts are measured alike.
-        seed: of the order in which the training blocks come.
+        documents: Function without arguments that returns the documents. `experiments.documents` has several, and says
+            what a document is.
+        vocab_size: Number of ids of the byte-level BPE that is trained on the training documents and then cached.
+        tokenizer_file: Path of a ``tokenizer.json`` to use instead of training one; ``vocab_size`` then has no effect.
+        block_size: Number of tokens in a block, T.
+        batch_size: Number of blocks in a batch.
+        held_out: Share of the documents that is held out; see `experiments.documents.split`.
+        max_documents: Number of documents after which reading stops; None reads all.
+        max_bytes: Number of bytes of text after which reading stops; None reads all.
+        keep: Function from a document to the part of it to train on, see `experiments.parts`; None keeps all of it. The
+            tokenizer is trained on whole documents and the held-out ones stay whole, so that runs on different parts
+            have one vocabulary and one probe.
+        seed: Seed of the order of the training blocks.
 
     Example:
         >>> data = TextData(lambda: (f"text {i} " * 50 for i in range(40)), vocab_size=300, block_size=32, batch_size=4)
@@ -116,20 +121,23 @@ class TextData(BlockData):
         self.seed = seed
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, split, tokenize and pack; done once, however often it is called.
+        """Read, split, tokenize and pack the documents, once, however often this is called.
 
-        Sets ``tokenizer``, ``train_blocks`` and ``held_out_blocks`` (int64, (S, T)), ``probe_texts``.
+        Sets ``tokenizer``, ``train_blocks``, ``held_out_blocks`` and ``probe_texts``.
+
+        Args:
+            stage: The stage that Lightning sets up; all of them need the same.
 
         Raises:
-            ValueError: too little text for one batch.
+            ValueError: The documents do not fill one batch.
         """
         if hasattr(self, "tokenizer"):
             return
         texts = bounded(self.documents(), max_documents=self.max_documents, max_bytes=self.max_bytes)
         train_texts, self.probe_texts = split(texts, held_out=self.held_out)
         tokenizer = self._tokenizer(train_texts)
-        kept = map(self.keep, train_texts) if self.keep else train_texts
-        self.train_blocks = pack([text for text in kept if text.strip()], tokenizer, self.block_size)
+        parts = map(self.keep, train_texts) if self.keep else train_texts
+        self.train_blocks = pack([part for part in parts if part.strip()], tokenizer, self.block_size)
         self.held_out_blocks = pack(self.probe_texts, tokenizer, self.block_size)
         if len(self.train_blocks) < self.batch_size:
             raise ValueError(
@@ -143,10 +151,15 @@ class TextData(BlockData):
 
 
 def pack(texts: Sequence[str], tokenizer: Tokenizer, block_size: int) -> Tensor:
-    """Join texts, each followed by the end-of-document token, and cut the stream into blocks; a rest is dropped.
+    """Join texts, each followed by the end-of-document token, and cut the stream into blocks.
+
+    Args:
+        texts: Documents, in the order in which they are joined.
+        tokenizer: Tokenizer that has the end-of-document token.
+        block_size: Number of tokens in a block, T.
 
     Returns:
-        int64, (S, T).
+        The token ids, int64, (S, T). Tokens at the end that do not fill a block are dropped.
 
     Example:
         >>> from experiments.tokenizer import train_tokenizer

@@ -1,7 +1,7 @@
-"""Documents: whole texts, as strings, from wherever they are.
+"""Sources of documents: the standard library, local files and the hub, each as an iterable of whole texts.
 
-A source is a function whose arguments are all filled in by its configuration (``_partial_: true`` in ``conf/data``);
-called without any, it gives an iterable of documents. A document is the unit that is held out, so it must be whole: an
+The arguments of a source all come from its configuration (``_partial_: true`` in ``conf/data``), so that it is called
+without any and returns an iterable of documents. A document is the unit that is held out, so it must be whole: an
 article or a file, never a line of one. A new corpus is one function here and one file there.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,21 +26,27 @@ _ARTICLE_TITLE = re.compile(r"^ = [^=].* = \n?$")  # a section is " = = Title = 
 
 
 def stdlib(folder: str | None = None) -> Iterator[str]:
-    """Yield the Python sources of a standard library, a file a document: about 11 MB of code and English prose.
+    """Yield the Python sources of a standard library, each file as one document: about 11 MB of code and English prose.
 
     Args:
-        folder: where it lies; None asks the running interpreter.
+        folder: Folder of the library; None means that of the running interpreter.
+
+    Yields:
+        The text of each source file, in the order of their paths.
 
     Raises:
-        FileNotFoundError: there are no sources, as in a Python that ships compiled files only.
+        FileNotFoundError: The folder has no sources, as with a Python that ships compiled files only.
     """
     root = Path(folder or sysconfig.get_path("stdlib"))
-    paths = [path for path in sorted(root.rglob("*.py")) if not SKIPPED_FOLDERS & set(path.relative_to(root).parts)]
+    paths: list[Path] = []
+    for parent, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]  # os.walk does not enter the others
+        paths += [Path(parent, name) for name in names if name.endswith(".py")]
     if not paths:
         raise FileNotFoundError(
             f"{root} must hold the sources of Python's standard library, found no .py file; try data=local"
         )
-    for path in paths:
+    for path in sorted(paths):
         yield path.read_text(encoding="utf-8", errors="replace")
 
 
@@ -49,18 +56,21 @@ def local(files: str | Sequence[str], *, column: str = "text", format: str | Non
     A text file is one document; a row of a JSON, JSON lines or Parquet file is one document.
 
     Args:
-        files: a glob, or several; ``**`` reaches into sub-folders.
-        column: the column that holds the text. Text files have the one column ``text``.
-        format: ``text``, ``json`` or ``parquet``; None goes by each file's ending.
+        files: One glob or several; ``**`` reaches into sub-folders.
+        column: Name of the column that holds the text. Text files have the one column ``text``.
+        format: Format of all files: ``text``, ``json`` or ``parquet``; None goes by each file's ending.
+
+    Yields:
+        The documents, file by file, the files of one format after those of another.
 
     Raises:
-        FileNotFoundError: a glob matches nothing.
-        ValueError: an ending is not known and no ``format`` is given, or there is no such column.
+        FileNotFoundError: A glob matches no file.
+        ValueError: A file has another ending and no ``format`` is given, or there is no such column.
     """
-    paths_of: dict[str, list[str]] = {}
+    paths_by_format: dict[str, list[str]] = {}
     for path in _matches([files] if isinstance(files, str) else files):
-        paths_of.setdefault(format or _format(path), []).append(path)
-    for builder, paths in paths_of.items():
+        paths_by_format.setdefault(format or _format(path), []).append(path)
+    for builder, paths in paths_by_format.items():
         settings = {"sample_by": "document"} if builder == "text" else {}
         yield from hub(builder, data_files=paths, column=column, **settings)
 
@@ -71,16 +81,20 @@ def hub(
     """Yield one column of a dataset, row by row as it streams in; nothing is stored.
 
     Args:
-        path: what `datasets.load_dataset` takes: a name on the Hugging Face hub, or ``json``, ``parquet``, ``text``.
-        name: the dataset's configuration.
-        split: its split.
-        column: the column that holds the text.
-        **settings: go to `datasets.load_dataset`.
+        path: Name of a dataset on the Hugging Face hub, or of a format, ``json``, ``parquet`` or ``text``, as
+            `datasets.load_dataset` takes it.
+        name: Name of the dataset's configuration.
+        split: Name of the split.
+        column: Name of the column that holds the text.
+        **settings: Further arguments of `datasets.load_dataset`.
+
+    Yields:
+        The text of each row.
 
     Raises:
-        ConnectionError: the hub cannot be reached.
-        ValueError: there is no such column; those there are get named.
-        TypeError: the column does not hold text.
+        ConnectionError: The hub cannot be reached.
+        ValueError: There is no such column; the message names the columns that there are.
+        TypeError: The column does not hold text.
     """
     try:
         rows = load_dataset(path, name, split=split, streaming=True, **settings)
@@ -93,16 +107,31 @@ def hub(
 
 
 def wikitext(path: str, name: str | None = None, **settings: Any) -> Iterator[str]:
-    """Yield the articles of a wikitext dataset, whose rows are lines; arguments as `hub` takes them."""
+    """Yield the articles of a wikitext dataset, whose rows are lines.
+
+    Args:
+        path: Name of the dataset, as `hub` takes it.
+        name: Name of the dataset's configuration.
+        **settings: Further arguments of `hub`.
+
+    Yields:
+        Whole articles.
+    """
     yield from articles(hub(path, name, **settings))
 
 
 def articles(lines: Iterable[str]) -> Iterator[str]:
-    """Join lines to articles, each starting at a line `` = Title = `` that follows an empty one.
+    r"""Join lines to articles, each starting at a line `` = Title = `` that follows an empty one.
+
+    Args:
+        lines: Lines with their line breaks, as a wikitext dataset has them.
+
+    Yields:
+        Whole articles.
 
     Example:
-        >>> list(articles([" = Cat = \\n", "", " It purrs . \\n", "", " = Dog = \\n", "", " It barks . \\n"]))
-        [' = Cat = \\n It purrs . \\n', ' = Dog = \\n It barks . \\n']
+        >>> list(articles([" = Cat = \n", "", " It purrs . \n", "", " = Dog = \n", "", " It barks . \n"]))
+        [' = Cat = \n It purrs . \n', ' = Dog = \n It barks . \n']
     """
     article: list[str] = [""]
     for line in lines:
@@ -116,7 +145,15 @@ def articles(lines: Iterable[str]) -> Iterator[str]:
 def bounded(
     documents: Iterable[str], *, max_documents: int | None = None, max_bytes: int | None = None
 ) -> Iterator[str]:
-    """Yield documents until either bound is reached; the one that reaches ``max_bytes`` is the last.
+    """Yield documents until either bound is reached.
+
+    Args:
+        documents: Whole texts.
+        max_documents: Greatest number of documents; None sets no bound.
+        max_bytes: Number of bytes of text; the document that reaches it is the last. None sets no bound.
+
+    Yields:
+        The first documents, in their order.
 
     Example:
         >>> list(bounded(["one", "two", "three"], max_bytes=4))
@@ -131,20 +168,20 @@ def bounded(
 
 
 def split(documents: Iterable[str], *, held_out: float) -> tuple[list[str], list[str]]:
-    """Part documents into those to train on and those held out, by the hash of what they say.
+    """Split documents into those to train on and those held out, by the hash of their text.
 
-    The same text is on the same side in every run and however many others there are; a text that occurs twice counts
-    once, and blank ones are left out. Both lists are in the order of the hashes, which is a fixed shuffle.
+    A text is on the same side in every run, whatever other texts there are. A text that occurs twice counts once, and
+    blank texts are left out. Both lists are in the order of the hashes, which is a fixed shuffle.
 
     Args:
-        documents: whole texts.
-        held_out: the share to hold out, above 0 and below 1, met in expectation.
+        documents: Whole texts.
+        held_out: Share of the documents to hold out, above 0 and below 1; it is met in expectation.
 
     Returns:
         The documents to train on, and those held out.
 
     Raises:
-        ValueError: ``held_out`` is out of range, or a side is left without a document.
+        ValueError: ``held_out`` is out of range, or one side is left without a document.
 
     Example:
         >>> train, test = split((f"document {i}" for i in range(1000)), held_out=0.1)
@@ -153,11 +190,11 @@ def split(documents: Iterable[str], *, held_out: float) -> tuple[list[str], list
     """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be above 0 and below 1, got {held_out}")
-    text_of = {hashlib.sha256(text.encode()).digest(): text for text in documents if text.strip()}
-    digests = sorted(text_of)
+    text_by_digest = {hashlib.sha256(text.encode()).digest(): text for text in documents if text.strip()}
+    digests = sorted(text_by_digest)
     boundary = round(held_out * 256**8).to_bytes(8, "big")
-    train = [text_of[digest] for digest in digests if digest[:8] >= boundary]
-    test = [text_of[digest] for digest in digests if digest[:8] < boundary]
+    train = [text_by_digest[digest] for digest in digests if digest[:8] >= boundary]
+    test = [text_by_digest[digest] for digest in digests if digest[:8] < boundary]
     if not (train and test):
         raise ValueError(
             f"documents must leave some to train on and some to hold out, got {len(train)} and {len(test)}; "
@@ -195,6 +232,7 @@ def _format(path: str) -> str:
 def _text(row: dict[str, Any], column: str) -> str:
     if column not in row:
         raise ValueError(f"column must be one of {', '.join(map(repr, sorted(row)))}, got {column!r}")
-    if not isinstance(row[column], str):
-        raise TypeError(f"column {column!r} must hold text, got {type(row[column]).__name__}")
-    return row[column]
+    text = row[column]
+    if not isinstance(text, str):
+        raise TypeError(f"column {column!r} must hold text, got {type(text).__name__}")
+    return text

@@ -1,11 +1,11 @@
-"""Finished jobs: the mark that a job of a sweep leaves at its end, so that a second launch goes on with the others."""
+"""Jobs of a sweep that have finished: each leaves a mark at its end, and a second launch of the sweep skips it."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -14,24 +14,33 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from ibtrack.record.protocol import as_text, differing_keys, flat
+
 MARK = "finished.json"
 LOCK = "running.lock"
-IN_USE = {LOCK, ".hydra", "train.log"}  # of the job that is about to run
+IN_USE = {LOCK, ".hydra", "train.log"}  # files of the job that is about to run, not of an earlier attempt
 
 
 def once(cfg: DictConfig, run: Callable[[DictConfig], float]) -> float:
-    """Run, unless this very run has finished in ``cfg.run_dir`` before; then give what it gave.
+    """Run a job, unless the same job has finished in ``cfg.run_dir`` before.
 
-    What an attempt that did not finish has left there goes to ``attempt_1``, what the next one has to ``attempt_2``,
-    and so on.
+    Files that an unfinished attempt has left in the folder are moved to ``attempt_1``, those of the next unfinished
+    attempt to ``attempt_2``, and so on.
+
+    Args:
+        cfg: Configuration of the job; ``cfg.run_dir`` is its folder.
+        run: Function that runs the job and returns its objective.
+
+    Returns:
+        The objective of the job, from this run or from the one that has finished before.
 
     Raises:
-        ValueError: a run of another configuration has finished there; the differing entries are shown.
-        RuntimeError: another process is at this run.
+        ValueError: A job of another configuration has finished in this folder; the message shows what differs.
+        RuntimeError: Another process is running this job.
     """
     folder = Path(cfg.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with _locked(folder):
         value = _finished(folder, cfg)
         if value is None:
             _set_aside(folder)
@@ -42,42 +51,27 @@ def once(cfg: DictConfig, run: Callable[[DictConfig], float]) -> float:
         return value
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What differs between two configurations, an entry each.
-
-    Example:
-        >>> differences({"seed": 0, "trainer": {"max_steps": 8}}, {"seed": 0, "trainer": {"max_steps": 9}})
-        ['trainer.max_steps: 8 before, 9 now']
-    """
-    found: list[str] = []
-    for key in sorted({*old, *new}):
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            found += differences(before, now, f"{prefix}{key}.")
-        elif before != now:
-            found.append(f"{prefix}{key}: {before!r} before, {now!r} now")
-    return found
-
-
 def _finished(folder: Path, cfg: DictConfig) -> float | None:
     if not (folder / MARK).exists():
         return None
     mark = json.loads((folder / MARK).read_text())
-    if found := differences(mark["config"], _configuration(cfg)):
+    before, now = flat(mark["config"]), flat(_configuration(cfg))
+    if differing := sorted(differing_keys([before, now])):
+        entries = [f"{key}: {as_text(before.get(key))} before, {as_text(now.get(key))} now" for key in differing]
         raise ValueError(
-            f"{folder} holds a finished run of another configuration ({'; '.join(found)}); "
-            "give this sweep a name of its own (name=…), or move that folder away"
+            f"{folder} holds a finished run of another configuration ({'; '.join(entries)}); "
+            "give this sweep a name of its own (name=NAME), or move that folder away"
         )
     return float(mark["value"])
 
 
 @rank_zero_only
 def _set_aside(folder: Path) -> None:
-    left = [path for path in folder.iterdir() if path.name not in IN_USE and not path.name.startswith("attempt_")]
-    if left:
+    leftovers = [path for path in folder.iterdir() if path.name not in IN_USE and not path.name.startswith("attempt_")]
+    if leftovers:
         attempt = next(path for number in count(1) if not (path := folder / f"attempt_{number}").exists())
         attempt.mkdir()
-        for path in left:
+        for path in leftovers:
             path.rename(attempt / path.name)
 
 
@@ -85,20 +79,25 @@ def _set_aside(folder: Path) -> None:
 def _mark(folder: Path, cfg: DictConfig, value: float) -> None:
     draft = folder / f"{MARK}.tmp"
     draft.write_text(json.dumps({"value": value, "config": _configuration(cfg)}, indent=1))
-    draft.replace(folder / MARK)  # atomic: a mark is whole or not there
+    draft.replace(folder / MARK)  # this is atomic: a mark is whole or not there
 
 
 def _configuration(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved configuration as JSON has it, wherever the run's folder lies."""
+    """Return the resolved configuration as JSON has it; it does not depend on where the run's folder lies."""
     cfg = cfg.copy()
     cfg.run_dir = "."
-    return json.loads(json.dumps(OmegaConf.to_container(cfg, resolve=True)))
+    configuration: dict[str, Any] = json.loads(json.dumps(OmegaConf.to_container(cfg, resolve=True)))
+    return configuration
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second launch away; the system frees the lock when this process ends, however it ends."""
-    if rank_zero_only.rank != 0:
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second launch out of a folder; the system frees the lock when this process ends, however it ends.
+
+    Raises:
+        RuntimeError: Another process holds the lock.
+    """
+    if getattr(rank_zero_only, "rank", 0) != 0:
         yield
         return
     with (folder / LOCK).open("w") as file:

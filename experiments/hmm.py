@@ -1,7 +1,7 @@
-"""A source whose entropies are known: a hidden Markov model, its exact numbers, and blocks of it to train on.
+"""A hidden Markov model as a source of training data whose entropies and informations are known exactly.
 
-Letters: S states, V symbols, k length of a string of symbols. A state emits a symbol, then moves on. All informations
-and entropies are in nats.
+A state emits a symbol and then moves to the next state. Letters: V symbols, k length of a string of symbols, S blocks,
+T block length. All informations and entropies are in nats.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from experiments.data import BlockData
 
-MOST_CELLS = 1 << 24  # of a table of probabilities: 128 MB, and a second or so
+MOST_CELLS = 1 << 24  # largest table of probabilities: it takes 128 MB and about a second
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,15 @@ class HiddenMarkov:
     """A stationary hidden Markov model.
 
     Attributes:
-        transition: (S, S) float64, p(next state | state).
-        emission: (S, V) float64, p(symbol | state).
+        transition: Probabilities p(next state | state): float64, (num_states, num_states).
+        emission: Probabilities p(symbol | state): float64, (num_states, V).
+
+    Raises:
+        ValueError: The shapes do not fit, or a row is not a distribution in float64.
 
     Example:
         >>> flip = torch.tensor([[0.9, 0.1], [0.1, 0.9]], dtype=torch.float64)
-        >>> chain = HiddenMarkov(flip, torch.eye(2, dtype=torch.float64))  # the state is seen: a Markov chain
+        >>> chain = HiddenMarkov(flip, torch.eye(2, dtype=torch.float64))  # each symbol shows its state
         >>> low, high = chain.entropy_rate()
         >>> round(low, 4), round(high, 4), round(chain.information(1, 1), 4)
         (0.3251, 0.3251, 0.3681)
@@ -42,7 +45,7 @@ class HiddenMarkov:
         states = self.transition.shape[0]
         if self.transition.shape != (states, states) or self.emission.shape[:-1] != (states,):
             raise ValueError(
-                "transition and emission must be of shape (S, S) and (S, V), "
+                "transition and emission must be of shape (num_states, num_states) and (num_states, V), "
                 f"got {tuple(self.transition.shape)} and {tuple(self.emission.shape)}"
             )
         for name in ("transition", "emission"):
@@ -52,7 +55,17 @@ class HiddenMarkov:
 
     @classmethod
     def draw(cls, num_states: int, vocab_size: int, *, sharpness: float = 3.0, seed: int = 0) -> HiddenMarkov:
-        """A random model: rows are softmaxes of normal numbers times ``sharpness``, so every string is possible."""
+        """Draw a random model, in which every string of symbols is possible.
+
+        Args:
+            num_states: Number of states.
+            vocab_size: Number of symbols, V.
+            sharpness: Factor of the normal numbers whose softmaxes are the rows of both tables; 0 makes them uniform.
+            seed: Seed of the normal numbers.
+
+        Returns:
+            The model.
+        """
         generator = torch.Generator().manual_seed(seed)
 
         def rows(columns: int) -> Tensor:
@@ -63,22 +76,29 @@ class HiddenMarkov:
 
     @property
     def vocab_size(self) -> int:
+        """The number of symbols, V."""
         return self.emission.shape[1]
 
     @cached_property
     def stationary(self) -> Tensor:
-        """(S,) long-run share of each state."""
+        """Long-run share of each state, (num_states,)."""
         states = len(self.transition)
         system = torch.cat([self.transition.T - torch.eye(states), torch.ones(1, states)]).double()
         right = torch.zeros(states + 1, dtype=torch.float64)
         right[-1] = 1.0
-        return torch.linalg.lstsq(system, right.unsqueeze(1)).solution[:, 0]
+        solution: Tensor = torch.linalg.lstsq(system, right.unsqueeze(1)).solution
+        return solution[:, 0]
 
     def sample(self, num_blocks: int, length: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Independent blocks, each begun in the long run.
+        """Draw independent blocks, each of which begins in the stationary distribution.
+
+        Args:
+            num_blocks: Number of blocks, S.
+            length: Number of symbols in a block, T.
+            generator: Source of the random numbers.
 
         Returns:
-            (num_blocks, length) symbols, and the states that emitted them.
+            The symbols, (S, T), and the states that emitted them, (S, T).
         """
         state = torch.multinomial(self.stationary, num_blocks, replacement=True, generator=generator)
         symbols, states = [], []
@@ -89,29 +109,50 @@ class HiddenMarkov:
         return torch.stack(symbols, 1), torch.stack(states, 1)
 
     def past(self, order: int) -> Tensor:
-        """(V^k, S) p(string of k symbols, state that emitted the last); strings count up, the last symbol fastest."""
+        """Return p(string of k symbols, state that emitted the last of them).
+
+        Args:
+            order: Length of the strings, k.
+
+        Returns:
+            A table (V^k, num_states); its rows are the strings in counting order, the last symbol changing fastest.
+        """
         table = (self.stationary.unsqueeze(1) * self.emission).T
         for _ in range(order - 1):
             table = ((table @ self.transition).unsqueeze(1) * self.emission.T).flatten(0, 1)
         return table
 
     def future(self, order: int) -> Tensor:
-        """(V^k, S) p(the next k symbols | state that emitted the last)."""
+        """Return p(the next k symbols | state that emitted the symbol before them).
+
+        Args:
+            order: Length of the strings, k.
+
+        Returns:
+            A table (V^k, num_states), its rows as in `past`.
+        """
         table = torch.ones(1, len(self.transition), dtype=torch.float64)
         for _ in range(order):
-            step = self.emission.T.unsqueeze(1) * table  # (V, V^j, S): first symbol, the others, state of the first
+            step = self.emission.T.unsqueeze(1) * table  # first symbol, the others, state of the first
             table = step.flatten(0, 1) @ self.transition.T
         return table
 
     def entropy(self, order: int) -> float:
-        """H of a string of k symbols."""
+        """Return the entropy of a string of ``order`` symbols."""
         return _entropy(self.past(order).sum(1))
 
     def information(self, past: int, future: int) -> float:
-        """I(the last ``past`` symbols; the next ``future`` symbols), the sum over all pairs of strings.
+        """Return I(last symbols; next symbols), as a sum over all pairs of strings.
+
+        Args:
+            past: Number of last symbols.
+            future: Number of next symbols.
+
+        Returns:
+            The information in nats.
 
         Raises:
-            ValueError: there are more than `MOST_CELLS` pairs.
+            ValueError: There are more than `MOST_CELLS` pairs.
         """
         pairs = self.vocab_size ** (past + future)
         if pairs > MOST_CELLS:
@@ -120,59 +161,78 @@ class HiddenMarkov:
         return self.entropy(past) + self.entropy(future) - _entropy(joint)
 
     def entropy_rate(self, *, gap: float = 1e-6) -> tuple[float, float]:
-        """Bounds of the entropy rate: H(X_n | X_1 … X_n-1, S_1) from below, H(X_n | X_1 … X_n-1) from above.
+        """Return bounds of the entropy rate.
 
-        Source: Cover and Thomas, Elements of Information Theory, theorem 4.5.1. They close in on each other
-        exponentially; n grows until they are ``gap`` apart, or as far as `MOST_CELLS` allow.
+        Source: Cover and Thomas, Elements of Information Theory, theorem 4.5.1. The entropy of the n-th symbol given
+        all symbols before it is an upper bound; given the first state as well, it is a lower bound. The two close in on
+        each other exponentially.
+
+        Args:
+            gap: Distance of the bounds at which n stops growing; it also stops where `MOST_CELLS` are too few.
+
+        Returns:
+            The lower and the upper bound.
         """
         cells = self.vocab_size * len(self.transition) ** 2
-        table = torch.diag(self.stationary).unsqueeze(1) * self.emission.T.unsqueeze(
-            0
-        )  # (S, V, S): first, string, last
-        known, blind = _entropy(self.stationary), 0.0
+        table = torch.diag(self.stationary).unsqueeze(1) * self.emission.T.unsqueeze(0)  # first state, string, last
+        with_state, without = _entropy(self.stationary), 0.0
         while True:
-            more_known, more_blind = _entropy(table.sum(2)), _entropy(table.sum((0, 2)))
-            low, high = more_known - known, more_blind - blind
+            longer_with_state, longer_without = _entropy(table.sum(2)), _entropy(table.sum((0, 2)))
+            low, high = longer_with_state - with_state, longer_without - without
             cells *= self.vocab_size
             if high - low < gap or cells > MOST_CELLS:
                 return low, high
-            known, blind = more_known, more_blind
+            with_state, without = longer_with_state, longer_without
             table = ((table @ self.transition).unsqueeze(2) * self.emission.T).flatten(1, 2)
 
     def log_likelihood(self, tokens: Tensor) -> Tensor:
-        """(B, T) log p(token | the tokens before it in its block) by the forward algorithm: what no model beats."""
+        """Return log p(token | the tokens before it in its block), by the forward algorithm; no model can do better.
+
+        Args:
+            tokens: Blocks of symbols, (S, T).
+
+        Returns:
+            One number for each symbol, (S, T).
+        """
         belief = self.stationary.expand(len(tokens), -1)
         logs = []
         for token in tokens.T:
-            joint = belief * self.emission.T[token]  # (B, S)
+            joint = belief * self.emission.T[token]  # (S, num_states)
             total = joint.sum(1, keepdim=True)
             logs.append(total[:, 0].log())
             belief = (joint / total) @ self.transition
         return torch.stack(logs, 1)
 
-    def known(self, orders: Sequence[int] = (1, 2, 3, 4)) -> dict[str, Any]:
-        """The exact numbers that a run can be compared with, in nats; of the orders that are not too long to sum."""
+    def truth(self, orders: Sequence[int] = (1, 2, 3, 4)) -> dict[str, Any]:
+        """Return the exact numbers that a run can be compared with, in nats.
+
+        Args:
+            orders: Lengths of strings, k; those with more than `MOST_CELLS` pairs of strings are left out.
+
+        Returns:
+            Name of a number to the number, to its bounds, or to one number for each order.
+        """
         rate, marginal = self.entropy_rate(), self.entropy(1)
         past = marginal - rate[1], marginal - rate[0]
         fitting = [k for k in orders if self.vocab_size ** (2 * k) <= MOST_CELLS]
         return {
-            "entropy_rate": _bounds(*rate),  # the training loss ends above
+            "entropy_rate": _bounds(*rate),  # the training loss stays above this
             "token_entropy": round(marginal, 9),
-            "past_and_next_token": _bounds(*past),  # ib/variational_floor ends below
+            "past_and_next_token": _bounds(*past),  # ib/variational_floor stays below this
             "input_and_next_token": {str(k): round(self.information(k, 1), 9) for k in fitting},
             "input_and_output": {str(k): round(self.information(k, k), 9) for k in fitting},
         }
 
 
 def information_through(channel: Tensor, joint: Tensor) -> float:
-    """I(label; J) where J is drawn from the row of a channel that goes with a hidden value: label - value - J.
+    """Return I(label; J) in nats, where a hidden value is all that J has to do with the label: label - value - J.
 
     Args:
-        channel: (Z, K) p(j | value), such as the soft assignments of the embeddings of Z tokens.
-        joint: (Z, M) p(value, label).
+        channel: Probabilities p(j | value), (num_values, K), such as the soft assignments of the embeddings of tokens.
+        joint: Probabilities p(value, label), (num_values, M).
 
     Example:
-        >>> round(information_through(torch.eye(2), torch.eye(2) / 2), 4)  # all of one bit
+        >>> round(information_through(torch.eye(2), torch.eye(2) / 2), 4)  # one bit, and all of it
         0.6931
     """
     with_label = joint.double().T @ channel.double()  # (M, K)
@@ -180,7 +240,10 @@ def information_through(channel: Tensor, joint: Tensor) -> float:
 
 
 class Symbols:
-    """A tokenizer with one id per symbol: texts are ids with spaces between them.
+    """A tokenizer with one id per symbol, whose texts are ids with spaces between them.
+
+    Args:
+        vocab_size: Number of symbols, V.
 
     Example:
         >>> Symbols(8)("3 1 4")
@@ -193,9 +256,11 @@ class Symbols:
         self.vocab_size = vocab_size
 
     def __call__(self, text: str) -> list[int]:
+        """Return the ids in a text."""
         return [int(symbol) for symbol in text.split()]
 
     def get_vocab_size(self) -> int:
+        """Return the number of symbols, as tokenizers of the tokenizers library do."""
         return self.vocab_size
 
 
@@ -203,15 +268,19 @@ class HmmData(BlockData):
     """Blocks of a random hidden Markov model, each a document of its own, and held-out texts for a probe.
 
     Args:
-        num_states: S.
-        vocab_size: V.
-        sharpness: of its rows, see `HiddenMarkov.draw`.
-        source_seed: which model it is.
-        block_size: symbols in a block.
-        batch_size: blocks in a batch.
-        num_blocks: blocks to train on.
-        num_held_out: blocks to validate and to measure on.
-        seed: of the order of the training blocks.
+        num_states: Number of states of the model.
+        vocab_size: Number of symbols, V.
+        sharpness: How far the model's probabilities are from uniform, see `HiddenMarkov.draw`.
+        source_seed: Seed of the model and of the blocks that it emits.
+        block_size: Number of symbols in a block, T.
+        batch_size: Number of blocks in a batch.
+        num_blocks: Number of blocks to train on.
+        num_held_out: Number of blocks to validate and to measure on.
+        seed: Seed of the order of the training blocks.
+
+    Attributes:
+        source: The hidden Markov model.
+        truth: The exact numbers of the source, `HiddenMarkov.truth`; `setup` sets it.
 
     Example:
         >>> data = HmmData(num_states=3, vocab_size=4, block_size=16, batch_size=8, num_blocks=64, num_held_out=8)
@@ -220,7 +289,7 @@ class HmmData(BlockData):
         (torch.Size([8, 16]), 8)
     """
 
-    known: dict[str, Any]
+    truth: dict[str, Any]
 
     def __init__(
         self,
@@ -243,18 +312,20 @@ class HmmData(BlockData):
         self.num_blocks, self.num_held_out = num_blocks, num_held_out
 
     def setup(self, stage: str | None = None) -> None:
-        """Draw the blocks; done once, however often it is called.
+        """Draw the blocks, once, however often this is called.
 
-        Sets ``train_blocks`` and ``held_out_blocks`` (int64, (S, T)), ``probe_texts``, and ``known``, what
-        `HiddenMarkov.known` says of the source.
+        Sets ``train_blocks``, ``held_out_blocks``, ``probe_texts`` and ``truth``.
+
+        Args:
+            stage: The stage that Lightning sets up; all of them need the same.
         """
-        if hasattr(self, "known"):
+        if hasattr(self, "truth"):
             return
         generator = torch.Generator().manual_seed(self.source_seed)
         blocks, _ = self.source.sample(self.num_blocks + self.num_held_out, self.block_size, generator=generator)
-        self.train_blocks, self.held_out_blocks = blocks.split([self.num_blocks, self.num_held_out])
+        self.train_blocks, self.held_out_blocks = torch.split(blocks, [self.num_blocks, self.num_held_out])
         self.probe_texts = [" ".join(map(str, block)) for block in self.held_out_blocks.tolist()]
-        self.known = self.source.known()
+        self.truth = self.source.truth()
 
 
 def _entropy(probabilities: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Isolation: a run that shares its process with other runs, as the jobs of a sweep do, and leaves nothing behind."""
+"""Isolation of runs that share one process, as the jobs of a sweep do: a run leaves nothing behind for the next."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ import wandb
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
-    """Put back environment, random states and warning filters, end the wandb run, leave the group; also after an error.
+    """Restore environment, random states and warning filters, and end the wandb run and the process group.
 
-    Lightning leaves ``WANDB_MODE``, ``PL_GLOBAL_SEED`` and the variables of its process group behind; the next job
-    would log nowhere, take over the open wandb run, or wait for processes that are gone.
+    This happens after an error as well. Lightning leaves ``WANDB_MODE``, ``PL_GLOBAL_SEED`` and the variables of its
+    process group behind: the next job would log nowhere, take over the open wandb run, or wait for processes that have
+    ended.
+
+    Yields:
+        Nothing; the run is the body of the ``with`` statement.
 
     Example:
         >>> with isolated():
@@ -48,11 +52,13 @@ def isolated() -> Iterator[None]:
 def _end_wandb(exit_code: int) -> None:
     if wandb.run is not None:
         wandb.finish(exit_code=exit_code)
-    wandb.teardown()  # or the environment as it was at the first run would hold for all
+    wandb.teardown()  # otherwise wandb keeps the settings of the first run for all runs of the process
 
 
 def _restore(environment: dict[str, str]) -> None:
-    environment = {name: value for name, value in environment.items() if name != wandb.env.SERVICE}  # it has ended
+    environment = {
+        name: value for name, value in environment.items() if name != wandb.env.SERVICE
+    }  # that service has ended
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)

@@ -1,4 +1,4 @@
-"""Parts of a document to train on: what a Python source says to people, and what it says to the machine."""
+"""Parts of a Python source to train on: its docstrings and comments, or its code without them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import tokenize
 
 
 def prose(source: str) -> str:
-    """The docstrings of a Python source in their order, then its comments, a line each.
+    r"""Return the docstrings of a Python source in their order, and then its comments, each on one line.
+
+    Args:
+        source: Text of a Python file.
+
+    Returns:
+        The prose of the source.
 
     Raises:
-        SyntaxError: the text is no Python.
+        SyntaxError: The text is not Python.
 
     Example:
-        >>> print(prose('"A cat."\\ndef purr():\\n    "It purrs."\\n    return 3  # times'))
+        >>> print(prose('"A cat."\ndef purr():\n    "It purrs."\n    return 3  # times'))
         A cat.
         <BLANKLINE>
         It purrs.
@@ -28,13 +34,19 @@ def prose(source: str) -> str:
 
 
 def code(source: str) -> str:
-    """A Python source without docstrings and comments, as `ast.unparse` writes it.
+    r"""Return a Python source without docstrings and comments, as `ast.unparse` writes it.
+
+    Args:
+        source: Text of a Python file.
+
+    Returns:
+        The code of the source.
 
     Raises:
-        SyntaxError: the text is no Python.
+        SyntaxError: The text is not Python.
 
     Example:
-        >>> print(code('"A cat."\\ndef purr():\\n    "It purrs."\\n    return 3  # times'))
+        >>> print(code('"A cat."\ndef purr():\n    "It purrs."\n    return 3  # times'))
         def purr():
             return 3
     """

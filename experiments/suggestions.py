@@ -1,4 +1,4 @@
-"""Suggestions: what a wrong override could have meant, and what to install for a choice that is an extra."""
+"""Suggestions for a wrong override: the name that was probably meant, or the extra to install for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ EXTRAS = {
 
 @contextmanager
 def suggesting() -> Iterator[None]:
-    """Add a suggestion to what Hydra says before it ends the program."""
+    """Add a suggestion to the message with which Hydra ends the program.
+
+    Yields:
+        Nothing; Hydra runs in the body of the ``with`` statement.
+
+    Raises:
+        SystemExit: Hydra has ended the program.
+    """
     try:
         yield
     except SystemExit as end:
@@ -33,7 +40,10 @@ def suggesting() -> Iterator[None]:
 
 
 def suggestion(error: BaseException | None) -> str | None:
-    """What to write or to install instead, or None where Hydra has said it all.
+    """Return what to write or to install instead, or None where Hydra's own message says it.
+
+    Args:
+        error: The error that made Hydra end the program, if there was one.
 
     Example:
         >>> from omegaconf import OmegaConf

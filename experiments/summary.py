@@ -1,4 +1,4 @@
-"""The summary: what a run has shown, as a table for the terminal, and where its files lie."""
+"""The summary of a run for the terminal: a table of its measured points, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from ibtrack.record.trajectory import Point
 
 SHOWN_ORDERS = ("token", "bigram")
 _QUANTITIES = ("complexity", "expressivity", "optimality")
-_WIDTH = 37  # of the columns of one order
+_WIDTH = 37  # characters of the columns of one order
 
 
 def table(trajectory: Trajectory) -> str:
-    """Lay out step, loss, H and the quantities of the mean over layers, a row for each point.
+    """Lay out step, loss, entropy and the quantities of the mean over layers, with one row for each point.
 
     Args:
-        trajectory: of the run; only the orders of `SHOWN_ORDERS` that its probe has are shown.
+        trajectory: Trajectory of the run; of the orders of its probe, those in `SHOWN_ORDERS` are shown.
+
+    Returns:
+        Lines of text.
 
     Example:
-        >>> readings = {"ib/mean/entropy": 0.5, "ib/mean/token/complexity": 0.4, "ib/mean/token/complexity_se": 0.01}
-        >>> print(table(Trajectory({"orders": ["token"]}, {}, [Point(8, readings, loss=2.5)])))
+        >>> values = {"ib/mean/entropy": 0.5, "ib/mean/token/complexity": 0.4, "ib/mean/token/complexity_se": 0.01}
+        >>> print(table(Trajectory({"orders": ["token"]}, {}, [Point(8, values, loss=2.5)])))
                                token
           step   loss     H    complexity   expressivity optimality
              8  2.500  .500    .400 ±.010   –            –
@@ -34,7 +37,7 @@ def table(trajectory: Trajectory) -> str:
 
 
 def places(run_dir: Path) -> str:
-    """Name the files that a run has left in its folder, and the commands that open them."""
+    """List the files that a run has left in its folder, with the commands that open them."""
     names = {
         "trajectory": run_dir / "trajectory.jsonl",
         "plane": run_dir / "plane.png",
@@ -64,7 +67,7 @@ def _cells(point: Point, order: str) -> str:
 
 
 def _fraction(value: float | None) -> str:
-    """Three decimals without the zero before the point.
+    """Write a number with three decimals and without the zero before the point; a dash stands for a missing one.
 
     Example:
         >>> _fraction(0.4), _fraction(-0.0123), _fraction(1.0), _fraction(-1e-9), _fraction(None)

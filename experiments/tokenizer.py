@@ -1,4 +1,4 @@
-"""The tokenizer: a byte-level BPE trained on the training documents, once for each set of them."""
+"""The tokenizer: a byte-level BPE, trained once for each set of training documents and then cached."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from experiments.documents import bounded
 
 END = "<|endoftext|>"
 NUM_BYTES = 256
-SAMPLE_BYTES = 4_000_000  # of text: more than a vocabulary of some thousand needs, and trained in seconds
+SAMPLE_BYTES = 4_000_000  # so much text is more than a vocabulary of some thousand ids needs, and trains in seconds
 
 
 def tokenizer_for(texts: Sequence[str], vocab_size: int) -> Tokenizer:
     """Take the tokenizer of these texts from the cache, or train it and put it there.
 
-    The cache is ``$XDG_CACHE_HOME/ibtrack`` or ``~/.cache/ibtrack``; the name of a file in it is a hash of the texts
-    and of everything else that determines the tokenizer.
+    The name of a file in the cache is a hash of the texts and of everything else that determines the tokenizer.
+
+    Args:
+        texts: Training documents; the first `SAMPLE_BYTES` of them are learned from.
+        vocab_size: Number of ids, see `train_tokenizer`.
+
+    Returns:
+        The tokenizer.
     """
     sample = list(bounded(texts, max_bytes=SAMPLE_BYTES))
     path = cache_folder() / f"tokenizer-{_fingerprint(sample, vocab_size)}.json"
@@ -33,11 +39,14 @@ def tokenizer_for(texts: Sequence[str], vocab_size: int) -> Tokenizer:
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
-    """Train a byte-level BPE (Sennrich et al., arXiv 1508.07909; bytes as in GPT-2): no text is out of its vocabulary.
+    """Train a byte-level BPE (Sennrich et al., arXiv 1508.07909; bytes as in GPT-2), which can encode any text.
 
     Args:
-        texts: what to learn the merges from.
-        vocab_size: number of ids, the 256 bytes and the end of a document included; little text may give fewer.
+        texts: Texts to learn the merges from.
+        vocab_size: Number of ids, including the 256 bytes and the end of a document; little text may give fewer.
+
+    Returns:
+        The tokenizer.
 
     Raises:
         ValueError: ``vocab_size`` has no room for the bytes.
@@ -67,14 +76,20 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """Read a ``tokenizer.json``.
 
+    Args:
+        path: Path of the file; ``~`` is the home folder.
+
+    Returns:
+        The tokenizer.
+
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a tokenizer, or has no token for the end of a document.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not a tokenizer, or its tokenizer has no token for the end of a document.
     """
     text = Path(path).expanduser().read_text(encoding="utf-8")
     try:
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the binding raises Exception itself
+    except Exception as error:  # the library raises the class Exception itself
         raise ValueError(f"{path} must be a tokenizer.json of the tokenizers library, got: {error}") from error
     if tokenizer.token_to_id(END) is None:
         raise ValueError(f"{path} must have the token {END!r}, which stands at the end of each document")
@@ -82,7 +97,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again: ``$XDG_CACHE_HOME/ibtrack``, or ``~/.cache/ibtrack``."""
+    """Return the folder for files that can be made again: ``$XDG_CACHE_HOME/ibtrack``, or ``~/.cache/ibtrack``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ibtrack"
 
 
@@ -97,4 +112,4 @@ def _write(path: Path, tokenizer: Tokenizer) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as draft:
         draft.write(tokenizer.to_str())
-    os.replace(draft.name, path)  # whole or not at all, also when two processes train it at once
+    os.replace(draft.name, path)  # atomic, so two processes may train it at once

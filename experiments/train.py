@@ -1,10 +1,10 @@
-"""Pre-train a small language model and measure it as it goes; the configuration is conf/config.yaml.
+"""Pre-train a small language model and measure it as it trains; the configuration is conf/config.yaml.
 
 python experiments/train.py experiment=demo
 python experiments/train.py -m experiment=tiny_sweep
 """
 
-# ruff: noqa: E402 (the folder above has to be found first)
+# ruff: noqa: E402 (the packages of this checkout are put on the path first)
 from __future__ import annotations
 
 import json
@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the configuration names experiments.data and so on
+sys.path.insert(0, str(ROOT))  # the configuration names modules such as experiments.data
 
 from experiments.finished import once
 from experiments.isolation import isolated
@@ -39,14 +39,23 @@ from ibtrack.report.html import write_report
 
 
 def main() -> float | None:
-    """Run what the command line says."""
+    """Run what the command line says, and return the objective of a single run."""
+    value: float | None
     with suggesting():
-        return run()
+        value = run()
+    return value
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def run(cfg: DictConfig) -> float:
-    """Train once, or, as a job of a sweep, unless this job has finished before."""
+    """Train once; a job of a sweep that has finished before is not trained again.
+
+    Args:
+        cfg: Configuration of the run.
+
+    Returns:
+        The objective of the run.
+    """
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return train(cfg)
     with as_job(cfg):
@@ -54,18 +63,21 @@ def run(cfg: DictConfig) -> float:
 
 
 def train(cfg: DictConfig) -> float:
-    """Train and measure one model, write its files to ``cfg.run_dir``, and print what it has shown.
+    """Train and measure one model, write its files to ``cfg.run_dir``, and print a summary.
 
-    Whatever happens, environment, random states and wandb are then as they were before.
+    Afterwards environment, random states and wandb are as they were before, even if the run has failed.
+
+    Args:
+        cfg: Configuration of the run.
 
     Returns:
-        the objective: ``cfg.objective`` at the end of the run.
+        The value of ``cfg.objective`` at the end of the run.
 
     Raises:
-        ValueError: there is no such objective.
+        ValueError: There is no such objective.
     """
     with isolated():
-        # blocks lie in memory, ready to be used: worker processes would only slow their loader down
+        # the blocks are tensors in memory: worker processes would only slow their loader down
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning 2.6 on torch 2.13
         trainer, monitor = _fit(cfg)
@@ -75,10 +87,18 @@ def train(cfg: DictConfig) -> float:
 
 
 def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> float:
-    """Find a number of the end of a run: a reading of the last point, or a metric that was logged.
+    """Find a number at the end of a run: a value of the last point, or a metric that was logged.
+
+    Args:
+        trajectory: What the monitor has recorded.
+        metrics: The logged metrics at the end of the run.
+        key: Key of the value or name of the metric.
+
+    Returns:
+        The number.
 
     Raises:
-        ValueError: there is no such number, or it is not finite, as after a failed measurement.
+        ValueError: There is no such number, or it is not finite, as after a failed measurement.
 
     Example:
         >>> objective(Trajectory({}, {}, []), {"val/loss": 2.5}, "val/loss")
@@ -100,8 +120,8 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
     data.setup()
-    if hasattr(data, "known"):  # of a source that can say so: the numbers that the run is compared with
-        config["known"] = data.known
+    if hasattr(data, "truth"):  # exact numbers of a made-up source, to compare the run with
+        config["truth"] = data.truth
     model = instantiate(cfg.model, **data.model_settings)
     probe = _partial(cfg.probe)(*data.probe_source)
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
@@ -116,24 +136,24 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
 
 def _loggers(config: DictConfig) -> list[Logger]:
     if "wandb" in config:
-        wandb.setup()  # reads WANDB_SILENT before the first word is said
+        wandb.setup()  # it reads WANDB_SILENT, which has to hold before the first message
     return [instantiate(logger) for logger in config.values()]
 
 
 def _show(trajectory: Trajectory, run_dir: Path) -> None:
     charts.save_png(charts.plane([trajectory], order=trajectory.protocol["orders"][0]), run_dir / "plane.png")
     write_report([trajectory], run_dir / "report.html")
-    if known := trajectory.run["config"].get("known"):
-        print(f"\nknown of the source, nats\n{json.dumps(known, indent=1)}")
+    if truth := trajectory.run["config"].get("truth"):
+        print(f"\nexact numbers of the source, nats\n{json.dumps(truth, indent=1)}")
     print(f"\n{table(trajectory)}\n\nmean over layers, fractions of log K, ± standard error\n\n{places(run_dir)}")
 
 
 def _partial(config: DictConfig) -> Any:
-    """A constructor with its settings filled in; objects cannot pass through a configuration."""
+    """Return a constructor with its settings filled in, which can then take objects that no configuration can hold."""
     return instantiate(config, _partial_=True, _convert_="all")
 
 
 if __name__ == "__main__":
-    # what the workers of a launcher begin with, who have to find the folder above as well
+    # the workers of a launcher inherit this variable, and have to find the packages of this checkout as well
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     main()

@@ -1,4 +1,4 @@
-"""Runs of the training script in tests: its configuration, a launch, and what wandb has written."""
+"""Runs of the training script in tests: its configuration, its launch, and the files that wandb has written."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig
+from wandb.util import get_core_path
 
 from experiments import train
 from ibtrack import Trajectory
@@ -25,7 +27,14 @@ ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 SCRIPT = ROOT / "experiments" / "train.py"
 
-# what makes an experiment small enough to be run here
+# marks of a module whose tests train
+TRAINING = [
+    pytest.mark.usefixtures("one_thread", "own_cache"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning 2.6 on torch 2.13
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # the data lies in memory
+]
+
+# overrides that make an experiment small enough for a test
 SMALL = ["data.max_documents=60", "data.held_out=0.5", "data.vocab_size=300", "data.block_size=32"]
 SMALL += ["data.batch_size=4", "probe.num_blocks=8", "trainer.max_steps=1", "model.warmup_steps=0"]
 
@@ -41,7 +50,7 @@ def options(group: str) -> list[str]:
 
 
 def launch(*arguments: str) -> object:
-    """Call the script in this process as a command line would."""
+    """Call the script in this process with the arguments of a command line."""
     GlobalHydra.instance().clear()
     sys.argv, argv = [str(SCRIPT), *arguments], sys.argv
     try:
@@ -52,32 +61,34 @@ def launch(*arguments: str) -> object:
 
 
 def process_state() -> tuple[object, ...]:
-    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # of an ended service
-    return environment, random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # that one has ended
+    numpy_state: tuple[Any, ...] = np.random.get_state()  # type: ignore[assignment]  # a tuple unless legacy=False
+    return environment, random.getstate(), torch.get_rng_state().tolist(), numpy_state[1].tolist()
 
 
 def measured(folder: Path) -> list[tuple[Any, ...]]:
-    """What a run has measured: steps, losses and readings, without what depends on the clock."""
+    """Return the steps, losses and values of a run, without those that depend on the clock."""
     points = Trajectory.load(folder).points
     clock = {"ib/overhead_fraction"}
     return [(p.step, p.loss, {key: p.values[key] for key in p.values.keys() - clock}) for p in points]
 
 
 def inspect(run_dir: Path, *arguments: str) -> str:
-    """What wandb itself reads in the folder of its run."""
+    """Return what wandb itself reads in the folder of its run, by the program that `wandb leet` starts."""
     (file,) = run_dir.glob("wandb/offline-run-*/run-*.wandb")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", *arguments, file]
+    command = [get_core_path(), "leet", "inspect", "--no-observability", *arguments]
+    command += ["--run-file", str(file), str(run_dir / "wandb")]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def wandb_records(run_dir: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of one kind (``run``, ``history`` …) in the file that wandb has written."""
+    """Return the records of one kind, such as ``run`` or ``history``, in the file that wandb has written."""
     lines = [json.loads(line) for line in inspect(run_dir, "--json").splitlines()]
     return [line[kind] for line in lines if line["type"] == kind]
 
 
 class Bomb(Callback):
-    """Goes off after the fourth step, as long as its fuse, a file, is there."""
+    """Raises an error after the fourth step, as long as a file, its fuse, exists."""
 
     def __init__(self, fuse: str) -> None:
         self.fuse = Path(fuse)

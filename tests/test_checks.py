@@ -60,5 +60,10 @@ def test_rows_are_a_floating_point_matrix_of_their_width(activations: torch.Tens
 
 def test_a_missing_module_is_one_sentence_with_the_install_line() -> None:
     sentence = r"a chart needs no_such_module, which is not installed: pip install 'ibtrack\[report\]'"
-    with pytest.raises(ModuleNotFoundError, match=sentence), _checks.needs("a chart", extra="report"):
+    with pytest.raises(ImportError, match=sentence), _checks.needs("a chart", extra="report"):
         __import__("no_such_module")
+
+
+def test_a_sentence_of_its_own_is_left_as_it_is() -> None:
+    with pytest.raises(ImportError, match=r"^install me$"), _checks.needs("a chart", extra="report"):
+        raise ModuleNotFoundError("install me")

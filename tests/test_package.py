@@ -94,9 +94,9 @@ def test_the_base_dependencies_are_enough(bare, tmp_path):
 def test_a_module_without_its_package_is_one_sentence(monkeypatch, module, package, sentence):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("report.charts", "report.plane_layers", "report.style", module):
+    for name in ("report.charts", "report.plane_layers", "report.style", "report.payload", module):
         monkeypatch.delitem(sys.modules, f"ibtrack.{name}", raising=False)
-    for name in ("charts", "plane_layers", "style"):
+    for name in ("charts", "plane_layers", "style", "payload"):
         monkeypatch.delattr(f"ibtrack.report.{name}", raising=False)
     with pytest.raises(ModuleNotFoundError, match=f"^{sentence}$"):
         importlib.import_module(f"ibtrack.{module}")

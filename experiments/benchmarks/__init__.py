@@ -1,1 +1,1 @@
-"""Programs that measure the measurement, and write what they find as JSON."""
+"""Benchmarks: programs that measure how good the readings are and what they cost, and write the results as JSON."""

@@ -1,4 +1,4 @@
-"""The cases that the readings are measured on."""
+"""The recipes of the clouds on which truth.py measures the readings."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from itertools import product
 
 from experiments.benchmarks.clouds import Recipe
 
-STRENGTHS = {"independent": 0.0, "weak": 0.3, "strong": 1.1}
-LAWS = {"uniform": 0.0, "zipf": 1.0}
+STRENGTHS = {"independent": 0.0, "weak": 0.3, "strong": 1.1}  # see `Recipe.strength`
+LAWS = {"uniform": 0.0, "zipf": 1.0}  # see `Recipe.exponent`
 
 
 def grid() -> list[Recipe]:
-    """48 clouds of 4 sizes: 2 label laws, 3 strengths, centred or not, equal spreads or not, 2 widths."""
+    """Return 48 clouds: 2 laws of the labels, 3 strengths, centred or not, equal or unequal spreads, and 2 widths."""
     choices = product((64, 512), LAWS, STRENGTHS, ("centred", "off-centre"), ("equal", "unequal"))
     return [
         Recipe(
             f"{law} {strength} {centre} {spreads}",
             STRENGTHS[strength],
-            LAWS[law],
-            float(centre == "off-centre"),
+            exponent=LAWS[law],
+            offset=float(centre == "off-centre"),
             spreads=spreads,
             independent=strength == "independent",
             width=width,
@@ -31,17 +31,18 @@ def grid() -> list[Recipe]:
 
 
 def half() -> list[Recipe]:
-    """Every other cloud of the grid, like the black squares of a board: no choice is favoured with another one."""
-    return [recipe for recipe in grid() if _square(recipe) % 2 == 0]
+    """Return half of the grid, in which every pair of choices occurs equally often."""
+    return [recipe for recipe in grid() if _place(recipe) % 2 == 0]
 
 
-def _square(recipe: Recipe) -> int:
+def _place(recipe: Recipe) -> int:
+    """Return a number whose parity alternates along every axis of the grid, like the colours of a chess board."""
     strength = list(STRENGTHS.values()).index(recipe.strength)
     return strength + sum((recipe.width > 64, recipe.exponent > 0, recipe.offset > 0, recipe.spreads == "unequal"))
 
 
 def others() -> list[Recipe]:
-    """Clouds of other kinds than those of the grid."""
+    """Return clouds of other kinds than those of the grid."""
     recipes = []
     for law, exponent in LAWS.items():
         kinds = [
@@ -66,30 +67,36 @@ def others() -> list[Recipe]:
         ]
         recipes += [replace(kind, name=f"{law} {kind.name}", exponent=exponent) for kind in kinds]
     for exponent in (0.7, 1.4):
-        recipes.append(Recipe(f"rank^-{exponent} hierarchy", 0.9, exponent, means="hierarchy", num_labels=6000))
+        recipes.append(
+            Recipe(f"rank^-{exponent} hierarchy", 0.9, exponent=exponent, means="hierarchy", num_labels=6000)
+        )
     return [replace(recipe, sizes=(4000, 16_000, 64_000), seed=1000 + i) for i, recipe in enumerate(recipes)]
 
 
 def repeated() -> list[Recipe]:
-    """12 clouds whose documents repeat their labels, and in which a document has its own way with each."""
-    choices = product(LAWS, STRENGTHS, ((0.5, 0.5), (0.7, 0.7)))
+    """Return 12 clouds whose documents repeat their labels, and whose rows share an effect of label and document."""
+    choices = product(LAWS, STRENGTHS, ((0.5, 0.5), (0.7, 0.7)))  # share of repeats, effect of label and document
     return [
         Recipe(
             f"{law} {strength}, {repeats:.0%} repeated",
             STRENGTHS[strength],
-            LAWS[law],
+            exponent=LAWS[law],
             independent=strength == "independent",
             repeats=repeats,
-            clumped=clumped,
+            cell_effect=cell_effect,
             sizes=(4000, 16_000, 64_000),
             seed=2000 + seed,
         )
-        for seed, (law, strength, (repeats, clumped)) in enumerate(choices)
+        for seed, (law, strength, (repeats, cell_effect)) in enumerate(choices)
     ]
 
 
 def shrunk(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """A twentieth of the labels and rows of the narrower clouds: to see that the program runs, not to measure."""
+    """Return the narrower clouds with a twentieth of their labels and rows, to see that the program runs.
+
+    Args:
+        recipes: Recipes of clouds.
+    """
     return [
         replace(recipe, num_labels=recipe.num_labels // 20, sizes=tuple(size // 20 for size in recipe.sizes[:2]))
         for recipe in recipes
@@ -98,7 +105,13 @@ def shrunk(recipes: Sequence[Recipe]) -> list[Recipe]:
 
 
 def small(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Up to 8000 rows: larger samples take long to repeat, and their intervals are wrong for the same reasons."""
+    """Return the clouds with samples of at most 8000 positions.
+
+    Larger samples take long to repeat, and their intervals are wrong for the same reasons.
+
+    Args:
+        recipes: Recipes of clouds.
+    """
     return [replace(recipe, sizes=tuple(size for size in recipe.sizes if size <= 8000)) for recipe in recipes]
 
 

@@ -1,6 +1,6 @@
-"""Sources of activations whose I(X; J) is known: a Gaussian for each label.
+"""Clouds: made-up sources of activations whose I(X; J) is known, with a Gaussian for each label.
 
-Letters: N rows, D width, K anchors, M labels, G documents.
+X is the label and J the anchor that the soft assignment draws. Letters: N positions, D width, K anchors, M labels.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ibtrack.information.document_design import DocumentDesign
 
 NUM_ANCHORS = 100
 LOG_K = math.log(NUM_ANCHORS)
-DOCUMENT_LENGTH = 120
-DOCUMENT_EFFECT = 0.3  # what the rows of a document have in common, in units of the spread inside a label
+DOCUMENT_LENGTH = 120  # positions in a document
+DOCUMENT_EFFECT = 0.3  # deviation of the effect that a document has on all its rows, in units of a label's spread
 LABELS_AT_ONCE = 64
-MOST_ROUNDS = 32
+MOST_ROUNDS = 32  # a frequent label gets up to so many times the rows of an average one
 CLOUD, SAMPLE, TRUTH = range(3)  # streams of random numbers
-PIECES = 8  # of the rows of a label: the whole, halves, quarters and eighths say how the truth approaches its limit
+PIECES = 8  # a label's rows are cut so that whole, halves, quarters and eighths show how the truth nears its limit
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Recipe:
     """How to make a cloud.
 
     Attributes:
-        name: what is printed.
-        strength: distance of the label means in units of the spread inside a label.
-        exponent: labels have shares rank^-exponent; 0 is uniform, 1 is Zipf's law.
-        offset: length of a vector that all activations have in common, in the same units.
-        means: a key of `MEANS`.
-        spreads: a key of `SPREADS`.
-        heavy_rows: degrees of freedom of the t-distributed rows, or 0 for Gaussian rows.
-        independent: the label has nothing to do with the row, whose Gaussian is that of another label.
-        repeats: share of positions that take up a label which their document already has.
-        clumped: what rows of one label and document have in common, in units of the spread inside a label.
-        width: D.
-        num_labels: M.
-        sizes: the N to draw.
-        seed: of everything that is fixed about the cloud, its anchors too.
+        name: Name that is printed.
+        strength: Length of the label means, in units of the spread inside a label.
+        exponent: Exponent of the labels' law: shares are rank^-exponent, so 0 is uniform and 1 is Zipf's law.
+        offset: Length of a vector that is added to all activations, in the same units.
+        means: How the label means lie, a key of `MEANS`.
+        spreads: How the labels' spreads differ, a key of `SPREADS`.
+        heavy_rows: Degrees of freedom of t-distributed rows, or 0 for Gaussian rows.
+        independent: Whether rows are drawn from the Gaussian of another, random label, so that the true I(X; J) is 0.
+        repeats: Share of positions whose label is one that their document already has.
+        cell_effect: Deviation of the effect that a label has in one document only, in units of a label's spread.
+        width: Width of the activations, D.
+        num_labels: Number of labels, M.
+        sizes: Sizes of the samples to draw, N.
+        seed: Seed of everything that is fixed about the cloud, including its anchors.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Recipe:
     heavy_rows: int = 0
     independent: bool = False
     repeats: float = 0.0
-    clumped: float = 0.0
+    cell_effect: float = 0.0
     width: int = 64
     num_labels: int = 2000
     sizes: tuple[int, ...] = (4000, 8000, 16_000, 64_000)
@@ -65,12 +65,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Sample:
-    """N rows of a cloud.
+    """A sample of a cloud.
 
     Attributes:
-        assignments: (N, K).
-        labels: (N,) in [0, M).
-        documents: runs of `DOCUMENT_LENGTH` rows.
+        assignments: Soft assignments of the positions, (N, K).
+        labels: Label of each position, from 0 to M - 1, (N,).
+        documents: Document of each position; a document is a run of `DOCUMENT_LENGTH` positions.
     """
 
     assignments: Tensor
@@ -80,7 +80,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Truth:
-    """I(X; J) of a cloud and its standard error, as fractions of log K."""
+    """I(X; J) of a cloud, as a fraction of log K.
+
+    Attributes:
+        value: The information.
+        error: Its standard error.
+    """
 
     value: float
     error: float
@@ -90,17 +95,18 @@ class Truth:
 
 
 class Cloud:
-    """The distribution that a recipe describes, with anchors to look at it.
+    """The distribution that a recipe describes, with the anchors of the soft assignment.
 
     Args:
-        recipe: see `Recipe`.
+        recipe: The recipe.
 
     Attributes:
-        share: (M,) float64 probability of each label, most frequent first.
-        means: (M, D) of the Gaussians.
-        spread: (M,) square root of the trace of their covariance, which is isotropic.
-        anchors: (K, D).
-        temperature: ε, by the exact rule.
+        recipe: The recipe.
+        share: Probability of each label, float64, the most frequent label first, (M,).
+        means: Means of the labels' Gaussians, (M, D).
+        spread: Square root of the trace of each Gaussian's covariance, which is isotropic, (M,).
+        anchors: Anchors, (K, D).
+        temperature: Temperature of the soft assignment by the exact rule.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -116,24 +122,37 @@ class Cloud:
         self.temperature = temperature(recipe.width, NUM_ANCHORS)
 
     def sample(self, num_rows: int, *, repetition: int = 0) -> Sample:
-        """Draw labels, and rows that also depend on their document."""
+        """Draw labels, and rows that also depend on their document.
+
+        Args:
+            num_rows: Size of the sample, N.
+            repetition: Number of the sample; each has random numbers of its own.
+        """
         generator = _generator(self.recipe.seed, SAMPLE, num_rows, repetition)
-        of = torch.arange(num_rows) // DOCUMENT_LENGTH
+        document = torch.arange(num_rows) // DOCUMENT_LENGTH
         labels = self._draw_labels(num_rows, generator)
         if self.recipe.repeats:
             labels = _repeated(labels, self.recipe.repeats, generator)
-        documents = DocumentDesign.from_index(of)
+        documents = DocumentDesign.from_index(document)
         shared = self._noise(documents.num_documents, generator)
         own = self._noise(num_rows, generator)
-        alone = 1 - DOCUMENT_EFFECT**2 - self.recipe.clumped**2
-        noise = math.sqrt(alone) * own + DOCUMENT_EFFECT * shared[of]
-        if self.recipe.clumped:
-            clumps = torch.unique(labels * documents.num_documents + of, return_inverse=True)[1]
-            noise += self.recipe.clumped * self._noise(int(clumps.max()) + 1, generator)[clumps]
+        residual = 1 - DOCUMENT_EFFECT**2 - self.recipe.cell_effect**2  # the three variances add up to 1
+        noise = math.sqrt(residual) * own + DOCUMENT_EFFECT * shared[document]
+        if self.recipe.cell_effect:
+            cells = torch.unique(labels * documents.num_documents + document, return_inverse=True)[1]
+            noise += self.recipe.cell_effect * self._noise(int(cells.max()) + 1, generator)[cells]
         return Sample(self._assign(labels, noise, generator), labels, documents)
 
     def rows(self, labels: Tensor, generator: Generator) -> Tensor:
-        """(N, K) assignments of rows with these (N,) labels, each of a document of its own."""
+        """Draw rows, each in a document of its own.
+
+        Args:
+            labels: Label of each row, (N,).
+            generator: Source of the random numbers.
+
+        Returns:
+            The soft assignments of the rows, (N, K).
+        """
         return self._assign(labels, self._noise(len(labels), generator), generator)
 
     def _draw_labels(self, number: int, generator: Generator) -> Tensor:
@@ -143,17 +162,17 @@ class Cloud:
         return torch.randn(number, self.recipe.width, generator=generator) / math.sqrt(self.recipe.width)
 
     def _assign(self, labels: Tensor, noise: Tensor, generator: Generator) -> Tensor:
-        of = self._draw_labels(len(labels), generator) if self.recipe.independent else labels
-        scale = self.spread[of]
+        gaussian = self._draw_labels(len(labels), generator) if self.recipe.independent else labels
+        scale = self.spread[gaussian]
         if self.recipe.heavy_rows:
             freedom = self.recipe.heavy_rows
-            squares = torch.randn(len(of), freedom, generator=generator).square().sum(1)
+            squares = torch.randn(len(gaussian), freedom, generator=generator).square().sum(1)
             scale = scale * (freedom / squares).sqrt()
-        return assign(self.means[of] + scale.unsqueeze(1) * noise, self.anchors, self.temperature)
+        return assign(self.means[gaussian] + scale.unsqueeze(1) * noise, self.anchors, self.temperature)
 
 
 def _repeated(labels: Tensor, share: float, generator: Generator) -> Tensor:
-    """A text that repeats itself: each label is replaced, with this probability, by one from before in its document."""
+    """Replace each label, with this probability, by a random one of the labels before it in its document."""
     labels = labels.clone()
     again = torch.rand(len(labels), generator=generator) < share
     back = torch.rand(len(labels), generator=generator)
@@ -165,19 +184,24 @@ def _repeated(labels: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def true_information(cloud: Cloud, *, rows_per_label: int = 512, repetition: int = 0) -> Truth:
-    """I(X; J) of a cloud from many rows of every label.
+    """Compute I(X; J) of a cloud from many rows of every label.
 
-    The plug-in of n rows per label is off by a / n + b / n² + ...; those of n, n/2 and n/4 rows give a and b. The error
-    is that of the mean of two independent halves of the rows, and by how much the halves on their own differ from the
-    whole, since what the expansion leaves out would show there.
+    The bias of the plug-in estimate from n rows per label is a / n + b / n² and terms of higher order; the estimates
+    from n, n / 2 and n / 4 rows give a and b (Richardson extrapolation). The standard error has two parts: that of the
+    mean of two independent halves of the rows, and the distance of the halves' mean from the whole, where terms of
+    higher order would show.
 
     Args:
-        cloud: the source.
-        rows_per_label: a multiple of 8; labels more frequent than the average have up to 32 times as many.
-        repetition: other rows for each.
+        cloud: The cloud.
+        rows_per_label: Rows of each label, a multiple of 8; labels more frequent than the average get up to
+            `MOST_ROUNDS` times as many.
+        repetition: Number of the computation; each has random numbers of its own.
+
+    Returns:
+        The information and its standard error.
     """
     means = _piece_means(cloud, rows_per_label, _generator(cloud.recipe.seed, TRUTH, repetition))
-    eighths, quarters, halves, whole = (_divergences(cloud.share, _joined(means, groups)) for groups in (8, 4, 2, 1))
+    eighths, quarters, halves, whole = (_divergences(cloud.share, _joined(means, pieces)) for pieces in (8, 4, 2, 1))
     by_label = _extrapolated(whole, halves.view(-1, 1, 2), quarters.view(-1, 1, 4)).flatten()  # (M,)
     by_half = _extrapolated(halves, quarters.view(-1, 2, 2), eighths.view(-1, 2, 4))  # (M, 2)
     value, value_of_halves = cloud.share @ by_label, cloud.share @ by_half.mean(1)
@@ -186,52 +210,57 @@ def true_information(cloud: Cloud, *, rows_per_label: int = 512, repetition: int
 
 
 def _piece_means(cloud: Cloud, rows_per_label: int, generator: Generator) -> Tensor:
-    """(M, PIECES, K) mean assignments of fresh rows, in equal pieces for each label."""
+    """Return the mean assignments of fresh rows, in equal pieces for each label, (M, PIECES, K)."""
     number = len(cloud.share)
-    rounds = (cloud.share * number).round().clamp(1, MOST_ROUNDS)  # (M,) the truth hangs on the frequent ones
+    rounds = (cloud.share * number).round().clamp(1, MOST_ROUNDS)  # (M,) the frequent labels matter most for the truth
     means = torch.zeros(number, PIECES, NUM_ANCHORS, dtype=torch.float64)
     for done in range(int(rounds.max())):
-        for labels in (rounds > done).nonzero().flatten().split(LABELS_AT_ONCE):
+        for labels in torch.split((rounds > done).nonzero().flatten(), LABELS_AT_ONCE):
             rows = cloud.rows(labels.repeat_interleave(rows_per_label), generator)
             means[labels] += rows.view(len(labels), PIECES, -1, NUM_ANCHORS).mean(2)
     return means / rounds.view(-1, 1, 1)
 
 
-def _joined(means: Tensor, groups: int) -> Tensor:
-    """(M, PIECES, K) to (M, groups, K)."""
-    return means.view(len(means), groups, -1, means.shape[2]).mean(2)
+def _joined(means: Tensor, pieces: int) -> Tensor:
+    """Join pieces to larger ones: (M, PIECES, K) to (M, pieces, K)."""
+    return means.view(len(means), pieces, -1, means.shape[2]).mean(2)
 
 
 def _divergences(share: Tensor, means: Tensor) -> Tensor:
-    """(M, G) KL( P_x ‖ p ) in nats for (M, G, K) means, each of the G groups with a p of its own."""
-    marginal = torch.einsum("m,mgk->gk", share, means)
-    return (torch.special.xlogy(means, means) - torch.special.xlogy(means, marginal)).sum(2)
+    """Return KL( P_x ‖ p ) in nats, (M, pieces), for means (M, pieces, K); each piece has a marginal p of its own."""
+    marginal = torch.einsum("m,mpk->pk", share, means)
+    divergences: Tensor = (torch.special.xlogy(means, means) - torch.special.xlogy(means, marginal)).sum(2)
+    return divergences
 
 
 def _extrapolated(whole: Tensor, halves: Tensor, quarters: Tensor) -> Tensor:
-    """The limit of I + a / n + b / n² from its values at n, n/2 and n/4, the latter two averaged over the last axis."""
+    """Return the limit of I + a / n + b / n² from its values at n, n / 2 and n / 4, of which pieces are averaged."""
     return (8 * whole - 6 * halves.mean(-1) + quarters.mean(-1)) / 3
 
 
 def _generator(*key: int) -> Generator:
-    """A stream of numbers for every key, and none that the anchors were drawn from: means must not lie on anchors."""
+    """Return a stream of random numbers for every key; none is that of the anchors, on which means must not lie."""
     return torch.Generator().manual_seed(int(SeedSequence(key).generate_state(1, "uint64")[0]))
 
 
 def _scattered(number: int, width: int, generator: Generator) -> Tensor:
-    """(M, D) Gaussian vectors of length about 1, as all kinds of means are."""
+    """Return Gaussian vectors of length about 1, (M, D), as all kinds of means are."""
     return torch.randn(number, width, generator=generator) / math.sqrt(width)
 
 
 def _subspace(number: int, width: int, generator: Generator) -> Tensor:
-    """A few clusters of labels in 8 dimensions."""
+    """Return means that form 12 clusters in 8 dimensions."""
     basis = torch.linalg.qr(torch.randn(width, 8, generator=generator)).Q.T  # (8, D)
     cluster = _scattered(12, 8, generator)[torch.randint(12, (number,), generator=generator)]
-    return math.sqrt(0.8) * cluster @ basis + math.sqrt(0.2) * _scattered(number, 8, generator) @ basis
+    means: Tensor = math.sqrt(0.8) * cluster @ basis + math.sqrt(0.2) * _scattered(number, 8, generator) @ basis
+    return means
 
 
 def _hierarchy(number: int, width: int, generator: Generator) -> Tensor:
-    """Like k-grams, which share their last tokens: a parent of 20 labels, one of 4, and the label itself."""
+    """Return means with a part that 20 labels share, one that 4 share and one of the label alone.
+
+    So the means of k-grams are related, which share their last tokens.
+    """
     means = math.sqrt(0.2) * _scattered(number, width, generator)
     for family, weight in ((20, 0.55), (4, 0.25)):
         parents = _scattered(number // family, width, generator)
@@ -240,37 +269,39 @@ def _hierarchy(number: int, width: int, generator: Generator) -> Tensor:
 
 
 def _frequent_apart(number: int, width: int, generator: Generator) -> Tensor:
-    """Frequent labels are further apart than rare ones."""
+    """Return means that are further apart for frequent labels than for rare ones."""
     return (1.6 - 1.2 * _rank(number).sqrt()) * _scattered(number, width, generator)
 
 
 def _rare_apart(number: int, width: int, generator: Generator) -> Tensor:
-    """Rare labels are further apart than frequent ones."""
+    """Return means that are further apart for rare labels than for frequent ones."""
     return (0.4 + 1.0 * _rank(number).sqrt()) * _scattered(number, width, generator)
 
 
 def _quarter(number: int, width: int, generator: Generator) -> Tensor:
-    """One label in four carries all of it."""
+    """Return means of which three in four are 0, so that a quarter of the labels carries all information."""
     chosen = torch.rand(number, 1, generator=generator) < 0.25
-    return 2 * chosen * _scattered(number, width, generator)
+    means: Tensor = 2 * chosen * _scattered(number, width, generator)
+    return means
 
 
 def _rank(number: int) -> Tensor:
-    """(M, 1) from 0 for the most frequent label to 1."""
+    """Return numbers from 0 for the most frequent label to 1 for the rarest, (M, 1)."""
     return torch.linspace(0, 1, number).unsqueeze(1)
 
 
 def _equal(number: int, generator: Generator) -> Tensor:
+    """Return spreads of 1."""
     return torch.ones(number)
 
 
 def _unequal(number: int, generator: Generator) -> Tensor:
-    """One label in six is wider than e^½, one in six narrower than e^-½."""
+    """Return log-normal spreads: one label in six is wider than e^½, one in six narrower than e^-½."""
     return torch.exp(0.5 * torch.randn(number, generator=generator))
 
 
 def _heavy(number: int, generator: Generator) -> Tensor:
-    """Spreads of a t-distribution with 3 degrees of freedom, cut at 6."""
+    """Return spreads that make a t-distribution with 3 degrees of freedom, at least .2 and at most 6."""
     return (3 / torch.randn(number, 3, generator=generator).square().sum(1)).sqrt().clamp(0.2, 6)
 
 

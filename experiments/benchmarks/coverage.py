@@ -1,4 +1,4 @@
-"""How often the 95 % interval holds the truth: every case drawn again and again."""
+"""How often the 95 % interval holds the truth: every case is drawn and read many times, for truth.py --coverage."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from experiments.benchmarks.row import Row, read
 HEAD = f"{'':45}{'D':>4}{'N':>7}  truth          bias    spread  se     of sampling  held"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CoverageRow:
-    """One case, repeated, as fractions of log K.
+    """The repetitions of one case, as fractions of log K.
 
     Attributes:
-        recipe: of the cloud, which stays; labels, rows and documents are drawn anew.
-        num_rows: N.
-        truth: the information, with its own error.
-        bias: mean of debiased less truth.
-        spread: standard deviation of debiased.
-        standard_error: mean of what is logged.
-        sampling_error: mean of the part of it that documents tell.
-        held: share of the intervals, debiased ± 1.96 standard errors, that hold the truth.
-        held_by_sampling: the same with the sampling errors alone.
-        plugin: of every repetition.
-        debiased: of every repetition.
-        sampling_errors: of every repetition.
+        recipe: Recipe of the cloud, which stays the same; labels, rows and documents are drawn anew.
+        num_rows: Size of the samples, N.
+        truth: The information, with its own standard error.
+        bias: Mean of the debiased readings, less the truth.
+        spread: Standard deviation of the debiased readings.
+        standard_error: Mean of the logged standard errors.
+        sampling_error: Mean of their part that comes from the spread over documents.
+        held: Share of the intervals, debiased ± 1.96 standard errors, that hold the truth.
+        held_by_sampling: Share of the intervals that would hold the truth with the sampling errors alone.
+        plugin: Plug-in reading of every repetition.
+        debiased: Debiased reading of every repetition.
+        sampling_errors: Sampling error of every repetition.
     """
 
     recipe: Recipe
@@ -45,21 +45,21 @@ class CoverageRow:
     sampling_errors: list[float]
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> CoverageRow:
+    def from_rows(cls, rows: Sequence[Row]) -> CoverageRow:
         """Sum up the repetitions of one case."""
         return cls(
-            rows[0].recipe,
-            rows[0].num_rows,
-            rows[0].truth,
-            fmean(row.error("debiased") for row in rows),
-            stdev(row.debiased for row in rows),
-            fmean(row.standard_error for row in rows),
-            fmean(row.sampling_error for row in rows),
-            fmean(row.holds(row.standard_error) for row in rows),
-            fmean(row.holds(row.sampling_error) for row in rows),
-            [round(row.plugin, 5) for row in rows],
-            [round(row.debiased, 5) for row in rows],
-            [round(row.sampling_error, 5) for row in rows],
+            recipe=rows[0].recipe,
+            num_rows=rows[0].num_rows,
+            truth=rows[0].truth,
+            bias=fmean(row.error("debiased") for row in rows),
+            spread=stdev(row.debiased for row in rows),
+            standard_error=fmean(row.standard_error for row in rows),
+            sampling_error=fmean(row.sampling_error for row in rows),
+            held=fmean(row.holds(row.standard_error) for row in rows),
+            held_by_sampling=fmean(row.holds(row.sampling_error) for row in rows),
+            plugin=[round(row.plugin, 5) for row in rows],
+            debiased=[round(row.debiased, 5) for row in rows],
+            sampling_errors=[round(row.sampling_error, 5) for row in rows],
         )
 
     def __str__(self) -> str:
@@ -70,17 +70,25 @@ class CoverageRow:
 
 
 def measure_coverage(recipes: Iterable[Recipe], repetitions: int) -> Iterator[CoverageRow]:
-    """Draw and read every case so many times."""
+    """Draw and read every case several times.
+
+    Args:
+        recipes: Recipes of the clouds.
+        repetitions: Number of samples of each size of each cloud.
+
+    Yields:
+        The repetitions of each case.
+    """
     for recipe in recipes:
         cloud = Cloud(recipe)
         truth = true_information(cloud)
         for num_rows in recipe.sizes:
             samples = (cloud.sample(num_rows, repetition=repetition) for repetition in range(repetitions))
-            yield CoverageRow.of([read(recipe, sample, truth) for sample in samples])
+            yield CoverageRow.from_rows([read(recipe, sample, truth) for sample in samples])
 
 
 def summarise(rows: Sequence[CoverageRow]) -> dict[str, float]:
-    """Shares of intervals that hold the truth: over all cases, and of the extreme ones."""
+    """Return the shares of intervals that hold the truth: over all cases, and in the extreme ones."""
     held = [row.held for row in rows]
     return {
         "cases": len(rows),
@@ -96,6 +104,6 @@ def summarise(rows: Sequence[CoverageRow]) -> dict[str, float]:
 
 
 def summary_lines(summary: dict[str, float]) -> list[str]:
-    """The summary; the mean share is wanted between 92 and 98 %."""
+    """Write the summary as lines, with the wanted mean share: 92 to 98 %."""
     wanted = {"held, mean": "  wanted .92 to .98"}
     return [f"{name:40}{value:8.4g}{wanted.get(name, '')}" for name, value in summary.items()]

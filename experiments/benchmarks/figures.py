@@ -1,4 +1,4 @@
-"""What a benchmark reached beside what is wanted, printed and as JSON."""
+"""The figures of a benchmark: what it reached beside what is wanted, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ class Figure:
     """One line of the table.
 
     Attributes:
-        name: what is measured, in words.
-        relation: ``≤`` or ``≥``.
-        bound: what is wanted.
-        reached: what was found, or None if it was not run.
-        unit: of both numbers.
-        note: what the reader of the number has to know, or why it was not run.
+        name: What is measured, in words.
+        relation: Relation that is wanted between what is reached and the bound, ``≤`` or ``≥``.
+        bound: The number that is wanted.
+        reached: The number that is reached, or None if it was not measured.
+        unit: Unit of both numbers, with the space before it.
+        note: What a reader of the number has to know, or why it was not measured.
+
+    Raises:
+        ValueError: There is no such relation.
     """
 
     name: str
@@ -46,20 +49,22 @@ class Figure:
 
     @property
     def wanted_text(self) -> str:
+        """What is wanted, as the table has it."""
         return f"{self.relation} {_number(self.bound)}{self.unit}"
 
     @property
     def reached_text(self) -> str:
+        """What is reached, as the table has it, and whether that misses the bound."""
         if self.reached is None:
             return "not run"
         return f"{_number(self.reached)}{self.unit}{'' if self.met else ', missed'}"
 
 
 def table_lines(figures: Iterable[Figure]) -> list[str]:
-    """A table in Markdown, followed by the notes.
+    r"""Write figures as a table in Markdown, followed by their notes.
 
     Example:
-        >>> print(*table_lines([Figure("time", "≤", 2, 3.14159, " s", "of one")]), sep="\\n")
+        >>> print(*table_lines([Figure("time", "≤", 2, 3.14159, " s", "of one")]), sep="\n")
         | figure | wanted | reached |
         |---|---|---|
         | time | ≤ 2 s | 3.142 s, missed |
@@ -81,15 +86,15 @@ def report(
     packages: Sequence[str] = (),
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the figures, and write them to ``file`` with what they were made with and on.
+    """Print the figures, and write them to a file together with versions and machine.
 
     Args:
-        program: name of the benchmark.
-        figures: the lines of the table.
-        rows: what they were worked out from.
-        file: to write; its folder is made.
-        packages: distributions that the numbers depend on, besides torch and ibtrack.
-        about: whatever else describes the run.
+        program: Name of the benchmark.
+        figures: The lines of the table.
+        rows: The measurements that the figures were computed from.
+        file: File to write, whose folder is made; None writes none.
+        packages: Distributions that the numbers depend on, besides torch and ibtrack.
+        about: Further entries that describe the run.
     """
     print("", *table_lines(figures), sep="\n")
     if file is None:
@@ -108,10 +113,13 @@ def report(
 
 
 def load(file: Path) -> tuple[dict[str, Any], list[Figure]]:
-    """What `report` wrote, and its figures.
+    """Read a file that `report` wrote.
+
+    Returns:
+        Everything in the file, and its figures.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: The file holds something else.
     """
     try:
         content = json.loads(file.read_text())

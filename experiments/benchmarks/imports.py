@@ -1,9 +1,9 @@
-"""What importing ibtrack costs above importing torch and lightning.
+"""Measure the seconds that importing ibtrack takes once torch and lightning are imported, in fresh interpreters.
 
 python experiments/benchmarks/imports.py
 """
 
-# ruff: noqa: E402 (the folder above has to be found first)
+# ruff: noqa: E402 (the packages of this checkout are put on the path first)
 from __future__ import annotations
 
 import subprocess
@@ -22,7 +22,7 @@ from experiments.benchmarks.timing import described
 
 WANTED = 0.15
 BEFORE = "import torch, lightning"
-AFTER = "from ibtrack import *"  # all public names
+AFTER = "from ibtrack import *"  # this resolves all public names
 CODE = f"""
 import time
 marks = [time.perf_counter()]
@@ -35,8 +35,8 @@ print(marks[1] - marks[0], marks[2] - marks[1])
 
 
 def main(repetitions: Repetitions = 7, file: JsonFile = None) -> None:
-    """Time the imports one after the other, in fresh interpreters."""
-    import_seconds()  # reads files that the others find in memory
+    """Time the imports, one interpreter after the other."""
+    import_seconds()  # not timed: it brings the files into memory
     before, after = zip(*(import_seconds() for _ in range(repetitions)), strict=True)
     print(f"{BEFORE:24}{described(before)}")
     print(f"{AFTER:24}{described(after)}")
@@ -47,7 +47,7 @@ def main(repetitions: Repetitions = 7, file: JsonFile = None) -> None:
 
 
 def import_seconds() -> tuple[float, float]:
-    """Seconds that a fresh interpreter takes for torch and lightning, and then for ibtrack."""
+    """Return the seconds that a fresh interpreter takes for torch and lightning, and then for ibtrack."""
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, cwd=ROOT)
     before, after = map(float, done.stdout.split())
     return before, after

@@ -1,4 +1,4 @@
-"""What a benchmark ran with and on, for its JSON."""
+"""The versions and the machine that a benchmark ran with, for its JSON."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import ibtrack
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Return the versions of what all numbers depend on."""
     return {"python": platform.python_version(), "torch": torch.__version__, "ibtrack": ibtrack.__version__}
 
 
 def machine() -> dict[str, str | int]:
-    """The processor, its cores, and how many threads torch may use."""
+    """Return the name of the processor, its number of cores, and the number of threads that torch uses."""
     return {"processor": processor(), "cores": os.cpu_count() or 1, "threads": torch.get_num_threads()}
 
 
 def processor(information: Path = Path("/proc/cpuinfo")) -> str:
-    """Name of the processor: Linux has it in a file, elsewhere the platform knows it."""
+    """Return the name of the processor, from a file on Linux and from Python's platform module elsewhere."""
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Share of the wall time of training runs that watching them takes.
+"""Measure the share of a training run's wall time that the monitor takes, against the same run without it.
 
 python experiments/benchmarks/overhead.py
 python experiments/benchmarks/overhead.py --run demo --repetitions 7
@@ -20,7 +20,7 @@ from hydra.utils import instantiate
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.benchmarks.figures import Figure, report
-from experiments.benchmarks.options import JsonFile, Threads, use_threads
+from experiments.benchmarks.options import JsonFile, Overrides, Threads, use_threads
 from experiments.benchmarks.runs import configuration, fit
 from experiments.benchmarks.timing import described
 from ibtrack.schedules import Progress, Schedule
@@ -31,9 +31,9 @@ class Watched:
     """A run to be timed with the monitor and without.
 
     Attributes:
-        overrides: of the configuration.
-        wanted: greatest share of wall time.
-        steps: default of ``--steps``; None for as many as the configuration says.
+        overrides: Overrides of the configuration.
+        wanted: Greatest share of wall time that is wanted.
+        steps: Number of steps by default; None takes that of the configuration.
     """
 
     overrides: tuple[str, ...]
@@ -45,26 +45,37 @@ RUNS = {"demo": Watched(("experiment=demo",), 0.03), "15M": Watched(("model=llam
 
 
 def main(
-    runs: Annotated[list[str], typer.Option("--run", help=f"Of {', '.join(RUNS)}; may be repeated.")] = list(RUNS),  # noqa: B006
-    repetitions: Annotated[int, typer.Option(min=1, help="Of each run, with the monitor and without in turn.")] = 1,
-    steps: Annotated[int | None, typer.Option(min=1, help="Instead of a run's own; 200 of the 15M run.")] = None,
-    overrides: Annotated[list[str], typer.Option("--set", help="Of the configuration of all runs.")] = [],  # noqa: B006
+    runs: Annotated[
+        list[str] | None,
+        typer.Option("--run", help=f"Run to time, {' or '.join(RUNS)}; may be repeated; by default both."),
+    ] = None,
+    repetitions: Annotated[
+        int, typer.Option(min=1, help="Repetitions of each run, with the monitor and without in turn.")
+    ] = 1,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps instead of a run's own; by default 200 of the 15M run.")
+    ] = None,
+    overrides: Overrides = None,
     threads: Threads = None,
     file: JsonFile = None,
 ) -> None:
     """Time training with the monitor and without.
 
-    A run takes minutes, so there is one of each by default; the difference of two then holds what else the machine did
-    meanwhile, while the share that the trajectory tells does not. What the share would be in a run of the
-    configuration's own length is worked out from the seconds of a step and of a measurement, and is said to be.
+    A run takes minutes, so by default there is one of each. The difference of the two then includes whatever else the
+    machine did meanwhile; the share that the trajectory records does not. The share in a run of the configuration's own
+    length is computed from the seconds of a step and of a measurement, and its note says so.
+
+    Raises:
+        typer.BadParameter: There is no such run.
     """
+    runs = runs or list(RUNS)
     for name in runs:
         if name not in RUNS:
             raise typer.BadParameter(f"--run must be one of {', '.join(RUNS)}, got {name!r}")
     use_threads(threads)
     rows, figures = [], []
     for name in runs:
-        row = measure(RUNS[name], repetitions, steps or RUNS[name].steps, overrides)
+        row = measure(RUNS[name], repetitions, steps or RUNS[name].steps, overrides or [])
         print(*_lines(name, row), sep="\n", flush=True)
         rows.append({"run": name, **row})
         figures += _figures(name, row, RUNS[name].wanted)
@@ -74,9 +85,15 @@ def main(
 def measure(run: Watched, repetitions: int, steps: int | None, overrides: Sequence[str]) -> dict[str, Any]:
     """Run with the monitor and without, in turn.
 
+    Args:
+        run: The run.
+        repetitions: Number of runs of each kind.
+        steps: Number of steps; None takes that of the configuration.
+        overrides: Further overrides of the configuration.
+
     Returns:
-        steps of the run and of its configuration, points due in each, seconds of the runs, and of the trajectories:
-        the share that they tell and the median seconds of a measurement.
+        The steps of the run and of its configuration, the number of points in each, the seconds of the runs, and from
+        the trajectories the shares of wall time and the median seconds of a measurement.
     """
     seconds: dict[str, list[float]] = {"without": [], "with": []}
     shares, measurements = [], []
@@ -104,7 +121,7 @@ def measure(run: Watched, repetitions: int, steps: int | None, overrides: Sequen
 
 
 def points(schedule: Schedule, steps: int) -> int:
-    """How often a run of so many steps is measured: when due, before the first step and after the last.
+    """Return how often a run is measured: when the schedule says so, before the first step and after the last.
 
     Example:
         >>> from ibtrack import schedules
@@ -116,9 +133,9 @@ def points(schedule: Schedule, steps: int) -> int:
 
 
 def share_of(row: dict[str, Any]) -> float:
-    """Share of wall time in a run of the configuration's own length, from seconds of a step and of a measurement."""
-    measuring = row["own_points"] * row["measurement"]
-    training = row["own_steps"] * median(row["seconds"]["without"]) / row["steps"]
+    """Compute the share of wall time in a run of the configuration's own length, from a row of `measure`."""
+    measuring: float = row["own_points"] * row["measurement"]
+    training: float = row["own_steps"] * median(row["seconds"]["without"]) / row["steps"]
     return measuring / (measuring + training)
 
 
@@ -127,23 +144,23 @@ def _lines(name: str, row: dict[str, Any]) -> list[str]:
         f"{name}: {row['steps']} steps, {row['points']} points, {row['measurement']:.3f} s a measurement",
         f"    without {described(row['seconds']['without'])}",
         f"    with    {described(row['seconds']['with'])}",
-        f"    share of wall time by the trajectory: {', '.join(f'{share:.4f}' for share in row['shares'])}",
+        f"    share of wall time as the trajectory records it: {', '.join(f'{share:.4f}' for share in row['shares'])}",
     ]
 
 
 def _figures(name: str, row: dict[str, Any], wanted: float) -> list[Figure]:
-    """As percentages."""
+    """Return the shares as figures, in percent."""
     before, after = median(row["seconds"]["without"]), median(row["seconds"]["with"])
     case = f"{row['points']} points in {row['steps']} steps"
-    told = f"ib/overhead_fraction of the last point, {case}"
+    recorded = f"ib/overhead_fraction of the last point, {case}"
     timed = f"1 - {before:.1f} s / {after:.1f} s, {len(row['seconds']['with'])} of each, {case}"
     numbers = [
-        ("as the trajectory tells", median(row["shares"]), told),
+        ("as the trajectory records it", median(row["shares"]), recorded),
         ("with against without", 1 - before / after, timed),
     ]
     if row["own_steps"] != row["steps"]:
         note = (
-            f"worked out, not run: {row['own_points']} points of {row['measurement']:.2f} s "
+            f"computed, not run: {row['own_points']} points of {row['measurement']:.2f} s "
             f"in {row['own_steps']} steps of {before / row['steps']:.2f} s"
         )
         numbers.append((f"in a run of {row['own_steps']} steps", share_of(row), note))

@@ -1,4 +1,4 @@
-"""One measurement against a bare forward pass of the same blocks through the same model.
+"""Measure the time of one measurement, against a bare forward pass of the same blocks through the same model.
 
 python experiments/benchmarks/probe.py
 python experiments/benchmarks/probe.py --case 256x6 --repetitions 3
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -25,7 +25,7 @@ from experiments.benchmarks.timing import described, interleaved
 from ibtrack import InformationPlaneTracker, Probe
 
 CASES = ("128x6", "256x6", "256x12", "768x6", "768x12")
-WANTED = {256: 1.15, 768: 1.06}
+WANTED = {256: 1.15, 768: 1.06}  # greatest ratio, by width
 VOCABULARY = 2048
 BLOCK_SIZE = 128
 BATCH_SIZE = 16
@@ -40,14 +40,17 @@ MEASURED = (
 
 
 def main(
-    cases: Annotated[list[str], typer.Option("--case", help="Width x layers; may be repeated.")] = list(CASES),  # noqa: B006
-    blocks: Annotated[int, typer.Option(min=2, help=f"Of {BLOCK_SIZE} tokens each.")] = 128,
+    cases: Annotated[
+        list[str] | None,
+        typer.Option("--case", help=f"Width x layers of a model; may be repeated; by default {', '.join(CASES)}."),
+    ] = None,
+    blocks: Annotated[int, typer.Option(min=2, help=f"Blocks of the probe, of {BLOCK_SIZE} tokens each.")] = 128,
     repetitions: Repetitions = 7,
     threads: Threads = None,
     file: JsonFile = None,
 ) -> None:
-    """Compare measuring with running the model alone, for Llamas of several sizes."""
-    sizes = [parse(case) for case in cases]
+    """Compare a measurement with a bare forward pass, for Llamas of several sizes."""
+    sizes = [parse(case) for case in cases or CASES]
     use_threads(threads)
     print(f"bare: {BARE}", f"measured: {MEASURED}", "", sep="\n")
     probe = Probe(made_up_text(blocks, BLOCK_SIZE, vocabulary=VOCABULARY))
@@ -64,10 +67,10 @@ def main(
 
 
 def parse(case: str) -> tuple[int, int]:
-    """Width and layers of a case.
+    """Return the width and the number of layers of a case.
 
     Raises:
-        typer.BadParameter: it is not two whole numbers, or the width is no multiple of 64.
+        typer.BadParameter: The case is not two whole numbers with an x between them, or its width is no multiple of 64.
 
     Example:
         >>> parse("256x6")
@@ -80,8 +83,8 @@ def parse(case: str) -> tuple[int, int]:
 
 
 def llama(width: int, layers: int) -> nn.Module:
-    """A Llama with heads of 64 and the usual ratio of its inner width, in evaluation mode."""
-    from transformers import LlamaConfig, LlamaForCausalLM  # here: the benchmark of a GPU does without it
+    """Return a Llama with heads of 64 and an inner width of 8 / 3 of its width, in evaluation mode."""
+    from transformers import LlamaConfig, LlamaForCausalLM  # not above, as gpu.py runs without transformers
 
     heads = width // 64
     config = LlamaConfig(
@@ -95,7 +98,8 @@ def llama(width: int, layers: int) -> nn.Module:
         use_cache=False,
     )
     torch.manual_seed(0)
-    return LlamaForCausalLM(config).eval()
+    model: nn.Module = LlamaForCausalLM(config)
+    return model.eval()
 
 
 def measure(
@@ -107,10 +111,22 @@ def measure(
     run: Callable[[nn.Module, Tensor], object] = lambda model, batch: model(batch, use_cache=False),
     wait: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Seconds of bare forward passes and of measurements, in turn."""
+    """Time bare forward passes and measurements, in turn.
+
+    Args:
+        model: The model, in evaluation mode.
+        probe: The probe.
+        repetitions: Number of rounds that are timed.
+        batch_size: Number of blocks in a forward pass.
+        run: Function that runs the model on a batch of blocks.
+        wait: Function that waits for the device, called within the time.
+
+    Returns:
+        The seconds of each round, for ``bare`` and ``measured``.
+    """
     tracker = InformationPlaneTracker(probe, batch_size=batch_size, strict=True)
     device = next(model.parameters()).device
-    batches = [batch.to(device) for batch in probe.inputs.split(batch_size)]
+    batches = [batch.to(device) for batch in torch.split(probe.inputs, batch_size)]
 
     def bare() -> None:
         with torch.no_grad():
@@ -120,8 +136,8 @@ def measure(
     return interleaved({"bare": bare, "measured": lambda: tracker.measure(model)}, repetitions, wait=wait)
 
 
-def _figures(rows: list[dict]) -> list[Figure]:
-    """The worst ratio of each width for which there is something to reach."""
+def _figures(rows: list[dict[str, Any]]) -> list[Figure]:
+    """Return the greatest ratio of each width for which a ratio is wanted."""
     figures = []
     for width, wanted in WANTED.items():
         ratios = {row["layers"]: row["ratio"] for row in rows if row["width"] == width}

@@ -1,4 +1,4 @@
-"""What probes of several sizes read of one trained model, against the largest of them.
+"""Measure how far the readings of small probes are from those of a probe of a million tokens, on one trained model.
 
 python experiments/benchmarks/probe_size.py --save demo.pt      trains by experiment=demo first
 python experiments/benchmarks/probe_size.py --checkpoint demo.pt
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.benchmarks.figures import Figure, report
-from experiments.benchmarks.options import JsonFile, Threads, use_threads
+from experiments.benchmarks.options import JsonFile, Overrides, Threads, use_threads
 from experiments.benchmarks.runs import configuration, fit, plain, prepare
 from experiments.data import TextData
 from experiments.tokenizer import END
@@ -35,9 +35,9 @@ from ibtrack.information.counts import occurrence_ranks
 from ibtrack.metrics import InformationPlane
 
 SIZES = (4_096, 8_192, 16_384, 65_536, 262_144, 1_048_576)
-REFERRED = 8_192  # the size that something is promised of
+REFERRED = 8_192  # the size of the figures
 WANTED = 0.010
-HELD_OUT = 0.35  # of the documents: more than a million tokens of the standard library's sources
+HELD_OUT = 0.35  # share of the documents: more than a million tokens of the standard library's sources
 QUANTITY = {"input": "complexity", "output": "expressivity"}
 HEAD = (
     f"{'tokens':>8}{'probes':>7}  {'label set':17}{'mean':>8}{'worst':>8}{'spread':>8}{'se':>8}{'single':>8}"
@@ -45,18 +45,18 @@ HEAD = (
 )
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What one probe reads of one label set at one site, as fractions of log K.
+@dataclass(frozen=True, kw_only=True)
+class ProbeReadings:
+    """The readings of one label set at one site with one probe, as fractions of log K.
 
     Attributes:
-        tokens: size of the probe.
-        probe: which of the disjoint probes of this size.
-        site: the embedding or a layer.
-        label_set: ``input/token`` …
-        debiased: the default reading.
-        standard_error: of it, as logged.
-        plugin: the published reading.
+        tokens: Size of the probe in tokens.
+        probe: Number of the probe among the disjoint probes of this size.
+        site: Name of the site: the embedding or a layer.
+        label_set: Name of the label set, such as ``input/token``.
+        debiased: The debiased reading.
+        standard_error: Its standard error, as logged.
+        plugin: The plug-in reading.
     """
 
     tokens: int
@@ -68,21 +68,21 @@ class Reading:
     plugin: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Probes of one size against the largest, for one label set, over all sites.
+    """Debiased readings of all probes of one size, less those of the largest probe, for one label set.
 
     Attributes:
-        tokens: size of the probes.
-        probes: how many there are.
-        label_set: ``input/token`` …
-        mean: of debiased less that of the largest, over probes and sites.
-        worst: the mean over the probes at the site where it is furthest from 0.
-        spread: standard deviation among probes, mean over sites; None for one probe.
-        standard_error: that is logged, mean.
-        single: the difference furthest from 0 of any probe and site.
-        plugin_mean: ``mean`` of the plug-in.
-        plugin_worst: ``worst`` of the plug-in.
+        tokens: Size of the probes in tokens.
+        probes: Number of probes.
+        label_set: Name of the label set, such as ``input/token``.
+        mean: Mean of the differences over probes and sites.
+        worst: Mean of the differences over the probes at the site where that is furthest from 0.
+        spread: Standard deviation of the differences among probes, averaged over sites; None for one probe.
+        standard_error: Mean of the logged standard errors.
+        single: Difference furthest from 0 of any probe and site.
+        plugin_mean: Mean of the differences of the plug-in reading over probes and sites.
+        plugin_worst: Mean of the differences of the plug-in reading at the site where that is furthest from 0.
     """
 
     tokens: int
@@ -105,46 +105,61 @@ class Difference:
 
 
 def main(
-    checkpoint: Annotated[Path | None, typer.Option(help="That --save wrote, instead of training.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the trained model here.")] = None,
-    overrides: Annotated[list[str], typer.Option("--set", help="Of the configuration, before training.")] = [],  # noqa: B006
-    sizes: Annotated[list[int], typer.Option("--size", min=2, help="Tokens; may be repeated.")] = list(SIZES),  # noqa: B006
-    probes: Annotated[int, typer.Option(min=1, help="Disjoint ones of each size, as far as the text goes.")] = 8,
+    checkpoint: Annotated[Path | None, typer.Option(help="Model that --save wrote, instead of training.")] = None,
+    save: Annotated[Path | None, typer.Option(help="File to write the trained model to.")] = None,
+    overrides: Overrides = None,
+    sizes: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--size", min=2, help=f"Tokens of a probe; may be repeated; by default {', '.join(map(str, SIZES))}."
+        ),
+    ] = None,
+    probes: Annotated[int, typer.Option(min=1, help="Disjoint probes of each size, as far as the text goes.")] = 8,
     reads: Annotated[
-        int, typer.Option(min=1, help="Tokens to read for each size: few probes of the large ones.")
+        int, typer.Option(min=1, help="Tokens to measure for each size, so that there are few large probes.")
     ] = 262_144,
-    seed: Annotated[int, typer.Option(help="Of the order of the blocks.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the order of the blocks.")] = 0,
     threads: Threads = None,
     file: JsonFile = None,
 ) -> None:
     """Compare small probes with the largest; all numbers are fractions of log K.
 
-    mean: of the differences over sites and probes, which is bias. worst: at the site where it is largest. spread: among
-    probes, which is noise; se: what is logged for it. single: the largest of all differences.
+    Of the columns, mean is the mean difference over sites and probes, which is bias; worst is that of the site where it
+    is largest; spread is the deviation among probes, which is noise, and se the standard error that is logged for it;
+    single is the largest of all differences.
     """
     use_threads(threads)
     began = time.perf_counter()
-    data, model = load(checkpoint) if checkpoint else train(save, overrides)
+    data, model = load(checkpoint) if checkpoint else train(save, overrides or ())
     print(f"{time.perf_counter() - began:.0f} s until there is a model")
     blocks, documents = held_out(data, seed)
-    kept, stated = fitting(sizes, blocks)
+    fitting, stated = fitting_sizes(sizes or SIZES, blocks)
     print(f"{blocks.numel()} tokens of {int(documents.max()) + 1} held-out documents; {stated}")
-    blocks, documents = blocks[: kept[-1] // blocks.shape[1]], documents[: kept[-1] // blocks.shape[1]]
+    num_blocks = fitting[-1] // blocks.shape[1]
+    blocks, documents = blocks[:num_blocks], documents[:num_blocks]
     activations = run(model.eval(), blocks)
-    readings = []
-    for size in kept:
-        number = max(1, min(probes, reads // size, kept[-1] // size))
+    readings: list[ProbeReadings] = []
+    for size in fitting:
+        number = max(1, min(probes, reads // size, fitting[-1] // size))
         readings += read_size(size // blocks.shape[1], number, blocks, documents, activations)
         print(f"{time.perf_counter() - began:.0f} s: {number} x {size} tokens read", flush=True)
     differences = compare(readings)
-    print("", f"against {kept[-1]} tokens, sites {', '.join(activations)}", HEAD, *differences, sep="\n")
-    about = {"sites": list(activations), "documents": int(documents.max()) + 1, "largest": kept[-1], "seed": seed}
-    rows = [asdict(each) for each in (*differences, *readings)]
+    print("", f"against {fitting[-1]} tokens, sites {', '.join(activations)}", HEAD, *differences, sep="\n")
+    about = {"sites": list(activations), "documents": int(documents.max()) + 1, "largest": fitting[-1], "seed": seed}
+    rows = [*map(asdict, differences), *map(asdict, readings)]
     report("probe_size", _figures(differences, readings, stated), rows, file, packages=["transformers"], about=about)
 
 
 def train(save: Path | None, overrides: Sequence[str] = ()) -> tuple[TextData, nn.Module]:
-    """Train by ``experiment=demo`` with more text held out, and without a monitor."""
+    """Train by ``experiment=demo`` with more text held out, and without a monitor.
+
+    Args:
+        save: File to write the model to; None writes none.
+        overrides: Further overrides of the configuration.
+
+    Returns:
+        The data and the trained model.
+    """
     with tempfile.TemporaryDirectory() as folder:
         settings = ("experiment=demo", f"data.held_out={HELD_OUT}", "logger=none", *overrides)
         config = configuration(Path(folder), *settings)
@@ -156,63 +171,91 @@ def train(save: Path | None, overrides: Sequence[str] = ()) -> tuple[TextData, n
 
 
 def load(checkpoint: Path) -> tuple[TextData, nn.Module]:
-    """The data and the model that `train` saved; the text is read again.
+    """Return the data and the model that `train` saved; the text is read again.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: The file holds something else.
     """
     saved = torch.load(checkpoint, weights_only=True)
     if not isinstance(saved, dict) or saved.keys() != {"config", "weights"}:
         raise ValueError(f"{checkpoint} must be what --save wrote, got {type(saved).__name__} of something else")
-    data, model = prepare(OmegaConf.create(saved["config"]))
+    data, model = prepare(OmegaConf.create(dict(saved["config"])))
     model.load_state_dict(saved["weights"])
     return data, model
 
 
 def held_out(data: TextData, seed: int) -> tuple[Tensor, Tensor]:
-    """(S, T) packed held-out blocks and the document of each token.
+    """Return the packed held-out blocks, (S, T), and the document of each token, (S, T).
 
-    They come in rounds: one block of every document, as a probe takes them, then another of each that has more.
+    The blocks come in rounds: first one block of every document, as a probe takes them, then a second one of each
+    document that has more, and so on.
+
+    Args:
+        data: The data.
+        seed: Seed of the order within a round.
     """
     tokens = data.held_out_blocks
-    ends = (tokens.flatten() == data.tokenizer.token_to_id(END)).long()
-    documents = (ends.cumsum(0) - ends).view(tokens.shape)  # the end belongs to what it ends
+    is_end: Tensor = tokens.flatten() == data.tokenizer.token_to_id(END)  # type: ignore[assignment]  # torch's stubs say bool
+    ends = is_end.long()
+    documents = (ends.cumsum(0) - ends).view(tokens.shape)  # an end belongs to the document that it ends
     order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))
     order = order[torch.argsort(occurrence_ranks(documents[order, 0]), stable=True)]
     return tokens[order], documents[order]
 
 
-def fitting(sizes: Sequence[int], blocks: Tensor) -> tuple[list[int], str]:
-    """The sizes in whole blocks, all of the text instead of those that it is too little for, and which is the largest.
+def fitting_sizes(sizes: Sequence[int], blocks: Tensor) -> tuple[list[int], str]:
+    """Round sizes down to whole blocks, and put all of the text in the place of those that are larger than it.
+
+    Args:
+        sizes: Sizes of probes in tokens.
+        blocks: The text, (S, T).
+
+    Returns:
+        The sizes in increasing order, and a sentence that names the largest.
 
     Raises:
-        typer.BadParameter: there are not two.
+        typer.BadParameter: There are not two sizes.
     """
     length = blocks.shape[1]
     whole = sorted({size // length * length for size in sizes if size >= length})
-    kept = [size for size in whole if size <= blocks.numel()]
+    fitting = [size for size in whole if size <= blocks.numel()]
     beyond = [size for size in whole if size > blocks.numel()]
-    if beyond and blocks.numel() not in kept:
-        kept.append(blocks.numel())
-    if len(kept) < 2:
+    if beyond and blocks.numel() not in fitting:
+        fitting.append(blocks.numel())
+    if len(fitting) < 2:
         raise typer.BadParameter(f"--size must name two sizes of at least {length} tokens, got {list(sizes)}")
     missing = f", as there are no {beyond[-1]} tokens" if beyond else ""
-    return kept, f"the largest probe has {kept[-1]} tokens{missing}"
+    return fitting, f"the largest probe has {fitting[-1]} tokens{missing}"
 
 
 def run(model: nn.Module, blocks: Tensor, *, batch_size: int = 64) -> dict[str, Tensor]:
-    """Site to (S, T, D) activations of all blocks."""
-    found: dict[str, list[Tensor]] = {}
-    with torch.no_grad(), capture(model, find_sites(model), lambda site, rows: found.setdefault(site, []).append(rows)):
-        for batch in blocks.split(batch_size):
+    """Return the activations of all blocks by site, (S, T, D)."""
+    batches: dict[str, list[Tensor]] = {}
+
+    def keep(site: str, rows: Tensor) -> None:
+        batches.setdefault(site, []).append(rows)
+
+    with torch.no_grad(), capture(model, find_sites(model), keep):
+        for batch in torch.split(blocks, batch_size):
             model(batch)
-    return {site: torch.cat(found.pop(site)) for site in list(found)}
+    return {site: torch.cat(batches.pop(site)) for site in list(batches)}  # each is freed when it has been joined
 
 
 def read_size(
     num_blocks: int, number: int, blocks: Tensor, documents: Tensor, activations: dict[str, Tensor]
-) -> list[Reading]:
-    """Read disjoint probes of so many blocks, site by site."""
+) -> list[ProbeReadings]:
+    """Measure disjoint probes of one size, site by site.
+
+    Args:
+        num_blocks: Number of blocks of a probe.
+        number: Number of probes.
+        blocks: The text, (S, T).
+        documents: Document of each token, (S, T).
+        activations: Activations by site, (S, T, D).
+
+    Returns:
+        The readings of every probe, site and label set.
+    """
     readings = []
     for index in range(number):
         part = slice(index * num_blocks, (index + 1) * num_blocks)
@@ -224,53 +267,66 @@ def read_size(
             for name in probe.label_sets:
                 side, _, order = name.partition("/")
                 key = f"{site}/{order}/{QUANTITY[side]}"
-                numbers = values[f"ib/{key}"], values[f"ib/{key}_se"], values[f"ib_plugin/{key}"]
-                readings.append(Reading(num_blocks * blocks.shape[1], index, site, name, *numbers))
+                readings.append(
+                    ProbeReadings(
+                        tokens=num_blocks * blocks.shape[1],
+                        probe=index,
+                        site=site,
+                        label_set=name,
+                        debiased=values[f"ib/{key}"],
+                        standard_error=values[f"ib/{key}_se"],
+                        plugin=values[f"ib_plugin/{key}"],
+                    )
+                )
     return readings
 
 
-def compare(readings: Sequence[Reading]) -> list[Difference]:
-    """Every size but the largest against it, by label set."""
+def compare(readings: Sequence[ProbeReadings]) -> list[Difference]:
+    """Compare the probes of every size but the largest with the largest probe, by label set.
+
+    Args:
+        readings: The readings of all probes.
+    """
     largest = max(reading.tokens for reading in readings)
     reference = {(r.site, r.label_set): r for r in readings if r.tokens == largest and r.probe == 0}
     differences = []
     for size in sorted({reading.tokens for reading in readings} - {largest}):
         for name in dict.fromkeys(reading.label_set for reading in readings):
-            of_sites = [
+            by_site = [
                 [(r, reference[site, name]) for r in readings if (r.tokens, r.site, r.label_set) == (size, site, name)]
                 for site in dict.fromkeys(reading.site for reading in readings)
             ]
-            differences.append(_difference(size, name, of_sites))
+            differences.append(_difference(size, name, by_site))
     return differences
 
 
-def _difference(size: int, label_set: str, of_sites: list[list[tuple[Reading, Reading]]]) -> Difference:
-    debiased = [[one.debiased - other.debiased for one, other in pairs] for pairs in of_sites]
-    plugin = [fmean(one.plugin - other.plugin for one, other in pairs) for pairs in of_sites]
+def _difference(size: int, label_set: str, by_site: list[list[tuple[ProbeReadings, ProbeReadings]]]) -> Difference:
+    """Sum up one size and label set; each site has a pair of a small probe and the largest for every small probe."""
+    debiased = [[small.debiased - large.debiased for small, large in pairs] for pairs in by_site]
+    plugin = [fmean(small.plugin - large.plugin for small, large in pairs) for pairs in by_site]
     means = [fmean(values) for values in debiased]
     return Difference(
-        size,
-        len(of_sites[0]),
-        label_set,
-        fmean(means),
-        _furthest(means),
-        float(torch.tensor(debiased).std(1).mean()) if len(of_sites[0]) > 1 else None,
-        fmean(one.standard_error for pairs in of_sites for one, _ in pairs),
-        _furthest([value for values in debiased for value in values]),
-        fmean(plugin),
-        _furthest(plugin),
+        tokens=size,
+        probes=len(by_site[0]),
+        label_set=label_set,
+        mean=fmean(means),
+        worst=_furthest(means),
+        spread=float(torch.tensor(debiased).std(1).mean()) if len(by_site[0]) > 1 else None,
+        standard_error=fmean(small.standard_error for pairs in by_site for small, _ in pairs),
+        single=_furthest([value for values in debiased for value in values]),
+        plugin_mean=fmean(plugin),
+        plugin_worst=_furthest(plugin),
     )
 
 
 def _furthest(values: Sequence[float]) -> float:
-    """From 0; a reading that does not exist is further than any."""
+    """Return the value furthest from 0; nan counts as further than any number."""
     return max(values, key=lambda value: math.inf if math.isnan(value) else abs(value))
 
 
-def _figures(differences: Sequence[Difference], readings: Sequence[Reading], stated: str) -> list[Figure]:
-    referred = [each for each in differences if each.tokens == REFERRED]
+def _figures(differences: Sequence[Difference], readings: Sequence[ProbeReadings], stated: str) -> list[Figure]:
     worst, note = None, f"no probes of {REFERRED} tokens"
-    if referred:
+    if referred := [each for each in differences if each.tokens == REFERRED]:
         worst = abs(_furthest([each.worst for each in referred]))
         plugin = abs(_furthest([each.plugin_worst for each in referred]))
         note = f"{stated}; mean of {referred[0].probes} disjoint probes, plug-in {plugin:.4f}"
@@ -293,15 +349,15 @@ def _figures(differences: Sequence[Difference], readings: Sequence[Reading], sta
     ]
 
 
-def _worst_of_each(readings: Sequence[Reading]) -> list[float]:
-    """For every probe of the referred size, its largest difference of any site and label set."""
+def _worst_of_each(readings: Sequence[ProbeReadings]) -> list[float]:
+    """Return the largest difference of any site and label set for each probe of `REFERRED` tokens."""
     largest = max(reading.tokens for reading in readings)
     reference = {(r.site, r.label_set): r.debiased for r in readings if r.tokens == largest and r.probe == 0}
-    found: dict[int, list[float]] = {}
+    by_probe: dict[int, list[float]] = {}
     for r in readings:
         if r.tokens == REFERRED != largest:
-            found.setdefault(r.probe, []).append(r.debiased - reference[r.site, r.label_set])
-    return [abs(_furthest(differences)) for differences in found.values()]
+            by_probe.setdefault(r.probe, []).append(r.debiased - reference[r.site, r.label_set])
+    return [abs(_furthest(differences)) for differences in by_probe.values()]
 
 
 if __name__ == "__main__":

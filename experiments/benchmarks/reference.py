@@ -1,4 +1,6 @@
-"""The package soft-entropy and the information plane on the same activations and labels: same values, times compared.
+"""Compare the information plane with the package soft-entropy on the same activations and labels.
+
+The plug-in readings must be equal, and the times of both are measured.
 
 python experiments/benchmarks/reference.py
 """
@@ -6,10 +8,10 @@ python experiments/benchmarks/reference.py
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import torch
 import typer
@@ -25,22 +27,27 @@ from ibtrack import Probe, SoftOptions
 from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane
 
-AGREEMENT = 1e-5  # soft-entropy sums in float32
-OPTIONS = SoftOptions(temperature="bounds")  # as soft-entropy
+AGREEMENT = 1e-5  # greatest difference; soft-entropy sums in float32
+OPTIONS = SoftOptions(temperature="bounds")  # the temperature of soft-entropy
 QUANTITY = {"input": "complexity", "output": "expressivity"}
 
 Values = dict[tuple[str, str], float]  # site and label set to I / log K
+Key = TypeVar("Key", bound=Hashable)
 
 
 def main(
-    blocks: Annotated[int, typer.Option(min=1, help="Of 128 tokens each.")] = 128,
-    layers: Annotated[int, typer.Option(min=1)] = 6,
-    width: Annotated[int, typer.Option(min=4)] = 256,
+    blocks: Annotated[int, typer.Option(min=1, help="Blocks of the probe, of 128 tokens each.")] = 128,
+    layers: Annotated[int, typer.Option(min=1, help="Sites of the plane.")] = 6,
+    width: Annotated[int, typer.Option(min=4, help="Width of the activations.")] = 256,
     repetitions: Repetitions = 7,
     threads: Threads = None,
     file: JsonFile = None,
 ) -> None:
-    """Compare with soft-entropy; the exit status is 1 if the plug-in values differ."""
+    """Compare with soft-entropy; the exit status is 1 if the plug-in values differ.
+
+    Raises:
+        typer.Exit: The plug-in values differ.
+    """
     use_threads(threads)
     probe = Probe(made_up_text(blocks))
     activations = made_up_activations(probe, layers, width)
@@ -51,11 +58,13 @@ def main(
         "plug-in": plugin_task(probe, activations),
         "all readings": plane_task(InformationPlane(probe, _widths(activations), options=OPTIONS), probe, activations),
     }
-    found: dict[str, Values] = {}
-    seconds = interleaved({name: _kept(found, name, task) for name, task in tasks.items()}, repetitions)
+    values: dict[str, Values] = {}
+    seconds = interleaved({name: _keeping(values, name, task) for name, task in tasks.items()}, repetitions)
     for name, times in seconds.items():
         print(f"{name:14}{described(times)}")
-    differences = {name: largest_difference(found["soft-entropy"], found[name]) for name in ("plug-in", "all readings")}
+    differences = {
+        name: largest_difference(values["soft-entropy"], values[name]) for name in ("plug-in", "all readings")
+    }
     for name, difference in differences.items():
         print(f"plug-in values of {name!r} differ by at most {difference:.1e}")
     package = median(seconds["soft-entropy"])
@@ -80,7 +89,17 @@ def main(
 
 
 def made_up_activations(probe: Probe, layers: int, width: int, *, seed: int = 0) -> dict[str, Tensor]:
-    """Site to (N, D) float32 rows for the kept positions of a probe: a vector of the token, and as much noise."""
+    """Make activations of the kept positions of a probe: a random vector of the token, and as much noise.
+
+    Args:
+        probe: The probe.
+        layers: Number of sites, L.
+        width: Width of the activations, D.
+        seed: Seed of the random numbers.
+
+    Returns:
+        The activations by site, float32, (N, D).
+    """
     generator = torch.Generator().manual_seed(seed)
     tokens = probe.inputs.flatten()[probe.positions]
     activations = {}
@@ -91,12 +110,16 @@ def made_up_activations(probe: Probe, layers: int, width: int, *, seed: int = 0)
 
 
 def package_task(probe: Probe, activations: Mapping[str, Tensor]) -> Callable[[], Values]:
-    """All layers through the accumulators of soft-entropy, which are made beforehand.
+    """Return a task that computes the values of all sites by soft-entropy, whose accumulators are made beforehand.
+
+    Args:
+        probe: The probe, for its label sets.
+        activations: Activations by site, (N, D).
 
     Raises:
-        ValueError: it would compute on another device than that of the activations.
+        ValueError: soft-entropy would compute on another device than that of the activations.
     """
-    from soft_entropy import SoftEntropyAccumulator  # here: the benchmark of a GPU does without it if it must
+    from soft_entropy import SoftEntropyAccumulator  # not above, as gpu.py also runs without it
 
     width = next(iter(activations.values())).shape[1]
     device = next(iter(activations.values())).device
@@ -110,48 +133,66 @@ def package_task(probe: Probe, activations: Mapping[str, Tensor]) -> Callable[[]
         accumulator.w = draw_anchors(width, accumulator.n_bins).to(device)  # its own differ from device to device
 
     def run() -> Values:
-        values = {}
+        values: Values = {}
         for site, rows in activations.items():
             accumulators[site].reset()
             accumulators[site].update(rows, labels=dict(probe.label_sets))
-            found = accumulators[site].mutual_information()
-            values |= {(site, name): float(value) for name, value in found.items()}
+            information = accumulators[site].mutual_information()
+            values |= {(site, name): float(value) for name, value in information.items()}
         return values
 
     return run
 
 
 def plane_task(plane: InformationPlane, probe: Probe, activations: Mapping[str, Tensor]) -> Callable[[], Values]:
-    """All layers through a plane, which is made beforehand; its plug-in values are returned."""
+    """Return a task that computes a plane, which is made beforehand, and gives its plug-in values.
+
+    Args:
+        plane: The plane.
+        probe: Its probe.
+        activations: Activations by site, (N, D).
+    """
     positions = torch.arange(probe.num_positions, device=next(iter(activations.values())).device)
 
     def run() -> Values:
         plane.reset()
         for site, rows in activations.items():
             plane.update(site, rows, positions)
-        readings = plane.compute()
+        values = plane.compute()
         keys = {(site, name): _plugin_key(site, name) for site in activations for name in probe.label_sets}
-        found = torch.stack([readings[key] for key in keys.values()]).tolist()
-        return dict(zip(keys, found, strict=True))
+        plugin = torch.stack([values[key] for key in keys.values()]).tolist()
+        return dict(zip(keys, plugin, strict=True))
 
     return run
 
 
 def plugin_task(probe: Probe, activations: Mapping[str, Tensor]) -> Callable[[], Values]:
-    """Work out the plug-in reading alone."""
+    """Return a task that computes the plug-in readings only.
+
+    Args:
+        probe: The probe.
+        activations: Activations by site, (N, D).
+    """
     device = next(iter(activations.values())).device
     plane = InformationPlane(probe, _widths(activations), options=OPTIONS, readings=("plugin",))
     return plane_task(plane.to(device), probe, activations)
 
 
-def largest_difference(one: Values, other: Values) -> float:
-    """Of two sets of values under the same names; ``inf`` if one is not finite.
+def largest_difference(one: Mapping[Key, float], other: Mapping[Key, float]) -> float:
+    """Return the largest difference of two sets of values under the same names.
+
+    Args:
+        one: Name to value.
+        other: Name to value.
+
+    Returns:
+        The largest absolute difference, ``inf`` if a value is not finite.
 
     Raises:
-        ValueError: the names differ.
+        ValueError: The names differ.
     """
     if one.keys() != other.keys():
-        raise ValueError(f"both must have the same values, got {sorted(one)} and {sorted(other)}")
+        raise ValueError(f"both must have the same values, got {list(one)} and {list(other)}")
     differences = torch.tensor([one[key] - other[key] for key in one], dtype=torch.float64).abs()
     return float(differences.nan_to_num(nan=torch.inf).max())
 
@@ -165,9 +206,11 @@ def _widths(activations: Mapping[str, Tensor]) -> dict[str, int]:
     return {site: rows.shape[1] for site, rows in activations.items()}
 
 
-def _kept(found: dict[str, Values], name: str, task: Callable[[], Values]) -> Callable[[], None]:
+def _keeping(values: dict[str, Values], name: str, task: Callable[[], Values]) -> Callable[[], None]:
+    """Return a task that puts the values of another one under its name."""
+
     def run() -> None:
-        found[name] = task()
+        values[name] = task()
 
     return run
 

@@ -1,4 +1,4 @@
-"""One case: what is true, and what is read of it, as fractions of log K."""
+"""One sample of a cloud: its true information, and the readings of it, as fractions of log K."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ibtrack.information.standard_errors import Estimate
 READINGS = ("plugin", "without_null", "debiased")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """What the monitor would log of one sample of a cloud.
+    """The numbers that the monitor would log of one sample of a cloud, beside the truth.
 
     Attributes:
-        recipe: of the cloud.
-        num_rows: N.
-        truth: the information, with its own error.
-        plugin: the published reading.
-        without_null: plug-in less null.
-        debiased: the default reading.
-        standard_error: of ``debiased``, as logged.
-        sampling_error: the part of it that documents tell.
-        seen_twice: share of positions whose label occurs at least twice.
+        recipe: Recipe of the cloud.
+        num_rows: Size of the sample, N.
+        truth: The information, with its own standard error.
+        plugin: The plug-in reading.
+        without_null: The plug-in reading less the null reading.
+        debiased: The debiased reading.
+        standard_error: The logged standard error of the debiased reading.
+        sampling_error: The part of it that comes from the spread over documents.
+        seen_twice: Share of positions whose label occurs at least twice.
     """
 
     recipe: Recipe
@@ -49,27 +49,41 @@ class Row:
         )
 
     def error(self, reading: str) -> float:
-        """How far one of `READINGS` is off."""
+        """Return one of `READINGS` less the truth."""
         return float(getattr(self, reading)) - self.truth.value
 
     def holds(self, standard_error: float) -> bool:
-        """Whether the 95 % interval of such an error about the debiased reading holds the truth."""
+        """Return whether the debiased reading's 95 % interval of this standard error holds the truth."""
         return abs(self.error("debiased")) <= 1.96 * standard_error
 
 
 def read(recipe: Recipe, sample: Sample, truth: Truth) -> Row:
-    """Read a sample by the function whose numbers are logged."""
+    """Read a sample by the function whose numbers the monitor logs.
+
+    Args:
+        recipe: Recipe of the cloud.
+        sample: The sample.
+        truth: The information of the cloud.
+    """
     labels = torch.unique(sample.labels, return_inverse=True)[1]
-    groups = {"label": LabelDesign.from_labels(labels, sample.documents)}
-    reading = site_readings([sample.assignments], groups, sample.documents)
-    plugin, null, estimate = reading.plugin["label"], reading.null["label"], reading.debiased["label"]
-    errors = estimate.standard_error, _sampling(estimate).standard_error
-    nats = plugin, plugin - null, estimate.value, *errors
-    return Row(recipe, len(labels), truth, *(float(number) / LOG_K for number in nats), seen_twice(labels))
+    designs = {"label": LabelDesign.from_labels(labels, sample.documents)}
+    readings = site_readings([sample.assignments], designs, sample.documents)
+    plugin, null, debiased = readings.plugin["label"], readings.null["label"], readings.debiased["label"]
+    return Row(
+        recipe=recipe,
+        num_rows=len(labels),
+        truth=truth,
+        plugin=float(plugin) / LOG_K,
+        without_null=float(plugin - null) / LOG_K,
+        debiased=float(debiased.value) / LOG_K,
+        standard_error=float(debiased.standard_error) / LOG_K,
+        sampling_error=float(_sampling(debiased).standard_error) / LOG_K,
+        seen_twice=seen_twice(labels),
+    )
 
 
 def seen_twice(labels: Tensor) -> float:
-    """Share of positions whose label occurs at least twice.
+    """Return the share of positions whose label occurs at least twice.
 
     Example:
         >>> seen_twice(torch.tensor([3, 5, 3, 3]))
@@ -80,4 +94,5 @@ def seen_twice(labels: Tensor) -> float:
 
 
 def _sampling(estimate: Estimate) -> Estimate:
+    """Return an estimate whose standard error is that of sampling only."""
     return replace(estimate, systematic=torch.zeros_like(estimate.systematic))

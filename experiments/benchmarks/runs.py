@@ -1,4 +1,4 @@
-"""Training runs by their configuration, watched or not."""
+"""Training runs by their configuration, with the monitor or without, as the benchmarks need them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import wandb
 from hydra import compose, initialize_config_dir
@@ -25,13 +25,13 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is over.
+    """A finished run.
 
     Attributes:
-        seconds: of wall time that ``trainer.fit`` took.
-        data: what it was trained on.
-        model: as it is at the end.
-        trajectory: what the monitor recorded, or None if there was none.
+        seconds: Wall time of ``trainer.fit`` in seconds.
+        data: The data.
+        model: The trained model.
+        trajectory: What the monitor has recorded, or None without a monitor.
     """
 
     seconds: float
@@ -41,7 +41,12 @@ class Run:
 
 
 def configuration(run_dir: Path, *overrides: str) -> DictConfig:
-    """What ``experiments/train.py`` would run with these overrides, with its files in ``run_dir``."""
+    """Compose the configuration that ``experiments/train.py`` has with these overrides.
+
+    Args:
+        run_dir: Folder of the run's files.
+        *overrides: Overrides of the command line.
+    """
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = compose("config", overrides=["run_dir=.", *overrides])
@@ -50,12 +55,17 @@ def configuration(run_dir: Path, *overrides: str) -> DictConfig:
 
 
 def fit(config: DictConfig, *, watched: bool) -> Run:
-    """Train as ``experiments/train.py`` does, with the monitor or without, and time it."""
+    """Train as ``experiments/train.py`` does, and time it.
+
+    Args:
+        config: Configuration of the run.
+        watched: Whether the monitor takes part.
+    """
     with isolated():
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         os.environ["WANDB_SILENT"] = "true"
-        wandb.setup()  # reads it before the first word is said
+        wandb.setup()  # it reads WANDB_SILENT, which has to hold before the first message
         seed_everything(config.seed, verbose=False)
         data, model = prepare(config)
         monitors = [_monitor(config, data)] if watched else []
@@ -68,23 +78,24 @@ def fit(config: DictConfig, *, watched: bool) -> Run:
 
 
 def prepare(config: DictConfig) -> tuple[TextData, LightningModule]:
-    """The data, read, and the model, not trained."""
+    """Return the data, ready to train on, and the model before training."""
     data = instantiate(config.data)
     data.setup()
     return data, instantiate(config.model, vocab_size=data.tokenizer.get_vocab_size(), block_size=data.block_size)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration as dictionaries and lists, without what only a running Hydra knows."""
-    return OmegaConf.to_container(
-        OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), resolve=True
-    )  # type: ignore[return-value]
+    """Return the configuration as dictionaries and lists, without Hydra's own part, which only Hydra can resolve."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return cast("dict[str, Any]", OmegaConf.to_container(own, resolve=True))
 
 
 def _monitor(config: DictConfig, data: TextData) -> InformationPlaneMonitor:
     probe = _with_settings(config.probe)(data.probe_texts, data.tokenizer)
-    return _with_settings(config.monitor)(probe, name=config.name)
+    monitor: InformationPlaneMonitor = _with_settings(config.monitor)(probe, name=config.name)
+    return monitor
 
 
 def _with_settings(config: DictConfig) -> Any:
+    """Return a constructor with its settings filled in, which can then take objects that no configuration can hold."""
     return instantiate(config, _partial_=True, _convert_="all")

@@ -1,10 +1,12 @@
-"""How time and memory of a measurement grow with positions, layers, anchors and labels.
+"""Measure how the time and the memory of a measurement grow with the positions, layers, anchors and labels.
+
+The slope of time against positions and two peaks of memory are compared with what is wanted.
 
 python experiments/benchmarks/scaling.py
 python experiments/benchmarks/scaling.py --most 262144    without the long ones
 """
 
-# ruff: noqa: E402 (the folder above has to be found first)
+# ruff: noqa: E402 (the packages of this checkout are put on the path first)
 from __future__ import annotations
 
 import json
@@ -26,7 +28,7 @@ from experiments.benchmarks.figures import Figure, report
 from experiments.benchmarks.options import JsonFile, Repetitions, Threads
 
 POSITIONS = (16_384, 65_536, 262_144, 1_000_000, 5_000_000)
-BASE = 65_536  # positions where something else varies
+BASE = 65_536  # positions of the cases in which something else varies
 AXES: dict[str, list[dict[str, int]]] = {
     "positions": [{"positions": number} for number in POSITIONS],
     "layers": [{"layers": number} for number in (1, 2, 4, 8)],
@@ -42,15 +44,24 @@ HEAD = f"{'':28}{'positions':>10}{'measured':>11}{'of':>4}{'bare':>10}{'above':>
 
 def main(
     most: Annotated[int, typer.Option(min=1, help="Leave out cases of more positions.")] = POSITIONS[-1],
-    base: Annotated[int, typer.Option(min=200, help="Positions where something else varies.")] = BASE,
-    axes: Annotated[list[str], typer.Option("--axis", help=f"Of {', '.join(AXES)}; may be repeated.")] = list(AXES),  # noqa: B006
-    limit: Annotated[float, typer.Option(help="GiB that a process may take.")] = 8.0,
+    base: Annotated[int, typer.Option(min=200, help="Positions of cases in which something else varies.")] = BASE,
+    axes: Annotated[
+        list[str] | None,
+        typer.Option("--axis", help=f"What varies, of {', '.join(AXES)}; may be repeated; by default all of them."),
+    ] = None,
+    limit: Annotated[float, typer.Option(help="Memory in GiB that a process may take.")] = 8.0,
     repetitions: Repetitions = 7,
-    seconds: Annotated[float, typer.Option(help="Spent on a case, after which no repetition begins.")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="Seconds of a case after which no repetition begins.")] = 60.0,
     threads: Threads = None,
     file: JsonFile = None,
 ) -> None:
-    """Measure models that make activations as they go, each case in a process of its own."""
+    """Measure models whose forward pass costs next to nothing, each case in a process of its own.
+
+    Raises:
+        typer.BadParameter: There is no such axis.
+        typer.Exit: A case has failed for another reason than its memory; the exit status is 1.
+    """
+    axes = axes or list(AXES)
     for axis in axes:
         if axis not in AXES:
             raise typer.BadParameter(f"--axis must be one of {', '.join(AXES)}, got {axis!r}")
@@ -79,18 +90,26 @@ def main(
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
-    """What footprint.py says of a case, or the last line of what it said when it failed."""
+    """Measure a case by footprint.py.
+
+    Args:
+        case: Fields of `experiments.benchmarks.footprint.Case`.
+
+    Returns:
+        The numbers that footprint.py prints, or, as ``failure``, the last line of its error.
+    """
     program = Path(__file__).with_name("footprint.py")
     command = [sys.executable, str(program), json.dumps(case)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode == 0:
-        return json.loads(done.stdout)
-    said = done.stderr.strip().splitlines()
-    return {**case, "failure": said[-1] if said else f"ended by status {done.returncode}"}
+        numbers: dict[str, Any] = json.loads(done.stdout)
+        return numbers
+    lines = done.stderr.strip().splitlines()
+    return {**case, "failure": lines[-1] if lines else f"ended by status {done.returncode}"}
 
 
 def out_of_memory(failure: str) -> bool:
-    """Whether a failure is the limit's doing.
+    """Return whether a case has failed because of the limit of its memory.
 
     Example:
         >>> out_of_memory("MemoryError"), out_of_memory("RuntimeError: DefaultCPUAllocator: can't allocate memory")
@@ -100,7 +119,14 @@ def out_of_memory(failure: str) -> bool:
 
 
 def slope(rows: Sequence[dict[str, Any]], over: str = "num_positions") -> float | None:
-    """Exponent of seconds against positions, by least squares between logarithms; None from fewer than two cases.
+    """Fit the exponent with which seconds grow, by least squares between logarithms.
+
+    Args:
+        rows: Measured cases; those that have failed are left out.
+        over: Name of the number that the cases differ in.
+
+    Returns:
+        The exponent, or None for fewer than two cases.
 
     Example:
         >>> round(slope([{"num_positions": n, "measured": [n**2]} for n in (1, 10, 100)]), 6)
@@ -146,7 +172,7 @@ def _figures(rows: list[dict[str, Any]]) -> list[Figure]:
 
 
 def _memory(row: dict[str, Any], name: str) -> tuple[float | None, str, str]:
-    """GiB, its unit, and a note; infinite where the limit was too little."""
+    """Return the memory in GiB, its unit and a note; the memory is infinite where the limit was too low."""
     if not row:
         return None, " GiB", "left out"
     if "failure" in row:

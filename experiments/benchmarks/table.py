@@ -1,4 +1,4 @@
-"""All figures of a folder of benchmarks in one table.
+"""Print the figures of all benchmarks that have left their JSON in a folder, as one table.
 
 python experiments/benchmarks/table.py outputs/bench
 """
@@ -18,8 +18,14 @@ from experiments.benchmarks.figures import load, table_lines
 ORDER = ("reference", "probe", "overhead", "scaling", "imports", "probe_size", "gpu")
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Holds what the benchmarks wrote with --json.")]) -> None:
-    """Print the figures of every benchmark, and on what they were run."""
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder of the files that the benchmarks wrote with --json.")],
+) -> None:
+    """Print the figures of every benchmark, and the machine and the versions that it ran with.
+
+    Raises:
+        typer.BadParameter: The folder has no such files.
+    """
     loaded = [load(file) for file in sorted(folder.glob("*.json"))]
     if not loaded:
         raise typer.BadParameter(f"folder must hold the JSON files of benchmarks, got {folder} without any")

@@ -1,13 +1,13 @@
-"""Text without a corpus: tokens that repeat themselves about as often as those of a real text do."""
+"""Made-up text for benchmarks without a corpus: its tokens repeat about as often as those of a real text."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-FOLLOWS = 0.8  # share of tokens that are one of the usual successors of the one before
-SUCCESSORS = 64
-STEEPNESS = 1.8  # the r-th usual successor has a share like r^-1.8
+FOLLOWS = 0.8  # share of tokens that are one of the usual successors of the token before
+SUCCESSORS = 64  # number of usual successors of a token
+STEEPNESS = 1.8  # the share of the r-th usual successor falls as r^-1.8
 
 
 def made_up_text(num_blocks: int, block_size: int = 128, *, vocabulary: int = 2048, seed: int = 0) -> Tensor:
@@ -16,8 +16,14 @@ def made_up_text(num_blocks: int, block_size: int = 128, *, vocabulary: int = 20
     Its three constants are chosen so that 128 blocks of 128 tokens hold about as many distinct k-grams as the standard
     library's sources do under a vocabulary of 2048: 1.1k tokens, 6k bigrams, 9k trigrams, 11k quadgrams.
 
+    Args:
+        num_blocks: Number of blocks, S.
+        block_size: Number of tokens in a block, T.
+        vocabulary: Number of token ids.
+        seed: Seed of the random numbers.
+
     Returns:
-        (S, T) int64 token ids.
+        Token ids, int64, (S, T).
 
     Example:
         >>> made_up_text(2, 5, vocabulary=10).shape

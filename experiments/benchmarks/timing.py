@@ -1,4 +1,4 @@
-"""Seconds that tasks take, measured side by side."""
+"""Timing of several tasks in turn, so that the load of the machine meets all of them equally."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from statistics import median
 def interleaved(
     tasks: Mapping[str, Callable[[], object]], repetitions: int, *, wait: Callable[[], object] = lambda: None
 ) -> dict[str, list[float]]:
-    """Run every task once to warm up and then in rounds, so that what else the machine does meets all of them alike.
+    """Run every task once to warm up, and then time all of them in rounds.
 
     Args:
-        tasks: by name.
-        repetitions: rounds that are timed.
-        wait: called after each task, within its time: for devices that work on while the processor goes ahead.
+        tasks: Name to task.
+        repetitions: Number of rounds that are timed.
+        wait: Function that is called after each task, within its time. For a device that works on after a call has
+            returned, it waits until the device is done.
 
     Returns:
-        name to the seconds of every round.
+        Name of a task to its seconds in every round.
 
     Example:
         >>> calls = []
-        >>> found = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
-        >>> "".join(calls), len(found["a"])
+        >>> seconds = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+        >>> "".join(calls), len(seconds["a"])
         ('ababab', 2)
     """
     for task in tasks.values():
@@ -40,7 +41,7 @@ def interleaved(
 
 
 def described(seconds: Sequence[float]) -> str:
-    """The median and the extremes.
+    """Write the median and the extremes of several times.
 
     Example:
         >>> described([3.0, 1.0, 2.0])

@@ -1,4 +1,4 @@
-"""How near the readings come to the information itself, on sources where it is known.
+"""Measure how far the readings are from the true information, on made-up clouds of activations for which it is known.
 
 python experiments/benchmarks/truth.py                    the grid of 192 cases
 python experiments/benchmarks/truth.py --set others       38 clouds of other kinds
@@ -16,7 +16,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -28,26 +28,43 @@ from experiments.benchmarks.clouds import Cloud, Recipe, true_information
 from experiments.benchmarks.machine import machine, versions
 from experiments.benchmarks.row import READINGS, Row, read
 
+AnyRow = TypeVar("AnyRow")
+Summary = TypeVar("Summary")
+
 HEAD = f"{'':45}{'D':>4}{'N':>7}  twice  truth          plugin  - null  debiased   off  se"
-WANTED = {"mean": 0.010, "worst, 85 % seen twice": 0.03, "worst, independent": 0.005}  # of the debiased reading
+WANTED = {
+    "mean": 0.010,
+    "worst, 85 % seen twice": 0.03,
+    "worst, independent": 0.005,
+}  # greatest error of debiased readings
 
 
 def main(
-    cases: Annotated[str, typer.Option("--set", help=f"{' or '.join(SETS)}.")] = "grid",
-    intervals: Annotated[bool, typer.Option("--coverage", help="Repeat, and count the intervals that hold.")] = False,
-    repetitions: Annotated[int, typer.Option(min=2, help="Of every case, for --coverage.")] = 400,
-    quick: Annotated[bool, typer.Option("--quick", help="A twentieth of the size: to see that it runs.")] = False,
-    file: Annotated[Path | None, typer.Option("--json", help="Write every row here.")] = None,
+    cases: Annotated[str, typer.Option("--set", help=f"Set of cases, {' or '.join(SETS)}.")] = "grid",
+    intervals: Annotated[
+        bool, typer.Option("--coverage", help="Repeat every case, and count the intervals that hold the truth.")
+    ] = False,
+    repetitions: Annotated[int, typer.Option(min=2, help="Repetitions of every case, for --coverage.")] = 400,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Take a twentieth of the size, to see that the program runs.")
+    ] = False,
+    file: Annotated[Path | None, typer.Option("--json", help="File to write every row to.")] = None,
 ) -> None:
-    """Measure the readings on sources whose information is known; all numbers are fractions of log K."""
+    """Measure the readings on clouds whose information is known; all numbers are fractions of log K.
+
+    Raises:
+        typer.BadParameter: There is no such set of cases.
+    """
     if cases not in SETS:
         raise typer.BadParameter(f"--set must be one of {', '.join(SETS)}, got {cases!r}")
     started, clock = datetime.now(timezone.utc), time.perf_counter()
     recipes = small(DRAWN_AGAIN[cases]()) if intervals else SETS[cases]()
     recipes = shrunk(recipes) if quick else recipes
+    rows: Sequence[Row] | Sequence[coverage.CoverageRow]
+    summary: Any
     if intervals:
-        show = coverage.HEAD, coverage.summarise, coverage.summary_lines
-        rows, summary = _table(coverage.measure_coverage(recipes, repetitions), *show)
+        repeated = coverage.measure_coverage(recipes, repetitions)
+        rows, summary = _table(repeated, coverage.HEAD, coverage.summarise, coverage.summary_lines)
     else:
         rows, summary = _table(measure(recipes), HEAD, summarise, summary_lines)
     seconds = time.perf_counter() - clock
@@ -59,7 +76,14 @@ def main(
 
 
 def measure(recipes: Iterable[Recipe]) -> Iterator[Row]:
-    """Draw every case once, and read it."""
+    """Draw every case once, and read it.
+
+    Args:
+        recipes: Recipes of the clouds.
+
+    Yields:
+        The readings of each sample.
+    """
     for recipe in recipes:
         cloud = Cloud(recipe)
         truth = true_information(cloud)
@@ -68,21 +92,28 @@ def measure(recipes: Iterable[Recipe]) -> Iterator[Row]:
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Absolute errors of each reading: on average and at worst, and at worst where something is promised."""
-    kept = {
+    """Return the absolute errors of each reading: the mean, and the worst of all cases and of those in `WANTED`.
+
+    Args:
+        rows: The readings of all samples.
+
+    Returns:
+        Name of a figure to the errors by reading.
+    """
+    figures: dict[str, tuple[Callable[[Iterable[float]], float], Sequence[Row]]] = {
         "mean": (fmean, rows),
         "worst": (max, rows),
         "worst, 85 % seen twice": (max, [row for row in rows if row.seen_twice >= 0.85]),
         "worst, independent": (max, [row for row in rows if row.recipe.independent]),
     }
     return {
-        name: {reading: summary([abs(row.error(reading)) for row in some]) for reading in READINGS}
-        for name, (summary, some) in kept.items()
+        name: {reading: summary([abs(row.error(reading)) for row in chosen]) for reading in READINGS}
+        for name, (summary, chosen) in figures.items()
     }
 
 
 def summary_lines(summary: dict[str, dict[str, float]]) -> list[str]:
-    """The summary, beside what is wanted of the debiased reading."""
+    """Write the summary as lines, with what is wanted of the debiased reading."""
     lines = [f"{'absolute error':24}{'plugin':>8}{'- null':>8}{'debiased':>10}"]
     for name, errors in summary.items():
         wanted = f"  wanted ≤ {WANTED[name]:.3f}" if name in WANTED else ""
@@ -91,17 +122,20 @@ def summary_lines(summary: dict[str, dict[str, float]]) -> list[str]:
 
 
 def _table(
-    rows: Iterable[Any], head: str, summarise: Callable[[list[Any]], Any], lines: Callable[[Any], list[str]]
-) -> tuple[list[Any], Any]:
-    """Print rows as they come and then their summary."""
+    rows: Iterable[AnyRow],
+    head: str,
+    summarise: Callable[[list[AnyRow]], Summary],
+    lines: Callable[[Summary], list[str]],
+) -> tuple[list[AnyRow], Summary]:
+    """Print each row when it has been measured, and in the end their summary."""
     print(head)
-    kept = []
+    measured = []
     for row in rows:
-        kept.append(row)
+        measured.append(row)
         print(row, flush=True)
-    summary = summarise(kept)
+    summary = summarise(measured)
     print("", *lines(summary), sep="\n")
-    return kept, summary
+    return measured, summary
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Whether a change moves numbers: one small run by two checkouts of the project, compared to the last digit.
+"""Measure whether a change moves numbers: one small run by two checkouts of the project, compared to the last digit.
 
-    git worktree add /tmp/before HEAD~1
-    python experiments/benchmarks/unmoved.py /tmp/before
+git worktree add /tmp/before HEAD~1
+python experiments/benchmarks/unmoved.py /tmp/before
 
 Both runs use this interpreter and its packages; each uses the ``ibtrack`` and ``experiments`` of its own checkout.
 """
@@ -21,24 +21,38 @@ import typer
 
 HERE = Path(__file__).resolve().parents[2]
 RUN = ("experiment=tiny", "logger=none", "probe.num_blocks=24", "data.block_size=48", "data.max_documents=120")
-CLOCK = {"ib/overhead_fraction"}  # depends on the machine's load
+CLOCK = {"ib/overhead_fraction"}  # these numbers depend on the load of the machine
 
 Numbers = dict[tuple[int, str], float | None]
 
 
 def numbers(file: Path) -> Numbers:
-    """Every number of a trajectory file, by step and key, whatever the format calls them; None where there is none."""
+    """Read every number of a trajectory file, of format 1 or 2.
+
+    Args:
+        file: The trajectory file.
+
+    Returns:
+        Step and key to number, or to None where the file has null.
+    """
     points: list[Mapping[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()[1:]]
-    found: Numbers = {}
+    result: Numbers = {}
     for point in points:
         values = point["values"] if "values" in point else point["readings"]
-        found |= {(point["step"], key): value for key, value in values.items() if key not in CLOCK}
-        found[point["step"], "loss"] = point["loss"]
-    return found
+        result |= {(point["step"], key): value for key, value in values.items() if key not in CLOCK}
+        result[point["step"], "loss"] = point["loss"]
+    return result
 
 
 def differences(before: Numbers, after: Numbers) -> list[str]:
-    """A line for each number that is not the same to the last digit, or is in one of them only.
+    """List the numbers that are not the same to the last digit, or that only one side has.
+
+    Args:
+        before: Step and key to number.
+        after: Step and key to number.
+
+    Returns:
+        A line for each number that differs.
 
     Example:
         >>> differences({(0, "loss"): 0.5, (8, "loss"): 2.0}, {(0, "loss"): 0.25, (8, "loss"): 2.0})
@@ -52,7 +66,16 @@ def differences(before: Numbers, after: Numbers) -> list[str]:
 
 
 def run(checkout: Path, folder: Path, overrides: Sequence[str]) -> Numbers:
-    """Train with the code of a checkout, and read what its monitor wrote."""
+    """Train with the code of a checkout, and read the numbers that its monitor has written.
+
+    Args:
+        checkout: Folder of the checkout.
+        folder: Folder of the run's files.
+        overrides: Further overrides of the run's configuration.
+
+    Raises:
+        typer.BadParameter: The run has failed.
+    """
     command = [sys.executable, "experiments/train.py", *RUN, *overrides, f"hydra.run.dir={folder}"]
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
@@ -63,9 +86,15 @@ def run(checkout: Path, folder: Path, overrides: Sequence[str]) -> Numbers:
 
 def main(
     before: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Another checkout of the project.")],
-    override: Annotated[list[str] | None, typer.Option(help="Of the run's configuration, such as seed=1.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option(help="Override of the run's configuration, such as seed=1; may be repeated.")
+    ] = None,
 ) -> None:
-    """Train a tiny model by both checkouts; exit with 1 if a number of the two trajectories differs."""
+    """Train a tiny model by both checkouts; exit with 1 if a number of the two trajectories differs.
+
+    Raises:
+        typer.Exit: The comparison is done; its exit status is 0 only if there are numbers and none differs.
+    """
     with tempfile.TemporaryDirectory() as folder:
         old = run(before.resolve(), Path(folder, "before"), override or ())
         new = run(HERE, Path(folder, "after"), override or ())

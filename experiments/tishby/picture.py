@@ -1,4 +1,4 @@
-"""The picture of both papers: each layer's path through the plane of hard bins, a panel for each run.
+"""Draw the picture of both papers: each layer's path through the plane of hard bins, with one panel for each run.
 
 python experiments/tishby/picture.py RUN [RUN ...] -o tishby.png
 """
@@ -9,12 +9,12 @@ import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import altair as alt
 import typer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the folder of experiments has to be found first
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the packages of this checkout come first
 
 from experiments.tishby.bins import Row
 from ibtrack import Trajectory
@@ -26,20 +26,31 @@ def main(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs of experiment=tishby.")],
     output: Annotated[Path, typer.Option("-o", help="The PNG to write.")] = Path("tishby.png"),
 ) -> None:
-    """Draw the information plane of hard bins, a panel for each run."""
-    print(charts.save_png(picture(runs), output))
+    """Draw the information plane of hard bins, with one panel for each run."""
+    chart: Any = picture(runs)
+    print(charts.save_png(chart, output))
 
 
 def picture(runs: Sequence[Path]) -> alt.HConcatChart:
-    """A panel for each run: I(X;T) and I(T;Y) in bits, a line for each layer, coloured by step."""
+    """Return a chart of I(X;T) and I(T;Y) in bits: a panel for each run, a line for each layer, coloured by step.
+
+    Args:
+        runs: Folders of finished runs of ``experiment=tishby``.
+    """
     return alt.hconcat(*(_panel(read(run), Trajectory.load(run).run["config"]) for run in runs))
 
 
 def read(run: Path) -> list[Row]:
-    """What `experiments.tishby.bins.BinnedPlane` has written.
+    """Read the file that `experiments.tishby.bins.BinnedPlane` has written.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        A row for each layer and step.
 
     Raises:
-        FileNotFoundError: the run has not come to its end.
+        FileNotFoundError: The run has not come to its end.
     """
     with (run / "bins.csv").open(newline="", encoding="utf-8") as file:
         return [
@@ -60,7 +71,7 @@ def _panel(rows: Sequence[Row], config: dict[str, Any]) -> alt.LayerChart:
     dots = base.mark_circle(size=45, opacity=1).encode(color=colour)
     names = alt.Chart(alt.InlineData(values=ends)).mark_text(dx=-8, dy=-9, color=INK).encode(x=x, y=y, text="layer:N")
     title = f"{config['model']['activation']}, 30 bins, seed {config['seed']}"
-    return alt.layer(paths, dots, names).properties(width=380, height=320, title=title)
+    return cast("alt.LayerChart", alt.layer(paths, dots, names, width=380, height=320, title=title))
 
 
 if __name__ == "__main__":

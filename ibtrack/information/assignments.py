@@ -61,6 +61,9 @@ def temperature(width: int, num_anchors: int = 100, rule: str = "exact") -> floa
     Returns:
         ε > 0. The exact rule is good to a relative 1e-8 for widths from 2 to 16384.
 
+    Raises:
+        ValueError: A number or the rule is out of its range, or ``bounds`` is asked for a width of 2.
+
     Example:
         >>> round(temperature(64), 6), round(temperature(4096), 6)
         (0.037049, 0.00514)

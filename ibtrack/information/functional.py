@@ -91,7 +91,11 @@ def _check(assignments: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _dense(name: str, values: Tensor, num_rows: int) -> Tensor:
-    """Number the distinct values from 0 on, on the CPU, where designs are worked out."""
+    """Number the distinct values from 0 on, on the CPU, where designs are worked out.
+
+    Raises:
+        ValueError: ``values`` are not one integer per row.
+    """
     values = check_integers(name, values, ndim=1)
     if len(values) != num_rows:
         raise ValueError(f"{name} must have one entry per row of assignments, got {len(values)} for {num_rows}")

@@ -160,8 +160,10 @@ def _read_together(
 
 
 def _side_by_side(assignments: Sequence[Tensor], documents: DocumentDesign) -> list[RowStatistics]:
-    """Put all sites into one table on an accelerator, where a call costs more than what it does; on a CPU each has its
-    own, which stays in the cache."""
+    """Put all sites into one table on an accelerator, where a call costs more than what it does.
+
+    On a CPU each has its own, which stays in the cache.
+    """
     if assignments[0].device.type == "cpu":
         return [RowStatistics(rows.unsqueeze(1), documents) for rows in assignments]
     return [RowStatistics(torch.stack(list(assignments), 1), documents)]

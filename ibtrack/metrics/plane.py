@@ -20,7 +20,7 @@ from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Readings, site_readings
 from ibtrack.information.standard_errors import Estimate
-from ibtrack.probe.kgrams import LONE_LABELS
+from ibtrack.probe.labels import LONE_LABELS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import READINGS, metric_key
 
@@ -159,8 +159,10 @@ class InformationPlane(Metric):
         return self.named(self.readings(), self.mean_cosines(), self.sites)
 
     def readings(self) -> Readings:
-        """Work out the readings of every site and draw of anchors, (sites * draws,); inside ``compute`` those of all
-        processes, elsewhere those of this one."""
+        """Work out the readings of every site and draw of anchors, (sites * draws,).
+
+        Inside ``compute`` they are those of all processes, elsewhere those of this one.
+        """
         self._make_room()
         cells = self.assignments.flatten(0, 1)
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
@@ -182,8 +184,10 @@ class InformationPlane(Metric):
         return torch.stack([permuted_information(rows, labels, index, num_documents=number) for rows in cells])
 
     def mean_cosines(self) -> Tensor:
-        """Work out the (L,) mean cosine between two different rows: 0 for a cloud around the origin, near 1 for a
-        narrow cone."""
+        """Work out the (L,) mean cosine between two different rows.
+
+        It is 0 for a cloud around the origin, and near 1 for a narrow cone.
+        """
         number = self.seen.sum(1)
         return (self.resultants.square().sum(1) - number) / (number * (number - 1))
 

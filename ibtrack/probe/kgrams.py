@@ -14,7 +14,6 @@ from ibtrack._checks import check_integer, check_integers
 from ibtrack.information.entropy import entropy
 
 SIDES = ("input", "output")
-LONE_LABELS = ("preference",)  # label sets that are not a pair of input and output
 
 
 def kept_positions(documents: Tensor, max_order: int) -> Tensor:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
-from ibtrack.probe.kgrams import LONE_LABELS, SIDES, kept_positions, kgram_labels
+from ibtrack.probe.kgrams import SIDES, kept_positions, kgram_labels
 from ibtrack.record.keys import order_name
+
+LONE_LABELS = ("preference",)  # label sets that are not a pair of input and output
 
 
 class LabelledPositions(NamedTuple):

@@ -19,8 +19,7 @@ from ibtrack._checks import check_integer
 from ibtrack.information.bottleneck import bottleneck_curve
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.probe.kgrams import LONE_LABELS
-from ibtrack.probe.labels import check_tokens, label_as_given, label_kgrams
+from ibtrack.probe.labels import LONE_LABELS, check_tokens, label_as_given, label_kgrams
 from ibtrack.probe.preferences import preference_blocks
 from ibtrack.probe.sources import column_texts, shuffled_rows
 from ibtrack.probe.texts import text_blocks

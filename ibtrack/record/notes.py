@@ -15,8 +15,8 @@ from ibtrack.record.keys import parse_key
 if TYPE_CHECKING:
     from ibtrack.record.trajectory import Point
 
-# in a file of format 1 a note names a set of labels; these are the quantities that need its information
-_QUANTITIES_OF_LABELS = {
+# side of a label set to the quantities that are made from its information; in a file of format 1 a note names the set
+DERIVED = {
     "input": ("complexity", "optimality", "regularity", "variation", "share"),
     "output": ("expressivity", "optimality"),
 }
@@ -83,9 +83,7 @@ def _new_names(name: str, orders: Sequence[str]) -> list[str]:
     side, _, order = name.partition("/")
     if name == "preference":
         return ["preference_information"]
-    if side not in _QUANTITIES_OF_LABELS or not order:
+    if side not in DERIVED or not order:
         return [name]
     next_orders = orders[orders.index(order) + 1 :][:1] if side == "input" and order in orders else []
-    return [f"{order}/{quantity}" for quantity in _QUANTITIES_OF_LABELS[side]] + [
-        f"{each}/share" for each in next_orders
-    ]
+    return [f"{order}/{quantity}" for quantity in DERIVED[side]] + [f"{each}/share" for each in next_orders]

@@ -164,7 +164,7 @@ class Trajectory:
             path: File to write.
 
         Raises:
-            ModuleNotFoundError: pyarrow, the extra ``parquet``, is not installed.
+            ModuleNotFoundError: pyarrow, from the extra ``parquet``, is not installed.
         """
         with needs("a Parquet file", extra="parquet"):
             import pyarrow as pa

@@ -199,7 +199,7 @@ def to_png(chart: alt.LayerChart, *, scale: float = 2) -> bytes:
         scale: Pixels per unit of the chart.
 
     Raises:
-        ModuleNotFoundError: vl-convert, of the extra ``report``, is not installed.
+        ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
     """
     with needs("a PNG of a chart", extra="report"):
         import vl_convert

@@ -45,7 +45,7 @@ def write_report(
     Raises:
         ValueError: There is no run, a file is not a trajectory, or protocols differ and ``allow_mixed`` is not set.
         FileNotFoundError: A file does not exist.
-        ImportError: Vega is not installed; the extra ``report`` brings it.
+        ModuleNotFoundError: Vega, from the extra ``report``, is not installed.
 
     Example:
         >>> import tempfile

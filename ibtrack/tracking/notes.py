@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ibtrack.probe.kgrams import LONE_LABELS
+from ibtrack.probe.labels import LONE_LABELS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import Key, metric_key, parse_key
 

@@ -219,10 +219,13 @@ def test_versions_of_the_estimator_are_told_apart(run: Run, tmp_path: Path) -> N
     assert sentence in only_line(run("report", tmp_path / "v1", tmp_path / "v2", "-o", tmp_path / "r.html", code=2))
 
 
-@pytest.mark.parametrize("command", ["report", "plane"])
-def test_a_missing_extra_is_one_line_with_the_install_line(folder: Path, tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(("command", "what"), [("report", "the report"), ("plane", "a chart")])
+def test_a_missing_extra_is_one_line_with_the_install_line(
+    folder: Path, tmp_path: Path, command: str, what: str
+) -> None:
     code = "import sys; sys.modules['altair'] = None; from ibtrack.cli import app; app()"
     arguments = [sys.executable, "-c", code, command, str(folder / "w32"), "-o", str(tmp_path / "out")]
     failed = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert failed.returncode == 2
-    assert failed.stderr == "error: altair is not installed: pip install 'ibtrack[report]'\n"
+    sentence = f"error: {what} needs altair, which is not installed: pip install 'ibtrack[report]'\n"
+    assert failed.stderr == sentence

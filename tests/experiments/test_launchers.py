@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from tests.runs import SCRIPT, SMALL, launch, measured, wandb_records
+from tests.runs import SCRIPT, SMALL, TRAINING, launch, measured, wandb_records
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread", "own_cache"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning 2.6 on torch 2.13
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # the data lies in memory
+    *TRAINING,
     pytest.mark.filterwarnings("ignore:.*declarative_base"),  # optuna 2.10, which the sweeper asks for, on SQLAlchemy 2
 ]
 
@@ -36,10 +34,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def launched(workplace: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """All launchers side by side, as most of what they do is to start processes and wait for them."""
+    """Start all launchers side by side, as most of what they do is to start processes and wait for them."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(workplace / "cache")}
     environment |= {"RAY_worker_niceness": "0"}  # Ray's workers give way to all others, and these would wait
-    environment.pop("PYTHONPATH", None)  # as of one who has just cloned
+    environment.pop("PYTHONPATH", None)  # nor has a user who has just cloned the project
     launched = {}
     for name, arguments in LAUNCHERS.items():
         command = [sys.executable, str(SCRIPT), *SWEEP, f"hydra.sweep.dir={name}/sweep", f"hydra/launcher={name}"]
@@ -55,7 +53,7 @@ def launched(workplace: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
 
 @pytest.fixture(scope="module")
 def here(launched: object, workplace: Path, one_thread: None) -> Path:
-    """The folder of the same sweep as this process runs it."""
+    """Return the folder of the same sweep as this process runs it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
         launch(*SWEEP, "logger=none", f"hydra.sweep.dir={workplace}/here")
@@ -65,7 +63,7 @@ def here(launched: object, workplace: Path, one_thread: None) -> Path:
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_other_processes_give_the_same_trajectories(
     launcher: str, launched: dict[str, subprocess.Popen[bytes]], here: Path, workplace: Path
-):
+) -> None:
     assert launched[launcher].wait(timeout=500) == 0, (workplace / f"{launcher}.log").read_text()
     jobs = [workplace / launcher / "sweep" / f"seed={seed}" for seed in (0, 1)]
     assert [measured(folder) for folder in jobs] == [measured(here / folder.name) for folder in jobs]
@@ -84,7 +82,7 @@ def test_other_processes_give_the_same_trajectories(
 SMALL_SEARCH = ["-m", "experiment=search", *SMALL, "logger=none"]
 
 
-def test_optuna_searches_and_goes_on_where_it_has_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_optuna_searches_and_goes_on_where_it_has_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search = [*SMALL_SEARCH, f"hydra.sweep.dir={tmp_path}"]
     launch(*search, "hydra.sweeper.n_trials=2")
     values = [json.loads(mark.read_text())["value"] for mark in tmp_path.glob("*/finished.json")]
@@ -96,10 +94,11 @@ def test_optuna_searches_and_goes_on_where_it_has_ended(tmp_path: Path, capsys: 
     assert len(list(tmp_path.glob("*/finished.json"))) == 3
 
 
-def test_optuna_minimizes_the_validation_loss(tmp_path: Path):
+def test_optuna_minimizes_the_validation_loss(tmp_path: Path) -> None:
     loss = ["objective=val/loss", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=2"]
     validate = ["trainer.limit_val_batches=1", "trainer.val_check_interval=1"]
     launch(*SMALL_SEARCH, *loss, *validate, f"hydra.sweep.dir={tmp_path}")
     values = [json.loads(mark.read_text())["value"] for mark in tmp_path.glob("*/finished.json")]
     best = OmegaConf.load(tmp_path / "optimization_results.yaml").best_value
-    assert best == min(values) and 4 < best < 7, "nats, of a model that knows nothing yet"
+    assert best == min(values)
+    assert 4 < best < 7, "nats, of a model that knows nothing yet"

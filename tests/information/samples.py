@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ def sample(rows: Tensor, labels: Tensor, documents: Tensor | None = None) -> Sam
     site, design = RowStatistics(rows.unsqueeze(1), partition), LabelDesign.from_labels(dense, partition)
     statistics = label_statistics([site], [design])[0]
     moments = moments_of_rows([site], [design], [statistics])
-    single = {name: v if isinstance(v, int) else v[0, 0] for name, v in vars(moments).items()}
+    single: dict[str, Any] = {name: v if isinstance(v, int) else v[0, 0] for name, v in vars(moments).items()}
     return Sample(site, design, statistics, Moments(**single))
 
 

@@ -42,7 +42,7 @@ def test_leading_order_temperature() -> None:
         ((2, 100, "bounds"), "temperature='bounds' needs a width of at least 3, got 2"),
     ],
 )
-def test_bad_temperature_arguments(arguments: Any, sentence: str) -> None:
+def test_bad_temperature_arguments(arguments: tuple[Any, ...], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         temperature(*arguments)
 
@@ -72,7 +72,7 @@ def test_half_precision_rows_are_cast_in_pieces_and_read_the_same() -> None:
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf, -math.inf, 1e30])
-def test_rows_without_a_direction_are_marked_and_leave_the_others_alone(bad: Any) -> None:
+def test_rows_without_a_direction_are_marked_and_leave_the_others_alone(bad: float) -> None:
     rows = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
     good = assign(rows, draw_anchors(8), 0.05)
     rows[2] = bad  # 1e30 has a norm beyond float32

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
@@ -13,26 +15,32 @@ from ibtrack import Probe
 from ibtrack.information.bottleneck import SLOPES, bottleneck_curve
 from tests import models
 
-FINE = {"slopes": tuple(np.arange(0.05, 1.0, 0.05)), "tolerance": 1e-9}
+FINE: dict[str, Any] = {"slopes": tuple(np.arange(0.05, 1.0, 0.05)), "tolerance": 1e-9}
 
 
-def information(joint: Any) -> Any:
+def information(joint: NDArray[np.float64]) -> float:
     rows, columns = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
     positive = joint > 0
     return float((joint[positive] * np.log((joint / (rows * columns))[positive])).sum())
 
 
-def labels_of(counts: Any) -> Any:
+def labels_of(counts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Labels whose empirical joint distribution is a table of counts."""
     x, y = np.nonzero(counts)
     times = counts[x, y]
     return torch.from_numpy(np.repeat(x, times)), torch.from_numpy(np.repeat(y, times))
 
 
-def heights(points: Any, slopes: Any) -> Any:
+def heights(points: Sequence[tuple[float, float]], slopes: Sequence[float]) -> NDArray[np.float64]:
     """How high the lines of some slopes that touch the curve from above begin: max of I(T;Y) - s I(X;T)."""
     kept, told = np.array(points).T
     return np.array([(told - slope * kept).max() for slope in slopes])
+
+
+def numpy_state() -> NDArray[np.uint32]:
+    """The state of numpy's global generator, as a copy."""
+    state: Any = np.random.get_state()  # a tuple by default, but typed as a dictionary too
+    return state[1].copy()
 
 
 def test_a_function_of_x_costs_just_what_it_tells() -> None:
@@ -47,7 +55,7 @@ def test_a_function_of_x_costs_just_what_it_tells() -> None:
 def test_the_binary_symmetric_channel_has_its_closed_form() -> None:
     """Mrs. Gerber's lemma (Wyner and Ziv 1973): H(Y|T) = h(a (1 - d) + d (1 - a)) where H(X|T) = h(a)."""
 
-    def h(p: Any) -> Any:
+    def h(p: float) -> float:
         return -p * math.log(p) - (1 - p) * math.log(1 - p)
 
     flip = 0.1
@@ -62,7 +70,7 @@ def test_the_binary_symmetric_channel_has_its_closed_form() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 5))
-def test_no_description_lies_above_the_curve(seed: int, rows: Tensor, columns: Any) -> None:
+def test_no_description_lies_above_the_curve(seed: int, rows: int, columns: int) -> None:
     rng = np.random.default_rng(seed)
     counts = np.maximum(rng.integers(0, 30, (rows, columns)), np.eye(rows, columns, dtype=int))
     joint = counts / counts.sum()
@@ -107,18 +115,19 @@ def test_many_values_share_their_descriptions(monkeypatch: pytest.MonkeyPatch) -
 def test_names_of_labels_and_order_of_rows_do_not_matter_and_nothing_is_random() -> None:
     sample = models.probe(100)
     x, y = sample.label_sets["input/token"], sample.label_sets["output/token"]
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    states = torch.get_rng_state(), numpy_state()
     curve = bottleneck_curve(x, y)
     assert bottleneck_curve(x, y) == curve
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(bottleneck_curve(100 - x[order], 3 * y[order]), curve, atol=1e-4)
     assert torch.get_rng_state().equal(states[0])
-    assert (np.random.get_state()[1] == states[1]).all()
+    assert (numpy_state() == states[1]).all()
 
 
 def test_a_probe_gives_fractions_of_log_k() -> None:
     sample = models.probe()
     curve = sample.bottleneck_curve(num_anchors=50)
+    assert curve is not None
     assert curve["complexity"][0] == curve["expressivity"][0] == 0
     points = bottleneck_curve(sample.label_sets["input/token"], sample.label_sets["output/token"])
     assert curve["complexity"][-1] == pytest.approx(points[-1][0] / math.log(50), abs=1e-4)
@@ -146,6 +155,6 @@ def test_probes_without_tokens_have_none() -> None:
         ),
     ],
 )
-def test_bad_input(x: Any, y: Any, options: Any, sentence: str) -> None:
+def test_bad_input(x: Tensor, y: Tensor, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         bottleneck_curve(x, y, **options)

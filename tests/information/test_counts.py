@@ -1,11 +1,10 @@
-from typing import Any
-
 import torch
+from torch import Tensor
 
 from ibtrack.information.counts import count, merge, zero_counts
 
 
-def _rows(number: int) -> Any:
+def _rows(number: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(number)
     return torch.randn(number, 6, generator=generator).softmax(-1), torch.randint(0, 4, (number,), generator=generator)
 

@@ -1,9 +1,8 @@
 """Plug-in and debiased information in one call."""
 
-from typing import Any
-
 import pytest
 import torch
+from torch import Tensor
 
 from ibtrack.information import assign, debiased_information, draw_anchors, plugin_information, temperature
 from tests import references
@@ -51,6 +50,6 @@ def test_distinct_labels_have_no_debiased_information() -> None:
         ((torch.ones(3, 2), torch.arange(3), torch.arange(2)), "documents must have one entry per row"),
     ],
 )
-def test_bad_input(arguments: Any, sentence: str) -> None:
+def test_bad_input(arguments: tuple[Tensor, ...], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         debiased_information(*arguments)

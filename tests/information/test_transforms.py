@@ -1,20 +1,19 @@
-from typing import Any
-
 import pytest
 import torch
+from torch import Tensor
 
 from ibtrack.information.transforms import CloudStatistics
 
 HERE = torch.device("cpu")
 
 
-def _cloud(number: Any = 500, width: int = 6, seed: int = 0) -> Any:
+def _cloud(number: int = 500, width: int = 6, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(width, width, generator=generator)
     return torch.randn(number, width, generator=generator) @ mixing + 5
 
 
-def _statistics(rule: Any, cloud: Any, parts: Any = 3) -> Any:
+def _statistics(rule: str, cloud: Tensor, parts: int = 3) -> CloudStatistics:
     statistics = CloudStatistics({"L00": cloud.shape[1]}, rule, HERE)
     for part in cloud.chunk(parts):
         statistics.add("L00", part)

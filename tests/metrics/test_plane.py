@@ -26,7 +26,7 @@ def test_the_whole_plane_with_bounds_is_soft_entropy() -> None:
             assert float(readings[f"ib_plugin/L00/{order}/{quantity}"]) == pytest.approx(expected, abs=AGREEMENT)
 
 
-def _plane(probe: Any, skip: Any = 0, repeat: Any = False) -> Any:
+def _plane(probe: Probe, skip: int = 0, repeat: bool = False) -> InformationPlane:
     rows = torch.randn(models.VOCABULARY, 8, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
     plane = InformationPlane(probe, {"L00": 8, "L01": 8})
     everything = torch.arange(probe.num_positions)
@@ -92,7 +92,7 @@ def test_labels_of_one_document_each_are_nan_and_say_so() -> None:
     assert undefined_label_sets(probe) == {"input/own": APART}
 
 
-def _filled(probe: Any, **options: Any) -> Any:
+def _filled(probe: Probe, **options: Any) -> InformationPlane:
     plane = InformationPlane(probe, {"L00": 8, "L01": 8}, **options)
     for site, seed in (("L00", 0), ("L01", 1)):
         generator = torch.Generator().manual_seed(seed)
@@ -148,7 +148,7 @@ def test_mean_cosine_is_that_of_all_pairs() -> None:
         ({"readings": ("best",)}, "readings must be one of 'debiased', 'plugin', 'null', got 'best'"),
     ],
 )
-def test_bad_options(options: Any, sentence: str) -> None:
+def test_bad_options(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         InformationPlane(models.probe(), {"L00": 8}, **options)
 

@@ -2,7 +2,8 @@ import copy
 import math
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 import torch.multiprocessing as mp
 from soft_entropy import SoftEntropyAccumulator
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+from torchmetrics import Metric
 
 from ibtrack.metrics import InformationPlane, SoftDisentanglement, SoftEntropy, SoftMutualInformation
 from tests import models, references
@@ -18,8 +21,10 @@ from tests.models import free_port
 
 AGREEMENT = 1e-5  # soft-entropy sums in float32
 
+Batch = Callable[[slice], tuple[Tensor, ...]]  # the arguments of an update with some of the rows
 
-def _data(number: Any = 600, width: int = 24, labels: Tensor = 30, seed: int = 0) -> Any:
+
+def _data(number: int = 600, width: int = 24, labels: int = 30, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, labels, (number,), generator=generator)
     means = torch.randn(labels, width, generator=generator)
@@ -31,7 +36,7 @@ def test_plugin_with_bounds_is_soft_entropy(width: int) -> None:
     rows, ids = _data(width=width)
     package = SoftEntropyAccumulator(d=width, n_bins=100, seed=0, backend="torch")
     package.update(rows, labels={"x": ids})
-    options = {"temperature": "bounds", "normalized": True}
+    options: dict[str, Any] = {"temperature": "bounds", "normalized": True}
     entropy, information = SoftEntropy(width, **options), SoftMutualInformation(width, 30, reading="plugin", **options)
     entropy.update(rows)
     information.update(rows, ids)
@@ -47,7 +52,7 @@ def test_plugin_is_the_slow_reference() -> None:
     assert float(metric.compute()) == pytest.approx(references.plugin_information(assigned, ids.numpy()), abs=1e-6)
 
 
-def _metrics() -> Iterator[Any]:
+def _metrics() -> Iterator[tuple[Metric, Batch]]:
     rows, ids = _data()
     yield SoftEntropy(24), lambda part: (rows[part],)
     for reading in ("debiased", "plugin"):
@@ -55,7 +60,7 @@ def _metrics() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("metric", "batch"), list(_metrics()), ids=["entropy", "debiased", "plugin"])
-def test_the_torchmetrics_contract(metric: Any, batch: Any) -> None:
+def test_the_torchmetrics_contract(metric: Metric, batch: Batch) -> None:
     metric.update(*batch(slice(None)))
     whole = metric.compute()
     metric.reset()
@@ -130,7 +135,7 @@ def test_sums_refuse_half_precision() -> None:
         (torch.full((4, 8), math.nan), torch.zeros(4).long(), "finite and not zero, got 4 such rows of 4"),
     ],
 )
-def test_bad_rows_and_labels_add_nothing(rows: Any, labels: Any, sentence: str) -> None:
+def test_bad_rows_and_labels_add_nothing(rows: Tensor, labels: Tensor, sentence: str) -> None:
     metric = SoftMutualInformation(8, 3)
     with pytest.raises(ValueError, match=sentence):
         metric.update(rows, labels)
@@ -146,7 +151,7 @@ def test_bad_rows_and_labels_add_nothing(rows: Any, labels: Any, sentence: str) 
         ({"num_labels": 5, "reading": "best"}, "reading must be one of 'debiased', 'plugin', 'null', got 'best'"),
     ],
 )
-def test_bad_arguments(options: Any, sentence: str) -> None:
+def test_bad_arguments(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         SoftMutualInformation(**{"width": 8, **options})
 
@@ -157,17 +162,17 @@ def test_no_rows() -> None:
         SoftEntropy(8).compute()
 
 
-def _plane() -> Any:
+def _plane() -> InformationPlane:
     return InformationPlane(models.probe(), {"L00": 8})
 
 
-def _fill(plane: Any) -> None:
+def _fill(plane: InformationPlane) -> None:
     positions = torch.arange(models.probe().num_positions)
     rows = torch.randn(len(positions), 8, generator=torch.Generator().manual_seed(0))
     plane.update("L00", rows, positions)
 
 
-def _measure_share(rank: int, world: Any, port: int, queue: Any) -> None:
+def _measure_share(rank: int, world: int, port: int, queue: SimpleQueue[list[float]]) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     rows, ids = _data()
     metrics = [SoftMutualInformation(24, 30, reading=reading) for reading in ("plugin", "debiased")]
@@ -195,7 +200,7 @@ def test_processes_with_uneven_shares_read_what_one_does(world: int) -> None:
         metric.update(rows, ids)
         alone.append(float(metric.compute()))
     queue = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(_measure_share, args=(world, free_port(), queue), nprocs=world)
+    spawn(_measure_share, args=(world, free_port(), queue), nprocs=world)
     plugin, debiased, complexity = queue.get()
     assert plugin == pytest.approx(alone[0], abs=1e-9)
     assert debiased == pytest.approx(alone[1], abs=0.02)  # each process deals its rows to halves by itself

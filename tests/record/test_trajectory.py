@@ -127,5 +127,5 @@ def test_a_resumed_file_of_format_1_is_of_format_2_from_then_on(tmp_path: Path) 
 
 def test_without_pyarrow_the_install_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pyarrow is not installed: pip install 'ibtrack\[experiments\]'"):
+    with pytest.raises(ImportError, match=r"a Parquet file needs pyarrow, .*: pip install 'ibtrack\[parquet\]'"):
         Trajectory({}, {}, []).to_parquet(tmp_path / "t.parquet")

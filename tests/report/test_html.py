@@ -133,5 +133,5 @@ def test_a_file_of_format_1_and_a_newer_one_are_not_mixed(tmp_path: Path) -> Non
 def test_without_vega_the_install_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     html._vega.cache_clear()
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    with pytest.raises(ImportError, match=r"vl_convert is not installed: pip install 'ibtrack\[report\]'"):
+    with pytest.raises(ImportError, match=r"the report needs vl-convert-python, .*'ibtrack\[report\]'"):
         write_report([trajectories.make(num_points=2)], tmp_path / "r.html")

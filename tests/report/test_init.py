@@ -30,4 +30,5 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_without_altair_the_install_line_is_named() -> None:
     code = "import sys; sys.modules['altair'] = None\nfrom ibtrack.report import write_report"
     error = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
-    assert error.splitlines()[-1] == "ImportError: altair is not installed: pip install 'ibtrack[report]'"
+    sentence = "the report needs altair, which is not installed: pip install 'ibtrack[report]'"
+    assert error.splitlines()[-1] == f"ModuleNotFoundError: {sentence}"

@@ -1,0 +1,73 @@
+"""The training script: a smoke run of every experiment, its callbacks and its objective."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments import train
+from experiments.summary import table
+from ibtrack import Point, Trajectory
+from tests.runs import SMALL, TRAINING, config, inspect, options
+
+pytestmark = TRAINING
+
+
+# what makes an experiment small enough to be run here; a new one needs its line
+SMOKE = {
+    "corpora": SMALL,
+    "demo": [*SMALL, "model.settings.num_hidden_layers=2"],
+    "recipes": SMALL,
+    "search": SMALL,
+    "seeds": SMALL,
+    "sizes": [*SMALL, "model=llama_0.3M"],
+    "tiny": ["trainer.max_steps=2"],
+    "tiny_sweep": SMALL,
+    "tishby": ["trainer.max_steps=2", "trainer.val_check_interval=2"],
+}
+
+
+def test_every_experiment_has_a_smoke_run() -> None:
+    assert options("experiment") == sorted(SMOKE)
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_experiment_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = config(f"experiment={name}", f"run_dir={tmp_path}", *SMOKE[name])
+    value = train.train(cfg)
+    trajectory = Trajectory.load(tmp_path)
+    last = trajectory.points[-1]
+    assert trajectory.steps[0] == 0
+    assert last.step == trajectory.run["config"]["trainer"]["max_steps"]
+    assert [point.failure for point in trajectory.points] == [None] * len(trajectory.points)
+    assert value == last.values[cfg.objective]
+    assert trajectory.name == name
+    printed = capsys.readouterr().out
+    for file in ("trajectory.jsonl", "plane.png", "report.html"):
+        assert (tmp_path / file).stat().st_size > 0
+        assert str(tmp_path / file) in printed
+    assert "wandb leet run" in printed
+    assert table(trajectory) in printed
+    run = json.loads(inspect(tmp_path, "--summary", "--json"))
+    assert run["exit_code"] == 0
+    assert trajectory.run["config"].items() <= run["config"].items(), "wandb has the resolved configuration"
+    assert run["summary"][cfg.objective] == value
+
+
+def test_callbacks_can_watch_the_measured_values(tmp_path: Path) -> None:
+    stop = ["+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping", "+callbacks.stop.patience=1"]
+    watch = ["+callbacks.stop.monitor=ib/mean/entropy", "+callbacks.stop.mode=max"]
+    validate = ["trainer.limit_val_batches=1", "trainer.val_check_interval=2", "objective=val/loss"]
+    cfg = config("experiment=tiny", f"run_dir={tmp_path}", "logger=csv", *stop, *watch, *validate)
+    assert 0 < train.train(cfg) < 10
+    assert Trajectory.load(tmp_path).steps[-1] == 4, "entropy falls from the start, so the second check is the last"
+
+
+def test_an_objective_there_is_none_of_is_answered_with_those_there_are() -> None:
+    trajectory = Trajectory({}, {}, [Point(0, {"ib/mean/token/optimality": float("nan"), "ib/L00/entropy": 0.5})])
+    with pytest.raises(ValueError, match="objective must be one of ib/mean/token/optimality, val/loss, got 'x'"):
+        train.objective(trajectory, {"val/loss": 1.0}, "x")
+    with pytest.raises(ValueError, match="objective ib/mean/token/optimality must be finite"):
+        train.objective(trajectory, {}, "ib/mean/token/optimality")
