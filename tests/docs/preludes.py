@@ -1,0 +1,183 @@
+"""What a reader of a page has at hand before its first block: a model, a loader, held-out texts and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from ibtrack import InformationPlaneTracker, Probe, schedules
+from tests import trajectories
+
+VOCABULARY, LENGTH, WIDTH = 256, 128, 16
+
+
+class Block(nn.Module):
+    """A residual layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden + torch.tanh(self.mix(hidden))
+
+
+class Model(nn.Module):
+    """Two blocks over bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(VOCABULARY, WIDTH)
+        self.blocks = nn.ModuleList([Block(), Block()])
+        self.head = nn.Linear(WIDTH, VOCABULARY)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embed(tokens)
+        for block in self.blocks:
+            hidden = block(hidden)
+        logits: Tensor = self.head(hidden)
+        return logits
+
+
+class Module(LightningModule):
+    """The model in Lightning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.model(tokens)
+        return logits
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return loss_of(self.model, batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=1e-2)
+
+
+class Classifier(nn.Module):
+    """Two layers over 12 numbers, in a list that is called ``layers``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(12, WIDTH), nn.Linear(WIDTH, WIDTH)])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        for layer in self.layers:
+            inputs = torch.tanh(layer(inputs))
+        return inputs
+
+
+def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
+    """Cross entropy of the next token."""
+    (tokens,) = batch
+    loss: Tensor = nn.functional.cross_entropy(model(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    return loss
+
+
+def train_one_step(model: nn.Module, batch: list[Tensor]) -> Tensor:
+    """One step of gradient descent."""
+    loss = loss_of(model, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.sub_(0.1 * parameter.grad)
+                parameter.grad = None
+    return loss.detach()
+
+
+def tokenizer(text: str) -> list[int]:
+    """A token is a byte."""
+    return list(text.encode())
+
+
+def texts(number: int, seed: int) -> list[str]:
+    """Texts of a few words, longer than a block."""
+    generator = torch.Generator().manual_seed(seed)
+    words = ("red", "green", "blue", "house", "tree", "runs", "sees", "the", "a", "and")
+    return [
+        " ".join(words[i] for i in torch.randint(len(words), (60,), generator=generator).tolist())
+        for _ in range(number)
+    ]
+
+
+def loader() -> DataLoader[tuple[Tensor, ...]]:
+    """Eight batches of four blocks."""
+    blocks = torch.stack([torch.tensor(tokenizer(text)[:LENGTH]) for text in texts(32, seed=1)])
+    return DataLoader(TensorDataset(blocks), batch_size=4)
+
+
+def training() -> dict[str, Any]:
+    """What a page has that adds a measurement to training."""
+    held_out = texts(80, seed=0)
+    return {
+        "held_out_texts": held_out,
+        "other_texts": texts(40, seed=2),
+        "tokenizer": tokenizer,
+        "probe": Probe.from_texts(held_out, tokenizer, num_blocks=24, block_size=64, orders=(1, 2)),
+        "module": Module(),
+        "model": Model(),
+        "loader": loader(),
+        "max_steps": 8,
+        "loss_of": loss_of,
+        "train_one_step": train_one_step,
+    }
+
+
+def hugging_face() -> dict[str, Any]:
+    """Rows for ``transformers.Trainer``."""
+    rows = [{"input_ids": tokens, "labels": tokens} for batch in loader() for tokens in batch[0]]
+    return {**training(), "rows": rows}
+
+
+def preferences() -> dict[str, Any]:
+    """Prompts with a good and a bad answer."""
+    good, bad = texts(80, seed=3), [text.upper() for text in texts(80, seed=4)]
+    pairs = [(f"question {i}: ", *answers) for i, answers in enumerate(zip(good, bad, strict=True))]
+    return {**training(), "pairs": pairs}
+
+
+def labels() -> dict[str, Any]:
+    """A classifier of inputs that are no text."""
+    return {"classifier": Classifier()}
+
+
+def answers() -> dict[str, Any]:
+    """A probe, and the trajectory of an untrained model."""
+    known = training()
+    tracker = InformationPlaneTracker(known["probe"], schedule=schedules.every(1))
+    tracker.step(known["model"], 0)
+    return {**known, "Probe": Probe, "trajectory": tracker.trajectory}
+
+
+PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
+    "README.md": training,
+    "start.md": training,
+    "howto/lightning.md": training,
+    "howto/fabric.md": training,
+    "howto/plain_loop.md": training,
+    "howto/transformers.md": hugging_face,
+    "howto/wandb.md": training,
+    "howto/preferences.md": preferences,
+    "howto/labels.md": labels,
+    "questions.md": answers,
+}
+
+
+RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/one", "FOLDER/two", "runs/bytes", "outputs/tiny_sweep/seed=0")
+
+
+def write_runs(folder: Path, places: Sequence[str] = RUNS) -> None:
+    """Put small trajectories where the pages speak of RUN, FOLDER and others."""
+    for seed, place in enumerate(places):
+        made = trajectories.make(place.rpartition("/")[2], num_points=8, num_layers=2, seed=seed)
+        trajectories.write(made, folder / place)
