@@ -3,8 +3,11 @@
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.models import Model, Module, loader
 
@@ -13,21 +16,22 @@ TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 
-def _train_one_step(model, batch):
+def _train_one_step(model: nn.Module, batch: list[Tensor]) -> None:
     loss = model(batch[0]).square().mean()
     loss.backward()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter -= 1e-3 * parameter.grad
+            assert parameter.grad is not None
+            parameter.sub_(1e-3 * parameter.grad)
             parameter.grad = None
 
 
-def test_the_code_blocks_run(tmp_path, monkeypatch):
+def test_the_code_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     words = [" ".join(str((7 * i + 3 * j * j) % 23) for j in range(140 + i)) for i in range(80)]
-    names = {
+    names: dict[str, Any] = {
         "held_out_texts": words,
         "tokenizer": lambda text: [int(word) for word in text.split()],
         "module": Module(),
@@ -52,24 +56,24 @@ def test_the_code_blocks_run(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "plain" / "trajectory.jsonl").exists()
 
 
-def test_the_callback_takes_fifteen_lines():
+def test_the_callback_takes_fifteen_lines() -> None:
     assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 15
 
 
-def test_every_option_of_every_group_is_in_the_table():
+def test_every_option_of_every_group_is_in_the_table() -> None:
     for group in ("data", "trainer", "monitor", "logger", "experiment"):
         (row,) = re.findall(rf"^\| `{group}` \|(.*)\|$", TEXT, flags=re.M)
         options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")} - {"base"}
         assert options <= set(re.findall(r"`([\w.]+)`", row)), group
 
 
-def test_every_module_is_in_the_layout():
+def test_every_module_is_in_the_layout() -> None:
     layout = TEXT[TEXT.index("## How the code is laid out") :]
     for path in (ROOT / "ibtrack").glob("[a-z]*.py"):
         assert f"`{path.stem}`" in layout or path.stem in ("processes", "huggingface"), path.stem
 
 
-def test_pictures_and_targets_exist():
+def test_pictures_and_targets_exist() -> None:
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", TEXT):
         assert (ROOT / picture).exists()
     makefile = (ROOT / "Makefile").read_text()
