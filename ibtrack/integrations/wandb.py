@@ -110,7 +110,11 @@ class WandbLog:
             run.log({STEP_KEY: trajectory.points[-1].step})
 
     def _show(self, run: Any, thing: str, trajectory: Trajectory) -> None:
-        """Add a table or a picture to the row that is logged next."""
+        """Add a table or a picture to the row that is logged next.
+
+        Raises:
+            ModuleNotFoundError: A package of the extra ``wandb`` is missing; this is said once, and not again.
+        """
         if thing in self._left_out:
             return
         make = {"points": self._table, "plane": self._picture}[thing]

@@ -3,17 +3,18 @@ import math
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import nn
+from torch import Tensor, nn
 
 from ibtrack import InformationPlaneMonitor, SoftOptions, Trajectory, schedules
 from ibtrack.integrations.lightning import default_path, tokens_in
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def monitor(folder: Path | None = None, **options: Any) -> Any:
+def monitor(folder: Path | None = None, **options: Any) -> InformationPlaneMonitor:
     path = None if folder is None else folder / "trajectory.jsonl"
     return InformationPlaneMonitor(probe(), **{"path": path, "verbose": False, **options})
 
@@ -38,12 +39,15 @@ class _Keep(Callback):
     """Losses of every batch, and at the end everything that a run leaves."""
 
     def __init__(self) -> None:
-        self.losses = []
+        self.losses: list[float] = []
+        self.end: dict[str, Any] = {}
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.losses.append(float(outputs["loss"]))
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.end = {
             "weights": {name: value.clone() for name, value in pl_module.state_dict().items()},
             "optimizer": trainer.optimizers[0].state_dict()["state"],
@@ -52,7 +56,7 @@ class _Keep(Callback):
         }
 
 
-def _run(folder: Path, callbacks: Any, *, workers: Any = 0, **options: Any) -> Any:
+def _run(folder: Path, callbacks: Sequence[Callback], *, workers: int = 0, **options: Any) -> _Keep:
     lightning.seed_everything(7, verbose=False)
     keep = _Keep()
     fit = trainer(folder, callbacks=[*callbacks, keep], **options)
@@ -60,16 +64,17 @@ def _run(folder: Path, callbacks: Any, *, workers: Any = 0, **options: Any) -> A
     return keep
 
 
-def _assert_equal(one: Any, other: Any) -> None:
+def _assert_equal(one: _Keep, other: _Keep) -> None:
     assert one.losses == other.losses
     torch.testing.assert_close(one.end, other.end, rtol=0, atol=0)
 
 
 class _Failing(InformationPlaneMonitor):
-    def _forward_in(self, trainer: Any) -> Any:
-        forward, calls = super()._forward_in(trainer), []
+    def _forward_in(self, trainer: Trainer) -> Callable[[nn.Module, Tensor], Any]:
+        forward = super()._forward_in(trainer)
+        calls: list[int] = []
 
-        def fail_half_way(model: nn.Module, inputs: Any) -> Any:
+        def fail_half_way(model: nn.Module, inputs: Tensor) -> Any:
             calls.append(1)
             if len(calls) % 4 == 3:
                 forward(model, inputs)
@@ -90,7 +95,7 @@ class _Failing(InformationPlaneMonitor):
     ],
     ids=["plain", "accumulation and validation", "amp", "half weights", "workers"],
 )
-def test_training_is_bit_identical_with_and_without(tmp_path: Path, options: Any) -> None:
+def test_training_is_bit_identical_with_and_without(tmp_path: Path, options: dict[str, Any]) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(1))
     without, with_it = _run(tmp_path, [], **options), _run(tmp_path, [watch], **options)
     assert len(watch.trajectory.points) == options.get("max_steps", 12) + 1
@@ -108,7 +113,7 @@ def test_training_is_bit_identical_also_when_measurements_fail_half_way(tmp_path
 
 def test_the_comparison_can_fail(tmp_path: Path) -> None:
     class Careless(Callback):
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
             with torch.no_grad():
                 pl_module(probe().inputs)  # in train mode: draws dropout masks
 
@@ -117,8 +122,14 @@ def test_the_comparison_can_fail(tmp_path: Path) -> None:
 
 
 def _fit(
-    folder: Path, watch: Any, module: Any = None, *, callbacks: Any = (), ckpt_path: Any = None, **options: Any
-) -> Any:
+    folder: Path,
+    watch: Callback,
+    module: LightningModule | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+    ckpt_path: Path | None = None,
+    **options: Any,
+) -> Trainer:
     fit = trainer(folder, callbacks=[watch, *callbacks], **options)
     module = Module() if module is None else module
     fit.fit(module, loader(), loader(blocks=16, seed=3, shuffle=False), ckpt_path=ckpt_path)
@@ -138,7 +149,7 @@ def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
     assert [point.tokens_seen for point in watch.trajectory.points] == [step * 4 * 8 * LENGTH for step in (0, 2, 4, 5)]
     losses = [point.loss for point in watch.trajectory.points]
     assert losses[0] is None
-    assert all(2 < loss < 4 for loss in losses[1:])
+    assert all(loss is not None and 2 < loss < 4 for loss in losses[1:])
 
 
 def test_a_last_step_that_is_due_is_measured_once(tmp_path: Path) -> None:
@@ -149,7 +160,7 @@ def test_a_last_step_that_is_due_is_measured_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"fast_dev_run": True}, {"overfit_batches": 1}])
 @pytest.mark.filterwarnings("ignore:You requested to overfit", "ignore:.*overfit_batches")
-def test_trial_runs_write_nothing(tmp_path: Path, options: Any) -> None:
+def test_trial_runs_write_nothing(tmp_path: Path, options: dict[str, Any]) -> None:
     watch = monitor(tmp_path)
     _fit(tmp_path, watch, **options)
     assert watch.trajectory.steps == []
@@ -163,25 +174,25 @@ def test_the_sanity_check_writes_nothing(tmp_path: Path) -> None:
 
 
 class _StopAt(Callback):
-    def __init__(self, step: Any, error: Any) -> None:
+    def __init__(self, step: int, error: Exception) -> None:
         self.step, self.error = step, error
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
             raise self.error
 
 
 class _SignalAt(Callback):
-    def __init__(self, step: Any, number: Any) -> None:
+    def __init__(self, step: int, number: signal.Signals) -> None:
         self.step, self.number = step, number
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
             os.kill(os.getpid(), self.number)
 
 
 @pytest.fixture
-def _own_signals() -> Iterator[Any]:
+def _own_signals() -> Iterator[None]:
     """Lightning leaves Ctrl-C switched off after one."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
@@ -189,7 +200,7 @@ def _own_signals() -> Iterator[Any]:
         signal.signal(number, handler)
 
 
-def _open_trajectories() -> Any:
+def _open_trajectories() -> list[Path]:
     links = Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ()
     return [link for link in links if link.exists() and link.resolve().suffix == ".jsonl"]
 
@@ -200,7 +211,7 @@ def _open_trajectories() -> Any:
     [_StopAt(7, ValueError("a bug in training")), _SignalAt(7, signal.SIGINT), _SignalAt(7, signal.SIGTERM)],
     ids=["exception", "Ctrl-C", "SIGTERM"],
 )
-def test_the_last_point_is_there_when_training_dies(tmp_path: Path, death: Any) -> None:
+def test_the_last_point_is_there_when_training_dies(tmp_path: Path, death: Callback) -> None:
     watch = monitor(tmp_path, schedule=schedules.every(5))
     with pytest.raises((ValueError, SystemExit, SIGTERMException)):
         _fit(tmp_path, watch, callbacks=[death])
@@ -211,7 +222,7 @@ def test_the_last_point_is_there_when_training_dies(tmp_path: Path, death: Any) 
 @pytest.mark.parametrize(
     "end", [{"max_time": {"seconds": 1}}, {"callbacks": [EarlyStopping("train_loss", patience=0, mode="max")]}]
 )
-def test_the_last_point_is_there_when_training_ends_early(tmp_path: Path, end: Any) -> None:
+def test_the_last_point_is_there_when_training_ends_early(tmp_path: Path, end: dict[str, Any]) -> None:
     watch = monitor(tmp_path, schedule=schedules.powers(4))
     fit = _fit(tmp_path, watch, **end, max_steps=100_000, max_epochs=-1, val_check_interval=3)
     assert 0 < fit.global_step < 100_000
@@ -226,21 +237,21 @@ def test_early_stopping_and_checkpoints_see_the_readings(tmp_path: Path) -> None
     stop = EarlyStopping("ib/mean/token/complexity", mode="max", patience=1, stopping_threshold=-1.0)  # any value stops
     fit = _fit(tmp_path, watch, callbacks=[best, stop], enable_checkpointing=True, max_steps=40, val_check_interval=4)
     assert fit.global_step < 40
-    assert float(best.best_model_score) in [
-        pytest.approx(value) for value in watch.trajectory.values(key) if math.isfinite(value)
-    ]
+    assert best.best_model_score is not None
+    finite = [value for value in watch.trajectory.values(key) if math.isfinite(value)]
+    assert any(float(best.best_model_score) == pytest.approx(value) for value in finite)
 
 
 def test_checkpoints_between_due_steps_see_the_last_reading_also_after_a_restart(tmp_path: Path) -> None:
     """With validation in between: a checkpoint that then misses its key ends the run, and so does early stopping."""
     key = "ib/mean/token/optimality"
 
-    def watchers() -> Any:
+    def watchers() -> tuple[ModelCheckpoint, EarlyStopping]:
         save = ModelCheckpoint(tmp_path / "ckpt", monitor=key, every_n_train_steps=1, save_top_k=-1, filename="{step}")
-        return [save, EarlyStopping(key, mode="max", patience=100)]
+        return save, EarlyStopping(key, mode="max", patience=100)
 
     watch, (save, stop) = monitor(tmp_path, schedule=schedules.at(4, 9)), watchers()
-    options = {"enable_checkpointing": True, "val_check_interval": 1}
+    options: dict[str, Any] = {"enable_checkpointing": True, "val_check_interval": 1}
     _fit(tmp_path, watch, callbacks=[save, stop], max_steps=6, **options)
     scores = {Path(path).stem: float(score) for path, score in save.best_k_models.items()}
     start, due, _ = watch.trajectory.values(key)
@@ -328,7 +339,7 @@ def test_two_monitors_in_one_run(tmp_path: Path) -> None:
 class _Silent(Module):
     """torch 2.13 cannot trace ``self.log`` of lightning 2.6, which a compiled LightningModule would have to."""
 
-    def training_step(self, batch: Any, index: Any) -> Any:
+    def training_step(self, batch: list[Tensor], index: int) -> Tensor:
         return self._loss(batch)
 
 
@@ -338,7 +349,7 @@ def test_compiled_runs_read_what_eager_ones_do(tmp_path: Path, style: str) -> No
     readings = []
     for compiled in (False, True):
         lightning.seed_everything(7, verbose=False)
-        module = _Silent()
+        module: Any = _Silent()  # compiling changes its type
         if compiled and style == "module":
             module = torch.compile(module, backend="eager")
         elif compiled and style == "model":
@@ -356,10 +367,10 @@ def test_compiled_runs_read_what_eager_ones_do(tmp_path: Path, style: str) -> No
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_precision_is_that_of_the_run(tmp_path: Path, precision: str) -> None:
-    seen = []
+    seen: list[tuple[bool, torch.dtype]] = []
 
     class Watching(Model):
-        def forward(self, ids: Any) -> Any:
+        def forward(self, ids: Tensor) -> Tensor:
             out = super().forward(ids)
             seen.append((self.training, out.dtype))
             return out

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def _seeded() -> Model:
     return Model()
 
 
-def _loss(model: nn.Module, ids: Any) -> Any:
+def _loss(model: nn.Module, ids: Tensor) -> Tensor:
     return nn.functional.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
@@ -60,14 +60,20 @@ def _lightning(path: Path) -> None:
 class _WithLoss(nn.Module):
     """What ``transformers.Trainer`` wants: a loss beside the logits."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Any, labels: Tensor = None) -> Any:
+    def forward(self, input_ids: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         logits = self.model(input_ids)
         loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), input_ids[:, 1:].flatten())
         return {"loss": loss, "logits": logits}
+
+
+def _rows() -> list[dict[str, Tensor]]:
+    """The blocks of the loader, as ``transformers.Trainer`` wants them."""
+    blocks: Any = loader().dataset  # not every data set can be iterated over; this one can
+    return [{"input_ids": ids, "labels": ids} for (ids,) in blocks]
 
 
 def _transformers(path: Path) -> None:
@@ -76,14 +82,20 @@ def _transformers(path: Path) -> None:
     from ibtrack.integrations.huggingface import InformationPlaneTrainerCallback
 
     watch = InformationPlaneTrainerCallback(probe(), path=path, schedule=SCHEDULE)
-    options = {"report_to": [], "max_steps": STEPS, "per_device_train_batch_size": 8, "use_cpu": True}
-    arguments = TrainingArguments(path.parent / "hf", include_num_input_tokens_seen="all", disable_tqdm=True, **options)
-    rows = [{"input_ids": ids, "labels": ids} for (ids,) in loader().dataset]
-    Trainer(_WithLoss(_seeded()), arguments, train_dataset=rows, callbacks=[watch]).train()
+    arguments = TrainingArguments(
+        str(path.parent / "hf"),
+        include_num_input_tokens_seen="all",
+        disable_tqdm=True,
+        report_to=[],
+        max_steps=STEPS,
+        per_device_train_batch_size=8,
+        use_cpu=True,
+    )
+    Trainer(_WithLoss(_seeded()), arguments, train_dataset=_rows(), callbacks=[watch]).train()
 
 
 @pytest.fixture(scope="module")
-def trajectories(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def trajectories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trajectory]:
     found = {}
     for loop in (_plain, _fabric, _lightning, _transformers):
         path = tmp_path_factory.mktemp(loop.__name__) / "trajectory.jsonl"
@@ -95,30 +107,30 @@ def trajectories(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("loop", ["_plain", "_fabric", "_lightning", "_transformers"])
-def test_every_loop_measures_the_due_steps(trajectories: Any, loop: str) -> None:
+def test_every_loop_measures_the_due_steps(trajectories: dict[str, Trajectory], loop: str) -> None:
     assert trajectories[loop].steps == [0, 2, 4, 5]
     assert not any(point.failure for point in trajectories[loop].points)
 
 
 @pytest.mark.parametrize("loop", ["_fabric", "_lightning", "_transformers"])
-def test_the_same_weights_give_the_same_points(trajectories: Any, loop: str) -> None:
+def test_the_same_weights_give_the_same_points(trajectories: dict[str, Trajectory], loop: str) -> None:
     readings = [dict(trajectories[name].points[0].values) for name in ("_plain", loop)]
     for found in readings:
         del found["ib/overhead_fraction"]
     assert readings[0] == readings[1]
 
 
-def test_sites_have_the_names_of_the_bare_model(trajectories: Any) -> None:
+def test_sites_have_the_names_of_the_bare_model(trajectories: dict[str, Trajectory]) -> None:
     sites = {name: trajectory.protocol["sites"] for name, trajectory in trajectories.items()}
     assert sites["_fabric"] == sites["_plain"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
 
 
-def test_transformers_counts_the_tokens(trajectories: Any) -> None:
+def test_transformers_counts_the_tokens(trajectories: dict[str, Trajectory]) -> None:
     assert [point.tokens_seen for point in trajectories["_transformers"].points] == [None, 256, 512, 640]
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_fabric_measures_in_the_precision_of_the_run(precision: str) -> None:
+def test_fabric_measures_in_the_precision_of_the_run(precision: Literal["bf16-mixed", "bf16-true"]) -> None:
     seen = []
     bare = _seeded()
     bare.head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
@@ -139,9 +151,8 @@ def test_transformers_measures_in_the_precision_of_the_run(tmp_path: Path) -> No
     model = _WithLoss(_seeded())
     model.model.head.register_forward_hook(lambda module, args, output: seen.append((module.training, output.dtype)))
     watch = InformationPlaneTrainerCallback(probe(), path=tmp_path / "t.jsonl", schedule=SCHEDULE)
-    arguments = TrainingArguments(tmp_path, bf16=True, max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True)
-    rows = [{"input_ids": ids, "labels": ids} for (ids,) in loader().dataset]
-    Trainer(model, arguments, train_dataset=rows, callbacks=[watch]).train()
+    arguments = TrainingArguments(str(tmp_path), bf16=True, max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True)
+    Trainer(model, arguments, train_dataset=_rows(), callbacks=[watch]).train()
     assert {dtype for training, dtype in seen} == {torch.bfloat16}
     assert {training for training, dtype in seen} == {True, False}
     assert watch.trajectory.protocol["precision"] == "bf16-mixed"

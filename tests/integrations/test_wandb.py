@@ -5,17 +5,16 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from ibtrack import InformationPlaneMonitor, Point, schedules
 from ibtrack.analysis.phases import find_phases
-from ibtrack.integrations import wandb as ours
 from ibtrack.integrations.wandb import WandbLog
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import TABLE_COLUMNS, table_rows
@@ -24,7 +23,7 @@ from tests import trajectories
 from tests.models import Module, loader, probe, trainer
 
 
-def read_back(folder: Path) -> list[dict]:
+def read_back(folder: Path) -> list[dict[str, Any]]:
     """The rows of a local wandb run, by wandb's own reader."""
     (file,) = folder.rglob("*.wandb")
     reader = Path(sys.executable).parent / "wandb"
@@ -33,7 +32,7 @@ def read_back(folder: Path) -> list[dict]:
 
 
 @pytest.fixture
-def clean_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def clean_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     yield
@@ -41,7 +40,7 @@ def clean_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     os.environ.pop("WANDB_MODE", None)
 
 
-def _fit(folder: Path, logger: Any, **options: Any) -> Any:
+def _fit(folder: Path, logger: Logger, **options: Any) -> InformationPlaneMonitor:
     watch = InformationPlaneMonitor(probe(), path=folder / "t.jsonl", verbose=False, **options)
     with warnings.catch_warnings():  # of lightning 2.6 about its own calls, and of small loaders
         warnings.simplefilter("ignore")
@@ -51,7 +50,7 @@ def _fit(folder: Path, logger: Any, **options: Any) -> Any:
     return watch
 
 
-def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path: Path, clean_wandb: Any) -> None:
+def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path: Path, clean_wandb: None) -> None:
     logger = WandbLogger(project="ib", offline=True, save_dir=tmp_path)
     watch = _fit(tmp_path, logger, schedule=schedules.every(4))
     wandb.finish()
@@ -77,7 +76,7 @@ def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path: Path, clean_w
 
 
 def test_any_lightning_logger_gets_one_call_per_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[tuple[int | None, dict[str, float]]] = []
     monkeypatch.setattr(CSVLogger, "log_metrics", lambda self, metrics, step=None: calls.append((step, metrics)))
     watch = _fit(tmp_path, CSVLogger(tmp_path), schedule=schedules.every(5))
     ours = [(step, metrics) for step, metrics in calls if "ib/mean/entropy" in metrics]
@@ -85,16 +84,22 @@ def test_any_lightning_logger_gets_one_call_per_point(tmp_path: Path, monkeypatc
     assert all(type(value) is float for _, metrics in ours for value in metrics.values())
 
 
+EMPTY = Trajectory({}, {}, [])
+
+
 class _Run:
     name, id = "run", "1x"
 
     def __init__(self) -> None:
-        self.rows, self.defined, self.summary, self._open = [], [], {}, {}
+        self.rows: list[dict[str, Any]] = []
+        self.defined: list[str] = []
+        self.summary: dict[str, Any] = {}
+        self._open: dict[str, Any] = {}
 
-    def define_metric(self, key: Any, step_metric: Any) -> None:
+    def define_metric(self, key: str, step_metric: str) -> None:
         self.defined.append(key)
 
-    def log(self, row: Any, commit: Any = True) -> None:
+    def log(self, row: dict[str, Any], commit: bool = True) -> None:
         self._open |= row
         if commit:
             self.rows.append(self._open)
@@ -108,7 +113,7 @@ def test_what_fails_to_be_drawn_does_not_cost_the_numbers(monkeypatch: pytest.Mo
     monkeypatch.setattr(log, "_table", lambda run, trajectory: None)
     monkeypatch.setattr(log, thing, lambda run, trajectory: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        log.log(Point(5, {"ib/mean/entropy": 0.5}, wall_time=1e6), None)
+        log.log(Point(5, {"ib/mean/entropy": 0.5}, wall_time=1e6), EMPTY)
     assert run.rows == [{"ib/mean/entropy": 0.5, "ib/failed": 0.0, "trainer/global_step": 5}]
     with pytest.raises(ZeroDivisionError):
         log.finish(trajectories.make(num_points=3))
@@ -117,10 +122,10 @@ def test_what_fails_to_be_drawn_does_not_cost_the_numbers(monkeypatch: pytest.Mo
 
 def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(ours.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("ibtrack.integrations.wandb.time.monotonic", lambda: now[0])
 
-    def make(seconds: Any) -> Any:
-        def takes(run: Any, trajectory: Any) -> Any:
+    def make(seconds: float) -> Callable[[_Run, Trajectory], str]:
+        def takes(run: _Run, trajectory: Trajectory) -> str:
             now[0] += seconds
             return f"took {seconds}"
 
@@ -131,7 +136,7 @@ def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch: pytes
     monkeypatch.setattr(log, "_table", make(0.1))
     monkeypatch.setattr(log, "_picture", make(3.0))
     for hundred in range(20):
-        log.log(Point(hundred, {}, wall_time=100.0 * hundred), None)
+        log.log(Point(hundred, {}, wall_time=100.0 * hundred), EMPTY)
     tables, pictures = (sum(key in row for row in run.rows) for key in ("ib/points", "ib/plane"))
     assert tables == 18
     assert 0 < pictures <= 6
@@ -147,6 +152,8 @@ def test_the_table_names_runs_apart_and_the_summary_can_be_sorted() -> None:
     assert {*row["ib/points"].get_column("run")} == {"run 1x"}
     assert row["ib/points"].get_column("order").count("bigram") == len(trajectory.points)
     phases = find_phases(trajectory)
+    assert phases.compression is not None
+    assert phases.fitting is not None
     assert run.summary["ib/phases"] == phases.sentence()
     assert run.summary["ib/phases/compression_num_se"] == phases.compression.num_se
     assert run.summary["ib/phases/fitting_end"] == phases.fitting.end

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 import wandb
 from PIL import Image
 from typer.testing import CliRunner
+from wandb.proto import wandb_api_pb2
 
 from ibtrack.cli import app
 from ibtrack.integrations import wandb_workspace
-from ibtrack.integrations.wandb_workspace import make_dashboard, plane_preset
+from ibtrack.integrations.wandb_workspace import Dashboard, make_dashboard, plane_preset
 from ibtrack.report import charts, style, tables
 from ibtrack.tracking.logged import logged_metrics
 from tests import trajectories
@@ -24,49 +26,52 @@ ws, wr = wandb_workspace._library()
 
 
 @pytest.fixture
-def made() -> Any:
+def made() -> Dashboard:
     return make_dashboard(trajectories.make(num_layers=2), entity="team", project="plane")
 
 
-def panels(made: Any) -> Any:
+def panels(made: Dashboard) -> list[Any]:
     return [panel for section in made.workspace.sections for panel in section.panels]
 
 
-def keys_of(panel: Any) -> Any:
+def keys_of(panel: Any) -> list[str]:
     """What a panel reads of a run."""
     config = panel._to_model().config
     return [*(getattr(config, "metrics", None) or []), *(getattr(config, "media_keys", None) or [])]
 
 
-class Sent(list):
+class Sent(list[tuple[str, dict[str, Any]]]):
     """Stands for the service behind ``wandb.Api()`` and keeps what it is asked."""
 
     app_url = "https://wandb.test/"
 
-    def send_api_request(self, request: pytest.FixtureRequest) -> Any:
+    def send_api_request(self, request: Any) -> Any:
         chart = request.create_custom_chart_request
         self.append(("createCustomChart", {field.name: value for field, value in chart.ListFields()}))
-        response = wandb.proto.wandb_api_pb2.ApiResponse()
+        messages: Any = wandb_api_pb2  # protobuf makes its classes when it is imported
+        response = messages.ApiResponse()
         response.create_custom_chart_response.chart_id = f"{chart.entity}/{chart.name}"
         return response
 
-    def execute_graphql(self, query: Any, variables: Any) -> Any:
-        self.append((re.search(r"(\w+)\(\s*input", query).group(1), variables))
+    def execute_graphql(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        found = re.search(r"(\w+)\(\s*input", query)
+        assert found is not None
+        self.append((found.group(1), variables))
         return {"upsertView": {"view": {"name": "nw-1x-v", "id": "1"}}}
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Any:
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """A real ``wandb.Api`` whose service writes down instead of sending."""
     service = Sent()
-    api = object.__new__(wandb.Api)
+    api: Any = object.__new__(wandb.Api)
     api._service_api = service
     monkeypatch.setattr(wandb, "Api", lambda: api)
     monkeypatch.setattr(wandb, "termlog", lambda *args, **kwargs: None)
     return service
 
 
-def test_the_dry_run_is_what_the_libraries_send(made: Any, sent: Any) -> None:
+def test_the_dry_run_is_what_the_libraries_send(made: Dashboard, sent: Sent) -> None:
     assert made.send() == "https://wandb.test/team/plane?nw=1x"
     (first, chart), (second, view) = sent
     requests = made.requests()
@@ -80,7 +85,7 @@ def test_the_dry_run_is_what_the_libraries_send(made: Any, sent: Any) -> None:
     assert view == requests[second]
 
 
-def test_a_chart_that_is_installed_is_left_alone(made: Any, sent: Any) -> None:
+def test_a_chart_that_is_installed_is_left_alone(made: Dashboard, sent: Sent) -> None:
     made.send(install_chart=False)
     assert [call for call, _ in sent] == ["upsertView"]
 
@@ -93,9 +98,9 @@ def test_a_chart_that_is_installed_is_left_alone(made: Any, sent: Any) -> None:
     ],
 )
 def test_what_wandb_says_against_it_is_told(
-    made: Any, sent: Any, monkeypatch: pytest.MonkeyPatch, call: str, words: str
+    made: Dashboard, sent: Sent, monkeypatch: pytest.MonkeyPatch, call: str, words: str
 ) -> None:
-    def refuse(self, *args: Any, **kwargs: Any) -> None:
+    def refuse(self: Sent, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError("name is taken")
 
     monkeypatch.setattr(Sent, call, refuse)
@@ -103,7 +108,7 @@ def test_what_wandb_says_against_it_is_told(
         made.send()
 
 
-def test_the_workspace_survives_the_librarys_own_reading(made: Any) -> None:
+def test_the_workspace_survives_the_librarys_own_reading(made: Dashboard) -> None:
     view = made.workspace._to_model()
     again = ws.Workspace._from_model(type(view).model_validate(view.model_dump()))
     assert again._to_model().model_dump(by_alias=True) == view.model_dump(by_alias=True)
@@ -111,7 +116,7 @@ def test_the_workspace_survives_the_librarys_own_reading(made: Any) -> None:
     assert [section.name for section in again.sections] == names
 
 
-def test_panels_show_what_is_logged(made: Any) -> None:
+def test_panels_show_what_is_logged(made: Dashboard) -> None:
     logged = {*logged_metrics(trajectories.make(num_layers=2).points[-1])}
     logged |= {"ib/plane", *(f"ib/phases/{name}" for name in ("compression", "compression_num_se"))}
     logged |= {"ib/phases/compression_start", "ib/phases/fitting_end"}
@@ -123,8 +128,7 @@ def test_panels_show_what_is_logged(made: Any) -> None:
 
 
 def test_another_prefix_and_order_are_used_throughout() -> None:
-    run = trajectories.make(num_layers=1)
-    run.protocol["orders"] = ["bigram"]
+    run = trajectories.make(num_layers=1, orders=["bigram"])
     made = make_dashboard(run, entity="team", project="plane", prefix="train")
     keys = {key for panel in panels(made) for key in keys_of(panel)}
     assert {key.split("/")[0] for key in keys} == {"train"}
@@ -134,7 +138,7 @@ def test_another_prefix_and_order_are_used_throughout() -> None:
     assert chart.chart_strings == {"order": "bigram"}
 
 
-def test_the_chart_panel_asks_as_wandbs_own_charts_do(made: Any) -> None:
+def test_the_chart_panel_asks_as_wandbs_own_charts_do(made: Dashboard) -> None:
     """`wandb.plot_table` writes such a panel into a run's config; only the table's key is made differently there."""
     (chart,) = [panel for panel in panels(made) if isinstance(panel, wr.CustomChart)]
     ours = chart._to_model().config.model_dump(by_alias=True, exclude_none=True)
@@ -146,7 +150,7 @@ def test_the_chart_panel_asks_as_wandbs_own_charts_do(made: Any) -> None:
         key: ours[key] for key in ours if key != "userQuery"
     }
 
-    def asked(query: Any) -> Any:
+    def asked(query: dict[str, Any]) -> Any:
         (found,) = [f for f in query["userQuery"]["queryFields"][0]["fields"] if f["name"] == "summaryTable"]
         return found["args"]
 
@@ -181,7 +185,8 @@ def test_the_preset_draws_the_plane_of_charts(tmp_path: Path) -> None:
         found = np.argwhere(near(image, colour))
         assert len(found) > 100
         middles[label] = found[found[:, 1] < 380, 1].mean()  # left of the legend
-    assert sorted(middles, key=middles.get) == sorted(ends, key=ends.get)  # who compresses more is further left
+    by_picture, by_number = sorted(middles, key=middles.__getitem__), sorted(ends, key=ends.__getitem__)
+    assert by_picture == by_number  # who compresses more is further left
     assert near(image, style.PALETTE[3]).sum() < 5
     right = max(np.argwhere(near(image[:, :380], colour))[:, 1].max() for colour in style.PALETTE[:3])
     assert right > 280  # of 313 pixels from 57 on: the axes end where the points do
@@ -196,16 +201,16 @@ def test_an_empty_project_is_an_empty_plane() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"entity": ""}, {"project": "team/plane"}])
-def test_names_are_checked(wrong: Any) -> None:
+def test_names_are_checked(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="must be a name without a slash"):
         make_dashboard(trajectories.make(num_points=1), **{"entity": "team", "project": "plane"} | wrong)
 
 
 def test_a_trajectory_without_orders_is_refused() -> None:
     run = trajectories.make(num_points=1)
-    del run.protocol["orders"]
+    unnamed = {key: value for key, value in run.protocol.items() if key != "orders"}
     with pytest.raises(ValueError, match="must name its label orders"):
-        make_dashboard(run, entity="team", project="plane")
+        make_dashboard(replace(run, protocol=unnamed), entity="team", project="plane")
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +229,7 @@ def test_the_command_prints_the_requests(tmp_path: Path) -> None:
     assert printed["createCustomChart"]["spec"] == plane_preset()
 
 
-def test_the_command_sends(tmp_path: Path, sent: Any) -> None:
+def test_the_command_sends(tmp_path: Path, sent: Sent) -> None:
     run = trajectories.write(trajectories.make(num_points=2), tmp_path / "run")
     result = CliRunner().invoke(app, ["dashboard", str(run), "--entity", "team", "--project", "plane"])
     assert result.stdout == "wrote https://wandb.test/team/plane?nw=1x\n"

@@ -27,8 +27,8 @@ def test_values_that_do_not_exist_are_not_logged() -> None:
 
 
 def test_values_are_not_tensors() -> None:
-    point = Point(1, {"ib/mean/entropy": torch.tensor(0.5, dtype=torch.float64)})
-    assert type(logged_metrics(point)["ib/mean/entropy"]) is float
+    values: dict[str, Any] = {"ib/mean/entropy": torch.tensor(0.5, dtype=torch.float64)}
+    assert type(logged_metrics(Point(1, values))["ib/mean/entropy"]) is float
 
 
 def test_the_line_of_a_preference_probe_names_its_own_number() -> None:
@@ -38,9 +38,9 @@ def test_the_line_of_a_preference_probe_names_its_own_number() -> None:
 
 class _Rows:
     def __init__(self) -> None:
-        self.rows = []
+        self.rows: list[tuple[int, dict[str, float]]] = []
 
-    def log_metrics(self, metrics: Any, step: Any) -> None:
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         self.rows.append((step, metrics))
 
 

@@ -5,8 +5,8 @@ import os
 import random
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +17,7 @@ STEPS_PER_ROUND = 60  # twice what a round gets through before it is killed: all
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_and_resumed_runs_have_every_due_step_once(tmp_path: Path, rounds: Any) -> None:
+def test_killed_and_resumed_runs_have_every_due_step_once(tmp_path: Path, rounds: int) -> None:
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(["tests.killed_run"])
     generator, steps = random.Random(rounds), STEPS_PER_ROUND * rounds
@@ -27,6 +27,7 @@ def test_killed_and_resumed_runs_have_every_due_step_once(tmp_path: Path, rounds
         _wait_for_changes(process, tmp_path / "trajectory.jsonl", generator.randint(0, 7))
         time.sleep(generator.uniform(0, 0.1))
         assert process.is_alive(), "it is killed before its end"
+        assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
     process = context.Process(target=run, args=(tmp_path, steps))
@@ -39,7 +40,7 @@ def test_killed_and_resumed_runs_have_every_due_step_once(tmp_path: Path, rounds
     assert [point.wall_time for point in trajectory.points] == sorted(point.wall_time for point in trajectory.points)
 
 
-def _wait_for_changes(process: Any, path: Path, number: Any) -> None:
+def _wait_for_changes(process: BaseProcess, path: Path, number: int) -> None:
     """Until a process has changed its file so many times; 0 is before anything."""
     size = _size(path)
     while process.is_alive() and number > 0:
@@ -48,5 +49,5 @@ def _wait_for_changes(process: Any, path: Path, number: Any) -> None:
         number -= size != before
 
 
-def _size(path: Path) -> Any:
+def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0

@@ -2,18 +2,20 @@ import errno
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ibtrack import (
     InformationPlaneTracker,
     MeasurementError,
     MeasurementWarning,
+    Point,
     Probe,
     SoftOptions,
     Trajectory,
@@ -27,8 +29,15 @@ from tests import models
 from tests.models import Model, Module, probe, tokens
 
 
-def tracker(**options: Any) -> Any:
+def tracker(**options: Any) -> InformationPlaneTracker:
     return InformationPlaneTracker(options.pop("probe", None) or probe(), **options)
+
+
+def due_point(follow: InformationPlaneTracker, model: nn.Module, step: int) -> Point:
+    """The point of a step that is due."""
+    point = follow.step(model, step)
+    assert point is not None
+    return point
 
 
 def test_a_plain_loop_measures_what_is_due_once(tmp_path: Path) -> None:
@@ -74,6 +83,7 @@ def test_sites_measured_in_several_passes_read_the_same() -> None:
     one_site = 2 * sample.num_positions * 100 * 4
     apart = tracker(options=SoftOptions(anchor_draws=2), max_memory=one_site)
     assert apart.measure(model).values == pytest.approx(together, abs=1e-7)  # errors are worked out in single precision
+    assert apart._measurement is not None
     assert [plane.sites for plane in apart._measurement._planes] == [["embed"], ["L00"], ["L01"]]
 
 
@@ -86,12 +96,13 @@ def test_rows_are_given_back_after_a_measurement_unless_they_are_few(
     first, second = (watched.measure(model).values for _ in range(2))
     of_readings = {key for key in first if "overhead" not in key and "time" not in key}
     assert {key: second[key] for key in of_readings} == {key: first[key] for key in of_readings}
+    assert watched._measurement is not None
     (plane,) = watched._measurement._planes
     assert plane.assignments.nbytes == kept * plane.num_bytes
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_the_default_precision_of_the_process_does_not_matter(dtype: Any) -> None:
+def test_the_default_precision_of_the_process_does_not_matter(dtype: torch.dtype) -> None:
     model, tokens_of = Model(), probe().inputs
     readings = tracker(probe=Probe(tokens_of, orders=(1, 2))).measure(model).values
     before = torch.get_default_dtype()
@@ -185,14 +196,14 @@ def test_another_runs_folder_is_refused_before_anything_is_measured(tmp_path: Pa
         ({"options": SoftOptions(temperature="bounds")}, "temperature: exact in 'the file', bounds in 'this run'"),
     ],
 )
-def test_another_protocol_is_not_resumed(tmp_path: Path, options: Any, sentence: str) -> None:
+def test_another_protocol_is_not_resumed(tmp_path: Path, options: dict[str, Any], sentence: str) -> None:
     path, model = tmp_path / "t.jsonl", Model()
     tracker(path=path).step(model, 0)
     with pytest.raises(ValueError, match=f"was measured under another protocol .*{sentence}"):
         tracker(path=path, **options).start(model, resume_from=Progress(0))
 
 
-def _wrong_shape(model: nn.Module, inputs: Any) -> Any:
+def _wrong_shape(model: nn.Module, inputs: Tensor) -> Any:
     return model(inputs.repeat(2, 1))
 
 
@@ -208,7 +219,7 @@ def _wrong_shape(model: nn.Module, inputs: Any) -> Any:
     ],
 )
 def test_a_wrong_configuration_raises_at_the_start_and_leaves_nothing(
-    tmp_path: Path, options: Any, sentence: str
+    tmp_path: Path, options: dict[str, Any], sentence: str
 ) -> None:
     path = tmp_path / "t.jsonl"
     with pytest.raises(ValueError, match=sentence):
@@ -226,13 +237,13 @@ def test_a_wrong_configuration_raises_at_the_start_and_leaves_nothing(
         ({"probe": torch.zeros(2, 2)}, r"probe must be an ibtrack\.Probe, got Tensor"),
     ],
 )
-def test_bad_arguments(options: Any, sentence: str) -> None:
+def test_bad_arguments(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         InformationPlaneTracker(**{"probe": probe(), **options})
 
 
-def _poison(value: Any) -> Any:
-    def hook(module: Any, args: Any, output: Any) -> Any:
+def _poison(value: float) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
         output = output.clone()
         output[0, 5] = value
         return output
@@ -241,7 +252,7 @@ def _poison(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0])
-def test_bad_rows_are_a_failed_point_that_says_so(tmp_path: Path, value: Any) -> None:
+def test_bad_rows_are_a_failed_point_that_says_so(tmp_path: Path, value: float) -> None:
     model = Model()
     follow = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1))
     follow.step(model, 0)
@@ -249,7 +260,7 @@ def test_bad_rows_are_a_failed_point_that_says_so(tmp_path: Path, value: Any) ->
     with pytest.warns(
         MeasurementWarning, match=r"step 1 was not measured as a whole: L01: 2 of \d+ positions are zero or"
     ):
-        point = follow.step(model, 1)  # one in each of two batches
+        point = due_point(follow, model, 1)  # one in each of two batches
     assert math.isnan(point.values["ib/L01/token/complexity"])
     assert math.isnan(point.values["ib/mean/entropy"])
     assert math.isfinite(point.values["ib/L00/token/complexity"])
@@ -272,12 +283,12 @@ def test_bad_rows_are_a_failed_point_that_says_so(tmp_path: Path, value: Any) ->
         ),
     ],
 )
-def test_a_fault_while_measuring_is_a_warning_and_a_failed_point(damage: Any, reason: str) -> None:
+def test_a_fault_while_measuring_is_a_warning_and_a_failed_point(damage: Callable[[Model], None], reason: str) -> None:
     model, follow = Model(), tracker(schedule=schedules.every(1))
     follow.step(model, 0)
     damage(model)
     with pytest.warns(MeasurementWarning, match=reason):
-        point = follow.step(model, 1)
+        point = due_point(follow, model, 1)
     assert point.failure
     assert not any(key.startswith("ib/mean") for key in point.values)
     strict = tracker(schedule=schedules.every(1), strict=True)
@@ -294,22 +305,23 @@ class _Output:
 class _Boxing(nn.Module):
     """A block that puts what it makes into something."""
 
-    def __init__(self, block: Any, box: Any) -> None:
+    def __init__(self, block: nn.Module, box: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.block, self.box = block, box
 
-    def forward(self, hidden: Any) -> Any:
+    def forward(self, hidden: Tensor) -> Any:
         return self.box(self.block(hidden))
 
 
 class _Boxed(Model):
     """Runs its blocks side by side, so that none has to open the box of another."""
 
-    def __init__(self, box: Any) -> None:
+    def __init__(self, box: Callable[[Tensor], Any]) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_Boxing(block, box) for block in self.blocks)
+        self.boxing = [_Boxing(block, box) for block in self.blocks]
+        self.blocks = nn.ModuleList(self.boxing)
 
-    def forward(self, ids: Any) -> Any:
+    def forward(self, ids: Tensor) -> Tensor:
         hidden = self.embed(ids)
         for block in self.blocks:
             block(hidden)
@@ -317,10 +329,10 @@ class _Boxed(Model):
 
 
 @pytest.mark.parametrize("box", [lambda hidden: (hidden, None), _Output, lambda hidden: {"hidden_states": hidden}])
-def test_blocks_that_return_a_tuple_or_a_dataclass(box: Any) -> None:
+def test_blocks_that_return_a_tuple_or_a_dataclass(box: Callable[[Tensor], Any]) -> None:
     model = _Boxed(lambda hidden: hidden)
     expected = tracker().measure(model).values
-    for block in model.blocks:
+    for block in model.boxing:
         block.box = box
     assert tracker().measure(model).values == expected
 
@@ -328,18 +340,19 @@ def test_blocks_that_return_a_tuple_or_a_dataclass(box: Any) -> None:
 def test_a_block_that_begins_to_return_something_else_is_a_failed_point() -> None:
     model, follow = _Boxed(lambda hidden: hidden), tracker(schedule=schedules.every(1))
     follow.step(model, 0)
-    model.blocks[1].box = lambda hidden: {"loss": hidden}
+    model.boxing[1].box = lambda hidden: {"loss": hidden}
     with pytest.warns(MeasurementWarning, match="CaptureError: L01 must return a tensor, .* got <class 'dict'>"):
-        assert follow.step(model, 1).failure
+        assert due_point(follow, model, 1).failure
 
 
 class _Small:
     """Memory for so many blocks at once; says so as devices do."""
 
-    def __init__(self, blocks: Any, error: Any) -> None:
-        self.blocks, self.error, self.tried = blocks, error, []
+    def __init__(self, blocks: int, error: Exception) -> None:
+        self.blocks, self.error = blocks, error
+        self.tried: list[int] = []
 
-    def __call__(self, model: nn.Module, inputs: Any) -> Any:
+    def __call__(self, model: nn.Module, inputs: Tensor) -> Any:
         self.tried.append(len(inputs))
         if len(inputs) > self.blocks:
             raise self.error
@@ -355,19 +368,19 @@ class _Small:
         MemoryError(),
     ],
 )
-def test_less_is_tried_at_once_when_memory_runs_out(error: Any) -> None:
+def test_less_is_tried_at_once_when_memory_runs_out(error: Exception) -> None:
     model, small = Model(), _Small(24, error)
     expected = tracker(batch_size=3).measure(model).values
     follow = tracker(batch_size=12, schedule=schedules.every(1), forward=small)
     follow.step(model, 0)
     small.blocks, small.tried = 3, []
     with pytest.warns(MeasurementWarning, match="12 blocks at once did not fit into memory, 3 do; training goes on"):
-        point = follow.step(model, 1)
+        point = due_point(follow, model, 1)
     assert point.failure is None
     assert "did not fit" in point.notes["batch_size"]
     assert small.tried == [12, 6, *[3] * 8]
     assert {key: point.values[key] for key in expected} == pytest.approx(expected, abs=1e-12)
-    assert "batch_size" not in follow.step(model, 2).notes  # three at a time from here on, without another word
+    assert "batch_size" not in due_point(follow, model, 2).notes  # three at a time from here on, without another word
     assert small.tried[10:] == [3] * 8
 
 
@@ -383,7 +396,7 @@ def test_not_even_one_block_is_a_failed_point() -> None:
     assert small.tried == [4, 2, 1]
     small.blocks = 24
     with pytest.warns(MeasurementWarning, match="4 blocks at once did not fit into memory, 1 do"):
-        assert follow.step(model, 2).failure is None
+        assert due_point(follow, model, 2).failure is None
 
 
 def test_another_fault_is_not_tried_again() -> None:
@@ -398,12 +411,12 @@ def test_another_fault_is_not_tried_again() -> None:
 class _TimeFirst(nn.Module):
     """As PyTorch's own layers have it: (T, B, D) inside, and outside too where ``all_the_way``."""
 
-    def __init__(self, model: nn.Module, all_the_way: Any) -> None:
+    def __init__(self, model: Model, all_the_way: bool) -> None:
         super().__init__()
         self.embed, self.head, self.all_the_way = model.embed, model.head, all_the_way
         self.blocks = nn.ModuleList(_Transposed(block) for block in model.blocks)
 
-    def forward(self, ids: Any) -> Any:
+    def forward(self, ids: Tensor) -> Tensor:
         hidden = self.embed(ids).transpose(0, 1)
         for block in self.blocks:
             hidden = block(hidden)
@@ -411,11 +424,11 @@ class _TimeFirst(nn.Module):
 
 
 class _Transposed(nn.Module):
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.block = block
 
-    def forward(self, hidden: Any) -> Any:
+    def forward(self, hidden: Tensor) -> Tensor:
         return self.block(hidden.transpose(0, 1)).transpose(0, 1)
 
 
@@ -442,7 +455,7 @@ def test_hidden_states_are_not_taken_for_logits() -> None:
         (Model().bfloat16(), "bf16-true"),
     ],
 )
-def test_precision_of_a_plain_loop_is_that_of_the_weights(model: Any, precision: str) -> None:
+def test_precision_of_a_plain_loop_is_that_of_the_weights(model: Model, precision: str) -> None:
     follow = tracker()
     assert follow.measure(model).failure is None
     assert follow.protocol["precision"] == precision
@@ -456,7 +469,7 @@ def test_precision_of_a_plain_loop_is_that_of_the_autocast_around_it() -> None:
 
 
 class _Broken:
-    def log_metrics(self, metrics: Any, step: Any) -> None:
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         raise ConnectionError("no route")
 
 
@@ -468,7 +481,7 @@ def test_a_logger_or_disk_that_fails_costs_a_warning_not_the_run(
         follow.step(Model(), 0)
     follow._logs.clear()
 
-    def full(descriptor: Any) -> None:
+    def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -517,7 +530,7 @@ def test_module_and_bare_model_read_the_same() -> None:
 def test_the_overhead_is_logged() -> None:
     follow, model = tracker(schedule=schedules.every(1)), Model()
     follow.step(model, 0)
-    point = follow.step(model, 1)
+    point = due_point(follow, model, 1)
     assert 0 < point.values["ib/overhead_fraction"] <= 1
     assert point.measure_time <= follow.measure_seconds
 
@@ -526,6 +539,7 @@ def test_a_budget_leaves_points_out_and_says_which() -> None:
     follow, model = tracker(schedule=schedules.every(1), max_overhead=0.01), Model()
     for step in range(6):
         follow.step(model, step)  # nothing but measuring: the budget is spent at once
+    assert follow._began is not None
     follow._began -= 1e6  # as after eleven days of training
     follow.step(model, 6)
     follow.finish(model, 7)
