@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,19 +45,19 @@ def with_all_they_require(names: list[str]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory):
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder of packages like that of an environment in which only ``pip install ibtrack`` has run."""
     folder = tmp_path_factory.mktemp("packages")
     (folder / "ibtrack").symlink_to(ROOT / "ibtrack")
     for name in with_all_they_require([one.name for one in requirements("ibtrack")]):
         distribution = metadata.distribution(name)
-        tops = {file.parts[0] for file in distribution.files} - {"..", "__pycache__"}
+        tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
         for top in tops:
-            (folder / top).symlink_to(distribution.locate_file(top))
+            (folder / top).symlink_to(str(distribution.locate_file(top)))
     return folder
 
 
-def test_the_base_dependencies_are_enough(bare, tmp_path):
+def test_the_base_dependencies_are_enough(bare: Any, tmp_path: Path) -> None:
     # alone in a folder, as Python looks for modules beside a script
     script = shutil.copy(ROOT / "tests" / "bare_use.py", tmp_path)
     done = subprocess.run(
@@ -91,7 +92,9 @@ def test_the_base_dependencies_are_enough(bare, tmp_path):
         ),
     ],
 )
-def test_a_module_without_its_package_is_one_sentence(monkeypatch, module, package, sentence):
+def test_a_module_without_its_package_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, module: Any, package: Any, sentence: Any
+) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("report.charts", "report.plane_layers", "report.style", "report.payload", module):
@@ -118,7 +121,9 @@ def test_a_module_without_its_package_is_one_sentence(monkeypatch, module, packa
         ),
     ],
 )
-def test_a_file_without_its_package_is_one_sentence_and_not_begun(monkeypatch, tmp_path, package, act, sentence):
+def test_a_file_without_its_package_is_one_sentence_and_not_begun(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, package: str, act: Any, sentence: str
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     html._vega.cache_clear()
     with pytest.raises(ModuleNotFoundError, match=f"^{sentence}$"):
@@ -127,19 +132,20 @@ def test_a_file_without_its_package_is_one_sentence_and_not_begun(monkeypatch, t
 
 
 class _Run:
-    name, id, summary = "run", "1x", {}
+    name, id = "run", "1x"
 
-    def __init__(self):
-        self.rows = []
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.summary: dict[str, Any] = {}
 
-    def define_metric(self, key, step_metric):
+    def define_metric(self, key: Any, step_metric: Any) -> None:
         pass
 
-    def log(self, row, commit=True):
+    def log(self, row: Any, commit: Any = True) -> None:
         self.rows.append(row)
 
 
-def test_without_pillow_wandb_gets_the_numbers_and_the_picture_is_missed_once(monkeypatch):
+def test_without_pillow_wandb_gets_the_numbers_and_the_picture_is_missed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     trajectory = trajectories.make(num_points=3)
     run = _Run()
@@ -147,33 +153,34 @@ def test_without_pillow_wandb_gets_the_numbers_and_the_picture_is_missed_once(mo
     sentence = r"^the picture of the plane in wandb needs pillow, .*: pip install 'ibtrack\[wandb\]'$"
     with pytest.raises(ModuleNotFoundError, match=sentence):
         log.finish(trajectory)
-    assert [*run.rows[0]] == ["ib/points"] and run.rows[-1] == {"trainer/global_step": 4000}
+    assert [*run.rows[0]] == ["ib/points"]
+    assert run.rows[-1] == {"trainer/global_step": 4000}
     log.finish(trajectory)
     assert not any("ib/plane" in row for row in run.rows)
 
 
-def test_a_package_that_is_installed_but_broken_is_not_called_missing():
+def test_a_package_that_is_installed_but_broken_is_not_called_missing() -> None:
     with pytest.raises(ImportError, match="cannot import name 'no_such_name'"), needs("a chart", extra="report"):
-        from math import no_such_name  # noqa: F401
+        exec("from math import no_such_name")
 
 
-def test_a_package_that_says_itself_what_it_lacks_is_heard():
+def test_a_package_that_says_itself_what_it_lacks_is_heard() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"^install the plugin$"), needs("a chart", extra="report"):
         raise ModuleNotFoundError("install the plugin")
 
 
-def test_every_extra_that_a_sentence_names_exists():
+def test_every_extra_that_a_sentence_names_exists() -> None:
     named = {
         extra
         for path in (ROOT / "ibtrack").rglob("*.py")
         for extra in re.findall(r'needs\("[^"]+", extra="(\w+)"\)', path.read_text())
     }
     assert named == {"lightning", "report", "wandb", "hub", "parquet"}
-    assert named | {"all"} <= {*metadata.metadata("ibtrack").get_all("Provides-Extra")}
+    assert named | {"all"} <= set(metadata.metadata("ibtrack").get_all("Provides-Extra") or ())
 
 
-def test_all_brings_every_package_that_the_library_can_use():
-    wanted = [Requirement(text) for text in metadata.requires("ibtrack")]
+def test_all_brings_every_package_that_the_library_can_use() -> None:
+    wanted = [Requirement(text) for text in metadata.requires("ibtrack") or ()]
 
     def brought_by(extra: str) -> set[str]:
         brought: set[str] = set()
@@ -188,29 +195,30 @@ def test_all_brings_every_package_that_the_library_can_use():
     assert brought_by("all") == {canonicalize_name(name) for module in from_extras for name in distributions[module]}
 
 
-def test_lightning_is_in_the_protocol_where_it_is_loaded():
+def test_lightning_is_in_the_protocol_where_it_is_loaded() -> None:
     lightning = importlib.import_module("lightning")
     tracker = ibtrack.InformationPlaneTracker(probe())
     tracker.start(Model())
     assert tracker.protocol["versions"]["lightning"] == lightning.__version__
 
 
-def test_the_version_is_the_same_everywhere():
+def test_the_version_is_the_same_everywhere() -> None:
     assert metadata.version("ibtrack") == ibtrack.__version__
     assert f"\nversion: {ibtrack.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"\n## {ibtrack.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_workflows_run_on_every_python_that_the_metadata_names():
+def test_workflows_run_on_every_python_that_the_metadata_names() -> None:
     matrix = yaml.safe_load((WORKFLOWS / "tests.yml").read_text())["jobs"]["tests"]["strategy"]["matrix"]["python"]
-    classifiers = metadata.metadata("ibtrack").get_all("Classifier")
+    classifiers = metadata.metadata("ibtrack").get_all("Classifier") or ()
     named = re.findall(r"Programming Language :: Python :: (3\.\d+)", "\n".join(classifiers))
     assert matrix == named
     assert metadata.metadata("ibtrack")["Requires-Python"] == f">={named[0]}"
 
 
 @pytest.mark.parametrize("path", [ROOT / ".ci" / "run", *WORKFLOWS.glob("*.yml")], ids=lambda path: path.name)
-def test_ci_goes_through_doors_that_exist(path):
+def test_ci_goes_through_doors_that_exist(path: Any) -> None:
     targets = re.findall(r"^(?: *- run: )?make (\S+)$", path.read_text(), flags=re.M)
     makefile = (ROOT / "Makefile").read_text()
-    assert targets and all(f"\n{target}: $(READY)\n" in makefile for target in targets)
+    assert targets
+    assert all(f"\n{target}: $(READY)\n" in makefile for target in targets)

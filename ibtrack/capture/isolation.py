@@ -79,7 +79,7 @@ def _no_fast_path() -> Iterator[None]:
 
 def _random_states() -> dict[str, Any]:
     """Return the states of all random generators; that of CUDA only if the process uses it already."""
-    accelerated = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch's
+    accelerated = torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),

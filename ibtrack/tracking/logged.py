@@ -53,7 +53,7 @@ def point_log(logger: Any, *, prefix: str = "ib") -> PointLog:
     """
     if type(logger).__name__ == "WandbLogger" or hasattr(logger, "define_metric"):
         # the adapter draws charts, which measuring knows nothing of: it is imported only where wandb is used
-        return importlib.import_module("ibtrack.integrations.wandb").WandbLog(logger, prefix=prefix)  # type: ignore[no-any-return]
+        return importlib.import_module("ibtrack.integrations.wandb").WandbLog(logger, prefix=prefix)
     if not callable(getattr(logger, "log_metrics", None)):
         raise ValueError(
             f"loggers must be wandb runs or have a method log_metrics(metrics, step), got {type(logger).__name__}"

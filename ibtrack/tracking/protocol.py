@@ -61,7 +61,7 @@ def precision_of(model: nn.Module) -> str:
     """
     fabric = getattr(model, "_strategy", None)
     if fabric is not None:
-        return str(fabric.precision.precision)  # type: ignore[union-attr]
+        return str(fabric.precision.precision)
     device = device_of(model).type
     if torch.is_autocast_enabled(device):
         return f"{_PRECISIONS[torch.get_autocast_dtype(device)]}-mixed"

@@ -86,7 +86,7 @@ def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
 def train_one_step(model: nn.Module, batch: list[Tensor]) -> Tensor:
     """One step of gradient descent."""
     loss = loss_of(model, batch)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.grad is not None:
