@@ -56,7 +56,7 @@ def bottleneck_curve(
     Example:
         >>> import torch
         >>> x = torch.arange(8)
-        >>> [(round(kept, 3), round(told, 3)) for kept, told in bottleneck_curve(x, x // 4)]  # one bit matters
+        >>> [(round(x_t, 3), round(t_y, 3)) for x_t, t_y in bottleneck_curve(x, x // 4)]  # one bit matters
         [(0.0, 0.0), (0.693, 0.693)]
     """
     x, y = check_integers("labels_x", labels_x, ndim=1), check_integers("labels_y", labels_y, ndim=1)
@@ -114,10 +114,10 @@ def _converge(joint: csr_array, channel: Matrix, slope: float, tolerance: float)
     before = math.inf
     while True:
         marginal = given @ channel  # (T,)
-        kept = marginal > _EMPTY
-        channel, marginal = channel[:, kept], marginal[kept]
-        told = np.log(np.maximum(joint.T @ channel, 1e-300) / marginal)  # (Y, T)
-        scores = (conditional @ told) / slope + np.log(marginal)  # (X, T)
+        used = marginal > _EMPTY
+        channel, marginal = channel[:, used], marginal[used]
+        log_given_t = np.log(np.maximum(joint.T @ channel, 1e-300) / marginal)  # (Y, T)
+        scores = (conditional @ log_given_t) / slope + np.log(marginal)  # (X, T)
         highest = scores.max(1, keepdims=True)
         channel = np.exp(scores - highest)
         total = channel.sum(1, keepdims=True)
@@ -131,8 +131,8 @@ def _converge(joint: csr_array, channel: Matrix, slope: float, tolerance: float)
 def _place(joint: csr_array, channel: Matrix) -> tuple[float, float]:
     """Work out I(X;T) and I(T;Y) of a channel."""
     given, marginal, with_y = joint.sum(1), joint.sum(1) @ channel, joint.T @ channel
-    kept = entr(marginal).sum() - float(given @ -np.sum(channel * np.log(np.maximum(channel, 1e-300)), axis=1))
-    return float(kept), float(entr(marginal).sum() + entr(joint.sum(0)).sum() - entr(with_y).sum())
+    complexity = entr(marginal).sum() - float(given @ -np.sum(channel * np.log(np.maximum(channel, 1e-300)), axis=1))
+    return float(complexity), float(entr(marginal).sum() + entr(joint.sum(0)).sum() - entr(with_y).sum())
 
 
 def _concave(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -100,9 +100,9 @@ class InformationPlane(Metric):
 
     def reset(self) -> None:
         """Forget every row; their memory is kept for the next ones."""
-        kept = self.assignments
+        rows = self.assignments
         super().reset()
-        self.assignments = kept.zero_()
+        self.assignments = rows.zero_()
 
     def release(self) -> None:
         """Forget every row and give back the memory, which the next row takes again.

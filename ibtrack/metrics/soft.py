@@ -262,11 +262,13 @@ class SoftDisentanglement(_SoftAssignment):
             RuntimeError: There has been no row yet.
         """
         counts = self._counts()
-        own, number = counts.sums, counts.occurrences
-        rest, others = own.sum(0) - own, counts.total - number
-        kept = (number >= self.min_count) & (others > 0)
-        if not kept.any():
-            return own.new_tensor(math.nan)
-        pair = torch.stack([own[kept] / number[kept, None], rest[kept] / others[kept, None]])  # (2, M, K)
+        sums, number = counts.sums, counts.occurrences
+        other_sums, other_number = sums.sum(0) - sums, counts.total - number
+        chosen = (number >= self.min_count) & (other_number > 0)
+        if not chosen.any():
+            return sums.new_tensor(math.nan)
+        pair = torch.stack(  # (2, labels, K)
+            [sums[chosen] / number[chosen, None], other_sums[chosen] / other_number[chosen, None]]
+        )
         divergence = entropy(pair.mean(0)) - entropy(pair).mean(0)
         return divergence.mean() / math.log(2)

@@ -267,11 +267,11 @@ def _rows(site: str, activations: Tensor, grid: tuple[int, ...], layout: Layout)
     Raises:
         MeasurementError: They have another shape.
     """
-    found = activations.transpose(0, 1) if layout.time_first else activations
-    if tuple(found.shape[:-1]) != grid:
+    block_first = activations.transpose(0, 1) if layout.time_first else activations
+    if tuple(block_first.shape[:-1]) != grid:
         wanted = ", ".join(map(str, (*grid, "D")))
         raise MeasurementError(f"{site} must have shape ({wanted}), got {tuple(activations.shape)}")
-    return found.detach().reshape(-1, found.shape[-1])
+    return block_first.detach().reshape(-1, block_first.shape[-1])
 
 
 def _batches(probe: Probe, batch_size: int, device: torch.device) -> list[_Batch]:

@@ -61,7 +61,7 @@ class InformationPlaneTracker:
         name: Name of the run, for the trajectory's header.
         config: Configuration of the run, for the trajectory's header.
         loggers: Objects with ``log_metrics(metrics, step)``, such as the loggers of Lightning and Fabric, or wandb
-        runs.
+            runs.
         report: Called with a line of text for each measurement.
 
     Raises:
@@ -283,7 +283,7 @@ class InformationPlaneTracker:
             point,
             values={**point.values, metric_key("overhead_fraction"): share},
             notes={**point.notes, **self._account_for_left_out()},
-            loss=None if loss is None else float(loss),
+            loss=None if loss is None else float(torch.as_tensor(loss).detach()),
             tokens_seen=tokens_seen,
             wall_time=now.seconds + spent,
             measure_time=spent,

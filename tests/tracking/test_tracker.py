@@ -568,3 +568,10 @@ def test_the_protocol_names_the_versions_of_estimator_and_package() -> None:
     assert follow.protocol["estimator"] == ESTIMATOR_VERSION
     assert follow.protocol["versions"]["ibtrack"] == __version__
     assert follow.protocol.items() >= SoftOptions().protocol().items()
+
+
+def test_a_loss_that_requires_a_gradient_is_read_without_a_word() -> None:
+    loss = torch.tensor(2.5, requires_grad=True)
+    point = tracker(schedule=schedules.every(1)).step(Model(), 1, loss=loss)
+    assert point is not None
+    assert point.loss == 2.5
