@@ -78,3 +78,10 @@ def test_import_brings_nothing_heavy() -> None:
         for c in (code, baseline)
     )
     assert loaded == before
+
+
+def test_every_module_has_its_tests() -> None:
+    modules = [path.relative_to(PACKAGE) for path in FILES if path.name not in ("__init__.py", "__main__.py")]
+    tests = PACKAGE.parent / "tests"
+    expected = [tests / module.parent / f"test_{module.name.removeprefix('_')}" for module in modules]
+    assert [str(path) for path in expected if not path.exists()] == []

@@ -139,20 +139,3 @@ def test_fabric_measures_in_the_precision_of_the_run(precision: Literal["bf16-mi
     assert tracker.measure(model).failure is None
     assert set(seen) == {torch.bfloat16}
     assert tracker.protocol["precision"] == precision
-
-
-@pytest.mark.filterwarnings("ignore:.*")  # of transformers and accelerate
-def test_transformers_measures_in_the_precision_of_the_run(tmp_path: Path) -> None:
-    from transformers import Trainer, TrainingArguments
-
-    from ibtrack.integrations.huggingface import InformationPlaneTrainerCallback
-
-    seen = []
-    model = _WithLoss(_seeded())
-    model.model.head.register_forward_hook(lambda module, args, output: seen.append((module.training, output.dtype)))
-    watch = InformationPlaneTrainerCallback(probe(), path=tmp_path / "t.jsonl", schedule=SCHEDULE)
-    arguments = TrainingArguments(str(tmp_path), bf16=True, max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True)
-    Trainer(model, arguments, train_dataset=_rows(), callbacks=[watch]).train()
-    assert {dtype for training, dtype in seen} == {torch.bfloat16}
-    assert {training for training, dtype in seen} == {True, False}
-    assert watch.trajectory.protocol["precision"] == "bf16-mixed"

@@ -9,7 +9,8 @@ from ibtrack import InformationPlaneTracker, Probe
 from ibtrack.record.notes import note_names
 from ibtrack.tracking.notes import APART, DISTINCT, ONE_DOCUMENT, SINGLE, notes_on, undefined_label_sets
 from tests import models
-from tests.models import Model
+from tests.models import Model, tokens
+from tests.tracking.test_tracker import tracker
 
 TWO_TEXTS = torch.arange(2).repeat_interleave(8).view(2, 8)  # each repeats a token of its own
 DISTINCT_TOKENS = torch.arange(2 * 11).view(2, 11) % 23
@@ -72,3 +73,17 @@ def test_one_document_explains_the_missing_error() -> None:
     probe = Probe(models.tokens(4, seed=1), orders=(1,), documents=torch.zeros(4).long())
     notes = notes_on({"ib/L00/entropy": 0.4, "ib/L00/entropy_se": math.nan}, {}, probe)
     assert notes == {"ib/L00/entropy_se": ONE_DOCUMENT}
+
+
+def test_distinct_labels_are_noted() -> None:
+    ids = torch.arange(2 * 11).view(2, 11) % 23
+    point = tracker(probe=Probe(ids, orders=(1, 4))).measure(Model())
+    assert math.isnan(point.values["ib/L00/quadgram/complexity"])
+    assert "all labels are distinct" in point.notes["quadgram/complexity"]
+
+
+def test_one_document_has_no_standard_error() -> None:
+    sample = Probe(tokens(4, seed=1), orders=(1,), documents=torch.zeros(4, dtype=torch.long))
+    readings = tracker(probe=sample).measure(Model()).values
+    assert math.isnan(readings["ib/mean/token/optimality_se"])
+    assert math.isfinite(readings["ib/mean/token/optimality"])

@@ -1,0 +1,43 @@
+"""The callback for ``transformers.Trainer``; that it measures as every loop does is in test_loops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ibtrack.integrations.huggingface import InformationPlaneTrainerCallback
+from tests.integrations.test_loops import SCHEDULE, _rows, _seeded, _WithLoss
+from tests.models import probe
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*")  # of transformers and accelerate
+
+
+def test_transformers_measures_in_the_precision_of_the_run(tmp_path: Path) -> None:
+    from transformers import Trainer, TrainingArguments
+
+    seen = []
+    model = _WithLoss(_seeded())
+    model.model.head.register_forward_hook(lambda module, args, output: seen.append((module.training, output.dtype)))
+    watch = InformationPlaneTrainerCallback(probe(), path=tmp_path / "t.jsonl", schedule=SCHEDULE)
+    arguments = TrainingArguments(str(tmp_path), bf16=True, max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True)
+    Trainer(model, arguments, train_dataset=_rows(), callbacks=[watch]).train()
+    assert {dtype for training, dtype in seen} == {torch.bfloat16}
+    assert {training for training, dtype in seen} == {True, False}
+    assert watch.trajectory.protocol["precision"] == "bf16-mixed"
+
+
+def test_a_run_goes_on_from_its_checkpoint_with_every_due_step_once(tmp_path: Path) -> None:
+    from transformers import Trainer, TrainingArguments
+
+    steps = []
+    for max_steps, resume in ((4, False), (8, True)):
+        watch = InformationPlaneTrainerCallback(probe(), path=tmp_path / "t.jsonl", schedule=SCHEDULE)
+        arguments = TrainingArguments(
+            str(tmp_path / "hf"), max_steps=max_steps, save_steps=4, report_to=[], use_cpu=True, disable_tqdm=True
+        )
+        trainer = Trainer(_WithLoss(_seeded()), arguments, train_dataset=_rows(), callbacks=[watch])
+        trainer.train(resume_from_checkpoint=resume)
+        steps.append(watch.trajectory.steps)
+    assert steps == [[0, 2, 4], [0, 2, 4, 6, 8]]

@@ -1,0 +1,54 @@
+"""What is written down about how a run is measured."""
+
+import json
+
+import pytest
+import torch
+
+from ibtrack import (
+    SoftOptions,
+    __version__,
+)
+from ibtrack.information.readings import ESTIMATOR_VERSION
+from tests.models import Model
+from tests.tracking.test_tracker import tracker
+
+
+def test_protocol_says_what_makes_numbers_comparable() -> None:
+    follow = tracker()
+    follow.start(Model(), precision="bf16-mixed")
+    protocol = json.loads(json.dumps(follow.protocol))
+    assert protocol["sites"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
+    assert protocol["widths"] == {"embed": 16, "L00": 16, "L01": 16}
+    assert protocol["probe"]["hash"] == follow.probe.hash
+    assert (protocol["num_anchors"], protocol["temperature"], protocol["precision"]) == (100, "exact", "bf16-mixed")
+    assert protocol["bottleneck_curve"] == follow.probe.bottleneck_curve(num_anchors=100)
+
+
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [
+        (Model(), "32-true"),
+        (Model().double(), "64-true"),
+        (Model().bfloat16(), "bf16-true"),
+    ],
+)
+def test_precision_of_a_plain_loop_is_that_of_the_weights(model: Model, precision: str) -> None:
+    follow = tracker()
+    assert follow.measure(model).failure is None
+    assert follow.protocol["precision"] == precision
+
+
+def test_precision_of_a_plain_loop_is_that_of_the_autocast_around_it() -> None:
+    follow = tracker()
+    with torch.autocast("cpu", torch.bfloat16):
+        follow.start(Model())
+    assert follow.protocol["precision"] == "bf16-mixed"
+
+
+def test_the_protocol_names_the_versions_of_estimator_and_package() -> None:
+    follow = tracker()
+    follow.start(Model())
+    assert follow.protocol["estimator"] == ESTIMATOR_VERSION
+    assert follow.protocol["versions"]["ibtrack"] == __version__
+    assert follow.protocol.items() >= SoftOptions().protocol().items()
