@@ -14,9 +14,9 @@ from ibtrack._checks import needs
 from ibtrack.capture.forward import default_forward
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
+from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.schedules import Progress, Schedule
-from ibtrack.tracking.logged import logged_metrics
 from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
 
 with needs("the Lightning callback", extra="lightning"):

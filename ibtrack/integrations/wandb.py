@@ -12,9 +12,9 @@ from typing import Any
 from ibtrack._checks import needs
 from ibtrack.analysis.phases import Phases, find_phases
 from ibtrack.record.keys import metric_key
+from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.tables import TABLE_COLUMNS, table_rows
-from ibtrack.tracking.logged import logged_metrics
 
 STEP_KEY = "trainer/global_step"
 SHOWING_SHARE = 0.01  # of wall time that table and pictures may take

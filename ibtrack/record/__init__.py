@@ -1,7 +1,6 @@
 """The record of a run: the names of its numbers, its points, and the trajectory file. Nothing here needs torch."""
 
 from ibtrack.record.keys import READINGS, Key, metric_key, order_name, parse_key
-from ibtrack.record.notes import why_missing
 from ibtrack.record.protocol import protocol_differences
 from ibtrack.record.quantities import QUANTITIES, Quantity, quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
@@ -20,5 +19,4 @@ __all__ = [
     "parse_key",
     "protocol_differences",
     "quantity_key",
-    "why_missing",
 ]

@@ -8,12 +8,8 @@ The page of the report follows the same rules in `page/notes.js`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ibtrack.record.keys import parse_key
-
-if TYPE_CHECKING:
-    from ibtrack.record.trajectory import Point
 
 # side of a label set to the quantities that are made from its information; in a file of format 1 a note names the set
 DERIVED = {
@@ -39,26 +35,6 @@ def note_names(key: str) -> list[str]:
     parts = parse_key(key)
     every_site = "/".join(filter(None, (parts.order, parts.quantity))) if parts.reading == "debiased" else None
     return [name for name in (key, every_site, parts.order, parts.site) if name]
-
-
-def why_missing(point: Point, key: str) -> str:
-    """Say why a point has no value at a key, in the words that the point carries.
-
-    Args:
-        point: Point whose value is missing.
-        key: Metric key of the value.
-
-    Returns:
-        The most specific note; without one the failure of the whole point; without that a sentence that says so.
-
-    Example:
-        >>> from ibtrack.record.trajectory import Point
-        >>> point = Point(8, notes={"quadgram/complexity": "all labels are distinct"})
-        >>> why_missing(point, "ib/mean/quadgram/complexity"), why_missing(point, "ib/mean/token/complexity")
-        ('all labels are distinct', 'not in this trajectory')
-    """
-    reason = next((point.notes[name] for name in note_names(key) if name in point.notes), None)
-    return reason or point.failure or "not in this trajectory"
 
 
 def notes_of_format_1(notes: Mapping[str, str], orders: Sequence[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.record.keys import parse_key
-from ibtrack.record.notes import notes_of_format_1
+from ibtrack.record.notes import note_names, notes_of_format_1
 
 FORMAT = "ibtrack/2"
 FIRST_FORMAT = "ibtrack/1"  # its points call their values readings, and its notes name sets of labels
@@ -53,6 +53,23 @@ class Point:
     tokens_seen: int | None = None
     wall_time: float = 0.0
     measure_time: float = 0.0
+
+    def why_missing(self, key: str) -> str:
+        """Say why the point has no value at a key, in the words that it carries.
+
+        Args:
+            key: Metric key of the missing value.
+
+        Returns:
+            The most specific note; without one the failure of the whole point; without that a sentence that says so.
+
+        Example:
+            >>> point = Point(8, notes={"quadgram/complexity": "all labels are distinct"})
+            >>> point.why_missing("ib/mean/quadgram/complexity"), point.why_missing("ib/mean/token/complexity")
+            ('all labels are distinct', 'not in this trajectory')
+        """
+        reason = next((self.notes[name] for name in note_names(key) if name in self.notes), None)
+        return reason or self.failure or "not in this trajectory"
 
     def to_json(self) -> str:
         """Write the point as one line of JSON; a number that is not finite becomes null, which JSON has for it."""

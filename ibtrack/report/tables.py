@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ibtrack.record.keys import metric_key
-from ibtrack.record.notes import why_missing
 from ibtrack.record.quantities import quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.run_labels import run_labels
@@ -50,7 +49,7 @@ def plane_rows(
         for name, key in keys.items():
             row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in ("", "_se", "_anchor_sd")}
         missing = [key for name, key in keys.items() if row[name] is None]
-        rows.append({**row, "why": why_missing(point, missing[0]) if missing else None})
+        rows.append({**row, "why": point.why_missing(missing[0]) if missing else None})
     return rows
 
 
@@ -114,7 +113,7 @@ def curve_rows(
                 "anchor_sd": _value(point, f"{key}_anchor_sd"),
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
-                "why": why_missing(point, key) if value is None else None,
+                "why": point.why_missing(key) if value is None else None,
             }
         )
     return rows

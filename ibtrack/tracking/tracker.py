@@ -25,10 +25,11 @@ from ibtrack.distributed import MeasurementError, decided_by_first, raise_togeth
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
+from ibtrack.record.logged import summary_line
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
-from ibtrack.tracking.logged import PointLog, point_log, summary_line
+from ibtrack.tracking.loggers import PointLog, point_log
 from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.protocol import measurement_protocol, precision_of

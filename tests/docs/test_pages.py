@@ -14,8 +14,8 @@ import ibtrack.information
 import ibtrack.metrics
 from ibtrack import InformationPlaneTracker, Probe, SoftOptions, schedules
 from ibtrack.record.keys import parse_key
+from ibtrack.record.logged import logged_metrics
 from ibtrack.record.quantities import QUANTITIES
-from ibtrack.tracking.logged import logged_metrics
 from tests.docs.pages import DOCS, PAGES, ROOT, name
 from tests.docs.preludes import Model, training
 

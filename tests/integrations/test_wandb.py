@@ -16,9 +16,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from ibtrack import InformationPlaneMonitor, Point, schedules
 from ibtrack.analysis.phases import find_phases
 from ibtrack.integrations.wandb import WandbLog
+from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import TABLE_COLUMNS, table_rows
-from ibtrack.tracking.logged import logged_metrics
 from tests import trajectories
 from tests.models import Module, loader, probe, trainer
 

@@ -17,8 +17,8 @@ from wandb.proto import wandb_api_pb2
 from ibtrack.cli import app
 from ibtrack.integrations import wandb_workspace
 from ibtrack.integrations.wandb_workspace import Dashboard, make_dashboard, plane_preset
+from ibtrack.record.logged import logged_metrics
 from ibtrack.report import charts, style, tables
-from ibtrack.tracking.logged import logged_metrics
 from tests import trajectories
 from tests.report.test_charts import near
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ibtrack.record.notes import notes_of_format_1, why_missing
+from ibtrack.record.notes import notes_of_format_1
 from ibtrack.record.trajectory import Point
 
 
@@ -49,7 +49,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_reason_is_the_most_specific_note_then_the_failure(case: Case) -> None:
-    assert why_missing(Point(0, notes=case.notes, failure=case.failure), case.key) == case.reason
+    assert Point(0, notes=case.notes, failure=case.failure).why_missing(case.key) == case.reason
 
 
 def test_the_share_of_an_order_needs_the_order_before_it() -> None:

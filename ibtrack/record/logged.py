@@ -2,63 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-from typing import Any, Protocol
 
 from ibtrack.record.keys import metric_key, parse_key
-from ibtrack.record.trajectory import Point, Trajectory
-
-
-class PointLog(Protocol):
-    """Takes the points of a run, each in one call, and is told when the run is over."""
-
-    logger: Any
-
-    def log(self, point: Point, trajectory: Trajectory) -> None:
-        """Log a point, the newest of ``trajectory``."""
-
-    def finish(self, trajectory: Trajectory) -> None:
-        """Log what stands at the end of a run."""
-
-
-class MetricsLog:
-    """Gives the metrics of every point to a logger with ``log_metrics(metrics, step)``.
-
-    Args:
-        logger: A Lightning or Fabric logger, or any object with this method.
-        prefix: Prefix of the keys.
-    """
-
-    def __init__(self, logger: Any, *, prefix: str = "ib") -> None:
-        self.logger, self.prefix = logger, prefix
-
-    def log(self, point: Point, trajectory: Trajectory) -> None:
-        """Log a point in one call."""
-        self.logger.log_metrics(logged_metrics(point, prefix=self.prefix), step=point.step)
-
-    def finish(self, trajectory: Trajectory) -> None:
-        """Do nothing: the logger has had all points."""
-
-
-def point_log(logger: Any, *, prefix: str = "ib") -> PointLog:
-    """Choose how points reach a logger.
-
-    Args:
-        logger: A wandb run, Lightning's ``WandbLogger``, or an object with ``log_metrics(metrics, step)``.
-        prefix: Prefix of the keys.
-
-    Raises:
-        ValueError: ``logger`` is none of these.
-    """
-    if type(logger).__name__ == "WandbLogger" or hasattr(logger, "define_metric"):
-        # the adapter draws charts, which measuring knows nothing of: it is imported only where wandb is used
-        return importlib.import_module("ibtrack.integrations.wandb").WandbLog(logger, prefix=prefix)
-    if not callable(getattr(logger, "log_metrics", None)):
-        raise ValueError(
-            f"loggers must be wandb runs or have a method log_metrics(metrics, step), got {type(logger).__name__}"
-        )
-    return MetricsLog(logger, prefix=prefix)
+from ibtrack.record.trajectory import Point
 
 
 def logged_metrics(point: Point, *, prefix: str = "ib") -> dict[str, float]:
