@@ -18,7 +18,7 @@ def test_a_variant_changes_its_constant_and_gives_it_back(variant: ablation.Vari
 
 
 def test_a_variant_reads_other_numbers_of_the_same_samples() -> None:
-    samples = ablation.draw(shrunk([recipe for recipe in SETS["grid"]() if not recipe.independent][:1]))
+    samples = ablation.draw(shrunk([recipe for recipe in SETS["grid"]() if "strong" in recipe.name][:1]))
     as_it_is, again = (ablation.errors(VARIANTS[0], samples) for _ in range(2))
     assert as_it_is == again
     assert ablation.errors(VARIANTS[1], samples) != as_it_is
