@@ -18,9 +18,10 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_option
+from ibtrack.information.entropy import ROWS_AT_ONCE
 from ibtrack.information.options import TEMPERATURE_RULES
 
-ROWS_AT_ONCE = (1 << 11, 1 << 16)  # rows that are scored together: on a CPU, whose cache they fit, and elsewhere
+ACCELERATOR_ROWS = 1 << 16  # rows that are scored together on an accelerator; on a CPU as many as fit its cache
 
 
 def draw_anchors(width: int, num_anchors: int = 100, *, seed: int = 0) -> Tensor:
@@ -144,7 +145,7 @@ def assign_draws(
     """
     draws, number, width = anchors.shape
     scaled = (anchors / temperature).view(draws * number, width)
-    size = ROWS_AT_ONCE[activations.device.type != "cpu"]
+    size = ROWS_AT_ONCE if activations.device.type == "cpu" else ACCELERATOR_ROWS
     chosen = activations.split(size) if rows is None else (activations.index_select(0, r) for r in rows.split(size))
     resultant = activations.new_zeros(width, dtype=torch.float64)
     assigned = []

@@ -16,7 +16,7 @@ from ibtrack.distributed import sum_over_processes
 from ibtrack.information.options import TRANSFORMS
 
 SHRINKAGE = 1e-6  # of the mean variance, added to every one: directions without variance stay finite
-ROWS_AT_ONCE = 1 << 13  # rows that are cast to float64 together: 50 MB at width 768
+ROWS_IN_FLOAT64 = 1 << 13  # rows that are cast to float64 together: 50 MB at width 768
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class CloudStatistics:
             rows: (N,) rows of them that count; by default all.
         """
         chosen = activations if rows is None else activations.index_select(0, rows)
-        for piece in chosen.split(ROWS_AT_ONCE):
+        for piece in chosen.split(ROWS_IN_FLOAT64):
             vectors = piece.double()
             self._sums[site] += vectors.sum(0)
             if self._whiten:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from soft_entropy.temp_calibration import find_eps
 
-from ibtrack.information.assignments import ROWS_AT_ONCE, assign, bad_rows, draw_anchors, temperature
+from ibtrack.information.assignments import assign, bad_rows, draw_anchors, temperature
+from ibtrack.information.entropy import ROWS_AT_ONCE
 from tests import references
 
 RTOL_FLOAT32 = 2e-5  # of a softmax over scores of up to 1 / ε ~ 50 in float32
@@ -66,7 +67,7 @@ def test_assignments_follow_the_formula(width: int) -> None:
 
 
 def test_half_precision_rows_are_cast_in_pieces_and_read_the_same() -> None:
-    rows = torch.randn(ROWS_AT_ONCE[0] + 5, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
+    rows = torch.randn(ROWS_AT_ONCE + 5, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
     anchors = draw_anchors(16)
     assert assign(rows, anchors, 0.05).equal(assign(rows.float(), anchors, 0.05))
 

@@ -6,6 +6,8 @@ from soft_entropy import SoftEntropyAccumulator
 
 from ibtrack import Probe, SoftOptions
 from ibtrack.metrics import InformationPlane
+from ibtrack.record.keys import parse_key
+from ibtrack.record.quantities import QUANTITIES
 from ibtrack.tracking.notes import APART, undefined_label_sets
 from tests import models
 
@@ -160,3 +162,33 @@ def test_the_plugin_alone_is_that_of_all_readings() -> None:
     }
     for key, value in alone.items():
         assert float(value) == pytest.approx(float(everything[key]), abs=1e-7, nan_ok=True)
+
+
+def _preferences() -> Probe:
+    liked = torch.tensor([1, 0]).repeat(6).unsqueeze(1).expand(12, 16)
+    documents = torch.arange(6).repeat_interleave(2)
+    return Probe(models.tokens(12, seed=3), labels={"preference": liked}, documents=documents)
+
+
+@pytest.mark.parametrize("readings", [("debiased",), ("plugin",), ("null", "plugin")])
+def test_a_probe_of_preferences_gives_the_readings_that_were_asked_for(readings: tuple[str, ...]) -> None:
+    everything = _filled(_preferences()).compute()
+    asked = _filled(_preferences(), readings=readings).compute()
+    names = {"debiased": "ib", "plugin": "ib_plugin", "null": "ib_null"}
+    for reading, prefix in names.items():
+        key = f"{prefix}/L00/preference_information"
+        assert (key in asked) == (reading in readings)
+        if reading in readings:
+            assert float(asked[key]) == pytest.approx(float(everything[key]), abs=1e-7)
+
+
+def test_faults_before_readings_say_what_to_call_first() -> None:
+    plane = InformationPlane(models.probe(), {"L00": 8})
+    with pytest.raises(RuntimeError, match=r"needs readings; call readings\(\) or compute\(\) first"):
+        plane.faults()
+
+
+@pytest.mark.parametrize("probe", [models.probe(), _preferences()], ids=["text", "preferences"])
+def test_every_number_belongs_to_a_quantity_of_the_table(probe: Probe) -> None:
+    quantities = {parse_key(key).quantity for key in _filled(probe, options=SoftOptions(anchor_draws=2)).compute()}
+    assert {name.removesuffix("_se").removesuffix("_anchor_sd") for name in quantities} <= QUANTITIES.keys()
