@@ -11,6 +11,7 @@ CIRCUMSTANCES = ("versions", "bottleneck_curve")
 # entries in which the models of comparable runs may differ: names, number and widths of their layers
 MODEL_ENTRIES = ("sites", "widths")
 # what a difference means, where the entry's name does not say it
+TOKENIZER_HASH = "probe.tokenizer_hash"
 _EXPLANATIONS = {
     "estimator": "each version of the estimator gives other numbers for the same activations, and — stands for a file "
     "that does not name its version",
@@ -76,7 +77,8 @@ def protocol_differences(
 
     Returns:
         One text for each entry that differs; none if the protocols are comparable. Of two probes only the hash is
-        named, as the other entries of a probe then say nothing more.
+        named, as the other entries of a probe then say nothing more. A tokenizer's hash that is not known, as of a
+        plain function or in an older file, is no difference: the hash of the probe covers the tokens.
 
     Example:
         >>> protocol_differences({"a": {"seed": 0}, "b": {"seed": 1}})
@@ -86,7 +88,8 @@ def protocol_differences(
     differing = differing_keys(list(rules.values()))
     if "probe.hash" in differing:
         differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
-    return [_difference(key, rules) for key in differing]
+    hashes = {rule.get(TOKENIZER_HASH) for rule in rules.values()} - {None, ""}
+    return [_difference(key, rules) for key in differing if key != TOKENIZER_HASH or len(hashes) > 1]
 
 
 def _difference(key: str, rules: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,5 +1,7 @@
 """What differs between protocols and other mappings."""
 
+import pytest
+
 from ibtrack.record.protocol import as_text, differing_keys, flat, protocol_differences
 
 
@@ -35,3 +37,10 @@ def test_entries_may_be_left_out() -> None:
 
 def test_a_setting_as_text() -> None:
     assert [as_text(value) for value in (None, "x", 1.5, [1, 2])] == ["—", "x", "1.5", "[1, 2]"]
+
+
+@pytest.mark.parametrize(("one", "other", "differs"), [("ab", "cd", True), ("ab", "", False), ("ab", None, False)])
+def test_a_tokenizer_that_is_not_known_is_no_difference(one: str, other: str | None, differs: bool) -> None:
+    probes = [{"hash": "1"} | ({} if hash is None else {"tokenizer_hash": hash}) for hash in (one, other)]
+    differences = protocol_differences({"a": {"probe": probes[0]}, "b": {"probe": probes[1]}})
+    assert bool(differences) == differs
