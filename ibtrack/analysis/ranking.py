@@ -1,7 +1,8 @@
 """Which run compresses most, by how many standard errors, and which others cannot be told from it.
 
 Runs are compared by the fall of I(X;Z) in their compression phase, see `ibtrack.analysis.phases`. The error of a
-difference of falls is taken as if the runs were independent; they share the documents of the probe, so it is smaller.
+difference of falls is taken as if the runs were independent; they share the documents of the probe, so it should be
+smaller. That start and end of each fall were selected from its curve is not accounted for.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Place:
         fall: Compression of the run, or None if none can be told from noise.
         behind: Number of standard errors by which its fall is smaller than the largest; 0 for the first, ``nan``
             without a fall.
-        tied: Whether it cannot be told from the first, at 5 % for all pairs of runs together.
+        tied: Whether it cannot be told from the first, at a nominal 5 % for all pairs of runs together.
     """
 
     run: str

@@ -53,7 +53,7 @@ def debiased_information(assignments: Tensor, labels: Tensor, documents: Tensor 
 
     Returns:
         An estimate of one number, (1,): ``value`` in nats, ``influence`` of each document, ``standard_error``. The
-        value is ``nan`` if no label occurs in two documents.
+        value is ``nan`` if no label occurs in two of several documents.
 
     Raises:
         ValueError: ``assignments`` are not a finite floating point matrix, or ``labels`` or ``documents`` not one

@@ -1,10 +1,10 @@
-"""The Jensen gap J(v) = H(p) - E[H(P)] of a random distribution P with mean p and variances v.
+"""The Jensen gap Δ(v) = H(p) - E[H(P)] of a random distribution P with mean p and variances v.
 
 Entropy is concave, so a label's mean of few rows looks purer than it is: the plug-in information is too high by a
-Jensen gap. Mean and variances do not fix the gap; two closures bound it in practice, both known in closed form:
+Jensen gap. Mean and variances do not fix the gap; it was found between, or near, two closures known in closed form:
 
 - Beta marginals, as of a Dirichlet distribution (Wolpert and Wolf, Physical Review E 52, 1995, the expected entropy):
-  Σ_k p_k ( ψ(p_k s + 1) - ψ(s + 1) - log p_k ) with s_k = p_k (1 - p_k) / v_k - 1, light tails;
+  Σ_k p_k ( digamma(p_k ν_k + 1) - digamma(ν_k + 1) - log p_k ) with ν_k = p_k (1 - p_k) / v_k - 1, light tails;
 - lognormal marginals: Σ_k p_k / 2 log(1 + v_k / p_k²), heavy tails.
 
 Which mixture of the two holds is read off the single rows, whose gap is observed: it is I(Z;J). The mixture is an ad
@@ -26,16 +26,16 @@ from ibtrack.information.plugin import ceiling
 # grid of truth.py: .0013 off on average on a part of it, .0054 without (ablation.py); on clouds of other kinds .0058
 # against .0108, on repeated texts .0113 against .0108.
 SMOOTH_SHARE, SMOOTH_POWER = 0.15, 8
-LARGEST_VARIANCE = 0.999  # of p (1 - p), the variance of a Beta distribution of 0 and 1 alone, where s is 0
-SMALLEST_VARIANCE = 1e-9  # of p², below which s has no digits left
+LARGEST_BETA_VARIANCE = 0.999  # of p (1 - p), the variance of a Beta distribution of 0 and 1 alone, where ν is 0
+BETA_VARIANCE_FLOOR = 1e-9  # of p², below which ν has no digits left
 MIXTURE_RANGE = (-0.25, 1.0)  # a guard: no cloud of ablation.py is changed by a wider range, or by [0, 1]
 
 
 def beta_gap(p: Tensor, variance: Tensor) -> Tensor:
     """Work out the gap of Beta marginals with mean (..., K) and variance (..., K), in nats: (...)."""
-    variance = torch.minimum(variance, LARGEST_VARIANCE * p * (1 - p)).maximum(SMALLEST_VARIANCE * p.square())
-    s = p * (1 - p) / variance - 1
-    return entropy(p) + (p * (torch.digamma(p * s + 1) - torch.digamma(s + 1))).sum(-1)
+    variance = torch.minimum(variance, LARGEST_BETA_VARIANCE * p * (1 - p)).maximum(BETA_VARIANCE_FLOOR * p.square())
+    nu = p * (1 - p) / variance - 1
+    return entropy(p) + (p * (torch.digamma(p * nu + 1) - torch.digamma(nu + 1))).sum(-1)
 
 
 def lognormal_gap(p: Tensor, variance: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def row_mixture(moments: Moments) -> Tensor:
 
 
 def gaps_at_powers(moments: Moments, p: Tensor, within: Tensor, between: Tensor) -> tuple[Tensor, Tensor]:
-    """Work out J(τ² + σ² / n) for n = 1, 2, 4 and so on, and J(τ²), the information itself.
+    """Work out Δ(τ² + σ² / n) for n = 1, 2, 4 and so on, and Δ(τ²), the information under the model.
 
     The means of labels are smoother than rows, so their mixture moves towards lognormal as the noise in them goes.
 

@@ -37,17 +37,17 @@ class LabelChunk:
     Part 2 x + h is half h of one of r labels that have halves; s further parts are labels in a single document.
 
     Attributes:
-        segments: The rows by part; a segment is of one label and one document. B is their number.
-        num_halved: r.
+        segments: The rows by part; a segment is at most 64 rows of one label and one document.
+        num_halved: Number r of labels that have halves.
         occurrences: (r + s,) n_x, float32.
         part_occurrences: (2 r + s,) rows in each part, float32.
-        deletion_factors: (B,) D / (D - 1) for the D documents in which the label of a segment occurs, float32, and 0
-            without halves. Leaving out a document leaves out all it adds to a label in two documents, and with it the
-            halves; this factor gives the derivative by a document's weight the size of that.
+        deletion_factors: (segments,) G_x / (G_x - 1) for the G_x documents in which label x of a segment occurs,
+            float32, and 0 without halves. Leaving out a document leaves out all it adds to a label in two documents,
+            and with it the halves; this factor gives the derivative by a document's weight the size of that.
         multi_row: (number,) segments of several rows.
-        part_pattern: (2 r + s, B) sparse, an entry for each segment in the line of its part.
+        part_pattern: (2 r + s, segments) sparse, an entry for each segment in the line of its part.
         label_pattern: (r, segments in halves) sparse, an entry for each segment of a half in the line of its label.
-        document_order: (B,) segments, document after document.
+        document_order: (segments,) segments, document after document.
         document_starts: (G,) where in ``document_order`` each document begins.
     """
 
@@ -71,7 +71,7 @@ class LabelChunk:
         Args:
             segments: The rows by part.
             documents: Documents of all rows.
-            num_halved: r.
+            num_halved: Number r of labels that have halves.
             deletion_factors: (r,) factor of each label that has halves, float64.
         """
         document = documents.document_of_segment(segments)
@@ -99,8 +99,9 @@ class LabelChunk:
 
         Args:
             values: (m, ...) float32, the table.
-            lines: (B,) line of the table for each segment, in the order of documents; by default line b for segment b.
-            weights: (B,) factor of each of these lines; by default 1.
+            lines: (segments,) line of the table for each segment, in the order of documents; by default line b for
+            segment b.
+            weights: (segments,) factor of each of these lines; by default 1.
 
         Returns:
             (G, ...) float32.
@@ -113,8 +114,8 @@ class LabelDesign:
     """The nested design of one label set.
 
     Attributes:
-        num_rows: N.
-        num_halved: R.
+        num_rows: Number N of rows.
+        num_halved: Number R of labels that have halves.
         segment_size: (N,) rows in the segment of each row, 0 for rows whose label occurs once, uint8.
         chunks: The labels that occur more than once, those with halves first, a few at a time.
         occurrences: (R + R',) n_x, float64.

@@ -2,7 +2,7 @@
 
 Letters: N rows, K anchors, L sites, G documents, n_x rows of label x, P_x their mean, P_xh the mean of one of its two
 halves h. Of the labels, R have halves, R' occur several times in a single document, the others once. A segment b holds
-n_b rows of one label and one document; B is their number.
+n_b rows of one label and one document.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LabelStatistics:
         halving_gap: (L,) Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ).
         cross_products: (L, K) Σ_x (n_x - 1) P_x1 P_x2, from pairs of rows of one label in two documents.
         document_conditional: (L, G) Σ_i -A_i log P_x, or Σ_i H(A_i) where the label occurs once.
-        document_halving: (L, G) Σ_i A_i ( log P_xh - log P_x ) D / (D - 1), for a label in D documents.
+        document_halving: (L, G) Σ_i A_i ( log P_xh - log P_x ) G_x / (G_x - 1), for a label in G_x documents.
         document_same_products: (L, G) Σ_b Σ_{i≠j in b} Σ_k p_k^-½ A_ik A_jk / n_b, from pairs of rows of one label in
             one document.
         document_cross_products: (L, G, K) Σ_i ( P_xh + (n_x - 1) / n_xh (A_i - P_xh) ) P_xg with the other half g,
@@ -145,9 +145,9 @@ class _ProductFactors:
     Attributes:
         label: (r,) ( n_x - 1 ) / ( n_x1 n_x2 ).
         part: (2 r + s, 1, 1) the same by part.
-        partner: (B,) the part of the other half, for each segment of a half.
-        segment_label: (B,) label of each segment in the order of documents, 0 for those without halves.
-        segment: (B,) factor of P_x1 P_x2 in the same order: n_b ( 1 - ( n_x - 1 ) / n_xh ) / ( n_x1 n_x2 ).
+        partner: (segments,) the part of the other half, for each segment of a half.
+        segment_label: (segments,) label of each segment in the order of documents, 0 for those without halves.
+        segment: (segments,) factor of P_x1 P_x2 in the same order: n_b ( 1 - ( n_x - 1 ) / n_xh ) / ( n_x1 n_x2 ).
     """
 
     label: Tensor
@@ -176,7 +176,7 @@ class _ProductFactors:
 def _statistics_of_chunk(site: RowStatistics, chunk: LabelChunk, factors: _ProductFactors) -> LabelStatistics:
     """Work out the statistics of r + s labels that occur more than once, in 2 r + s parts."""
     two, segments = 2 * chunk.num_halved, chunk.segments
-    within = segments.sum_within(site.rows)  # (B, L, K)
+    within = segments.sum_within(site.rows)  # (segments, L, K)
     parts = segments.sum_segments(within)  # (2 r + s, L, K)
     first, second = parts[:two:2], parts[1:two:2]
     product = first * second  # (r, L, K)
@@ -207,7 +207,7 @@ def _document_terms(
     site: RowStatistics, chunk: LabelChunk, within: Tensor, log_part: Tensor, log_label: Tensor
 ) -> tuple[Tensor, ...]:
     """Add up by document, (L, G) each: the conditional entropy, the halving gap, the products within segments."""
-    by_part = _products(chunk.part_pattern, within, log_part)  # (B, L)
+    by_part = _products(chunk.part_pattern, within, log_part)  # (segments, L)
     by_label = _products(chunk.label_pattern, within[: chunk.label_pattern.shape[1]], log_label)
     by_label = torch.cat([by_label, by_part[len(by_label) :]])
     gap = (by_part - by_label) * chunk.deletion_factors.unsqueeze(1)
@@ -224,7 +224,7 @@ def _log_means(sums: Tensor, occurrences: Tensor) -> Tensor:
 
 
 def _products(pattern: Tensor, sums: Tensor, table: Tensor) -> Tensor:
-    """Multiply (B, L, K) sums by segment with the lines of a (m, L, K) table that the pattern gives them: (B, L)."""
+    """Multiply (segments, L, K) sums with the lines of a (m, L, K) table that the pattern gives them: (segments, L)."""
     if sums.shape[1] == 1:
         products = torch.sparse.sampled_addmm(pattern, table.flatten(1), sums.flatten(1).T, beta=0)
         return products.values().unsqueeze(1)

@@ -1,7 +1,8 @@
 """Moments: the few means per label set that the readings are functions of.
 
-They come from rows in a known design, or from streamed counts. Every moment is a mean over rows of something that each
-row adds, so the first-order effect of a document on any smooth function of the moments follows from its gradient.
+They come from rows in a known design, or from streamed counts. What of them is not linear in the rows, such as
+entropies and products of label means, comes with its first-order part by document in `LabelStatistics`; so the
+first-order effect of a document on any smooth function of the moments follows from its gradient.
 
 Letters: N rows, K anchors, L sites, C label sets, n_x rows of label x, P_x their mean, P_xh that of one of two halves
 h, U bins of sample sizes.

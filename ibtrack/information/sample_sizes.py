@@ -17,25 +17,25 @@ from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
 
-EXACT_SIZES = 4  # n up to 4 have bins of their own: the bias falls fastest there
+EXACT_SIZES = 4  # n up to 4 have bins of their own: the bias falls fastest there, and a ratio of 1.05 parts them anyway
 BIN_RATIO = 1.05  # n and q within a bin: .0013 off on a part of the grid, .0015 with 1.2, .0022 with 1.5 (ablation.py)
-COARSE_RATIOS = (1.5, 1.25)  # n and q within a coarse bin, which only standard errors are taken from
+COARSE_RATIOS = (1.5, 1.25)  # n and q within a coarse bin, for influences alone; chosen by hand, effect not measured
 
 
 @dataclass(frozen=True)
 class SampleSizeBins:
-    """The bins of a label set. U is the number of bins, V that of coarse bins.
+    """The bins of a label set. U is the number of bins, U' that of coarse bins.
 
     Attributes:
         inverse_sizes: (U,) mean of 1 / n over the rows of each bin, where n is of labels and of halves of labels.
         concentrations: (U,) mean of q over the rows of each bin.
-        coarse_bin: (U,) coarse bin of each bin, in [0, V).
+        coarse_bin: (U,) coarse bin of each bin, in [0, U').
         row_shares: (U,) share of the rows whose label is in the bin.
         halved_row_shares: (U,) share of the rows whose label is in the bin and has two halves.
         half_row_shares: (U,) share of the rows whose half is in the bin.
-        document_rows: (G, V) rows of each document whose label is in the coarse bin, float32.
-        document_halved_rows: (G, V) those of them whose label has two halves, times its deletion factor.
-        document_half_rows: (G, V) rows of each document whose half is in the coarse bin, times the same factor.
+        document_rows: (G, U') rows of each document whose label is in the coarse bin, float32.
+        document_halved_rows: (G, U') those of them whose label has two halves, times its deletion factor.
+        document_half_rows: (G, U') rows of each document whose half is in the coarse bin, times the same factor.
     """
 
     inverse_sizes: Tensor
@@ -69,7 +69,7 @@ class SampleSizeBins:
             labels: (N,) n and (N,) q of the label of each row.
             halved_rows: (m,) rows whose label has two halves.
             halves: (m,) n and (m,) q of the half of each of these rows.
-            deletion_factors: (m,) D / (D - 1) for a label in D documents, see `LabelChunk`.
+            deletion_factors: (m,) G_x / (G_x - 1) for a label in G_x documents, see `LabelChunk`.
         """
         total = len(documents.index)
         sizes, concentrations = (torch.cat(both) for both in zip(labels, halves, strict=True))
@@ -108,7 +108,7 @@ def concentration(groups: Tensor, cell_sizes: Tensor, num_groups: int) -> Tensor
         num_groups: Number of groups.
 
     Returns:
-        (num_groups,) float64, 1 for a group in one document, 1 / D for one spread evenly over D documents.
+        (num_groups,) float64, 1 for a group in one document, 1 / g for one spread evenly over g documents.
     """
     sizes = cell_sizes.double()
     sums = torch.bincount(groups, sizes, minlength=num_groups).double()  # float32 if there is nothing to count

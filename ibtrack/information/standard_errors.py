@@ -5,7 +5,7 @@ influence. Rows inside a document depend on each other and documents do not, so 
 variance of the number: the infinitesimal jackknife (Jaeckel 1972; Efron, The Jackknife, the Bootstrap and Other
 Resampling Plans, 1982, chapter 6) with documents as clusters.
 
-Letters: N rows, K anchors, L sites, C label sets, G documents, V coarse bins of sample sizes.
+Letters: N rows, K anchors, L sites, C label sets, G documents, U' coarse bins of sample sizes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.sample_sizes import SampleSizeBins
 
 CORRECTION_ERROR = 0.04  # of the bias correction, one deviation; from the cases of experiments/benchmarks/truth.py
-FAINT = 0.02  # fraction of log K below which an information is too small for its correction to be wrong
+FAINT = 0.02  # fraction of log K at which half of that error is taken, as independent labels have none in truth.py
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def correction_error(debiased: Tensor, plugin: Tensor, num_anchors: int) -> Tens
 
 
 def _by_coarse_bin(gradient: Tensor, bins: SampleSizeBins, shares: Tensor) -> Tensor:
-    """Average a gradient (L, U) over the rows of each coarse bin: (L, V) float32."""
+    """Average a gradient (L, U) over the rows of each coarse bin: (L, U') float32."""
     weighted = gradient[:, : len(shares)] * shares
     sums = weighted.new_zeros(len(weighted), bins.document_rows.shape[1]).index_add_(1, bins.coarse_bin, weighted)
     rows = shares.new_zeros(sums.shape[1]).index_add_(0, bins.coarse_bin, shares)

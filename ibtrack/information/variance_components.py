@@ -1,13 +1,18 @@
 """Variance components of soft assignments: what of their spread lies between labels, documents and rows.
 
-The model is a nested random-effects analysis of variance, for each anchor k:
+The model is a random-effects analysis of variance with two random factors, labels and the documents of a label, for
+each anchor k:
 
-    A_ik = p_k + t_xk + c_xdk + e_ik        label x, document d within the label, row i within the document
+    A_ik = p_k + t_xk + c_xdk + e_ik        label x, document d of the label, row i of both
 
 with τ²_k = var t, σ²_k = var (c + e), and ρ = var c / σ², the intraclass correlation of rows of one label and document.
-The components are estimated by the method of moments, from products of two rows (Searle, Casella and McCulloch,
-Variance Components, 1992, chapter 5): of one label in two documents, E = p² + τ²; of one label in one document, E = p²
-+ τ² + ρ σ²; of one row with itself, E = p² + τ² + σ².
+The components are estimated by the method of moments (Searle, Casella and McCulloch, Variance Components, 1992), from
+products of two rows (the symmetric sums of Koch, Technometrics 9, 1967): of one label in two documents, E = p² + τ²; of
+one label in one document, E = p² + τ² + ρ σ²; of one row with itself, E = p² + τ² + σ².
+
+What a document does to all of its rows, whatever their label, has no term of its own: documents are crossed with labels
+in truth, and the model keeps their interaction alone. It enters p² but not the products across documents, so τ² is too
+low by about its variance times Σ_d (n_d / N)², which matters where documents are few and informations small.
 
 Letters: K anchors, U bins of sample sizes. Results have the leading dimensions of the moments, written (...).
 """
@@ -20,8 +25,8 @@ from torch import Tensor
 from ibtrack.information.entropy import positive
 from ibtrack.information.moments import Moments
 
-SMALLEST_VARIANCE = 1e-12  # of a row, as a share of p²: a constant cloud must not divide by 0
-INTRACLASS_RANGE = (-0.5, 1.5)  # estimates of ρ further out than half of [0, 1] are noise, and get no gradient
+VARIANCE_FLOOR = 1e-12  # of a row, as a share of p²: a constant cloud must not divide by 0
+INTRACLASS_RANGE = (-0.5, 1.5)  # a guard for standard errors alone: beyond it an estimate of ρ has no gradient
 
 
 def variance_components(moments: Moments) -> tuple[Tensor, Tensor]:
@@ -39,15 +44,18 @@ def variance_components(moments: Moments) -> tuple[Tensor, Tensor]:
     cross = m.cross_products / m.cross_weight.unsqueeze(-1) + total / (m.num_rows - 1)
     covariance = cross - m.mean.square()
     within = (total - covariance) / (1 - 1 / m.num_rows)
-    within = within.maximum(SMALLEST_VARIANCE * positive(m.mean).square())
+    within = within.maximum(VARIANCE_FLOOR * positive(m.mean).square())
     return within, covariance / (1 - m.collision_probability.unsqueeze(-1))
 
 
 def variance_ratio(moments: Moments, within: Tensor, between: Tensor) -> tuple[Tensor, Tensor]:
     """Pool τ² and σ² over anchors, with weights p_k^-½, to one ratio r = Σ τ²_k p_k^-½ / Σ σ²_k p_k^-½.
 
+    The error leaves out the factor 1 / (1 - Q) that τ² has, with Q the collision probability, so it is too small where
+    labels are few; and it takes the terms of different labels for independent.
+
     Returns:
-        (...) r, and (...) its standard error if labels told nothing, which carries no gradient.
+        (...) r, and (...) its standard error s_r if labels told nothing, which carries no gradient.
     """
     weight = positive(moments.mean).rsqrt().detach()
     scale = (weight * within).sum(-1)
@@ -76,8 +84,9 @@ def intraclass_correlation(moments: Moments) -> Tensor:
 def inverse_effective_sizes(moments: Moments) -> Tensor:
     """Work out 1 / n_eff = (1 - ρ) / n + ρ q of each bin: the mean of n rows varies by σ² / n_eff within a label.
 
-    Source: the design effect of a cluster sample (Kish, Survey Sampling, 1965, sections 5.4 and 8.2). A word that one
-    text repeats has been seen in one context, not in many.
+    Source: the design effect 1 + ρ (n q - 1) of a cluster sample (Kish, Survey Sampling, 1965, section 8.2; for
+    clusters of unequal size Gabler, Häder and Lahiri, Survey Methodology 25, 1999). A word that one text repeats has
+    been seen in one context, not in many.
 
     Returns:
         (..., U).
