@@ -1,9 +1,9 @@
 """The debiased reading: the information itself, estimated from rows of which many labels have only few.
 
-    I = plug-in - c Σ_x (n_x / N) [ Δ(τ² + σ² / n_eff,x) - Δ(τ²) ]
+    I = plug-in - γ Σ_x (n_x / N) [ Δ(τ² + σ² / n_eff,x) - Δ(τ²) ]
 
 τ² and σ² are variance components, n_eff an effective sample size (`ibtrack.information.variance_components`), Δ a
-Jensen gap (`ibtrack.information.jensen_gap`), c a calibration by split halves. Up to the bias of
+Jensen gap (`ibtrack.information.jensen_gap`), γ a calibration by split halves. Up to the bias of
 H(p), which is small and neglected, the bias of the plug-in is a difference of Jensen gaps. Closed ad hoc are the gap,
 as only mean and variance of a label's mean are known; one variance for all labels; and the pre-test on r. Measured
 in ``experiments/benchmarks/truth.py``; it errs upward where labels differ much in how much they tell.
@@ -29,7 +29,7 @@ from ibtrack.information.variance_components import inverse_effective_sizes, var
 # grid of truth.py .0013 of log K off on average, .0015 without it (ablation.py).
 CAUTION = 2.0
 LARGEST_BETWEEN = 0.98  # of p (1 - p), the variance of means that are 0 or 1; a guard: .9 and .999 change no cloud
-CALIBRATION_RANGE = (0.1, 3.0)  # a guard against a predicted gap near 0: a wider range changes no cloud
+CALIBRATION_RANGE = (0.1, 3.0)  # γ, a guard against a predicted gap near 0: a wider range changes no cloud
 _GIVEN = ("inverse_sizes", "concentrations", "num_rows", "collision_probability", "null_variance")  # by the design
 
 
@@ -40,7 +40,7 @@ def debiased_from_moments(moments: Moments) -> Tensor:
        s_r / r)²) with its standard error s_r (Breiman, Technometrics 37, 1995), a pre-test estimator: 0 below 2 s_r.
     2. The gap at every effective sample size, less the gap at infinity, is the predicted bias.
     3. Halving the rows of every label raises the plug-in by an amount that is seen, and by one that is predicted; their
-       ratio c scales the prediction (split halves as in Strong et al., Physical Review Letters 80, 1998, but as a
+       ratio γ scales the prediction (split halves as in Strong et al., Physical Review Letters 80, 1998, but as a
        calibration and not as an extrapolation).
     4. The result is kept where every information lies: between 0 and log(1 + χ²).
 
