@@ -48,7 +48,7 @@ class Readings:
     plugin: Mapping[str, Tensor]
     null: Mapping[str, Tensor]
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Readings:
+    def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Readings:
         """Change the leading dimension of every tensor, such as to pick or to average sites.
 
         The standard errors of averaged sites account for the documents that they share, and for corrections that err

@@ -83,14 +83,14 @@ class Dashboard:
 
         if install_chart:
             hint = "; if it is there already, leave this step out with --chart-installed"
-            with _told_in_words(f"the chart {self.chart_id}", hint):
+            with _wandb_errors(f"the chart {self.chart_id}", hint):
                 wandb.Api().create_custom_chart(**self.chart)
-        with _told_in_words(f"the workspace {self.workspace.name!r}"):
+        with _wandb_errors(f"the workspace {self.workspace.name!r}"):
             return str(self.workspace.save().url)
 
 
 @contextlib.contextmanager
-def _told_in_words(what: str, hint: str = "") -> Iterator[None]:
+def _wandb_errors(what: str, hint: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # no login, no network, no right, a refusal: the classes of most are not public

@@ -103,7 +103,7 @@ def test_sites_in_one_table_as_on_a_gpu_read_as_each_in_its_own(
 
 def test_mean_over_sites_is_the_mean_of_each_number() -> None:
     first, second = _site(seed=1), _site(seed=2)
-    mean = Readings.join([first, second]).each(lambda part: part.mean(0, keepdim=True))
+    mean = Readings.join([first, second]).map_tensors(lambda part: part.mean(0, keepdim=True))
     assert mean.entropy.value == (first.entropy.value + second.entropy.value) / 2
     for name in ("plugin", "null"):
         one, two, both = (getattr(r, name)["input/label"] for r in (first, second, mean))
@@ -112,7 +112,7 @@ def test_mean_over_sites_is_the_mean_of_each_number() -> None:
 
 def test_mean_of_two_equal_sites_has_their_error() -> None:
     site = _site()
-    mean = Readings.join([site, site]).each(lambda part: part.mean(0, keepdim=True))
+    mean = Readings.join([site, site]).map_tensors(lambda part: part.mean(0, keepdim=True))
     one, both = (each.debiased["input/label"].standard_error for each in (site, mean))
     torch.testing.assert_close(both, one)
 
