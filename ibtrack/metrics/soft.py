@@ -52,7 +52,7 @@ class _SoftAssignment(Metric):
         assigned = assign(check_rows(activations, self.width), self.anchors, self.epsilon)
         bad = int(bad_rows(assigned).sum())
         if bad:
-            raise ValueError(f"activations must be finite and not zero, got {bad} such rows of {len(assigned)}")
+            raise ValueError(f"activations must be finite and not zero, got {bad} rows of {len(assigned)} that are not")
         more = count(assigned, labels, self.num_labels, before=self.half_occurrences.sum(0))
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(more, name))
