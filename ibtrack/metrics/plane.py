@@ -236,9 +236,9 @@ class InformationPlane(Metric):
 
         values = numbers(slice(None))
         if self.options.anchor_draws > 1:
-            each = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
+            by_draw = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
             for quantity, order, reading in [name for name in values if not name[0].endswith("_se")]:
-                spread = torch.stack([draw[quantity, order, reading] for draw in each]).std(0)
+                spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
         values["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
         return {
@@ -283,7 +283,7 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
             quantity = {"input": "complexity", "output": "expressivity"}.get(side, f"{label}_information")
             values[quantity, label if side else None, reading] = value * unit
     for order in orders if readings.plugin else ():
-        before = values["complexity", order, "plugin"]
-        values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / before
-        values["regularity", order, "plugin"] = before / entropy.value
+        plugin_complexity = values["complexity", order, "plugin"]
+        values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity
+        values["regularity", order, "plugin"] = plugin_complexity / entropy.value
     return values
