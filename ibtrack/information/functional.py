@@ -48,8 +48,8 @@ def debiased_information(assignments: Tensor, labels: Tensor, documents: Tensor 
     Args:
         assignments: (N, K) soft assignments, from `assign`.
         labels: (N,) integers of any range.
-        documents: (N,) integers; rows of one document depend on each other. By default each row is its own document,
-            which takes what rows of one document share for information, and the error too small.
+        documents: (N,) integers; rows of one document depend on each other. By default each row is its own
+            document; what rows of a document share is then read as information, and the error is too small.
 
     Returns:
         An estimate of one number, (1,): ``value`` in nats, ``influence`` of each document, ``standard_error``. The

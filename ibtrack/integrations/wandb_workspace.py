@@ -35,8 +35,8 @@ class Dashboard:
     """What is sent to wandb.
 
     Attributes:
-        chart: arguments of ``wandb.Api().create_custom_chart``.
-        workspace: a ``wandb_workspaces.workspaces.Workspace``, not saved yet.
+        chart: Arguments of ``wandb.Api().create_custom_chart``.
+        workspace: A ``wandb_workspaces.workspaces.Workspace``, not saved yet.
     """
 
     chart: Mapping[str, Any]
@@ -71,7 +71,7 @@ class Dashboard:
         """Install the chart and save the workspace as a new view of the project; needs the network and a login.
 
         Args:
-            install_chart: leave it out where the chart is installed already.
+            install_chart: Whether to install the chart first; not needed where it exists.
 
         Returns:
             The address of the workspace.
@@ -140,8 +140,8 @@ def make_dashboard(
     }
     fall = metric_key("compression_num_se", site="phases", prefix=prefix)
     return Dashboard(
-        chart,
-        ws.Workspace(
+        chart=chart,
+        workspace=ws.Workspace(
             entity=entity,
             project=project,
             name=name,

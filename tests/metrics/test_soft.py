@@ -98,6 +98,13 @@ def test_disentanglement_is_the_divergence_of_each_label_from_the_rest() -> None
     assert float(metric.compute()) == pytest.approx(np.mean(each), abs=1e-6)
 
 
+def test_debiased_information_without_a_second_label_or_a_second_row_of_a_label_is_nan() -> None:
+    for labels in (torch.zeros(10).long(), torch.arange(3)):
+        metric = SoftMutualInformation(8, 3)
+        metric.update(torch.randn(len(labels), 8, generator=torch.Generator().manual_seed(0)), labels)
+        assert metric.compute().isnan()
+
+
 def test_disentanglement_of_one_label_is_nan() -> None:
     rows, ids = _data()
     metric = SoftDisentanglement(24, 30)
