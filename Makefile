@@ -1,4 +1,4 @@
-# The one door: make demo, make test, make lint, make docs, make package, make bench. CI goes through it too.
+# The one door: make demo, make test, make lint, make docs, make package, make bench, make truth. CI goes through it too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,10 +7,12 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --constraint const
 
 BENCHMARKS := reference probe overhead scaling imports probe_size
 RESULTS := outputs/bench
+CLOUDS := grid others repeated
+ERRORS := outputs/truth
 SITE := outputs/site
 BARE := outputs/package
 
-.PHONY: demo test test-slow lint docs package bench format clean
+.PHONY: demo test test-slow lint docs package bench truth format clean
 
 demo: $(READY)
 	$(BIN)/python experiments/train.py experiment=demo
@@ -52,6 +54,13 @@ bench: $(READY)
 	done
 	$(BIN)/python experiments/benchmarks/gpu.py --json $(RESULTS)/gpu.json
 	@echo; $(BIN)/python experiments/benchmarks/table.py $(RESULTS)
+
+# about an hour on two cores; the intervals (--coverage) and ablation.py take longer and are run by hand
+truth: $(READY)
+	mkdir -p $(ERRORS)
+	set -e; for name in $(CLOUDS); do \
+		echo "== $$name"; $(BIN)/python experiments/benchmarks/truth.py --set $$name --json $(ERRORS)/$$name.json; \
+	done
 
 format: $(READY)
 	$(BIN)/ruff format .

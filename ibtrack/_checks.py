@@ -7,8 +7,9 @@ value must be and what it was.
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,20 +49,24 @@ def needs(what: str, *, extra: str) -> Iterator[None]:
         ) from error
 
 
-def check_integer(name: str, value: int, *, minimum: int) -> int:
-    """Return ``value`` if it is a whole number of at least ``minimum``.
+def check_integer(name: str, value: SupportsIndex, *, minimum: int) -> int:
+    """Return ``value`` as an int if it is a whole number of at least ``minimum``.
 
     Args:
         name: Name of the argument, for the error.
-        value: Value to check; a bool is not a number here.
+        value: Value to check; integers of NumPy and torch count, and a bool is not a number here.
         minimum: Smallest number that is allowed.
 
     Raises:
         ValueError: The value is no integer, or too small.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:  # no integer, or several
+        number = None
+    if number is None or number < minimum:
         raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
-    return value
+    return number
 
 
 def check_option(name: str, value: str, options: tuple[str, ...]) -> str:

@@ -2,17 +2,25 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ibtrack import _checks
 
 
-@pytest.mark.parametrize("value", [0, -1, True, 1.0, "2", None])
+@pytest.mark.parametrize("value", [0, -1, True, 1.0, "2", None, np.int64(0), np.float64(2), torch.tensor(2.0)])
 def test_an_integer_has_a_smallest_value(value: Any) -> None:
     with pytest.raises(ValueError, match=r"num_anchors must be an integer of at least 1, got"):
         _checks.check_integer("num_anchors", value, minimum=1)
     assert _checks.check_integer("num_anchors", 1, minimum=1) == 1
+
+
+@pytest.mark.parametrize("value", [np.int64(100), np.uint8(100), torch.tensor(100)])
+def test_integers_of_numpy_and_torch_are_integers(value: Any) -> None:
+    number = _checks.check_integer("num_anchors", value, minimum=2)
+    assert number == 100
+    assert type(number) is int
 
 
 def test_an_option_is_one_of_those_there_are() -> None:

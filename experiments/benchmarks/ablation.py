@@ -106,8 +106,8 @@ def main(
         samples = draw(shrunk(chosen) if quick else chosen)
         print(f"{name}: {len(samples)} samples{'':22} mean   worst")
         for variant in VARIANTS:
-            found = errors(variant, samples)
-            print(f"  {variant.name:38} {fmean(found):.4f}  {max(found):.4f}", flush=True)
+            absolute_errors = errors(variant, samples)
+            print(f"  {variant.name:38} {fmean(absolute_errors):.4f}  {max(absolute_errors):.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -166,8 +166,8 @@ def _full_float32() -> Iterator[None]:
     try:
         chosen = torch.get_float32_matmul_precision()
     except RuntimeError:  # the run set its precision per backend, which this call refuses to summarise
-        known: Any = torch.backends
-        backends = (known.cuda.matmul, known.mkldnn.matmul)
+        backends_module: Any = torch.backends
+        backends = (backends_module.cuda.matmul, backends_module.mkldnn.matmul)
         before = [backend.fp32_precision for backend in backends]
         for backend in backends:
             backend.fp32_precision = "ieee"

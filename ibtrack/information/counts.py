@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Counts:
     """Sufficient statistics of N rows with labels. They form a monoid under `merge`, with `zero_counts` as its zero.
 
@@ -52,7 +52,12 @@ class Counts:
 def zero_counts(num_labels: int, num_anchors: int, device: torch.device | str = "cpu") -> Counts:
     """Make the counts of no rows."""
     zeros = torch.zeros(2, num_labels, num_anchors, dtype=torch.float64, device=device)
-    return Counts(zeros, zeros.new_zeros(2, num_labels), zeros.new_zeros(num_anchors, num_anchors), zeros.new_zeros(()))
+    return Counts(
+        half_sums=zeros,
+        half_occurrences=zeros.new_zeros(2, num_labels),
+        products=zeros.new_zeros(num_anchors, num_anchors),
+        row_entropy=zeros.new_zeros(()),
+    )
 
 
 def count(assignments: Tensor, labels: Tensor, num_labels: int, before: Tensor | None = None) -> Counts:
@@ -77,10 +82,10 @@ def count(assignments: Tensor, labels: Tensor, num_labels: int, before: Tensor |
     sums = rows.new_zeros(2 * num_labels, rows.shape[1]).index_add_(0, slots, rows)
     occurrences = rows.new_zeros(2 * num_labels).index_add_(0, slots, rows.new_ones(len(rows)))
     return Counts(
-        sums.view(2, num_labels, -1),
-        occurrences.view(2, num_labels),
-        rows.T @ rows,
-        torch.special.entr(rows).sum(),
+        half_sums=sums.view(2, num_labels, -1),
+        half_occurrences=occurrences.view(2, num_labels),
+        products=rows.T @ rows,
+        row_entropy=torch.special.entr(rows).sum(),
     )
 
 
@@ -100,4 +105,5 @@ def occurrence_ranks(labels: Tensor) -> Tensor:
 
 def merge(left: Counts, right: Counts) -> Counts:
     """Add up the counts of two sets of rows."""
-    return Counts(*(getattr(left, field.name) + getattr(right, field.name) for field in fields(Counts)))
+    names = [field.name for field in fields(Counts)]
+    return Counts(**{name: getattr(left, name) + getattr(right, name) for name in names})

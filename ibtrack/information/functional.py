@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ibtrack._checks import check_integers
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.label_design import LabelDesign, moved
+from ibtrack.information.label_design import LabelDesign, to_device
 from ibtrack.information.readings import Readings, site_readings
 from ibtrack.information.standard_errors import Estimate
 
@@ -48,8 +48,8 @@ def debiased_information(assignments: Tensor, labels: Tensor, documents: Tensor 
     Args:
         assignments: (N, K) soft assignments, from `assign`.
         labels: (N,) integers of any range.
-        documents: (N,) integers; rows of one document depend on each other. By default each row is its own document,
-            which takes what rows of one document share for information, and the error too small.
+        documents: (N,) integers; rows of one document depend on each other. By default each row is its own
+            document; what rows of a document share is then read as information, and the error is too small.
 
     Returns:
         An estimate of one number, (1,): ``value`` in nats, ``influence`` of each document, ``standard_error``. The
@@ -75,7 +75,9 @@ def debiased_information(assignments: Tensor, labels: Tensor, documents: Tensor 
 def _readings(rows: Tensor, labels: Tensor, documents: DocumentDesign, reading: str) -> Readings:
     design = LabelDesign.from_labels(labels, documents)
     device = rows.device
-    return site_readings([rows], {"labels": moved(design, device)}, moved(documents, device), readings=(reading,))
+    return site_readings(
+        [rows], {"labels": to_device(design, device)}, to_device(documents, device), readings=(reading,)
+    )
 
 
 def _check(assignments: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

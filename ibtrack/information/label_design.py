@@ -241,14 +241,14 @@ def null_variance_factors(weights: Tensor, inverse_sizes: Tensor, concentrations
     return first, second, third
 
 
-def moved(design: _Design, device: torch.device) -> _Design:
+def to_device(design: _Design, device: torch.device) -> _Design:
     """Move every tensor of a design, of a tuple of designs, or a tensor itself, to a device."""
     if isinstance(design, Tensor):
         return design.to(device)  # type: ignore[return-value]
     if isinstance(design, tuple):
-        return tuple(moved(part, device) for part in design)  # type: ignore[return-value]
+        return tuple(to_device(part, device) for part in design)  # type: ignore[return-value]
     if is_dataclass(design):
-        changed = {field.name: moved(getattr(design, field.name), device) for field in fields(design)}
+        changed = {field.name: to_device(getattr(design, field.name), device) for field in fields(design)}
         return replace(design, **changed)  # type: ignore[type-var]
     return design
 

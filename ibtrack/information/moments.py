@@ -117,11 +117,11 @@ def moments_of_counts(counts: Counts) -> Moments:
     """Work out the moments of one label set from streamed counts, whose rows count as documents of their own."""
     total = counts.total
     n, halves = counts.occurrences, counts.half_occurrences
-    again = n > 1
+    repeated = n > 1
     entropies = entropy(counts.sums / n.clamp(min=1).unsqueeze(1))
     half_means = counts.half_sums / halves.clamp(min=1).unsqueeze(2)
-    gap = (n * entropies - (halves * entropy(half_means)).sum(0))[again].sum()
-    in_halves = halves[:, again].flatten()
+    gap = (n * entropies - (halves * entropy(half_means)).sum(0))[repeated].sum()
+    in_halves = halves[:, repeated].flatten()
     inverse_sizes, bins = size_bins(n.long(), in_halves.long())
 
     def shares(sizes: Tensor) -> Tensor:
@@ -129,8 +129,8 @@ def moments_of_counts(counts: Counts) -> Moments:
 
     first, second = half_means
     mean = counts.sums.sum(0) / total
-    inverse_half_sizes = 1 / halves[:, again].T
-    factors = mean.new_tensor(null_variance_factors(n[again] - 1, inverse_half_sizes, inverse_half_sizes))
+    inverse_half_sizes = 1 / halves[:, repeated].T
+    factors = mean.new_tensor(null_variance_factors(n[repeated] - 1, inverse_half_sizes, inverse_half_sizes))
     none = mean.new_zeros(())
     return Moments(
         mean=mean,
@@ -143,7 +143,7 @@ def moments_of_counts(counts: Counts) -> Moments:
         conditional=n @ entropies / total,
         halving_gap=gap / total,
         row_shares=shares(n),
-        halved_row_shares=shares(n[again]),
+        halved_row_shares=shares(n[repeated]),
         half_row_shares=shares(in_halves),
         inverse_sizes=inverse_sizes,
         concentrations=inverse_sizes,

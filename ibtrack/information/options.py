@@ -45,10 +45,10 @@ class SoftOptions:
     transform: str = "none"
 
     def __post_init__(self) -> None:
-        check_integer("num_anchors", self.num_anchors, minimum=2)
-        check_integer("seed", self.seed, minimum=0)
+        for name, minimum in (("num_anchors", 2), ("seed", 0), ("anchor_draws", 1)):
+            number = check_integer(name, getattr(self, name), minimum=minimum)
+            object.__setattr__(self, name, number)  # a protocol is written as JSON, which knows no integers of NumPy
         check_option("temperature", self.temperature, TEMPERATURE_RULES)
-        check_integer("anchor_draws", self.anchor_draws, minimum=1)
         check_option("transform", self.transform, TRANSFORMS)
 
     def protocol(self) -> dict[str, Any]:

@@ -48,20 +48,16 @@ class Readings:
     plugin: Mapping[str, Tensor]
     null: Mapping[str, Tensor]
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Readings:
+    def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Readings:
         """Change the leading dimension of every tensor, such as to pick or to average sites.
 
         The standard errors of averaged sites account for the documents that they share, and for corrections that err
         together.
         """
-
-        def changed(estimate: Estimate) -> Estimate:
-            return Estimate(*(change(part) for part in estimate.parts()))
-
         return Readings(
-            entropy=changed(self.entropy),
-            ceiling=changed(self.ceiling),
-            debiased={name: changed(estimate) for name, estimate in self.debiased.items()},
+            entropy=self.entropy.map(change),
+            ceiling=self.ceiling.map(change),
+            debiased={name: estimate.map(change) for name, estimate in self.debiased.items()},
             plugin={name: change(values) for name, values in self.plugin.items()},
             null={name: change(values) for name, values in self.null.items()},
         )
@@ -91,7 +87,11 @@ class Readings:
         """Put the sites of all parts one after the other."""
 
         def joined(estimates: Sequence[Estimate]) -> Estimate:
-            return Estimate(*(torch.cat(column) for column in zip(*(e.parts() for e in estimates), strict=True)))
+            return Estimate(
+                value=torch.cat([estimate.value for estimate in estimates]),
+                influence=torch.cat([estimate.influence for estimate in estimates]),
+                systematic=torch.cat([estimate.systematic for estimate in estimates]),
+            )
 
         if len(parts) == 1:
             return parts[0]
@@ -177,7 +177,10 @@ def _debiased(
     values = debiased_from_moments(moments)
     influences = document_influences(sites, designs, statistics, debiased_gradient(moments))
     errors = correction_error(values, plugin_from_moments(moments), sites[0].rows.shape[-1])
-    return [Estimate(*parts) for parts in zip(values, influences, errors, strict=True)]
+    return [
+        Estimate(value=value, influence=influence, systematic=error)
+        for value, influence, error in zip(values, influences, errors, strict=True)
+    ]
 
 
 def _entropy_and_ceiling(sites: Sequence[RowStatistics], documents: DocumentDesign) -> tuple[Estimate, Estimate]:
@@ -189,7 +192,8 @@ def _entropy_and_ceiling(sites: Sequence[RowStatistics], documents: DocumentDesi
     surprise = -(sums @ mean.clamp(min=SMALLEST_PROBABILITY).log().unsqueeze(-1)).squeeze(-1)  # (L, G)
     gain = surprise - row_entropy
     no_correction = torch.zeros_like(mean[:, 0])
-    return (
-        Estimate(surprise.sum(1) / number, documents.influence(surprise), no_correction),
-        Estimate(gain.sum(1) / number, documents.influence(gain), no_correction),
-    )
+
+    def mean_of(totals: Tensor) -> Estimate:
+        return Estimate(value=totals.sum(1) / number, influence=documents.influence(totals), systematic=no_correction)
+
+    return mean_of(surprise), mean_of(gain)

@@ -11,7 +11,7 @@ Letters: N rows, K anchors, L sites, C label sets, G documents, U' coarse bins o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +28,7 @@ CORRECTION_ERROR = 0.04  # of the bias correction, one deviation; from the cases
 FAINT = 0.02  # fraction of log K at which half of that error is taken, as independent labels have none in truth.py
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """Numbers of L sites, how much each document moves them, and how far their bias correction may be off.
 
@@ -56,20 +56,27 @@ class Estimate:
         value = self.value / other.value
         influence = (self.influence - value.unsqueeze(-1) * other.influence) / other.value.unsqueeze(-1)
         systematic = torch.hypot(self.systematic, value * other.systematic) / other.value.abs()
-        return Estimate(value, influence, systematic)
+        return Estimate(value=value, influence=influence, systematic=systematic)
 
     def minus(self, other: Estimate) -> Estimate:
         """Subtract another estimate, whose correction errs in the same direction."""
-        systematic = (self.systematic - other.systematic).abs()
-        return Estimate(self.value - other.value, self.influence - other.influence, systematic)
+        return Estimate(
+            value=self.value - other.value,
+            influence=self.influence - other.influence,
+            systematic=(self.systematic - other.systematic).abs(),
+        )
 
     def scaled(self, factor: float) -> Estimate:
         """Multiply by a number."""
-        return Estimate(self.value * factor, self.influence * factor, self.systematic * abs(factor))
+        return Estimate(
+            value=self.value * factor,
+            influence=self.influence * factor,
+            systematic=self.systematic * abs(factor),
+        )
 
-    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return value, influence and systematic error."""
-        return self.value, self.influence, self.systematic
+    def map(self, change: Callable[[Tensor], Tensor]) -> Estimate:
+        """Change the leading dimension of value, influence and systematic error."""
+        return Estimate(value=change(self.value), influence=change(self.influence), systematic=change(self.systematic))
 
 
 def document_influences(

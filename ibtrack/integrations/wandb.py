@@ -120,12 +120,12 @@ class WandbLog:
         make = {"points": self._table, "plane": self._picture}[thing]
         with self._budget.spend(thing):
             try:
-                made = make(run, trajectory)
+                item = make(run, trajectory)
             except ModuleNotFoundError:
                 self._left_out.add(thing)  # said once, not at every point
                 raise
-            if made is not None:
-                run.log({metric_key(thing, prefix=self.prefix): made}, commit=False)
+            if item is not None:
+                run.log({metric_key(thing, prefix=self.prefix): item}, commit=False)
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
         """Make a ``wandb.Table`` of all points, and put the phases into the summary; None without label orders."""

@@ -35,8 +35,8 @@ class Dashboard:
     """What is sent to wandb.
 
     Attributes:
-        chart: arguments of ``wandb.Api().create_custom_chart``.
-        workspace: a ``wandb_workspaces.workspaces.Workspace``, not saved yet.
+        chart: Arguments of ``wandb.Api().create_custom_chart``.
+        workspace: A ``wandb_workspaces.workspaces.Workspace``, not saved yet.
     """
 
     chart: Mapping[str, Any]
@@ -71,7 +71,7 @@ class Dashboard:
         """Install the chart and save the workspace as a new view of the project; needs the network and a login.
 
         Args:
-            install_chart: leave it out where the chart is installed already.
+            install_chart: Whether to install the chart first; not needed where it exists.
 
         Returns:
             The address of the workspace.
@@ -83,14 +83,14 @@ class Dashboard:
 
         if install_chart:
             hint = "; if it is there already, leave this step out with --chart-installed"
-            with _told_in_words(f"the chart {self.chart_id}", hint):
+            with _wandb_errors(f"the chart {self.chart_id}", hint):
                 wandb.Api().create_custom_chart(**self.chart)
-        with _told_in_words(f"the workspace {self.workspace.name!r}"):
+        with _wandb_errors(f"the workspace {self.workspace.name!r}"):
             return str(self.workspace.save().url)
 
 
 @contextlib.contextmanager
-def _told_in_words(what: str, hint: str = "") -> Iterator[None]:
+def _wandb_errors(what: str, hint: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # no login, no network, no right, a refusal: the classes of most are not public
@@ -140,8 +140,8 @@ def make_dashboard(
     }
     fall = metric_key("compression_num_se", site="phases", prefix=prefix)
     return Dashboard(
-        chart,
-        ws.Workspace(
+        chart=chart,
+        workspace=ws.Workspace(
             entity=entity,
             project=project,
             name=name,

@@ -35,7 +35,7 @@ def checked_rows(activations: Tensor, width: int, *, zero_allowed: bool = False)
         bad |= (rows == 0).all(1)
     if bad.any():
         kinds = "finite" if zero_allowed else "finite and not zero"
-        raise ValueError(f"activations must be {kinds}, got {int(bad.sum())} such rows of {len(rows)}")
+        raise ValueError(f"activations must be {kinds}, got {int(bad.sum())} rows of {len(rows)} that are not")
     return rows
 
 

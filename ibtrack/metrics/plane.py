@@ -15,12 +15,12 @@ from torchmetrics import Metric
 
 from ibtrack._checks import check_option, check_rows
 from ibtrack.information.assignments import assign_draws, draw_anchors, temperature
-from ibtrack.information.label_design import moved
+from ibtrack.information.label_design import to_device
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Readings, site_readings
 from ibtrack.information.standard_errors import Estimate
-from ibtrack.probe.labels import LONE_LABELS
+from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import READINGS, metric_key
 
@@ -79,11 +79,13 @@ class InformationPlane(Metric):
         if not widths:
             raise ValueError("widths must name at least one site, got none")
         self.options = options
-        self._asked = tuple(check_option("readings", reading, READINGS) for reading in readings)
+        self._reading_names = tuple(check_option("readings", reading, READINGS) for reading in readings)
         self.sites, self.widths = list(widths), dict(widths)
         self.orders, self.nested = probe.orders, probe.is_text
         self._documents, self._designs = probe.document_design, probe.label_designs
-        self._lone = {name: labels for name, labels in probe.label_sets.items() if name in LONE_LABELS}
+        self._unpaired_labels = {
+            name: labels for name, labels in probe.label_sets.items() if name in UNPAIRED_LABEL_SETS
+        }
         self._shape = (len(self.sites), options.anchor_draws, probe.num_positions, options.num_anchors)
         self._row_faults: Tensor | None = None
         self._temperatures = {
@@ -156,7 +158,7 @@ class InformationPlane(Metric):
         Returns:
             Key (`ibtrack.record.keys.metric_key`) to () float64; entropies and informations as fractions of log K.
         """
-        return self.named(self.readings(), self.mean_cosines(), self.sites)
+        return self.values_by_key(self.readings(), self.mean_cosines(), self.sites)
 
     def readings(self) -> Readings:
         """Work out the readings of every site and draw of anchors, (sites * draws,).
@@ -167,17 +169,17 @@ class InformationPlane(Metric):
         cells = self.assignments.flatten(0, 1)
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
-        designs = {name: moved(design, self.device) for name, design in self._designs.items()}
-        read = site_readings(list(cells), designs, moved(self._documents, self.device), readings=self._needed())
-        for name, labels in self._lone.items() if set(self._asked) & {"debiased", "null"} else ():
+        designs = {name: to_device(design, self.device) for name, design in self._designs.items()}
+        read = site_readings(list(cells), designs, to_device(self._documents, self.device), readings=self._needed())
+        for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
             read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
-        return read.only(self._asked).each(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
+        return read.only(self._reading_names).map_tensors(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
 
     def _needed(self) -> tuple[str, ...]:
-        """List the readings that are worked out: the debiased one of a lone label set is made from all three."""
-        permuted = bool(self._lone) and bool(set(self._asked) & {"debiased", "null"})
-        return READINGS if permuted else self._asked
+        """List the readings that are worked out: the debiased one of an unpaired label set is made from all three."""
+        permuted = bool(self._unpaired_labels) and bool(set(self._reading_names) & {"debiased", "null"})
+        return READINGS if permuted else self._reading_names
 
     def _permuted(self, cells: Tensor, labels: Tensor) -> Tensor:
         index, number = self._documents.index.to(self.device), self._documents.num_documents
@@ -215,7 +217,7 @@ class InformationPlane(Metric):
                 faults[site] = "; ".join(reasons)
         return faults
 
-    def named(self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
+    def values_by_key(self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
         """Put every number under its key.
 
         Args:
@@ -229,14 +231,14 @@ class InformationPlane(Metric):
             return torch.cat([part[blocks].mean(0, keepdim=True), part])
 
         def numbers(draws: slice) -> dict[_Name, Tensor]:
-            cells = readings.each(lambda part: part.unflatten(0, (len(sites), -1))[:, draws].mean(1))
-            return _numbers(cells.each(with_mean), self.orders, self.nested, math.log(self.options.num_anchors))
+            cells = readings.map_tensors(lambda part: part.unflatten(0, (len(sites), -1))[:, draws].mean(1))
+            return _numbers(cells.map_tensors(with_mean), self.orders, self.nested, math.log(self.options.num_anchors))
 
         values = numbers(slice(None))
         if self.options.anchor_draws > 1:
-            each = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
+            by_draw = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
             for quantity, order, reading in [name for name in values if not name[0].endswith("_se")]:
-                spread = torch.stack([draw[quantity, order, reading] for draw in each]).std(0)
+                spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
         values["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
         return {
@@ -281,7 +283,7 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
             quantity = {"input": "complexity", "output": "expressivity"}.get(side, f"{label}_information")
             values[quantity, label if side else None, reading] = value * unit
     for order in orders if readings.plugin else ():
-        before = values["complexity", order, "plugin"]
-        values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / before
-        values["regularity", order, "plugin"] = before / entropy.value
+        plugin_complexity = values["complexity", order, "plugin"]
+        values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity
+        values["regularity", order, "plugin"] = plugin_complexity / entropy.value
     return values

@@ -52,13 +52,13 @@ class _SoftAssignment(Metric):
         assigned = assign(check_rows(activations, self.width), self.anchors, self.epsilon)
         bad = int(bad_rows(assigned).sum())
         if bad:
-            raise ValueError(f"activations must be finite and not zero, got {bad} such rows of {len(assigned)}")
+            raise ValueError(f"activations must be finite and not zero, got {bad} rows of {len(assigned)} that are not")
         more = count(assigned, labels, self.num_labels, before=self.half_occurrences.sum(0))
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(more, name))
 
     def _counts(self) -> Counts:
-        counts = Counts(*(getattr(self, name) for name in _SUMS))
+        counts = Counts(**{name: getattr(self, name) for name in _SUMS})
         if counts.total == 0:
             raise RuntimeError(f"{type(self).__name__}.compute() needs at least one row; call update() first")
         return counts
@@ -194,7 +194,7 @@ class SoftMutualInformation(_SoftAssignment):
         """Work out I(X;Z): () float64, in nats or as a fraction of log K.
 
         Returns:
-            ``nan`` for ``debiased`` when no label occurs twice.
+            ``nan`` for ``debiased`` when no label occurs twice, or when only one label occurs.
 
         Raises:
             RuntimeError: There has been no row yet.
@@ -216,7 +216,7 @@ class SoftDisentanglement(_SoftAssignment):
         num_anchors: Number of anchors K.
         seed: Seed of the anchors.
         temperature: Rule of the softmax temperature, ``exact``, ``bounds`` or ``leading_order``.
-        min_count: Labels that occur less often are left out of the mean.
+        min_count: Fewest rows of a label that counts in the mean.
         **options: Options of ``torchmetrics.Metric``.
 
     Example:

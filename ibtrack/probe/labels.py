@@ -15,7 +15,7 @@ from ibtrack._checks import check_integer, check_integers
 from ibtrack.probe.kgrams import SIDES, kept_positions, kgram_labels
 from ibtrack.record.keys import order_name
 
-LONE_LABELS = ("preference",)  # label sets that are not a pair of input and output
+UNPAIRED_LABEL_SETS = ("preference",)  # label sets that are not a pair of input and output
 
 
 class LabelledPositions(NamedTuple):
@@ -83,7 +83,7 @@ def label_as_given(
     grid = _common_grid(sets, num_blocks)
     if skip and len(grid) == 1:
         raise ValueError(f"skip must be 0 where inputs have one label each, got {skip}")
-    for name in sets.keys() & set(LONE_LABELS):
+    for name in sets.keys() & set(UNPAIRED_LABEL_SETS):
         _check_two_labels(name, sets[name])
     document_ids = _spread_documents(documents, grid)
     mask = torch.stack([ids >= 0 for ids in sets.values()]).all(0) & (document_ids >= 0)
@@ -91,7 +91,7 @@ def label_as_given(
         mask[:, :skip] = False
     if not mask.any():
         raise ValueError("the probe is empty: no position has all of its labels and a document")
-    orders = tuple(dict.fromkeys(name.partition("/")[2] for name in sets if name not in LONE_LABELS))
+    orders = tuple(dict.fromkeys(name.partition("/")[2] for name in sets if name not in UNPAIRED_LABEL_SETS))
     return _labelled(mask, document_ids, orders, {name: dense(ids[mask]) for name, ids in sets.items()})
 
 
@@ -145,12 +145,12 @@ def _named_sets(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ValueError: An input or an output has no partner, there is no label set, or one does not hold integers.
     """
     sets = {
-        name if "/" in name or name in LONE_LABELS else f"{name}/label": check_integers(name, ids).cpu()
+        name if "/" in name or name in UNPAIRED_LABEL_SETS else f"{name}/label": check_integers(name, ids).cpu()
         for name, ids in labels.items()
     }
-    orders = {name.partition("/")[2] for name in sets if name not in LONE_LABELS}
+    orders = {name.partition("/")[2] for name in sets if name not in UNPAIRED_LABEL_SETS}
     wanted = {f"{side}/{order}" for order in orders for side in SIDES}
-    if set(sets) - set(LONE_LABELS) != wanted or not sets:
+    if set(sets) - set(UNPAIRED_LABEL_SETS) != wanted or not sets:
         raise ValueError(
             f"labels must pair an 'input' with an 'output' for each name, or be 'preference', got {sorted(labels)}"
         )

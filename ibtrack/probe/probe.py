@@ -19,7 +19,7 @@ from ibtrack._checks import check_integer
 from ibtrack.information.bottleneck import bottleneck_curve
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.probe.labels import LONE_LABELS, check_tokens, label_as_given, label_kgrams
+from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_tokens, label_as_given, label_kgrams
 from ibtrack.probe.preferences import preference_blocks
 from ibtrack.probe.sources import column_texts, shuffled_rows
 from ibtrack.probe.texts import text_blocks
@@ -87,7 +87,7 @@ class Probe:
         if not isinstance(inputs, Tensor) or inputs.ndim == 0 or not inputs.numel():
             raise ValueError(f"the probe is empty: inputs must be a tensor of S blocks, got {_describe(inputs)}")
         check_integer("skip", skip, minimum=0)
-        if labels is not None and is_text and not labels.keys() <= set(LONE_LABELS):
+        if labels is not None and is_text and not labels.keys() <= set(UNPAIRED_LABEL_SETS):
             raise ValueError(f"is_text must be left out unless labels are 'preference', got {sorted(labels)}")
         self.name, self.tokenizer, self.tokenizer_hash = name, tokenizer, tokenizer_hash
         self.is_text = is_text or labels is None

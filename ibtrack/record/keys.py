@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 READINGS = ("debiased", "plugin", "null")
+"""The three readings of an information."""
+
 _ORDER_NAMES = {1: "token", 2: "bigram", 3: "trigram", 4: "quadgram"}
 
 

@@ -9,7 +9,7 @@ from ibtrack.record.trajectory import Point
 
 
 def logged_metrics(point: Point, *, prefix: str = "ib") -> dict[str, float]:
-    """The numbers that loggers get: all of the mean and of the run, the debiased ones of each site; no ``nan``.
+    """Return the numbers that loggers get: all of the mean and of the run, the debiased ones of each site; no ``nan``.
 
     Example:
         >>> point = Point(8, {"ib/mean/entropy": 0.5, "ib_null/L00/token/complexity": 0.1}, tokens_seen=4096)
@@ -28,7 +28,7 @@ def logged_metrics(point: Point, *, prefix: str = "ib") -> dict[str, float]:
 
 
 def summary_line(point: Point) -> str:
-    """One line for the terminal.
+    """Write a point as one line for the terminal.
 
     Example:
         >>> print(summary_line(Point(8, failure="L00 did not fire")))
@@ -39,8 +39,9 @@ def summary_line(point: Point) -> str:
     values = {quantity: point.values.get(f"ib/mean/{quantity}") for quantity in ("entropy", *_SHOWN)}
     parts = [f"{_SHORT[name]} {value:.3f}" for name, value in values.items() if value is not None]
     error = point.values.get("ib/mean/token/optimality_se")
-    parts[-1] += f" ± {error:.3f}" if error is not None else ""
-    return f"ibtrack step {point.step}: {', '.join(parts)} ({point.measure_time:.2f} s)"
+    if parts and error is not None:
+        parts[-1] += f" ± {error:.3f}"
+    return f"ibtrack step {point.step}: {', '.join(parts) or 'no values'} ({point.measure_time:.2f} s)"
 
 
 _SHOWN = ("preference_information", "token/complexity", "token/expressivity", "token/optimality")

@@ -112,6 +112,7 @@ QUANTITIES = {
         meaning="Share of wall time that measuring has taken so far.",
     ),
 }
+"""Name of a quantity to its row of the table."""
 
 
 def quantity_key(quantity: str, site: str, order: str, reading: str) -> str:

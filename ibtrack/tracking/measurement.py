@@ -128,7 +128,7 @@ class Measurement:
                 if self._device.type != "cpu" or plane.num_bytes > KEPT_BYTES:
                     plane.release()
             faults |= plane.faults()
-        numbers = plane.named(Readings.join(read), torch.cat(cosines), list(self._sites))
+        numbers = plane.values_by_key(Readings.join(read), torch.cat(cosines), list(self._sites))
         values = dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
         if loss is not None and self._label_entropy is not None:
             values[metric_key("probe_loss")] = loss

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ibtrack.probe.labels import LONE_LABELS
+from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import Key, metric_key, parse_key
 from ibtrack.record.notes import DERIVED, note_names
@@ -57,7 +57,7 @@ def _notes_on_label_sets(probe: Probe) -> dict[str, str]:
     notes: dict[str, str] = {}
     for name, reason in undefined_label_sets(probe).items():
         side, _, order = name.partition("/")
-        if name in LONE_LABELS:
+        if name in UNPAIRED_LABEL_SETS:
             notes[f"{name}_information"] = reason
         else:
             notes |= {f"{order}/{quantity}": reason for quantity in DERIVED[side]}

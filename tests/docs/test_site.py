@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import re
 import subprocess
 import sys
@@ -52,6 +53,15 @@ def test_the_tables_of_keys_and_commands_are_made_from_the_code(site: Path) -> N
     commands = (site / "command_line.html").read_text("utf-8")
     for command in ("report", "list", "show", "export", "plane", "dashboard"):
         assert f"ibtrack {command}" in commands
+
+
+@pytest.mark.parametrize(
+    "package", ["", ".analysis", ".information", ".integrations", ".metrics", ".record", ".report"]
+)
+def test_every_name_that_a_package_promises_has_a_place_in_the_reference(site: Path, package: str) -> None:
+    pages = "\n".join(path.read_text("utf-8") for path in (site / "api").glob("*.html"))
+    places = set(re.findall(r'id="?ibtrack\.(?:\w+\.)*(\w+)', pages))
+    assert set(importlib.import_module(f"ibtrack{package}").__all__) - places == set()
 
 
 def test_a_broken_link_fails(tmp_path: Path) -> None:

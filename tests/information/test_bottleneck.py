@@ -33,8 +33,8 @@ def labels_of(counts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
 
 def heights(points: Sequence[tuple[float, float]], slopes: Sequence[float]) -> NDArray[np.float64]:
     """How high the lines of some slopes that touch the curve from above begin: max of I(T;Y) - s I(X;T)."""
-    kept, told = np.array(points).T
-    return np.array([(told - slope * kept).max() for slope in slopes])
+    complexity, expressivity = np.array(points).T
+    return np.array([(expressivity - slope * complexity).max() for slope in slopes])
 
 
 def numpy_state() -> NDArray[np.uint32]:
@@ -49,7 +49,7 @@ def test_a_function_of_x_costs_just_what_it_tells() -> None:
     curve = bottleneck_curve(x, y, **FINE)
     assert curve[0] == (0.0, 0.0)
     assert curve[-1] == pytest.approx((math.log(5), math.log(5)))
-    assert all(told == pytest.approx(kept, abs=1e-6) for kept, told in curve)
+    assert all(expressivity == pytest.approx(complexity, abs=1e-6) for complexity, expressivity in curve)
 
 
 def test_the_binary_symmetric_channel_has_its_closed_form() -> None:
@@ -62,9 +62,9 @@ def test_the_binary_symmetric_channel_has_its_closed_form() -> None:
     x, y = labels_of(np.array([[450, 50], [50, 450]]))
     curve = bottleneck_curve(x, y, **FINE)
     assert len(curve) > 8  # slopes below (1 - 2 d)² = .64 each have a point of their own
-    for kept, told in curve[1:-1]:
-        a = brentq(lambda p, kept=kept: h(p) - (math.log(2) - kept), 1e-12, 0.5)
-        assert told == pytest.approx(math.log(2) - h(a * (1 - flip) + flip * (1 - a)), abs=1e-6)
+    for complexity, expressivity in curve[1:-1]:
+        a = brentq(lambda p, complexity=complexity: h(p) - (math.log(2) - complexity), 1e-12, 0.5)
+        assert expressivity == pytest.approx(math.log(2) - h(a * (1 - flip) + flip * (1 - a)), abs=1e-6)
     assert curve[-1] == pytest.approx((math.log(2), math.log(2) - h(flip)))
 
 
@@ -80,9 +80,9 @@ def test_no_description_lies_above_the_curve(seed: int, rows: int, columns: int)
         channel = rng.dirichlet(np.full(rows, 0.3), size=rows)
         place = information(joint.sum(1)[:, None] * channel), information(channel.T @ joint)
         assert (heights([place], FINE["slopes"]) <= highest + 1e-6).all()
-    kept, told = np.array(curve).T
-    assert told[-1] == pytest.approx(information(joint), abs=1e-9)
-    slopes = np.diff(told) / np.diff(kept)
+    complexity, expressivity = np.array(curve).T
+    assert expressivity[-1] == pytest.approx(information(joint), abs=1e-9)
+    slopes = np.diff(expressivity) / np.diff(complexity)
     assert (np.diff(slopes) <= 1e-6).all()
     assert (slopes <= 1 + 1e-6).all()
     assert (slopes >= 0).all()
@@ -106,10 +106,10 @@ def test_many_values_share_their_descriptions(monkeypatch: pytest.MonkeyPatch) -
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 40, (4000,), generator=generator)
     y = (x // 4 + torch.randint(0, 3, (4000,), generator=generator)) % 10
-    kept, told = zip(*bottleneck_curve(x, y), strict=True)
+    complexity, expressivity = zip(*bottleneck_curve(x, y), strict=True)
     monkeypatch.setattr("ibtrack.information.bottleneck.MAX_CELLS", 40 * 12)
     for a, b in bottleneck_curve(x, y):
-        assert b == pytest.approx(np.interp(a, kept, told), abs=0.01)
+        assert b == pytest.approx(np.interp(a, complexity, expressivity), abs=0.01)
 
 
 def test_names_of_labels_and_order_of_rows_do_not_matter_and_nothing_is_random() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.label_design import LabelDesign, moved, null_variance_factors
+from ibtrack.information.label_design import LabelDesign, null_variance_factors, to_device
 from tests.information.samples import repeated_text
 
 
@@ -59,7 +59,7 @@ def test_null_variance_is_the_product_of_two_design_effects() -> None:
 def test_a_design_moves_with_all_its_tensors() -> None:
     _, labels, index = repeated_text()
     documents = DocumentDesign.from_index(index)
-    design = moved(LabelDesign.from_labels(labels, documents), torch.device("meta"))
+    design = to_device(LabelDesign.from_labels(labels, documents), torch.device("meta"))
     assert design.occurrences.is_meta
     assert design.chunks[0].segments.rows.is_meta
     assert design.bins.row_shares.is_meta

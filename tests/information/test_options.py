@@ -1,8 +1,10 @@
 """The options of the soft estimator."""
 
+import json
 from dataclasses import FrozenInstanceError
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ibtrack import SoftOptions
@@ -23,6 +25,11 @@ def test_the_protocol_names_all_of_them() -> None:
         "anchor_draws": 1,
         "transform": "none",
     }
+
+
+def test_integers_of_numpy_become_those_of_python_as_a_protocol_is_json() -> None:
+    options = SoftOptions(num_anchors=np.int64(50), seed=np.int64(3), anchor_draws=np.int64(2))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(options.protocol())) == SoftOptions(num_anchors=50, seed=3, anchor_draws=2).protocol()
 
 
 @pytest.mark.parametrize(

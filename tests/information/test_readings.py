@@ -97,13 +97,13 @@ def test_sites_in_one_table_as_on_a_gpu_read_as_each_in_its_own(
             one, other = (getattr(each, reading)[name] for each in (together, apart))
             torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
         if "debiased" in names:
-            for one, other in zip(together.debiased[name].parts(), apart.debiased[name].parts(), strict=True):
-                torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+            one, other = (vars(each.debiased[name]) for each in (together, apart))
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
 def test_mean_over_sites_is_the_mean_of_each_number() -> None:
     first, second = _site(seed=1), _site(seed=2)
-    mean = Readings.join([first, second]).each(lambda part: part.mean(0, keepdim=True))
+    mean = Readings.join([first, second]).map_tensors(lambda part: part.mean(0, keepdim=True))
     assert mean.entropy.value == (first.entropy.value + second.entropy.value) / 2
     for name in ("plugin", "null"):
         one, two, both = (getattr(r, name)["input/label"] for r in (first, second, mean))
@@ -112,7 +112,7 @@ def test_mean_over_sites_is_the_mean_of_each_number() -> None:
 
 def test_mean_of_two_equal_sites_has_their_error() -> None:
     site = _site()
-    mean = Readings.join([site, site]).each(lambda part: part.mean(0, keepdim=True))
+    mean = Readings.join([site, site]).map_tensors(lambda part: part.mean(0, keepdim=True))
     one, both = (each.debiased["input/label"].standard_error for each in (site, mean))
     torch.testing.assert_close(both, one)
 
@@ -123,8 +123,8 @@ def test_sites_read_the_same_together_and_one_by_one(monkeypatch: pytest.MonkeyP
     together = site_readings(rows, designs, documents)
     monkeypatch.setattr(readings, "CELLS_AT_ONCE", 1)
     apart = site_readings(rows, designs, documents)
-    for one, other in zip(together.debiased["input/label"].parts(), apart.debiased["input/label"].parts(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-15)
+    one, other = (vars(each.debiased["input/label"]) for each in (together, apart))
+    torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-15)
 
 
 def test_rows_that_are_documents_of_their_own_have_an_error() -> None:
@@ -146,8 +146,16 @@ def test_an_anchor_that_is_never_chosen_does_no_harm_to_the_error() -> None:
 
 
 def test_permutations_give_bias_and_error() -> None:
-    before = Estimate(torch.tensor([9.0]), torch.tensor([[0.03, -0.03]]), torch.tensor([9.0]))
-    read = Readings(before, before, {"preference": before}, {"preference": torch.tensor([0.5])}, {})
+    before = Estimate(
+        value=torch.tensor([9.0]), influence=torch.tensor([[0.03, -0.03]]), systematic=torch.tensor([9.0])
+    )
+    read = Readings(
+        entropy=before,
+        ceiling=before,
+        debiased={"preference": before},
+        plugin={"preference": torch.tensor([0.5])},
+        null={},
+    )
     after = read.with_permutations("preference", torch.tensor([[0.1, 0.2, 0.3]]))
     estimate = after.debiased["preference"]
     assert float(estimate.value) == pytest.approx(0.3)

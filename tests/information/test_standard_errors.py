@@ -17,14 +17,18 @@ from tests.information.samples import repeated_text, sample
 
 
 def estimate(value: float, influence: list[float], systematic: float = 0.0) -> Estimate:
-    return Estimate(*(torch.tensor([part]).double() for part in (value, influence, systematic)))
+    return Estimate(
+        value=torch.tensor([value]).double(),
+        influence=torch.tensor([influence]).double(),
+        systematic=torch.tensor([systematic]).double(),
+    )
 
 
 def test_standard_error_of_a_mean_is_the_textbook_one() -> None:
     documents = DocumentDesign.from_index(torch.arange(400) // 10)
     rows = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     per_document = rows.view(40, 10)
-    mean = Estimate(rows.mean(), documents.influence(per_document.sum(1)), torch.zeros(()))
+    mean = Estimate(value=rows.mean(), influence=documents.influence(per_document.sum(1)), systematic=torch.zeros(()))
     torch.testing.assert_close(mean.standard_error, per_document.mean(1).std() / math.sqrt(40))
 
 
@@ -46,7 +50,16 @@ def test_errors_of_sampling_and_of_correction_add_in_squares() -> None:
 
 def test_difference_has_the_common_part_of_the_errors_taken_out() -> None:
     difference = estimate(3.0, [0.3, -0.3], 0.5).minus(estimate(1.0, [0.2, -0.2], 0.4))
-    assert [float(part.flatten()[0]) for part in difference.parts()] == pytest.approx([2.0, 0.1, 0.1])
+    assert float(difference.value) == pytest.approx(2.0)
+    assert float(difference.influence[0, 0]) == pytest.approx(0.1)
+    assert float(difference.systematic) == pytest.approx(0.1)
+
+
+def test_a_change_is_made_to_each_part() -> None:
+    doubled = estimate(3.0, [0.25, -0.25], 0.5).map(lambda part: torch.cat([part, part]))
+    assert doubled.value.tolist() == [3.0, 3.0]
+    assert doubled.influence.tolist() == [[0.25, -0.25], [0.25, -0.25]]
+    assert doubled.systematic.tolist() == [0.5, 0.5]
 
 
 def test_a_correction_of_labels_that_tell_nothing_is_not_wrong() -> None:

@@ -46,7 +46,7 @@ class OtherProcess:
 class Contract(ABC):
     """Tests of a metric of (600, 5) rows, most with labels; inherit from it and say which metric and what it gives."""
 
-    refusal = r"must be finite.* got 1 such rows of 600"  # what a row that is not finite is answered with
+    refusal = r"must be finite.* got 1 rows of 600 that are not"  # what a row that is not finite is answered with
     rounding = 1e-9  # of the reference, relative: both sum in float64, in another order
 
     @abstractmethod

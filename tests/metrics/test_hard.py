@@ -22,7 +22,7 @@ def slow(rows: Tensor, ids: Tensor, num_anchors: int, seed: int) -> float:
 
 
 class TestHardMutualInformation(LabelledContract):
-    refusal = "must be finite and not zero, got 1 such rows of 600"
+    refusal = "must be finite and not zero, got 1 rows of 600 that are not"
 
     def make(self) -> HardMutualInformation:
         return HardMutualInformation(5, 6, 20)
@@ -49,7 +49,7 @@ def test_a_table_of_independent_labels_has_no_information() -> None:
 
 
 def test_rows_without_a_direction_are_refused() -> None:
-    with pytest.raises(ValueError, match="finite and not zero, got 2 such rows of 2"):
+    with pytest.raises(ValueError, match="finite and not zero, got 2 rows of 2 that are not"):
         HardMutualInformation(8, 6).update(torch.zeros(2, 8), torch.tensor([0, 1]))
 
 

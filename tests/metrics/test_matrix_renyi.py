@@ -38,7 +38,7 @@ def three_matrices(matrix: np.ndarray, ids: Tensor, alpha: float = 1.0) -> float
 
 
 class TestMatrixEntropy(Contract):
-    refusal = "must be finite and not zero, got 1 such rows of 600"
+    refusal = "must be finite and not zero, got 1 rows of 600 that are not"
 
     def make(self) -> MatrixEntropy:
         return MatrixEntropy(5)
@@ -51,7 +51,7 @@ class TestMatrixEntropy(Contract):
 
 
 class TestMatrixInformation(LabelledContract):
-    refusal = "must be finite and not zero, got 1 such rows of 600"
+    refusal = "must be finite and not zero, got 1 rows of 600 that are not"
 
     def make(self) -> MatrixInformation:
         return MatrixInformation(5, 6)

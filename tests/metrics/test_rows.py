@@ -26,8 +26,8 @@ def test_rows_come_out_in_double_precision_and_without_a_gradient() -> None:
 @pytest.mark.parametrize(
     ("rows", "zero_allowed", "sentence"),
     [
-        ([FINE, ZERO, NAN], False, "activations must be finite and not zero, got 2 such rows of 3"),
-        ([FINE, ZERO, NAN], True, "activations must be finite, got 1 such rows of 3"),
+        ([FINE, ZERO, NAN], False, "activations must be finite and not zero, got 2 rows of 3 that are not"),
+        ([FINE, ZERO, NAN], True, "activations must be finite, got 1 rows of 3 that are not"),
         ([[1.0]], True, r"activations must be a floating point tensor of shape \(N, 2\)"),
     ],
 )

@@ -98,6 +98,13 @@ def test_disentanglement_is_the_divergence_of_each_label_from_the_rest() -> None
     assert float(metric.compute()) == pytest.approx(np.mean(each), abs=1e-6)
 
 
+def test_debiased_information_without_a_second_label_or_a_second_row_of_a_label_is_nan() -> None:
+    for labels in (torch.zeros(10).long(), torch.arange(3)):
+        metric = SoftMutualInformation(8, 3)
+        metric.update(torch.randn(len(labels), 8, generator=torch.Generator().manual_seed(0)), labels)
+        assert metric.compute().isnan()
+
+
 def test_disentanglement_of_one_label_is_nan() -> None:
     rows, ids = _data()
     metric = SoftDisentanglement(24, 30)
@@ -131,8 +138,12 @@ def test_sums_refuse_half_precision() -> None:
         (torch.ones(4, 8), torch.tensor([0, 1, 2, 3]), r"labels must lie in \[0, 3\), got values from 0 to 3"),
         (torch.ones(4, 8), torch.tensor([0, 1, -1, 2]), r"labels must lie in \[0, 3\), got values from -1 to 2"),
         (torch.ones(4, 8), torch.zeros(4), "labels must be a tensor of integers"),
-        (torch.zeros(4, 8), torch.zeros(4).long(), "activations must be finite and not zero, got 4 such rows of 4"),
-        (torch.full((4, 8), math.nan), torch.zeros(4).long(), "finite and not zero, got 4 such rows of 4"),
+        (
+            torch.zeros(4, 8),
+            torch.zeros(4).long(),
+            "activations must be finite and not zero, got 4 rows of 4 that are not",
+        ),
+        (torch.full((4, 8), math.nan), torch.zeros(4).long(), "finite and not zero, got 4 rows of 4 that are not"),
     ],
 )
 def test_bad_rows_and_labels_add_nothing(rows: Tensor, labels: Tensor, sentence: str) -> None:

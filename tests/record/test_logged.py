@@ -32,3 +32,8 @@ def test_values_are_not_tensors() -> None:
 def test_the_line_of_a_preference_probe_names_its_own_number() -> None:
     point = Point(5, {"ib/mean/preference_information": 0.1})
     assert summary_line(point) == "ibtrack step 5: I(pref;Z) 0.100 (0.00 s)"
+
+
+def test_the_line_of_a_point_without_values_says_so() -> None:
+    assert summary_line(Point(8)) == "ibtrack step 8: no values (0.00 s)"
+    assert summary_line(Point(8, {"ib/mean/token/optimality_se": 0.1})) == "ibtrack step 8: no values (0.00 s)"
