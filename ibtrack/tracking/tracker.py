@@ -63,7 +63,7 @@ class InformationPlaneTracker:
         config: Configuration of the run, for the trajectory's header.
         loggers: Objects with ``log_metrics(metrics, step)``, such as the loggers of Lightning and Fabric, or wandb
             runs.
-        report: Called with a line of text for each measurement.
+        report: Called with a line of text that says where the points go, and with one for each measurement.
 
     Raises:
         ValueError: An argument is out of its range or of another type.
@@ -190,6 +190,11 @@ class InformationPlaneTracker:
         self._measurement = measurement
         self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
+        self._report(
+            "ibtrack: points stay in memory; path= names a file for them"
+            if self.path is None
+            else f"ibtrack: points go to {self.path}"
+        )
 
     def step(
         self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
@@ -323,8 +328,12 @@ class InformationPlaneTracker:
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
                 log.log(point, self.trajectory)
+        self._report(summary_line(point))
+
+    def _report(self, line: str) -> None:
+        """Show a line of text, on the first process alone."""
         if self.report is not None and rank() == 0:
-            self.report(summary_line(point))
+            self.report(line)
 
     @contextlib.contextmanager
     def _tolerated(self, what: str) -> Iterator[None]:

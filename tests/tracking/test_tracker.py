@@ -262,3 +262,15 @@ def test_a_loss_that_requires_a_gradient_is_read_without_a_word() -> None:
     point = tracker(schedule=schedules.every(1)).step(Model(), 1, loss=loss)
     assert point is not None
     assert point.loss == 2.5
+
+
+def test_the_first_line_of_a_report_says_where_the_points_go(tmp_path: Path) -> None:
+    lines: list[str] = []
+    follow = tracker(path=tmp_path / "t.jsonl", report=lines.append)
+    follow.step(Model(), 0)
+    assert lines[0] == f"ibtrack: points go to {tmp_path / 't.jsonl'}"
+    assert lines[1].startswith("ibtrack step 0: ")
+    lines.clear()
+    tracker(report=lines.append).step(Model(), 0)
+    assert lines[0] == "ibtrack: points stay in memory; path= names a file for them"
+    assert len(lines) == 2
