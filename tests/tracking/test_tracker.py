@@ -110,8 +110,22 @@ def _wrong_shape(model: nn.Module, inputs: Tensor) -> Any:
         ({"layers": "blok.*"}, "nothing fits 'blok"),
         ({"probe": Probe(torch.full((2, 8), 23))}, "must lie below the model's vocabulary of 23, got 23"),
         ({"schedule": schedules.every(100)}, "schedule has nothing due within the 10 steps of this run"),
-        ({"forward": lambda model, inputs: model(inputs, 1)}, r"does not take the probe \(TypeError"),
-        ({"forward": lambda model, inputs: None}, "does not take the probe .* fired 0 times"),
+        (
+            {"forward": lambda model, inputs: model(inputs, 1)},
+            r"does not take the probe \(TypeError.*\); pass forward=.*or make the probe with blocks that fit",
+        ),
+        (
+            {"forward": lambda model, inputs: None},
+            r"layers: 'embed', 'blocks\.0', 'blocks\.1' are not run by the model's forward; name others",
+        ),
+        (
+            {"layers": ["blocks.1", "head"], "forward": lambda model, inputs: model.head(model.embed(inputs))},
+            r"layers: 'blocks\.1' is not run by the model's forward; name another",
+        ),
+        (
+            {"forward": lambda model, inputs: model.blocks[0](model(inputs) @ model.head.weight)},
+            r"layers: every site must fire once per forward pass, but L00 \(blocks\.0\) fired 2 times; name others",
+        ),
         ({"forward": _wrong_shape}, r"does not take the probe .* must have shape \(1, 16, D\), got \(2, 16, 16\)"),
     ],
 )
