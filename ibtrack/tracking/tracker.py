@@ -163,8 +163,8 @@ class InformationPlaneTracker:
                 around this call.
 
         Raises:
-            ValueError: Layers do not exist, the probe does not fit the model, the schedule has nothing due, or the
-                trajectory to resume has another protocol.
+            ValueError: ``path`` is a folder, layers do not exist, the probe does not fit the model, the schedule has
+                nothing due, or the trajectory to resume has another protocol.
             FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
                 protocol and config, is moved aside with a warning.
         """
@@ -354,6 +354,9 @@ class InformationPlaneTracker:
             self._points, self._left_out, self.measure_seconds = [], [], 0.0
         if self.path is None or rank() != 0:
             return
+        if self.path.is_dir():
+            file = self.path / "trajectory.jsonl"
+            raise ValueError(f"path must name a trajectory file, got the folder {self.path}; take {file}")
         if resume_from is not None and self.path.exists():
             self._writer = TrajectoryWriter.resume(self.path, self.protocol, last_step=resume_from.step)
             self._points = list(self._writer.points)

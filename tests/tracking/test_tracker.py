@@ -288,3 +288,10 @@ def test_the_first_line_of_a_report_says_where_the_points_go(tmp_path: Path) -> 
     tracker(report=lines.append).step(Model(), 0)
     assert lines[0] == "ibtrack: points stay in memory; path= names a file for them"
     assert len(lines) == 2
+
+
+def test_a_folder_is_no_trajectory_file(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"path must name a trajectory file, got the folder .*; take .*trajectory\.jsonl"
+    ):
+        tracker(path=tmp_path).start(Model())
