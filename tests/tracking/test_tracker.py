@@ -169,9 +169,10 @@ def test_bad_rows_are_a_failed_point_that_says_so(tmp_path: Path, value: float) 
     follow.step(model, 0)
     model.blocks[1].register_forward_hook(_poison(value))
     with pytest.warns(
-        MeasurementWarning, match=r"step 1 was not measured as a whole: L01: 2 of \d+ positions are zero or"
-    ):
+        MeasurementWarning, match=r"step 1 could not be measured in full: L01: 2 of \d+ positions are zero or"
+    ) as caught:
         point = due_point(follow, model, 1)  # one in each of two batches
+    assert [warning.filename for warning in caught] == [__file__]
     assert math.isnan(point.values["ib/L01/token/complexity"])
     assert math.isnan(point.values["ib/mean/entropy"])
     assert math.isfinite(point.values["ib/L00/token/complexity"])
@@ -295,3 +296,14 @@ def test_a_folder_is_no_trajectory_file(tmp_path: Path) -> None:
         ValueError, match=r"path must name a trajectory file, got the folder .*; take .*trajectory\.jsonl"
     ):
         tracker(path=tmp_path).start(Model())
+
+
+def test_going_on_takes_a_progress_and_misses_a_file_that_is_not_there(tmp_path: Path) -> None:
+    follow = tracker(path=tmp_path / "t.jsonl")
+    with pytest.raises(ValueError, match=r"resume_from must be an ibtrack\.schedules\.Progress, got int"):
+        follow.start(Model(), resume_from=4)  # type: ignore[arg-type]  # what is refused
+    sentence = r"t\.jsonl holds no trajectory to go on with: points up to step 4 are missing from it"
+    with pytest.warns(MeasurementWarning, match=sentence) as caught:
+        follow.start(Model(), resume_from=Progress(4))
+    assert [warning.filename for warning in caught] == [__file__]
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == []
