@@ -33,7 +33,8 @@ class InformationPlaneMonitor(Callback):
     and a point that says why.
 
     ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
-    key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` bears that.
+    key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` tolerates
+    that.
 
     Args:
         probe: The probe to measure on; documents held out from training.
