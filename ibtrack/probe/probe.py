@@ -108,6 +108,13 @@ class Probe:
             digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
+    def __repr__(self) -> str:
+        length = f" × {self.grid[1]}" if len(self.grid) == 2 else ""
+        return (
+            f"Probe({self.name!r}: {self.num_blocks} blocks{length}, {self.num_documents} documents, "
+            f"{self.num_positions} positions, hash {self.hash[:8]})"
+        )
+
     @property
     def num_blocks(self) -> int:
         """Number of blocks S."""

@@ -113,6 +113,14 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: object) ->
         Probe.load(tmp_path / "none.pt")
 
 
+def test_a_probe_shows_what_it_is() -> None:
+    probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1, 2), name="held out")
+    assert repr(probe) == "Probe('held out': 4 blocks × 16, 4 documents, 52 positions, hash 14f42afa)"
+    labels = {"input": torch.arange(6), "output": torch.tensor([0, 1, 0, 1, -1, 7])}
+    one_each = Probe(torch.arange(12).view(6, 2).float(), labels=labels)
+    assert repr(one_each) == "Probe('probe': 6 blocks, 5 documents, 5 positions, hash cd47722b)"
+
+
 def test_padding_and_packed_documents_are_respected() -> None:
     tokens = torch.arange(20).view(2, 10)
     documents = torch.tensor([[0] * 5 + [1] * 5, [2] * 8 + [-1] * 2])
