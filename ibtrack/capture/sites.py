@@ -131,7 +131,10 @@ def _matching(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
     if not names:
         # a low cutoff: short of nothing at all, any suggestion shows how this model names its modules
         near = difflib.get_close_matches(pattern, modules, n=3, cutoff=0.3)
-        raise ValueError(f"layers must name modules of the model, but nothing fits {pattern!r}; nearest: {near}")
+        inside = [name for name in modules if name]
+        hint = f"the model begins with: {inside[:3]}" if inside else "the model has no modules inside it"
+        hint = f"nearest: {near}" if near else hint
+        raise ValueError(f"layers must name modules of the model, but nothing fits {pattern!r}; {hint}")
     return names
 
 

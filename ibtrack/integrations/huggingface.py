@@ -17,12 +17,14 @@ with needs("the callback for transformers.Trainer", extra="hub"):
 class InformationPlaneTrainerCallback(TrainerCallback):
     """Follow a model through the information plane while ``transformers.Trainer`` trains it.
 
-    The trainer has no event for an exception: after one, the last point is that of the last due step.
+    The trainer has no event for an exception: after one, the last point is that of the last due step. It hands its loss
+    to callbacks only when it logs it, as the mean since the last log; points have it with ``logging_steps=1``.
 
     Args:
         probe: The probe to measure on; documents held out from training.
-        **tracker_options: Arguments of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file, and
-            ``loggers=[wandb.run]`` gives points to the run that the trainer reports to.
+        **tracker_options: Arguments of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file,
+            ``report=print`` shows a line for each measurement, and ``loggers=[wandb.run]`` gives points to the run that
+            the trainer reports to.
 
     Raises:
         ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
@@ -31,6 +33,7 @@ class InformationPlaneTrainerCallback(TrainerCallback):
 
     def __init__(self, probe: Probe, **tracker_options: Any) -> None:
         self._tracker = InformationPlaneTracker(probe, **tracker_options)
+        self._loss: float | None = None
 
     @property
     def trajectory(self) -> Trajectory:
@@ -41,17 +44,37 @@ class InformationPlaneTrainerCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
     ) -> None:
         """Start the tracker, and measure the model before its first step."""
+        self._loss = None
         resumed = Progress(state.global_step, state.num_input_tokens_seen) if state.global_step else None
         self._tracker.start(rest["model"], max_steps=state.max_steps, resume_from=resumed, precision=_precision(args))
         self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """Measure if a measurement is due."""
-        self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
+        """Measure if a measurement is due, unless the loss of this step is about to be logged."""
+        if not (control.should_log and _logs_every_step(state)):
+            self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **rest: Any,
+    ) -> None:
+        """Measure if a measurement is due and the loss of this step, which comes just after it, is logged."""
+        if logs is not None and "loss" in logs and _logs_every_step(state):
+            self._loss = logs["loss"]
+            self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state), loss=self._loss)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Measure the last step."""
-        self._tracker.finish(rest["model"], state.global_step, tokens_seen=_tokens(state))
+        self._tracker.finish(rest["model"], state.global_step, tokens_seen=_tokens(state), loss=self._loss)
+
+
+def _logs_every_step(state: TrainerState) -> bool:
+    """Whether a logged loss is that of one step; otherwise it is a mean over several."""
+    return state.logging_steps == 1
 
 
 def _tokens(state: TrainerState) -> int | None:

@@ -33,7 +33,8 @@ class InformationPlaneMonitor(Callback):
     and a point that says why.
 
     ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
-    key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` bears that.
+    key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` tolerates
+    that.
 
     Args:
         probe: The probe to measure on; documents held out from training.
@@ -41,7 +42,8 @@ class InformationPlaneMonitor(Callback):
             on.
         layers: ``"auto"`` for the blocks of any decoder, module names or globs.
         schedule: When to measure, from `ibtrack.schedules`; the first and the last step are always measured.
-        path: Trajectory file; by default ``trajectory.jsonl`` in the folder where checkpoints of the run go.
+        path: Trajectory file; by default ``trajectory.jsonl`` in the first logger's folder of the run, such as
+            ``lightning_logs/version_0``, and without a logger in the trainer's ``default_root_dir``.
         max_memory: Bytes for the assignments of the layers that are measured in one pass over the probe.
         batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
@@ -51,7 +53,7 @@ class InformationPlaneMonitor(Callback):
         prefix: Prefix of the logged keys and of the state in checkpoints; it tells several monitors of one run apart.
         name: Name of the run, for the trajectory; by default the logger's.
         config: Configuration of the run, for the trajectory; by default the module's hyperparameters.
-        verbose: Whether to print a line for each measurement.
+        verbose: Whether to print where the points go, and a line for each measurement.
 
     Raises:
         ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
@@ -199,7 +201,7 @@ class InformationPlaneMonitor(Callback):
 
 
 def default_path(trainer: Trainer, prefix: str = "ib") -> Path:
-    """Name the trajectory file in the run's own folder, beside its checkpoints."""
+    """Name the trajectory file in the logger's folder of the run, or without a logger in ``default_root_dir``."""
     file = "trajectory.jsonl" if prefix == "ib" else f"trajectory_{prefix}.jsonl"
     folder = Path(trainer.default_root_dir)
     if trainer.loggers:

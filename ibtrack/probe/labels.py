@@ -131,10 +131,12 @@ def _check_orders(orders: Sequence[int]) -> tuple[int, ...]:
     """Return the lengths of the k-grams, ascending, each once.
 
     Raises:
-        ValueError: There is none, or one is below 1.
+        ValueError: There is none, one is below 1, or names stand where lengths should.
     """
     if not orders:
         raise ValueError("orders must name at least one k, such as (1, 2, 3, 4), got none")
+    if any(isinstance(k, str) for k in orders):
+        raise ValueError(f"orders must be lengths of k-grams, such as (1, 2), got {orders!r}")
     return tuple(sorted({check_integer("orders", int(k), minimum=1) for k in orders}))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -107,6 +108,13 @@ class Probe:
             digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
+    def __repr__(self) -> str:
+        length = f" × {self.grid[1]}" if len(self.grid) == 2 else ""
+        return (
+            f"Probe({self.name!r}: {self.num_blocks} blocks{length}, {self.num_documents} documents, "
+            f"{self.num_positions} positions, hash {self.hash[:8]})"
+        )
+
     @property
     def num_blocks(self) -> int:
         """Number of blocks S."""
@@ -200,7 +208,8 @@ class Probe:
             name: Name of the probe, for the protocol.
 
         Raises:
-            ValueError: Fewer than ``num_blocks`` documents are long enough.
+            ValueError: A single text was given, fewer than ``num_blocks`` documents are long enough, or the tokenizer
+                returns something else than integers.
         """
         blocks = text_blocks(texts, encoder(tokenizer), num_blocks=num_blocks, block_size=block_size, seed=seed)
         return cls(
@@ -305,9 +314,14 @@ class Probe:
             path: The file to read. One that was written before tokenizers had a hash gives an empty one.
 
         Raises:
-            ValueError: The content does not have the hash that it was saved with.
+            ValueError: The file is not a probe, or its content does not have the hash that it was saved with.
         """
-        state = {"tokenizer_hash": "", **torch.load(path, weights_only=True)}
+        try:
+            state = {"tokenizer_hash": "", **torch.load(path, weights_only=True)}
+        except (pickle.UnpicklingError, EOFError, RuntimeError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)} is not a probe; Probe.save writes one") from error
+        if not state.keys() >= set(_STATE):
+            raise ValueError(f"{os.fspath(path)} is not a probe; Probe.save writes one")
         probe = cls.__new__(cls)
         for key in _STATE:
             setattr(probe, key, state[key])

@@ -29,7 +29,7 @@ def text_blocks(texts: Iterable[str], encode: Encode, *, num_blocks: int, block_
         (S, T) token ids, int64.
 
     Raises:
-        ValueError: Fewer than ``num_blocks`` texts have ``block_size`` tokens.
+        ValueError: A single text was given, or fewer than ``num_blocks`` texts have ``block_size`` tokens.
 
     Example:
         >>> text_blocks(["1 2", "3 4 5"], lambda text: [int(n) for n in text.split()], num_blocks=1, block_size=3)
@@ -37,6 +37,8 @@ def text_blocks(texts: Iterable[str], encode: Encode, *, num_blocks: int, block_
     """
     check_integer("num_blocks", num_blocks, minimum=1)
     check_integer("block_size", block_size, minimum=2)
+    if isinstance(texts, str):
+        raise ValueError(f"texts must be documents, one text each, got a single text of {len(texts)} letters")
     generator = torch.Generator().manual_seed(seed)
     blocks: list[Tensor] = []
     seen = 0

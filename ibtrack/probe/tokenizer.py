@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 Encode = Callable[[str], list[int]]
@@ -20,16 +21,30 @@ def encoder(tokenizer: Any) -> Encode:
         tokenizer: A Hugging Face tokenizer, a ``tokenizers.Tokenizer``, or a callable from a text to its token ids.
 
     Raises:
-        ValueError: The tokenizer is none of these.
+        ValueError: The tokenizer is none of these, or, when it is called, returns something else than integers.
     """
     if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
         return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
     if hasattr(tokenizer, "convert_ids_to_tokens"):  # a Hugging Face tokenizer, which warns of texts beyond its length
         return lambda text: list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     if callable(tokenizer):
-        return lambda text: list(tokenizer(text))
+        return lambda text: _token_ids(tokenizer(text))
     kind = type(tokenizer).__name__
     raise ValueError(f"tokenizer must be a tokenizer or a callable from text to token ids, got {kind}")
+
+
+def _token_ids(tokens: Iterable[Any]) -> list[int]:
+    """Return what a callable has made of a text as a list, if it begins with an integer.
+
+    Raises:
+        ValueError: It does not, as that of a function which returns words.
+    """
+    ids = list(tokens)
+    try:
+        operator.index(next(iter(ids), 0))
+    except TypeError:
+        raise ValueError(f"tokenizer must return token ids, which are integers, got {ids[0]!r}") from None
+    return ids
 
 
 def tokenizer_name(tokenizer: Any) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ibtrack.capture.forward import logits_of, next_token_loss
-from ibtrack.capture.hooks import capture
+from ibtrack.capture.hooks import CaptureError, capture
 from ibtrack.capture.isolation import undisturbed
 from ibtrack.distributed import MeasurementError, on_any_process, raise_together, rank, sum_over_processes, world_size
 from ibtrack.information.options import SoftOptions
@@ -218,11 +218,13 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
     """Find the layout of every site from one block of the probe, and that of the logits over its tokens, as ``logits``.
 
     Raises:
-        ValueError: The model does not take the probe, or a site hands over something else than one row per position.
+        ValueError: The model does not take the probe, or a site is not run once, or hands over something else than one
+            row per position.
     """
     layouts: dict[str, Layout] = {}
     block = probe.inputs[:1].to(device_of(model))
     grid = (1, *probe.grid[1:])
+    finished = False
 
     def receive(site: str, activations: Tensor) -> None:
         layouts[site] = _layout(activations, grid)
@@ -231,16 +233,34 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
     try:
         with undisturbed(model), capture(model, sites, receive) as check:
             output = forward(model, block)
+            finished = True
             check()
     except Exception as error:
-        raise ValueError(
-            f"the model's forward does not take the probe ({type(error).__name__}: {error}); "
-            "pass forward=, a callable of the model and a batch of the probe's inputs"
-        ) from error
+        idle = [name for site, name in sites.items() if site not in layouts] if finished else []
+        raise ValueError(_what_does_not_fit(error, idle)) from error
     logits = logits_of(output)
     if logits is not None and logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max()):
         layouts["logits"] = _layout(logits, grid)
     return layouts
+
+
+def _what_does_not_fit(error: Exception, idle: Sequence[str]) -> str:
+    """Say why the trial of a block failed, and what to do.
+
+    Args:
+        error: What was raised.
+        idle: Modules that are to be measured and that a forward pass to its end did not run.
+    """
+    if idle:
+        names = ", ".join(map(repr, idle))
+        are, others = ("is", "another") if len(idle) == 1 else ("are", "others")
+        return f"layers: {names} {are} not run by the model's forward; name {others} ({error})"
+    if isinstance(error, CaptureError):
+        return f"layers: {error}; name others"
+    return (
+        f"the model's forward does not take the probe ({type(error).__name__}: {error}); pass forward=, a callable of "
+        "the model and a batch of the probe's inputs, or make the probe with blocks that fit the model's context"
+    )
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from ibtrack.capture.sites import find_sites
 from ibtrack.distributed import MeasurementError, decided_by_first, raise_together, rank
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
-from ibtrack.record.keys import metric_key
+from ibtrack.record.keys import metric_key, parse_key
 from ibtrack.record.logged import summary_line
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
@@ -34,6 +35,7 @@ from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_l
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.protocol import measurement_protocol, precision_of
 
+_OWN_MODULES = ("ibtrack", "contextlib")
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
 
 
@@ -63,7 +65,7 @@ class InformationPlaneTracker:
         config: Configuration of the run, for the trajectory's header.
         loggers: Objects with ``log_metrics(metrics, step)``, such as the loggers of Lightning and Fabric, or wandb
             runs.
-        report: Called with a line of text for each measurement.
+        report: Called with a line of text that says where the points go, and with one for each measurement.
 
     Raises:
         ValueError: An argument is out of its range or of another type.
@@ -163,11 +165,13 @@ class InformationPlaneTracker:
                 around this call.
 
         Raises:
-            ValueError: Layers do not exist, the probe does not fit the model, the schedule has nothing due, or the
-                trajectory to resume has another protocol.
+            ValueError: ``resume_from`` is no `Progress`, ``path`` is a folder, layers do not exist, the probe does not
+                fit the model, the schedule has nothing due, or the trajectory to resume has another protocol.
             FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
                 protocol and config, is moved aside with a warning.
         """
+        if resume_from is not None and not isinstance(resume_from, Progress):
+            raise ValueError(f"resume_from must be an ibtrack.schedules.Progress, got {type(resume_from).__name__}")
         check_schedule(self.schedule, max_steps)
         if self.probe.is_text:
             check_text_fits(model, self.probe.inputs)
@@ -190,6 +194,11 @@ class InformationPlaneTracker:
         self._measurement = measurement
         self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
+        self._report(
+            "ibtrack: points stay in memory; path= names a file for them"
+            if self.path is None
+            else f"ibtrack: points go to {self.path}"
+        )
 
     def step(
         self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
@@ -298,7 +307,7 @@ class InformationPlaneTracker:
             return {}
         sentence = f"{self.batch_size} blocks at once did not fit into memory, {measurement.batch_size} do"
         self.batch_size = measurement.batch_size
-        warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
+        _warn(f"{sentence}; training goes on")
         return {"batch_size": sentence}
 
     def _account_for_left_out(self) -> dict[str, str]:
@@ -316,15 +325,20 @@ class InformationPlaneTracker:
         """Write a point to the file, then tell the loggers; a fault of theirs does not end the run."""
         self._points.append(point)
         if point.failure is not None:
-            self._complain(f"step {point.step} was not measured as a whole: {point.failure}")
+            in_part = any(parse_key(key).site is not None for key in point.values)
+            self._complain(f"step {point.step} could not be measured{' in full' if in_part else ''}: {point.failure}")
         if self._writer is not None:
             with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
                 self._writer.append(point)
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
                 log.log(point, self.trajectory)
+        self._report(summary_line(point))
+
+    def _report(self, line: str) -> None:
+        """Show a line of text, on the first process alone."""
         if self.report is not None and rank() == 0:
-            self.report(summary_line(point))
+            self.report(line)
 
     @contextlib.contextmanager
     def _tolerated(self, what: str) -> Iterator[None]:
@@ -338,17 +352,25 @@ class InformationPlaneTracker:
     def _complain(self, sentence: str) -> None:
         if self.strict:
             raise MeasurementError(sentence)
-        warnings.warn(f"ibtrack: {sentence}; training goes on", MeasurementWarning, stacklevel=2)
+        _warn(f"{sentence}; training goes on")
 
     def _open_file(self, resume_from: Progress | None) -> None:
         if resume_from is None:
             self._points, self._left_out, self.measure_seconds = [], [], 0.0
         if self.path is None or rank() != 0:
             return
+        if self.path.is_dir():
+            file = self.path / "trajectory.jsonl"
+            raise ValueError(f"path must name a trajectory file, got the folder {self.path}; take {file}")
         if resume_from is not None and self.path.exists():
             self._writer = TrajectoryWriter.resume(self.path, self.protocol, last_step=resume_from.step)
             self._points = list(self._writer.points)
         else:
+            if resume_from is not None and resume_from.step > 0:
+                _warn(
+                    f"{self.path} holds no trajectory to go on with: points up to step {resume_from.step} are missing "
+                    "from it"
+                )
             self._writer = TrajectoryWriter.create(self.path, self.protocol, {"name": self.name, "config": self.config})
 
     def _open_file_together(self, resume_from: Progress | None, device: torch.device) -> None:
@@ -362,6 +384,14 @@ class InformationPlaneTracker:
 
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)
+
+
+def _warn(sentence: str) -> None:
+    """Warn at the line from which the package was called, which is a training loop or a framework's."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OWN_MODULES:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"ibtrack: {sentence}", MeasurementWarning, stacklevel=level)
 
 
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:

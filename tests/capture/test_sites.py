@@ -64,6 +64,15 @@ def test_unknown_name_shows_the_nearest() -> None:
         find_sites(Model(), [])
 
 
+def test_a_name_like_no_other_shows_what_there_is() -> None:
+    with pytest.raises(
+        ValueError, match=r"nothing fits '#'; the model begins with: \['embed', 'blocks', 'blocks\.0'\]"
+    ):
+        find_sites(Model(), "#")
+    with pytest.raises(ValueError, match=r"nothing fits 'head'; the model has no modules inside it"):
+        find_sites(nn.Linear(2, 2), "head")
+
+
 def test_a_model_without_blocks_is_refused() -> None:
     with pytest.raises(ValueError, match="found no list of repeated blocks"):
         find_sites(nn.Linear(2, 2))

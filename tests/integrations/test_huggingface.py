@@ -41,3 +41,25 @@ def test_a_run_goes_on_from_its_checkpoint_with_every_due_step_once(tmp_path: Pa
         trainer.train(resume_from_checkpoint=resume)
         steps.append(watch.trajectory.steps)
     assert steps == [[0, 2, 4], [0, 2, 4, 6, 8]]
+
+
+def test_points_have_the_loss_where_the_trainer_logs_that_of_every_step(tmp_path: Path) -> None:
+    from transformers import Trainer, TrainingArguments
+
+    losses, readings = [], []
+    for logging_steps in (1, 3):
+        watch = InformationPlaneTrainerCallback(probe(), schedule=SCHEDULE)
+        arguments = TrainingArguments(
+            str(tmp_path), logging_steps=logging_steps, max_steps=5, report_to=[], use_cpu=True, disable_tqdm=True
+        )
+        trainer = Trainer(_WithLoss(_seeded()), arguments, train_dataset=_rows(), callbacks=[watch])
+        trainer.train()
+        assert watch.trajectory.steps == [0, 2, 4, 5]
+        losses.append([point.loss for point in watch.trajectory.points])
+        readings.append(watch.trajectory.values("ib/mean/token/complexity"))
+        if logging_steps == 1:
+            logged = {entry["step"]: entry["loss"] for entry in trainer.state.log_history if "loss" in entry}
+    assert losses == [[None, logged[2], logged[4], logged[5]], [None] * 4]
+    assert readings[0] == readings[1]
+    trainer.evaluate(_rows())  # type: ignore[arg-type]  # rows are as good as a data set
+    assert watch.trajectory.steps == [0, 2, 4, 5]

@@ -400,6 +400,7 @@ def test_a_line_is_printed_for_each_measurement(tmp_path: Path, capsys: pytest.C
         warnings.simplefilter("ignore")
         _fit(tmp_path, watch, enable_progress_bar=True)
     printed = capsys.readouterr()
+    assert (printed.out + printed.err).count(f"ibtrack: points go to {tmp_path / 'trajectory.jsonl'}") == 1
     lines = [line for line in (printed.out + printed.err).splitlines() if "ibtrack step" in line]
     assert len(lines) == 3
     assert all("optimality" in line and "±" in line for line in lines)

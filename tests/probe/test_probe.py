@@ -100,6 +100,27 @@ def test_damaged_file_is_refused(tmp_path: Path) -> None:
         Probe.load(tmp_path / "probe.pt")
 
 
+@pytest.mark.parametrize("content", [b"not a probe", b"", {"weights": torch.ones(2)}, [1, 2]])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "model.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(ValueError, match=r"model\.pt is not a probe; Probe\.save writes one"):
+        Probe.load(path)
+    with pytest.raises(FileNotFoundError):
+        Probe.load(tmp_path / "none.pt")
+
+
+def test_a_probe_shows_what_it_is() -> None:
+    probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1, 2), name="held out")
+    assert repr(probe) == "Probe('held out': 4 blocks × 16, 4 documents, 52 positions, hash 14f42afa)"
+    labels = {"input": torch.arange(6), "output": torch.tensor([0, 1, 0, 1, -1, 7])}
+    one_each = Probe(torch.arange(12).view(6, 2).float(), labels=labels)
+    assert repr(one_each) == "Probe('probe': 6 blocks, 5 documents, 5 positions, hash cd47722b)"
+
+
 def test_padding_and_packed_documents_are_respected() -> None:
     tokens = torch.arange(20).view(2, 10)
     documents = torch.tensor([[0] * 5 + [1] * 5, [2] * 8 + [-1] * 2])
@@ -217,6 +238,19 @@ def test_hashes_stay_what_they_were() -> None:
         ),
         (lambda: Probe.from_texts(TEXTS, words, num_blocks=31, block_size=16), "needs 31 documents .* got 30 among 30"),
         (lambda: Probe.from_texts([], words), "needs 64 documents of at least 128 tokens, got 0 among 0"),
+        (lambda: Probe.from_texts("one text", words), "texts must be documents, one text each, got a single text"),
+        (
+            lambda: Probe.from_texts(TEXTS, str.split),
+            r"tokenizer must return token ids, which are integers, got '\w+'",
+        ),
+        (
+            lambda: Probe(torch.zeros(2, 8).long(), orders=("token",)),  # type: ignore[arg-type]  # what is refused
+            r"orders must be lengths of k-grams, such as \(1, 2\), got \('token',\)",
+        ),
+        (
+            lambda: Probe(torch.zeros(2, 8).long(), orders="token"),  # type: ignore[arg-type]  # what is refused
+            r"orders must be lengths of k-grams, such as \(1, 2\), got 'token'",
+        ),
         (lambda: Probe.from_texts(TEXTS, None), "tokenizer must be a tokenizer or a callable .* got NoneType"),
     ],
 )

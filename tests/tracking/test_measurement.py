@@ -200,7 +200,7 @@ def test_not_even_one_block_is_a_failed_point() -> None:
     follow.step(model, 0)
     small.blocks, small.tried = 0, []
     with pytest.warns(
-        MeasurementWarning, match="step 1 was not measured as a whole: MemoryExhausted: OutOfMemoryError: CUDA"
+        MeasurementWarning, match="step 1 could not be measured: MemoryExhausted: OutOfMemoryError: CUDA"
     ):
         follow.step(model, 1)
     assert small.tried == [4, 2, 1]

@@ -110,8 +110,22 @@ def _wrong_shape(model: nn.Module, inputs: Tensor) -> Any:
         ({"layers": "blok.*"}, "nothing fits 'blok"),
         ({"probe": Probe(torch.full((2, 8), 23))}, "must lie below the model's vocabulary of 23, got 23"),
         ({"schedule": schedules.every(100)}, "schedule has nothing due within the 10 steps of this run"),
-        ({"forward": lambda model, inputs: model(inputs, 1)}, r"does not take the probe \(TypeError"),
-        ({"forward": lambda model, inputs: None}, "does not take the probe .* fired 0 times"),
+        (
+            {"forward": lambda model, inputs: model(inputs, 1)},
+            r"does not take the probe \(TypeError.*\); pass forward=.*or make the probe with blocks that fit",
+        ),
+        (
+            {"forward": lambda model, inputs: None},
+            r"layers: 'embed', 'blocks\.0', 'blocks\.1' are not run by the model's forward; name others",
+        ),
+        (
+            {"layers": ["blocks.1", "head"], "forward": lambda model, inputs: model.head(model.embed(inputs))},
+            r"layers: 'blocks\.1' is not run by the model's forward; name another",
+        ),
+        (
+            {"forward": lambda model, inputs: model.blocks[0](model(inputs) @ model.head.weight)},
+            r"layers: every site must fire once per forward pass, but L00 \(blocks\.0\) fired 2 times; name others",
+        ),
         ({"forward": _wrong_shape}, r"does not take the probe .* must have shape \(1, 16, D\), got \(2, 16, 16\)"),
     ],
 )
@@ -155,9 +169,10 @@ def test_bad_rows_are_a_failed_point_that_says_so(tmp_path: Path, value: float) 
     follow.step(model, 0)
     model.blocks[1].register_forward_hook(_poison(value))
     with pytest.warns(
-        MeasurementWarning, match=r"step 1 was not measured as a whole: L01: 2 of \d+ positions are zero or"
-    ):
+        MeasurementWarning, match=r"step 1 could not be measured in full: L01: 2 of \d+ positions are zero or"
+    ) as caught:
         point = due_point(follow, model, 1)  # one in each of two batches
+    assert [warning.filename for warning in caught] == [__file__]
     assert math.isnan(point.values["ib/L01/token/complexity"])
     assert math.isnan(point.values["ib/mean/entropy"])
     assert math.isfinite(point.values["ib/L00/token/complexity"])
@@ -262,3 +277,33 @@ def test_a_loss_that_requires_a_gradient_is_read_without_a_word() -> None:
     point = tracker(schedule=schedules.every(1)).step(Model(), 1, loss=loss)
     assert point is not None
     assert point.loss == 2.5
+
+
+def test_the_first_line_of_a_report_says_where_the_points_go(tmp_path: Path) -> None:
+    lines: list[str] = []
+    follow = tracker(path=tmp_path / "t.jsonl", report=lines.append)
+    follow.step(Model(), 0)
+    assert lines[0] == f"ibtrack: points go to {tmp_path / 't.jsonl'}"
+    assert lines[1].startswith("ibtrack step 0: ")
+    lines.clear()
+    tracker(report=lines.append).step(Model(), 0)
+    assert lines[0] == "ibtrack: points stay in memory; path= names a file for them"
+    assert len(lines) == 2
+
+
+def test_a_folder_is_no_trajectory_file(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"path must name a trajectory file, got the folder .*; take .*trajectory\.jsonl"
+    ):
+        tracker(path=tmp_path).start(Model())
+
+
+def test_going_on_takes_a_progress_and_misses_a_file_that_is_not_there(tmp_path: Path) -> None:
+    follow = tracker(path=tmp_path / "t.jsonl")
+    with pytest.raises(ValueError, match=r"resume_from must be an ibtrack\.schedules\.Progress, got int"):
+        follow.start(Model(), resume_from=4)  # type: ignore[arg-type]  # what is refused
+    sentence = r"t\.jsonl holds no trajectory to go on with: points up to step 4 are missing from it"
+    with pytest.warns(MeasurementWarning, match=sentence) as caught:
+        follow.start(Model(), resume_from=Progress(4))
+    assert [warning.filename for warning in caught] == [__file__]
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == []

@@ -1,13 +1,18 @@
-"""Tables that are made from the code when the site is built: the quantities, and the options of the commands."""
+"""Writes the tables that follow from the code into their pages: the quantities, and the options of the commands.
+
+    python docs/tables.py
+
+The tables are kept in the pages, so that a checkout can be read without building the site; a test says when they are
+out of date.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import typer
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import Files
-from mkdocs.structure.pages import Page
 
 from ibtrack.cli import app
 from ibtrack.record.quantities import QUANTITIES, Quantity, quantity_key
@@ -15,12 +20,19 @@ from ibtrack.record.quantities import QUANTITIES, Quantity, quantity_key
 _SCOPES = {"order": "of a site and a label set", "site": "of a site", "run": "of the whole run"}
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put the tables where a page has ``<!-- quantities -->`` or ``<!-- commands -->``."""
-    for mark, table in (("<!-- quantities -->", quantities), ("<!-- commands -->", commands)):
-        if mark in markdown:
-            markdown = markdown.replace(mark, table())
-    return markdown
+def filled(page: str) -> str:
+    """Put fresh tables between the marks of a page, such as ``<!-- quantities -->`` and ``<!-- end of quantities -->``.
+
+    Args:
+        page: Text of the page.
+    """
+    for name, table in TABLES.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        parts = re.compile(f"{begin}.*?{end}", flags=re.DOTALL)
+        if parts.search(page):
+            fresh = f"{begin}\n\n{table()}\n\n{end}"
+            page = parts.sub(lambda _, fresh=fresh: fresh, page)
+    return page
 
 
 def quantities() -> str:
@@ -65,3 +77,13 @@ def _rows(command: typer.core.TyperCommand) -> Iterator[str]:
         default = "" if parameter.required or parameter.default in (None, False) else f"`{parameter.default}`"
         if "--help" not in options:
             yield _row(", ".join(f"`{option}`" for option in options), default, parameter.help)  # type: ignore[attr-defined]
+
+
+TABLES = {"quantities": quantities, "commands": commands}
+
+if __name__ == "__main__":
+    for path in sorted(Path(__file__).parent.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if filled(text) != text:
+            path.write_text(filled(text), encoding="utf-8")
+            print(f"wrote {path}")
