@@ -15,8 +15,9 @@ from ibtrack.analysis.comparison import why_not_comparable
 from ibtrack.analysis.phases import find_phases
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
+from ibtrack.record.quantities import Z95
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.tables import Z95, plane_rows
+from ibtrack.report.tables import plane_rows
 
 app = typer.Typer(
     help="Watch a language model compress: reports, pictures and tables from trajectory files.",

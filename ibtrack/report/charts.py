@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from ibtrack._checks import check_option, needs
-from ibtrack.record.quantities import QUANTITIES
+from ibtrack.record.quantities import QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, ticks, tooltip_of_point, value_text
-from ibtrack.report.tables import Z95, curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
+from ibtrack.report.tables import curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
 
 with needs("a chart", extra="report"):
     import altair as alt

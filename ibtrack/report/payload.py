@@ -20,12 +20,12 @@ from ibtrack.analysis.phases import Phases, find_phases
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat
-from ibtrack.record.quantities import QUANTITIES
+from ibtrack.record.quantities import QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
-from ibtrack.report.tables import Z95, sites_of, tokens_of
+from ibtrack.report.tables import sites_of, tokens_of
 
 LEFT_OUT = ("/variation", "/variation_se")  # entropy less complexity: pages of many runs stay small without it
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."

@@ -32,3 +32,13 @@ def test_values_are_not_tensors() -> None:
 def test_the_line_of_a_preference_probe_names_its_own_number() -> None:
     point = Point(5, {"ib/mean/preference_information": 0.1})
     assert summary_line(point) == "ibtrack step 5: I(pref;Z) 0.100 (0.00 s)"
+
+
+def test_the_line_states_the_half_width_that_charts_and_tables_state() -> None:
+    point = Point(5, {"ib/mean/token/optimality": 0.4, "ib/mean/token/optimality_se": 0.01})
+    assert summary_line(point) == "ibtrack step 5: optimality 0.400 ± 0.020 (0.00 s)"
+
+
+def test_an_error_without_its_value_is_not_in_the_line() -> None:
+    point = Point(5, {"ib/mean/entropy": 0.9, "ib/mean/token/optimality_se": 0.01})
+    assert summary_line(point) == "ibtrack step 5: H 0.900 (0.00 s)"
