@@ -138,7 +138,8 @@ class Trajectory:
     @property
     def name(self) -> str:
         """Name of the run, or of its folder."""
-        return str(self.run.get("name") or (self.path.parent.name if self.path else "run"))
+        folder = self.path.resolve().parent.name if self.path else ""  # "." alone has no name
+        return str(self.run.get("name") or folder or "run")
 
     @property
     def steps(self) -> list[int]:

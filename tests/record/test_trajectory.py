@@ -129,3 +129,12 @@ def test_without_pyarrow_the_install_line_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"a Parquet file needs pyarrow, .*: pip install 'ibtrack\[parquet\]'"):
         Trajectory({}, {}, []).to_parquet(tmp_path / "t.parquet")
+
+
+def test_a_run_without_a_name_has_that_of_its_folder_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TrajectoryWriter.create(tmp_path / "run7" / "trajectory.jsonl", PROTOCOL, {})
+    monkeypatch.chdir(tmp_path / "run7")
+    assert [Trajectory.load(path).name for path in (".", "trajectory.jsonl", "../run7")] == ["run7"] * 3
+    assert Trajectory({}, {}, [], Path("/trajectory.jsonl")).name == "run"
