@@ -21,7 +21,7 @@ def why_not_comparable(runs: Mapping[str, Trajectory]) -> list[str]:
     Example:
         >>> runs = {name: Trajectory({"seed": seed}, {}, []) for name, seed in (("a", 0), ("b", 1))}
         >>> why_not_comparable(runs)
-        ["seed: 0 in 'a', 1 in 'b'"]
+        ["seed: 0 in 'a', 1 in 'b' (the seed of the anchors, not that of training)"]
     """
     protocols = {name: run.protocol for name, run in runs.items()}
     return protocol_differences(protocols, ignore=(*CIRCUMSTANCES, *MODEL_ENTRIES))
