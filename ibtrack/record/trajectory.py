@@ -71,6 +71,12 @@ class Point:
         reason = next((self.notes[name] for name in note_names(key) if name in self.notes), None)
         return reason or self.failure or "not in this trajectory"
 
+    def __repr__(self) -> str:
+        """Show the step, and how many values there are or why there are none."""
+        values = "1 value" if len(self.values) == 1 else f"{len(self.values)} values"
+        held = values if self.failure is None else f"failure={self.failure!r}"
+        return f"Point(step={self.step}, {held})"
+
     def to_json(self) -> str:
         """Write the point as one line of JSON; a number that is not finite becomes null, which JSON has for it."""
         record = asdict(self)
@@ -134,6 +140,17 @@ class Trajectory:
         path = path / "trajectory.jsonl" if path.is_dir() else path
         header, points = read_file(path)
         return cls(header["protocol"], header["run"], sorted(points, key=lambda point: point.step), path)
+
+    def __repr__(self) -> str:
+        """Show the name, and how much was measured."""
+        steps, sites = self.steps, len(self.protocol.get("sites") or ())
+        points = "no points"
+        if steps:
+            points = (
+                f"{len(steps)} points, steps {steps[0]}–{steps[-1]}" if len(steps) > 1 else f"1 point, step {steps[0]}"
+            )
+        parts = [points, "1 site" if sites == 1 else f"{sites} sites", "/".join(self.protocol.get("orders") or ())]
+        return f"Trajectory({self.name!r}: {', '.join(filter(None, parts))})"
 
     @property
     def name(self) -> str:

@@ -138,3 +138,20 @@ def test_a_run_without_a_name_has_that_of_its_folder_wherever_one_stands(
     monkeypatch.chdir(tmp_path / "run7")
     assert [Trajectory.load(path).name for path in (".", "trajectory.jsonl", "../run7")] == ["run7"] * 3
     assert Trajectory({}, {}, [], Path("/trajectory.jsonl")).name == "run"
+
+
+def test_points_and_trajectories_are_shown_by_what_they_hold() -> None:
+    points = [Point(0), Point(200, {"ib/mean/entropy": 0.5, "ib/loss": 1.0}), Point(300, failure="out of memory")]
+    assert [repr(point) for point in points] == [
+        "Point(step=0, 0 values)",
+        "Point(step=200, 2 values)",
+        "Point(step=300, failure='out of memory')",
+    ]
+    assert repr(Point(1, {"ib/loss": 1.0})) == "Point(step=1, 1 value)"
+    protocol = {"sites": {"embed": "e", "L00": "h.0"}, "orders": ["token", "bigram"]}
+    run = Trajectory(protocol, {"name": "bytes"}, points)
+    assert repr(run) == "Trajectory('bytes': 3 points, steps 0–300, 2 sites, token/bigram)"
+    assert (
+        repr(Trajectory({"sites": {"L00": "h.0"}}, {}, points[1:2])) == "Trajectory('run': 1 point, step 200, 1 site)"
+    )
+    assert repr(Trajectory({}, {"name": "young"}, [])) == "Trajectory('young': no points, 0 sites)"
