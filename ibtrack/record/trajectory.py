@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,15 @@ class Trajectory:
 
         Args:
             key: Metric key.
+
+        Raises:
+            KeyError: There are values, and no point has one at this key; the message names the nearest keys.
         """
+        known = dict.fromkeys(name for point in self.points for name in point.values)
+        if known and key not in known:
+            nearest = get_close_matches(key, known, n=3)
+            hint = f"near are {', '.join(nearest)}" if nearest else f"one that they have is {next(iter(known))}"
+            raise KeyError(f"no point has the key {key!r}; {hint}")
         return [point.values.get(key, math.nan) for point in self.points]
 
     def rows(self) -> Iterator[dict[str, Any]]:

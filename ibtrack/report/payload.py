@@ -95,7 +95,7 @@ def _run(run: Trajectory, label: str, config: Mapping[str, Any]) -> dict[str, An
         "tokens": [tokens_of(point) for point in run.points],
         "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in losses],
         "keys": keys,
-        "values": packed([run.values(key) for key in keys]),
+        "values": packed([[point.values.get(key, math.nan) for point in run.points] for key in keys]),
         "failures": {i: point.failure for i, point in enumerate(run.points) if point.failure},
         "notes": {i: dict(point.notes) for i, point in enumerate(run.points) if point.notes},
     }

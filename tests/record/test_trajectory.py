@@ -155,3 +155,17 @@ def test_points_and_trajectories_are_shown_by_what_they_hold() -> None:
         repr(Trajectory({"sites": {"L00": "h.0"}}, {}, points[1:2])) == "Trajectory('run': 1 point, step 200, 1 site)"
     )
     assert repr(Trajectory({}, {"name": "young"}, [])) == "Trajectory('young': no points, 0 sites)"
+
+
+def test_a_key_that_no_point_has_is_an_error_with_the_nearest_keys() -> None:
+    run = Trajectory({}, {}, [Point(0, failure="out of memory"), Point(1, {"ib/mean/token/complexity": 0.5})])
+    assert math.isnan(run.values("ib/mean/token/complexity")[0])
+    with pytest.raises(KeyError, match=r"no point has the key 'ib/mean/tokens/complexity'; near are ib/mean/token/com"):
+        run.values("ib/mean/tokens/complexity")
+    with pytest.raises(KeyError, match="no point has the key 'loss'; one that they have is ib/mean/token/complexity"):
+        run.values("loss")
+
+
+def test_points_without_any_values_have_no_keys_to_be_wrong_about() -> None:
+    assert Trajectory({}, {}, []).values("ib/mean/entropy") == []
+    assert math.isnan(Trajectory({}, {}, [Point(0, failure="out of memory")]).values("ib/mean/entropy")[0])
