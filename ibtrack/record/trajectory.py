@@ -171,10 +171,10 @@ class Trajectory:
             key: Metric key.
 
         Raises:
-            KeyError: There are values, and no point has one at this key; the message names the nearest keys.
+            KeyError: No point has the key, though one was measured as a whole; the message names the nearest keys.
         """
         known = dict.fromkeys(name for point in self.points for name in point.values)
-        if known and key not in known:
+        if key not in known and any(point.values and point.failure is None for point in self.points):
             nearest = get_close_matches(key, known, n=3)
             hint = f"near are {', '.join(nearest)}" if nearest else f"one that they have is {next(iter(known))}"
             raise KeyError(f"no point has the key {key!r}; {hint}")

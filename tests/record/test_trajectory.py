@@ -166,6 +166,8 @@ def test_a_key_that_no_point_has_is_an_error_with_the_nearest_keys() -> None:
         run.values("loss")
 
 
-def test_points_without_any_values_have_no_keys_to_be_wrong_about() -> None:
+def test_where_no_point_was_measured_as_a_whole_no_key_is_wrong() -> None:
     assert Trajectory({}, {}, []).values("ib/mean/entropy") == []
-    assert math.isnan(Trajectory({}, {}, [Point(0, failure="out of memory")]).values("ib/mean/entropy")[0])
+    failed = Point(0, {"ib/overhead_fraction": 0.1}, failure="out of memory")  # as the tracker records it
+    for point in (failed, Point(0, loss=2.0)):
+        assert math.isnan(Trajectory({}, {}, [point]).values("ib/mean/entropy")[0])
