@@ -155,9 +155,10 @@ class Trajectory:
 
     @property
     def name(self) -> str:
-        """Name of the run, or of its folder."""
+        """Name of the run, or of its folder; with the prefix of the monitor if the file is that of a further one."""
         folder = self.path.resolve().parent.name if self.path else ""  # "." alone has no name
-        return str(self.run.get("name") or folder or "run")
+        prefix = prefix_in(self.path) if self.path else ""
+        return " · ".join(filter(None, (str(self.run.get("name") or folder or "run"), prefix)))
 
     @property
     def steps(self) -> list[int]:
@@ -205,7 +206,7 @@ class Trajectory:
         """Write `rows` as a Parquet file, with the header in its metadata.
 
         Args:
-            path: File to write.
+            path: File to write; its folder is made.
 
         Raises:
             ModuleNotFoundError: pyarrow, from the extra ``parquet``, is not installed.
@@ -216,7 +217,21 @@ class Trajectory:
 
         table = pa.Table.from_pylist(list(self.rows()))
         header = json.dumps({"protocol": dict(self.protocol), "run": dict(self.run)})
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table.replace_schema_metadata({"ibtrack": header}), path)
+
+
+def prefix_in(path: Path) -> str:
+    """Take the prefix of a monitor from the name of its file, where that has one.
+
+    Args:
+        path: Trajectory file.
+
+    Example:
+        >>> prefix_in(Path("run/trajectory_code.jsonl")), prefix_in(Path("run/trajectory.jsonl"))
+        ('code', '')
+    """
+    return path.stem.removeprefix("trajectory_") if path.stem.startswith("trajectory_") else ""
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], list[Point]]:

@@ -42,3 +42,9 @@ def test_the_line_states_the_half_width_that_charts_and_tables_state() -> None:
 def test_an_error_without_its_value_is_not_in_the_line() -> None:
     point = Point(5, {"ib/mean/entropy": 0.9, "ib/mean/token/optimality_se": 0.01})
     assert summary_line(point) == "ibtrack step 5: H 0.900 (0.00 s)"
+
+
+def test_the_line_names_the_prefix_of_a_second_monitor() -> None:
+    point = Point(5, {"ib/mean/entropy": 0.9})
+    assert summary_line(point, prefix="code") == "ibtrack code step 5: H 0.900 (0.00 s)"
+    assert summary_line(Point(5, failure="L00"), prefix="code") == "ibtrack code step 5: not measured: L00"
