@@ -4,7 +4,7 @@ const INK = { labelColor: "currentColor", titleColor: "currentColor" };
 const CONFIG = {
   background: null, aria: false, font: "system-ui, Liberation Sans, sans-serif",
   axis: {
-    ...INK, labelFontSize: 12, titleFontSize: 13, titleFontWeight: "normal", titlePadding: 8,
+    ...INK, labelFontSize: 12, labelSeparation: 8, titleFontSize: 13, titleFontWeight: "normal", titlePadding: 8,
     gridColor: DATA.ink, gridOpacity: 0.22, domainColor: DATA.ink, tickColor: DATA.ink,
   },
   legend: { ...INK, labelFontSize: 12 }, view: { stroke: null },

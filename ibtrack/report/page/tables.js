@@ -148,6 +148,14 @@ function headCell(column, active) {
   return th;
 }
 
+/** Say under each table that is cut off at the right that it scrolls. */
+function updateHints() {
+  for (const hint of document.querySelectorAll(".wide + .scrolls")) {
+    const box = hint.previousElementSibling;
+    hint.hidden = box.scrollWidth <= box.clientWidth;
+  }
+}
+
 /** Complexity and expressivity of a run at a point, or why they are missing; one reason for both has one cell. */
 function planeCells(run, i) {
   const reason = (quantity) => (i < 0 || read(run, keyOf(quantity), i) !== null ? null : why(run, keyOf(quantity), i));
