@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "integrations": BELOW
     | {"schedules", "record", "information", "probe", "capture", "tracking", "analysis", "report"},
     "cli": BELOW | {"record", "analysis", "report", "integrations"},
+    "__main__": {"cli"},
     "__init__": {"schedules", "record", "information", "distributed", "probe", "tracking", "integrations"},
 }
 

@@ -21,10 +21,26 @@ def why_not_comparable(runs: Mapping[str, Trajectory]) -> list[str]:
     Example:
         >>> runs = {name: Trajectory({"seed": seed}, {}, []) for name, seed in (("a", 0), ("b", 1))}
         >>> why_not_comparable(runs)
-        ["seed: 0 in 'a', 1 in 'b'"]
+        ["seed: 0 in 'a', 1 in 'b' (the seed of the anchors, not that of training)"]
     """
     protocols = {name: run.protocol for name, run in runs.items()}
     return protocol_differences(protocols, ignore=(*CIRCUMSTANCES, *MODEL_ENTRIES))
+
+
+def refusal(differences: Sequence[str], way_out: str) -> str:
+    """Say that runs are not put beside each other, why, and what does so all the same.
+
+    Args:
+        differences: Differences of their protocols, as `why_not_comparable` lists them.
+        way_out: What does so all the same.
+
+    Example:
+        >>> refusal(["estimator: 1 in 'a', 2 in 'b'"], "--allow-mixed lists them")
+        "runs were measured under different protocols, so their numbers are not comparable: estimator: 1 in 'a', \
+2 in 'b' (--allow-mixed lists them)"
+    """
+    sentence = "runs were measured under different protocols, so their numbers are not comparable"
+    return f"{sentence}: {'; '.join(differences)} ({way_out})"
 
 
 def telling_settings(configs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:

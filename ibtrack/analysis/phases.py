@@ -209,8 +209,10 @@ def _change(movement: Movement) -> float:
 def _curve(trajectory: Trajectory, quantity: str, order: str) -> list[CurvePoint]:
     """Take the debiased mean over the layers; values and errors that a point lacks are ``nan``."""
     key = metric_key(quantity, site="mean", order=order)
-    columns = (trajectory.steps, trajectory.values(key), trajectory.values(f"{key}_se"))
-    return [CurvePoint(step=step, value=value, se=se) for step, value, se in zip(*columns, strict=True)]
+    return [
+        CurvePoint(step=point.step, value=point.values.get(key, math.nan), se=point.values.get(f"{key}_se", math.nan))
+        for point in trajectory.points
+    ]
 
 
 def _is_usable(point: CurvePoint) -> bool:

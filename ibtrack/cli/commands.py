@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ibtrack.analysis.comparison import why_not_comparable
+from ibtrack._checks import check_option
+from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.phases import find_phases
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
-from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.tables import Z95, plane_rows
+from ibtrack.record.quantities import Z95
+from ibtrack.record.trajectory import Trajectory, prefix_in
+from ibtrack.report.run_labels import run_labels
+from ibtrack.report.tables import plane_rows
 
 app = typer.Typer(
     help="Watch a language model compress: reports, pictures and tables from trajectory files.",
@@ -71,23 +75,25 @@ def report(
 @app.command("list")
 @one_line_errors
 def list_runs(
-    folder: Annotated[Path, typer.Argument(help="Every trajectory.jsonl below it is listed.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(help="Every trajectory file below it is listed.")] = Path("."),
     order: Order = "token",
 ) -> None:
     """List the runs below a folder: steps, last values, phase, and which compresses most.
 
     The column "behind" says by how many standard errors a run's fall of I(X;Z) is smaller than the largest.
     """
-    runs = {str(path.parent.relative_to(folder)): _trajectory_or_reason(path) for path in _files_below(folder)}
+    runs = {_name_below(folder, path): _trajectory_or_reason(path) for path in _files_below(folder)}
     readable = {name: run for name, run in runs.items() if isinstance(run, Trajectory)}
     phases = {name: find_phases(run, order) for name, run in readable.items()}
     phases = {name: each for name, each in phases.items() if each.why_not is None}
     differences = why_not_comparable({name: readable[name] for name in phases})
-    places = {} if differences else {place.run: place for place in ranking(phases)}
-    typer.echo(text_table([LIST_HEAD, *(list_row(name, run, order, places.get(name)) for name, run in runs.items())]))
+    is_ranked = len(phases) > 1 and not differences
+    places = {place.run: place for place in ranking(phases)} if is_ranked else {}
+    rows = [LIST_HEAD, *(list_row(name, run, order, places.get(name)) for name, run in runs.items())]
+    typer.echo(text_table(rows if is_ranked else _without_column("behind", rows)))
     if differences:
         typer.echo(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
-    elif len(phases) > 1:
+    elif is_ranked:
         typer.echo(f"\n{verdict(phases)}")
 
 
@@ -96,13 +102,16 @@ def list_runs(
 def show(run: Run, order: Order = "token", site: Site = "mean", reading: Reading = "debiased") -> None:
     """Show the points of a run, its path through the plane, and its phases."""
     trajectory = Trajectory.load(_existing(run))
+    _check_measured([trajectory], site, order)
     rows = plane_rows([trajectory], site=site, order=order, reading=reading)
-    typer.echo(
-        f"{trajectory.name}: {site}, {order} labels, {reading} reading; fractions of log K, ± {Z95} standard errors\n"
-    )
+    has_errors = any(row["complexity_se"] is not None or row["expressivity_se"] is not None for row in rows)
+    unit = f"fractions of log K{f', ± {Z95} standard errors' if has_errors else ''}"
+    typer.echo(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {unit}\n")
     typer.echo(points_table(rows))
     typer.echo(f"\n{terminal_plane(rows)}\n")
-    typer.echo(find_phases(trajectory, order).sentence())
+    is_other = (site, reading) != ("mean", "debiased")
+    whose = "Of the debiased reading, mean over the layers: " if is_other else ""
+    typer.echo(whose + find_phases(trajectory, order).sentence())
 
 
 @app.command()
@@ -121,11 +130,15 @@ def plane(
     order: Order = "token",
     site: Site = "mean",
     reading: Reading = "debiased",
+    allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Also runs of different protocols.")] = False,
 ) -> None:
     """Draw the path of the runs through the plane as a PNG."""
     from ibtrack.report import charts
 
     trajectories = [Trajectory.load(_existing(run)) for run in runs]
+    _check_measured(trajectories, site, order)
+    if not allow_mixed:
+        _check_comparable(trajectories)
     chart = charts.plane(trajectories, site=site, order=order, reading=reading)
     typer.echo(f"wrote {charts.save_png(chart, out)}")
 
@@ -164,10 +177,56 @@ def _files_below(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
-    paths = sorted(folder.rglob("trajectory.jsonl"))
+    paths = _trajectory_files(folder.rglob("*.jsonl"))
     if not paths:
         raise ValueError(f"there is no trajectory.jsonl below {folder}")
     return paths
+
+
+def _without_column(name: str, rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    at = rows[0].index(name)
+    return [[*row[:at], *row[at + 1 :]] for row in rows]
+
+
+def _trajectory_files(paths: Iterable[Path]) -> list[Path]:
+    """Keep the trajectory files, also those of monitors with a prefix; earlier starts, moved aside, are left out."""
+    return sorted(
+        path for path in paths if re.fullmatch(r"trajectory(_.+)?", path.stem) and not re.search(r"\.\d+$", path.stem)
+    )
+
+
+def _check_measured(runs: Sequence[Trajectory], site: str, order: str) -> None:
+    """Check that one of the runs, at least, may have numbers of a site and an order.
+
+    Raises:
+        ValueError: No protocol has the site, or the order, or any order at all.
+    """
+    for option, value, first, entry in (("site", site, ["mean"], "sites"), ("order", order, [], "orders")):
+        if any(run.protocol.get(entry) is None for run in runs):  # such a file does not say what it holds
+            continue
+        options = tuple(dict.fromkeys([*first, *(name for run in runs for name in run.protocol[entry])]))
+        if not options:
+            raise ValueError(
+                f"{', '.join(run.name for run in runs)} has no plane: its probe has no label orders, as one of "
+                "preference pairs; the report shows its curves"
+            )
+        check_option(option, value, options)
+
+
+def _check_comparable(runs: Sequence[Trajectory]) -> None:
+    """Check that runs were measured under one protocol.
+
+    Raises:
+        ValueError: They were not.
+    """
+    differences = why_not_comparable(dict(zip(run_labels(runs), runs, strict=True)))
+    if differences:
+        raise ValueError(refusal(differences, "--allow-mixed draws them in one picture, with a line that says so"))
+
+
+def _name_below(folder: Path, path: Path) -> str:
+    """Name a run by its folder, and a further monitor of it by its prefix as well."""
+    return " · ".join(filter(None, (str(path.parent.relative_to(folder)), prefix_in(path))))
 
 
 def _trajectory_or_reason(path: Path) -> Trajectory | str:
@@ -187,7 +246,9 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise ValueError(f"{path} does not exist")
     if path.is_dir() and not (path / "trajectory.jsonl").exists():
-        raise ValueError(f"{path} holds no trajectory.jsonl; is it the folder of a run?")
+        others = ", ".join(file.name for file in _trajectory_files(path.glob("*.jsonl")))
+        hint = f"name one of its files: {others}" if others else "is it the folder of a run?"
+        raise ValueError(f"{path} holds no trajectory.jsonl; {hint}")
     return path
 
 

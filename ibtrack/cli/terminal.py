@@ -8,8 +8,9 @@ from typing import Any
 
 from ibtrack.analysis.phases import find_phases
 from ibtrack.analysis.ranking import Place
+from ibtrack.record.quantities import Z95
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.tables import Z95, plane_domain, plane_rows
+from ibtrack.report.tables import plane_domain, plane_rows
 
 LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
 _POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ibtrack.record.keys import metric_key, parse_key
+from ibtrack.record.quantities import Z95
 from ibtrack.record.trajectory import Point
 
 
@@ -27,21 +28,28 @@ def logged_metrics(point: Point, *, prefix: str = "ib") -> dict[str, float]:
     return metrics
 
 
-def summary_line(point: Point) -> str:
-    """Write a point as one line for the terminal.
+def summary_line(point: Point, *, prefix: str = "ib") -> str:
+    """Write a point as one line for the terminal; what follows ± is 1.96 standard errors, as in every table and chart.
+
+    Args:
+        point: Point that was measured.
+        prefix: Prefix of the logged keys, which the line names unless it is the usual one.
 
     Example:
         >>> print(summary_line(Point(8, failure="L00 did not fire")))
         ibtrack step 8: not measured: L00 did not fire
+        >>> print(summary_line(Point(8, {"ib/mean/token/optimality": 0.4, "ib/mean/token/optimality_se": 0.01})))
+        ibtrack step 8: optimality 0.400 ± 0.020 (0.00 s)
     """
+    head = f"ibtrack step {point.step}" if prefix == "ib" else f"ibtrack {prefix} step {point.step}"
     if point.failure is not None:
-        return f"ibtrack step {point.step}: not measured: {point.failure}"
+        return f"{head}: not measured: {point.failure}"
     values = {quantity: point.values.get(f"ib/mean/{quantity}") for quantity in ("entropy", *_SHOWN)}
-    parts = [f"{_SHORT[name]} {value:.3f}" for name, value in values.items() if value is not None]
+    parts = {name: f"{_SHORT[name]} {value:.3f}" for name, value in values.items() if value is not None}
     error = point.values.get("ib/mean/token/optimality_se")
-    if parts and error is not None:
-        parts[-1] += f" ± {error:.3f}"
-    return f"ibtrack step {point.step}: {', '.join(parts) or 'no values'} ({point.measure_time:.2f} s)"
+    if error is not None and "token/optimality" in parts:
+        parts["token/optimality"] += f" ± {Z95 * error:.3f}"
+    return f"{head}: {', '.join(parts.values()) or 'no values'} ({point.measure_time:.2f} s)"
 
 
 _SHOWN = ("preference_information", "token/complexity", "token/expressivity", "token/optimality")

@@ -15,7 +15,10 @@ TOKENIZER_HASH = "probe.tokenizer_hash"
 _EXPLANATIONS = {
     "estimator": "each version of the estimator gives other numbers for the same activations, and — stands for a file "
     "that does not name its version",
+    "seed": "the seed of the anchors, not that of training",
+    "sites": "the module that is measured there, and — where none is",
 }
+_NUM_DIGITS = 8  # of a hash, as many as tell any two apart that a reader will meet
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -82,20 +85,26 @@ def protocol_differences(
 
     Example:
         >>> protocol_differences({"a": {"seed": 0}, "b": {"seed": 1}})
-        ["seed: 0 in 'a', 1 in 'b'"]
+        ["seed: 0 in 'a', 1 in 'b' (the seed of the anchors, not that of training)"]
     """
     rules = {name: flat({k: v for k, v in each.items() if k not in ignore}) for name, each in protocols.items()}
     differing = differing_keys(list(rules.values()))
     if "probe.hash" in differing:
         differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
     hashes = {rule.get(TOKENIZER_HASH) for rule in rules.values()} - {None, ""}
-    return [_difference(key, rules) for key in differing if key != TOKENIZER_HASH or len(hashes) > 1]
+    shown = [key for key in differing if key != TOKENIZER_HASH or len(hashes) > 1]
+    differences = []
+    unexplained = dict(_EXPLANATIONS)  # an entry of several keys is explained at the first of them
+    for key in shown:
+        differences.append(_difference(key, rules, unexplained.pop(key.partition(".")[0], None)))
+    return differences
 
 
-def _difference(key: str, rules: Mapping[str, Mapping[str, Any]]) -> str:
+def _difference(key: str, rules: Mapping[str, Mapping[str, Any]], explanation: str | None) -> str:
     """Name every value of an entry with the first protocol that has it."""
     first: dict[str, str] = {}
     for name, rule in rules.items():
         first.setdefault(as_text(rule.get(key)), name)
-    values = ", ".join(f"{value} in {name!r}" for value, name in first.items())
-    return f"{key}: {values}" + (f" ({_EXPLANATIONS[key]})" if key in _EXPLANATIONS else "")
+    digits = _NUM_DIGITS if key.endswith("hash") else None
+    values = ", ".join(f"{value[:digits]} in {name!r}" for value, name in first.items())
+    return f"{key}: {values}" + (f" ({explanation})" if explanation else "")

@@ -8,6 +8,7 @@ from ibtrack._checks import check_option
 from ibtrack.record.keys import READINGS, metric_key
 
 FRACTION = "fraction of log K"
+Z95 = 1.96  # half width of a two-sided 95 % interval in standard errors of a normal distribution
 
 
 class Quantity(NamedTuple):

@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ class Point:
         """
         reason = next((self.notes[name] for name in note_names(key) if name in self.notes), None)
         return reason or self.failure or "not in this trajectory"
+
+    def __repr__(self) -> str:
+        """Show the step, and how many values there are or why there are none."""
+        values = "1 value" if len(self.values) == 1 else f"{len(self.values)} values"
+        held = values if self.failure is None else f"failure={self.failure!r}"
+        return f"Point(step={self.step}, {held})"
 
     def to_json(self) -> str:
         """Write the point as one line of JSON; a number that is not finite becomes null, which JSON has for it."""
@@ -135,10 +142,23 @@ class Trajectory:
         header, points = read_file(path)
         return cls(header["protocol"], header["run"], sorted(points, key=lambda point: point.step), path)
 
+    def __repr__(self) -> str:
+        """Show the name, and how much was measured."""
+        steps, sites = self.steps, len(self.protocol.get("sites") or ())
+        points = "no points"
+        if steps:
+            points = (
+                f"{len(steps)} points, steps {steps[0]}–{steps[-1]}" if len(steps) > 1 else f"1 point, step {steps[0]}"
+            )
+        parts = [points, "1 site" if sites == 1 else f"{sites} sites", "/".join(self.protocol.get("orders") or ())]
+        return f"Trajectory({self.name!r}: {', '.join(filter(None, parts))})"
+
     @property
     def name(self) -> str:
-        """Name of the run, or of its folder."""
-        return str(self.run.get("name") or (self.path.parent.name if self.path else "run"))
+        """Name of the run, or of its folder; with the prefix of the monitor if the file is that of a further one."""
+        folder = self.path.resolve().parent.name if self.path else ""  # "." alone has no name
+        prefix = prefix_in(self.path) if self.path else ""
+        return " · ".join(filter(None, (str(self.run.get("name") or folder or "run"), prefix)))
 
     @property
     def steps(self) -> list[int]:
@@ -150,7 +170,15 @@ class Trajectory:
 
         Args:
             key: Metric key.
+
+        Raises:
+            KeyError: No point has the key, though one was measured as a whole; the message names the nearest keys.
         """
+        known = dict.fromkeys(name for point in self.points for name in point.values)
+        if key not in known and any(point.values and point.failure is None for point in self.points):
+            nearest = get_close_matches(key, known, n=3)
+            hint = f"near are {', '.join(nearest)}" if nearest else f"one that they have is {next(iter(known))}"
+            raise KeyError(f"no point has the key {key!r}; {hint}")
         return [point.values.get(key, math.nan) for point in self.points]
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -178,7 +206,7 @@ class Trajectory:
         """Write `rows` as a Parquet file, with the header in its metadata.
 
         Args:
-            path: File to write.
+            path: File to write; its folder is made.
 
         Raises:
             ModuleNotFoundError: pyarrow, from the extra ``parquet``, is not installed.
@@ -189,7 +217,21 @@ class Trajectory:
 
         table = pa.Table.from_pylist(list(self.rows()))
         header = json.dumps({"protocol": dict(self.protocol), "run": dict(self.run)})
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table.replace_schema_metadata({"ibtrack": header}), path)
+
+
+def prefix_in(path: Path) -> str:
+    """Take the prefix of a monitor from the name of its file, where that has one.
+
+    Args:
+        path: Trajectory file.
+
+    Example:
+        >>> prefix_in(Path("run/trajectory_code.jsonl")), prefix_in(Path("run/trajectory.jsonl"))
+        ('code', '')
+    """
+    return path.stem.removeprefix("trajectory_") if path.stem.startswith("trajectory_") else ""
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], list[Point]]:

@@ -74,7 +74,8 @@ class TrajectoryWriter:
         differences = protocol_differences({"the file": header["protocol"], "this run": protocol})
         if differences:
             raise ValueError(
-                f"{path} was measured under another protocol ({'; '.join(differences)}); its points are not comparable"
+                f"{path} was measured under another protocol ({'; '.join(differences)}); its points are not "
+                "comparable: resume with the same options, or give another path"
             )
         earlier = [point for point in points if point.step <= last_step]
         lines = [json.dumps({**header, "format": FORMAT}), *(point.to_json() for point in earlier)]

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from ibtrack._checks import check_option, needs
-from ibtrack.record.quantities import QUANTITIES
+from ibtrack.analysis.comparison import why_not_comparable
+from ibtrack.record.quantities import QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, ticks, tooltip_of_point, value_text
-from ibtrack.report.tables import Z95, curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
+from ibtrack.report.tables import curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
 
 with needs("a chart", extra="report"):
     import altair as alt
 
+MIXED = "different protocols: compare shapes, never numbers"
 _REFERENCES = (("null", "dashed: the plug-in of shuffled labels"), ("ceiling", "dotted: ceiling I(Z;J)"))
 
 
@@ -65,6 +67,7 @@ def plane(
     last = max((row["step"] for row in rows), default=0)
     parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token"}
     lines = [_subtitle("order", site, order, reading)]
+    lines += [MIXED] if why_not_comparable(dict(zip(style.labels, runs, strict=True))) else []
     lines += [] if style.by_step else ["ring: start · points grow with the step · largest: end"]
     curve = bottleneck(runs)
     lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
@@ -212,14 +215,21 @@ def save_png(chart: alt.LayerChart, path: str | os.PathLike[str], *, scale: floa
 
     Args:
         chart: Chart from `plane`, `curves` or `heatmap`.
-        path: File to write.
+        path: File to write, whose name ends in ``.png``; its folder is made.
         scale: Pixels per unit of the chart.
 
     Returns:
         The path of the file.
+
+    Raises:
+        ValueError: The name of the file does not end in ``.png``.
+        ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
     """
-    path = Path(path)
-    path.write_bytes(to_png(chart, scale=scale))
+    path, png = Path(path), to_png(chart, scale=scale)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"path must end in .png, as charts are written as PNG, got {str(path)!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png)
     return path
 
 

@@ -18,7 +18,7 @@ from string import Template
 from typing import Any
 
 from ibtrack._checks import needs
-from ibtrack.analysis.comparison import why_not_comparable
+from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.run_labels import run_labels
@@ -61,11 +61,8 @@ def write_report(
     labels = run_labels(trajectories)
     differences = why_not_comparable(dict(zip(labels, trajectories, strict=True)))
     if differences and not allow_mixed:
-        raise ValueError(
-            "runs were measured under different protocols, so their numbers are not comparable: "
-            + "; ".join(differences)
-            + " (allow_mixed=True, or --allow-mixed, puts them on one page with a banner)"
-        )
+        way_out = "allow_mixed=True, or --allow-mixed, puts them on one page with a banner"
+        raise ValueError(refusal(differences, way_out))
     if differences:
         warning = "These runs were measured under different protocols. Compare shapes, never numbers. They differ in "
         banners = [warning + "; ".join(differences), *banners]

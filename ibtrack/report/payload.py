@@ -20,12 +20,12 @@ from ibtrack.analysis.phases import Phases, find_phases
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat
-from ibtrack.record.quantities import QUANTITIES
+from ibtrack.record.quantities import QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
-from ibtrack.report.tables import Z95, sites_of, tokens_of
+from ibtrack.report.tables import sites_of, tokens_of
 
 LEFT_OUT = ("/variation", "/variation_se")  # entropy less complexity: pages of many runs stay small without it
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
@@ -95,7 +95,7 @@ def _run(run: Trajectory, label: str, config: Mapping[str, Any]) -> dict[str, An
         "tokens": [tokens_of(point) for point in run.points],
         "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in losses],
         "keys": keys,
-        "values": packed([run.values(key) for key in keys]),
+        "values": packed([[point.values.get(key, math.nan) for point in run.points] for key in keys]),
         "failures": {i: point.failure for i, point in enumerate(run.points) if point.failure},
         "notes": {i: dict(point.notes) for i, point in enumerate(run.points) if point.notes},
     }

@@ -8,10 +8,9 @@ from itertools import pairwise
 from typing import Any, cast
 
 from ibtrack._checks import needs
-from ibtrack.record.quantities import QUANTITIES
+from ibtrack.record.quantities import QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.style import INK, RED, Style, tooltip_of_point, value_text
-from ibtrack.report.tables import Z95
 
 with needs("a chart", extra="report"):
     import altair as alt

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ibtrack._checks import check_option, needs
+from ibtrack.record.quantities import Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.run_labels import run_labels
-from ibtrack.report.tables import Z95
 
 with needs("a chart", extra="report"):
     import altair as alt

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ibtrack.record.keys import metric_key
-from ibtrack.record.quantities import quantity_key
+from ibtrack.record.quantities import Z95, quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.run_labels import run_labels
-
-Z95 = 1.96  # half width of a two-sided 95 % interval in standard errors of a normal distribution
 
 # columns of `table_rows`, in the order in which a table shows them
 TABLE_COLUMNS = (

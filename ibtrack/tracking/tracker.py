@@ -333,7 +333,7 @@ class InformationPlaneTracker:
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
                 log.log(point, self.trajectory)
-        self._report(summary_line(point))
+        self._report(summary_line(point, prefix=self.prefix))
 
     def _report(self, line: str) -> None:
         """Show a line of text, on the first process alone."""

@@ -127,6 +127,48 @@ def test_show_takes_site_order_and_reading(run: Run, folder: Path, reading: str)
     assert ("±" in text.split("\n\n")[1]) == (reading == "debiased")
 
 
+@pytest.mark.parametrize("command", ["show", "plane"])
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--site", "L09", "site must be one of 'mean', 'embed', 'L00', 'L01', 'L02', 'L03', got 'L09'"),
+        ("--order", "tokens", "order must be one of 'token', 'bigram', 'trigram', 'quadgram', got 'tokens'"),
+    ],
+)
+def test_a_site_or_an_order_that_was_not_measured_is_refused(
+    run: Run, folder: Path, command: str, option: str, value: str, sentence: str
+) -> None:
+    assert only_line(run(command, folder / "w32", option, value, code=2)) == f"error: {sentence}"
+
+
+def test_a_picture_may_hold_runs_of_which_one_lacks_a_layer(run: Run, tmp_path: Path) -> None:
+    for num_layers in (2, 4):
+        made = trajectories.make(f"n{num_layers}", num_layers=num_layers, num_points=3)
+        trajectories.write(made, tmp_path / f"n{num_layers}")
+    run("plane", tmp_path / "n2", tmp_path / "n4", "--site", "L03", "-o", tmp_path / "p.png")
+    assert "got 'L03'" in only_line(run("plane", tmp_path / "n2", "--site", "L03", code=2))
+
+
+@pytest.mark.parametrize("command", ["show", "plane"])
+def test_a_run_of_a_preference_probe_has_no_plane(run: Run, tmp_path: Path, command: str) -> None:
+    pairs = trajectories.write(replace(trajectories.make(num_points=2), protocol={"orders": []}), tmp_path / "pairs")
+    sentence = "run has no plane: its probe has no label orders, as one of preference pairs"
+    assert only_line(run(command, pairs, code=2)).startswith(f"error: {sentence}")
+
+
+def test_show_says_of_what_its_last_sentence_speaks(run: Run, folder: Path) -> None:
+    prefix = "Of the debiased reading, mean over the layers: "
+    assert prefix not in run("show", folder / "w32").stdout
+    for options in (["--reading", "null"], ["--site", "L01"]):
+        last = run("show", folder / "w32", *options).stdout.splitlines()[-1]
+        assert last.startswith(f"{prefix}First a collapse until step ")
+
+
+def test_show_speaks_of_errors_only_where_there_are_some(run: Run, folder: Path) -> None:
+    assert run("show", folder / "w32").stdout.splitlines()[0].endswith("; fractions of log K, ± 1.96 standard errors")
+    assert run("show", folder / "w32", "--reading", "plugin").stdout.splitlines()[0].endswith("; fractions of log K")
+
+
 def test_show_marks_points_without_a_value(run: Run, tmp_path: Path) -> None:
     folder = trajectories.write(Trajectory({}, {}, [Point(0, failure="out of memory")]), tmp_path / "bad")
     text = run("show", folder).stdout
@@ -140,7 +182,7 @@ def test_more_points_than_letters_are_drawn_as_plus(run: Run, tmp_path: Path) ->
 
 
 def test_export_writes_every_number(run: Run, folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "w32.parquet"
+    out = tmp_path / "new" / "w32.parquet"
     assert run("export", folder / "w32", "--parquet", out).stdout == f"wrote {out}\n"
     table = pyarrow.parquet.read_table(out)
     points = Trajectory.load(folder / "w32").points
@@ -153,6 +195,45 @@ def test_plane_draws_a_png(run: Run, folder: Path, tmp_path: Path) -> None:
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_plane_refuses_mixed_protocols_unless_asked(run: Run, folder: Path, tmp_path: Path) -> None:
+    other = trajectories.write(trajectories.make("b", num_points=3, num_anchors=50), tmp_path / "b")
+    refused = run("plane", folder / "w32", other, "-o", tmp_path / "p.png", code=2)
+    assert "num_anchors: 100 in 'w32', 50 in 'b' (--allow-mixed draws them" in only_line(refused)
+    run("plane", folder / "w32", other, "-o", tmp_path / "p.png", "--allow-mixed")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plane_writes_nothing_but_png(run: Run, folder: Path, tmp_path: Path) -> None:
+    refused = run("plane", folder / "w32", "-o", tmp_path / "p.svg", code=2)
+    assert only_line(refused).startswith("error: path must end in .png, as charts are written as PNG, got ")
+    assert not (tmp_path / "p.svg").exists()
+    run("plane", folder / "w32", "-o", tmp_path / "new" / "P.PNG")
+
+
+def test_list_names_the_prefix_of_a_second_monitor_and_leaves_out_what_was_moved_aside(
+    run: Run, tmp_path: Path
+) -> None:
+    path = trajectories.write(trajectories.make("a", num_points=3), tmp_path / "a") / "trajectory.jsonl"
+    for name in ("trajectory_code.jsonl", "trajectory.1.jsonl", "trajectory_code.2.jsonl", "trajectory.tmp"):
+        (path.parent / name).write_bytes(path.read_bytes())
+    lines = run("list", tmp_path).stdout.split("\n\n")[0].splitlines()
+    assert [line.split("  ")[0] for line in lines[1:]] == ["a", "a · code"]
+    assert run("show", path.parent / "trajectory_code.jsonl").stdout.startswith("a · code: mean, ")
+    path.unlink()
+    assert "a · code" in run("list", tmp_path).stdout
+    refused = only_line(run("show", path.parent, code=2))
+    assert refused.endswith("holds no trajectory.jsonl; name one of its files: trajectory_code.jsonl")
+
+
+def test_list_has_no_column_for_places_that_nobody_has(run: Run, folder: Path) -> None:
+    assert "behind" in run("list", folder).stdout.splitlines()[0]
+    assert "behind" not in run("list", folder / "w32").stdout.splitlines()[0]
+    trajectories.write(trajectories.make("other", num_points=14, num_anchors=50), folder / "other")
+    head, *rows = run("list", folder).stdout.split("\n\n")[0].splitlines()
+    assert head.split()[-2:] == ["I(Y;Z)", "phase"]
+    assert all("compression since" in row for row in rows)
+
+
 def test_mistakes_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "does not exist" in only_line(run("report", tmp_path / "none", code=2))
     assert "holds no trajectory.jsonl" in only_line(run("show", folder, code=2))
@@ -161,8 +242,9 @@ def test_mistakes_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "there is no trajectory.jsonl below" in only_line(run("list", tmp_path / "empty", code=2))
     wrong = run("plane", folder / "w32", "--reading", "raw", code=2)
     assert only_line(wrong) == "error: reading must be one of 'debiased', 'plugin', 'null', got 'raw'"
-    nowhere = run("export", folder / "w32", "--parquet", tmp_path / "none" / "x.parquet", code=2)
-    assert "No such file or directory" in only_line(nowhere)
+    (tmp_path / "file").touch()
+    nowhere = run("export", folder / "w32", "--parquet", tmp_path / "file" / "x.parquet", code=2)
+    assert "File exists" in only_line(nowhere)
 
 
 @pytest.mark.parametrize("content", ["", "hello\n", '{"format": "other"}\n', '{"format": "ibtrack/1"}\n', "\x00\n"])

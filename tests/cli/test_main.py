@@ -3,8 +3,11 @@
 import subprocess
 import sys
 
+import pytest
 
-def test_the_module_is_the_command() -> None:
-    command = [sys.executable, "-m", "ibtrack.cli", "--help"]
+
+@pytest.mark.parametrize("module", ["ibtrack", "ibtrack.cli"])
+def test_the_module_is_the_command(module: str) -> None:
+    command = [sys.executable, "-m", module, "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "reports, pictures and tables from trajectory files" in " ".join(shown.split())

@@ -37,3 +37,19 @@ def test_the_line_of_a_preference_probe_names_its_own_number() -> None:
 def test_the_line_of_a_point_without_values_says_so() -> None:
     assert summary_line(Point(8)) == "ibtrack step 8: no values (0.00 s)"
     assert summary_line(Point(8, {"ib/mean/token/optimality_se": 0.1})) == "ibtrack step 8: no values (0.00 s)"
+
+
+def test_the_line_states_the_half_width_that_charts_and_tables_state() -> None:
+    point = Point(5, {"ib/mean/token/optimality": 0.4, "ib/mean/token/optimality_se": 0.01})
+    assert summary_line(point) == "ibtrack step 5: optimality 0.400 ± 0.020 (0.00 s)"
+
+
+def test_an_error_without_its_value_is_not_in_the_line() -> None:
+    point = Point(5, {"ib/mean/entropy": 0.9, "ib/mean/token/optimality_se": 0.01})
+    assert summary_line(point) == "ibtrack step 5: H 0.900 (0.00 s)"
+
+
+def test_the_line_names_the_prefix_of_a_second_monitor() -> None:
+    point = Point(5, {"ib/mean/entropy": 0.9})
+    assert summary_line(point, prefix="code") == "ibtrack code step 5: H 0.900 (0.00 s)"
+    assert summary_line(Point(5, failure="L00"), prefix="code") == "ibtrack code step 5: not measured: L00"

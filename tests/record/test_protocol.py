@@ -1,5 +1,7 @@
 """What differs between protocols and other mappings."""
 
+from typing import Any
+
 import pytest
 
 from ibtrack.record.protocol import as_text, differing_keys, flat, protocol_differences
@@ -31,7 +33,9 @@ def test_circumstances_are_no_difference() -> None:
 
 def test_entries_may_be_left_out() -> None:
     protocols = {"a": {"sites": {"L00": "h.0"}}, "b": {"sites": {"L00": "h.0", "L01": "h.1"}}}
-    assert protocol_differences(protocols) == ["sites.L01: — in 'a', h.1 in 'b'"]
+    assert protocol_differences(protocols) == [
+        "sites.L01: — in 'a', h.1 in 'b' (the module that is measured there, and — where none is)"
+    ]
     assert protocol_differences(protocols, ignore=("sites",)) == []
 
 
@@ -44,3 +48,29 @@ def test_a_tokenizer_that_is_not_known_is_no_difference(one: str, other: str | N
     probes = [{"hash": "1"} | ({} if hash is None else {"tokenizer_hash": hash}) for hash in (one, other)]
     differences = protocol_differences({"a": {"probe": probes[0]}, "b": {"probe": probes[1]}})
     assert bool(differences) == differs
+
+
+def test_a_hash_is_shown_by_its_first_digits() -> None:
+    probes = {name: {"probe": {"hash": digit * 64}} for name, digit in (("a", "1"), ("b", "2"))}
+    assert protocol_differences(probes) == ["probe.hash: 11111111 in 'a', 22222222 in 'b'"]
+    long = {name: {"probe": {"hash": "1" * 63 + digit}} for name, digit in (("a", "1"), ("b", "2"))}
+    assert len(protocol_differences(long)) == 1, "that they differ is not told by the first digits"
+
+
+@pytest.mark.parametrize(
+    ("entry", "one", "other", "explanation"),
+    [
+        ("seed", 0, 1, "the seed of the anchors, not that of training"),
+        ("sites", {"embed": "net.embed"}, {}, "the module that is measured there, and — where none is"),
+    ],
+)
+def test_entries_whose_names_do_not_tell_are_explained(entry: str, one: Any, other: Any, explanation: str) -> None:
+    (difference,) = protocol_differences({"the file": {entry: one}, "this run": {entry: other}})
+    assert difference.endswith(f" ({explanation})")
+
+
+def test_an_entry_of_several_keys_is_explained_once() -> None:
+    sites = {"L00": "h.0", "L01": "h.1"}
+    first, second = protocol_differences({"a": {"sites": sites}, "b": {}})
+    assert first.endswith("where none is)")
+    assert second == "sites.L01: h.1 in 'a', — in 'b'"

@@ -129,3 +129,45 @@ def test_without_pyarrow_the_install_line_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"a Parquet file needs pyarrow, .*: pip install 'ibtrack\[parquet\]'"):
         Trajectory({}, {}, []).to_parquet(tmp_path / "t.parquet")
+
+
+def test_a_run_without_a_name_has_that_of_its_folder_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TrajectoryWriter.create(tmp_path / "run7" / "trajectory.jsonl", PROTOCOL, {})
+    monkeypatch.chdir(tmp_path / "run7")
+    assert [Trajectory.load(path).name for path in (".", "trajectory.jsonl", "../run7")] == ["run7"] * 3
+    assert Trajectory({}, {}, [], Path("/trajectory.jsonl")).name == "run"
+
+
+def test_points_and_trajectories_are_shown_by_what_they_hold() -> None:
+    points = [Point(0), Point(200, {"ib/mean/entropy": 0.5, "ib/loss": 1.0}), Point(300, failure="out of memory")]
+    assert [repr(point) for point in points] == [
+        "Point(step=0, 0 values)",
+        "Point(step=200, 2 values)",
+        "Point(step=300, failure='out of memory')",
+    ]
+    assert repr(Point(1, {"ib/loss": 1.0})) == "Point(step=1, 1 value)"
+    protocol = {"sites": {"embed": "e", "L00": "h.0"}, "orders": ["token", "bigram"]}
+    run = Trajectory(protocol, {"name": "bytes"}, points)
+    assert repr(run) == "Trajectory('bytes': 3 points, steps 0–300, 2 sites, token/bigram)"
+    assert (
+        repr(Trajectory({"sites": {"L00": "h.0"}}, {}, points[1:2])) == "Trajectory('run': 1 point, step 200, 1 site)"
+    )
+    assert repr(Trajectory({}, {"name": "young"}, [])) == "Trajectory('young': no points, 0 sites)"
+
+
+def test_a_key_that_no_point_has_is_an_error_with_the_nearest_keys() -> None:
+    run = Trajectory({}, {}, [Point(0, failure="out of memory"), Point(1, {"ib/mean/token/complexity": 0.5})])
+    assert math.isnan(run.values("ib/mean/token/complexity")[0])
+    with pytest.raises(KeyError, match=r"no point has the key 'ib/mean/tokens/complexity'; near are ib/mean/token/com"):
+        run.values("ib/mean/tokens/complexity")
+    with pytest.raises(KeyError, match="no point has the key 'loss'; one that they have is ib/mean/token/complexity"):
+        run.values("loss")
+
+
+def test_where_no_point_was_measured_as_a_whole_no_key_is_wrong() -> None:
+    assert Trajectory({}, {}, []).values("ib/mean/entropy") == []
+    failed = Point(0, {"ib/overhead_fraction": 0.1}, failure="out of memory")  # as the tracker records it
+    for point in (failed, Point(0, loss=2.0)):
+        assert math.isnan(Trajectory({}, {}, [point]).values("ib/mean/entropy")[0])

@@ -219,3 +219,15 @@ def test_without_vl_convert_the_install_line_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(ImportError, match=r"a PNG of a chart needs vl-convert-python, .*'ibtrack\[report\]'"):
         charts.to_png(charts.plane(trajectories.make(num_points=2)))
+
+
+def test_a_plane_of_mixed_protocols_says_so() -> None:
+    runs = [trajectories.make(name, num_points=3, num_anchors=k) for name, k in (("a", 100), ("b", 50))]
+    assert charts.MIXED in charts.to_spec(charts.plane(runs))["title"]["subtitle"]
+    assert charts.MIXED not in charts.to_spec(charts.plane([runs[0], runs[0]]))["title"]["subtitle"]
+
+
+@pytest.mark.parametrize("name", ["plane.svg", "plane", "png"])
+def test_save_png_names_the_file_for_what_it_is(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"path must end in \.png, as charts are written as PNG, got "):
+        charts.save_png(charts.plane(trajectories.make(num_points=2)), tmp_path / name)

@@ -135,3 +135,9 @@ def test_without_vega_the_install_line_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(ImportError, match=r"the report needs vl-convert-python, .*'ibtrack\[report\]'"):
         write_report([trajectories.make(num_points=2)], tmp_path / "r.html")
+
+
+def test_the_page_says_of_rare_labels_what_the_evidence_says(tmp_path: Path) -> None:
+    page = write_report([trajectories.make(num_points=2)], tmp_path / "r.html").read_text()
+    assert "a small error downward" not in page
+    assert "it can err upward where labels differ much in how much they tell" in " ".join(page.split())

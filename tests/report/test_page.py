@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -435,3 +436,68 @@ def test_a_file_of_format_1_shows_its_reasons_at_the_quantities(show: Show, tmp_
     page.select_option("#quantity", "regularity")
     assert trajectories.ALL_DISTINCT in page.locator("#curves-note").inner_text()
     assert trajectories.ALL_DISTINCT in page.locator("#readout").inner_text()
+
+
+# ---- what a newcomer could misread -----------------------------------------------------------------------------------
+
+
+def test_a_run_with_a_collapse_alone_is_not_said_to_move_within_noise(show: Show) -> None:
+    collapse = trajectories.mean_curves([0.40, 0.30, 0.20, 0.20, 0.20], [0.1] * 5)
+    page = show([collapse])
+    assert page.locator("#verdict").inner_text().startswith("First a collapse until step")
+    assert page.locator("#summary [data-column=fall]").inner_text().startswith("compression: I(X;Z) falls by")
+    assert "none shown" in page.locator("#summary tbody").inner_text()
+    assert "within noise" not in page.locator("main").inner_text()
+    note = page.locator("#summary-note")
+    assert "A fall at the start is a collapse and is not counted as compression." in note.inner_text()
+
+
+def test_the_bottleneck_curve_belongs_to_the_debiased_reading(show: Show) -> None:
+    page = show([trajectories.make(bottleneck_curve=trajectories.CURVE)])
+    for reading in ("plugin", "null"):
+        page.select_option("#reading", reading)
+        assert "ottleneck curve" not in marks(page) + page.locator("#plane-note").inner_text()
+    page.select_option("#reading", "debiased")
+    assert "bottleneck curve" in marks(page)
+
+
+def test_the_choices_of_layer_and_reading_are_read_whole_on_a_phone(show: Show) -> None:
+    page = show([trajectories.make(num_points=3)], width=400)
+    room = page.evaluate(
+        """() => ["site", "reading"].flatMap((id) => [...document.getElementById(id).options].map((option) => {
+            const [select, pen] = [option.parentElement, document.createElement("canvas").getContext("2d")];
+            const style = getComputedStyle(select);
+            pen.font = `${style.fontSize} ${style.fontFamily}`;
+            const arrow = 20;
+            return select.clientWidth - 2 * parseFloat(style.paddingLeft) - arrow - pen.measureText(option.text).width;
+        }))"""
+    )
+    assert min(room) > 0
+
+
+def test_a_table_that_is_cut_off_says_that_it_scrolls(show: Show) -> None:
+    page = show(trajectories.sweep(), width=400)
+    hint = page.locator(".wide:has(#summary) + .scrolls")
+    assert hint.inner_text() == "The table goes on to the right: scroll it sideways."
+    assert hint.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function("document.querySelector('.wide:has(#summary) + .scrolls').hidden")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_ticks_of_a_small_plane_stand_apart(show: Show, width: int) -> None:
+    run = trajectories.make(num_points=6)
+    small = with_values(run, lambda values: {key: value / 50 for key, value in values.items()})
+    page = show([small], width=width)
+    page.select_option("#reading", "null")
+    labels = page.evaluate(
+        """() => [...document.querySelectorAll("#plane .role-axis-label")].map((axis) =>
+            [...axis.querySelectorAll("text")].filter((text) => getComputedStyle(text).opacity !== "0")
+            .map((text) => text.getBoundingClientRect()).map(({ left, right }) => [left, right]))"""
+    )
+    below, beside = labels
+    assert len({left for left, _ in beside}) == 1
+    assert len(below) > 2
+    for (_, end), (start, _) in pairwise(sorted(below)):
+        assert start - end > 4

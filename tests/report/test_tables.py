@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibtrack.record.quantities import Z95
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import tables
 from tests import trajectories
@@ -71,7 +72,7 @@ def test_the_domain_holds_zero_every_point_and_every_bar(points: list[tuple[floa
     assert low <= 0 < high
     for row in rows:
         for name in ("complexity", "expressivity"):
-            value, bar = row[name], tables.Z95 * (row[f"{name}_se"] or 0)
+            value, bar = row[name], Z95 * (row[f"{name}_se"] or 0)
             if value is not None:
                 assert low <= value - bar
                 assert value + bar <= high

@@ -4,7 +4,7 @@ const INK = { labelColor: "currentColor", titleColor: "currentColor" };
 const CONFIG = {
   background: null, aria: false, font: "system-ui, Liberation Sans, sans-serif",
   axis: {
-    ...INK, labelFontSize: 12, titleFontSize: 13, titleFontWeight: "normal", titlePadding: 8,
+    ...INK, labelFontSize: 12, labelSeparation: 8, titleFontSize: 13, titleFontWeight: "normal", titlePadding: 8,
     gridColor: DATA.ink, gridOpacity: 0.22, domainColor: DATA.ink, tickColor: DATA.ink,
   },
   legend: { ...INK, labelFontSize: 12 }, view: { stroke: null },
@@ -33,13 +33,16 @@ function fit() {
   views.heatmap.width($("heatmap").clientWidth).run();
 }
 
+/** The bottleneck curve belongs to single tokens, and is compared with what is estimated without bias. */
+const hasBottleneck = () => state.order === "token" && state.reading === "debiased";
+
 function updatePlane() {
   const rows = planeRows();
   const [low, high] = domain(rows);
   views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
-    .signal("bottleneck", state.order === "token").data("points", rows).run();
+    .signal("bottleneck", hasBottleneck()).data("points", rows).run();
   const words = [`${where()} · ${state.order} labels · ${state.reading} reading. Ring: start; points grow with the step.`];
-  if (DATA.bottleneck && state.order === "token") words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
+  if (DATA.bottleneck && hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
   $("plane-note").textContent = [...words, ...missing(rows)].join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }

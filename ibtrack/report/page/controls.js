@@ -8,6 +8,7 @@ function update() {
   updatePlane();
   updateCurves();
   updateHeatmap();
+  updateHints();
 }
 
 function setFocus(value) {
@@ -54,8 +55,8 @@ function controls() {
   state.quantity = withoutPlane() ? "preference_information" : "complexity";
   $("plane").closest("section").hidden = withoutPlane();
   choices("order", DATA.orders.map((order) => [order, order]));
-  choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean over layers" : site]));
-  choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled labels)", plugin: "plug-in" }[reading] ?? reading]));
+  choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean of layers" : site]));
+  choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
   choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
   choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
   choices("quantity", Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity).map(([name, { title }]) => [name, title]));
@@ -98,7 +99,10 @@ async function start() {
   ]);
   fit();
   update();
-  new ResizeObserver(() => requestAnimationFrame(fit)).observe(document.querySelector("main"));
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    fit();
+    updateHints();
+  })).observe(document.querySelector("main"));
   document.documentElement.dataset.ready = "yes";
 }
 

@@ -42,8 +42,8 @@ function columns() {
   const uneven = new Set(RUNS.map(points)).size > 1 || RUNS.some((run) => Object.keys(run.failures).length);
   return [
     { id: "run", label: "run", value: (run) => run.label, text: nameCell },
-    { id: "fall", label: "I(X;Z) falls by", value: (run) => (phase(run).compression ? fall(run) : null),
-      text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).decided ? "within noise" : "not known"),
+    { id: "fall", label: "compression: I(X;Z) falls by", value: (run) => (phase(run).compression ? fall(run) : null),
+      text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).decided ? "none shown" : "not known"),
       bar: (run) => fall(run) / (Math.max(...RUNS.map(fall)) || 1) },
     { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
     ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
@@ -130,7 +130,7 @@ function updateSummary() {
   $("summary-note").textContent =
     `Mean over the layers, ${state.order} labels, debiased reading, fractions of log K. A change counts as a phase when it ` +
     `is more standard errors than noise would reach anywhere in a run${needed}, at 5 % for the whole run. The standard errors (se) are over the probe's ` +
-    `documents, not over training seeds.${tied}${dropped}`;
+    `documents, not over training seeds. A fall at the start is a collapse and is not counted as compression.${tied}${dropped}`;
 }
 
 function headCell(column, active) {
@@ -146,6 +146,14 @@ function headCell(column, active) {
   th.scope = "col";
   if (column === active) th.setAttribute("aria-sort", state.sort.down ? "descending" : "ascending");
   return th;
+}
+
+/** Say under each table that is cut off at the right that it scrolls. */
+function updateHints() {
+  for (const hint of document.querySelectorAll(".wide + .scrolls")) {
+    const box = hint.previousElementSibling;
+    hint.hidden = box.scrollWidth <= box.clientWidth;
+  }
 }
 
 /** Complexity and expressivity of a run at a point, or why they are missing; one reason for both has one cell. */
