@@ -202,10 +202,9 @@ def _check_measured(runs: Sequence[Trajectory], site: str, order: str) -> None:
         ValueError: No protocol has the site, or the order, or any order at all.
     """
     for name, value, first, entry in (("site", site, ["mean"], "sites"), ("order", order, [], "orders")):
-        measured = [run.protocol.get(entry) for run in runs]
-        if None in measured:  # such a file does not say what it holds
+        if any(run.protocol.get(entry) is None for run in runs):  # such a file does not say what it holds
             continue
-        options = tuple(dict.fromkeys([*first, *(each for entries in measured for each in entries)]))
+        options = tuple(dict.fromkeys([*first, *(each for run in runs for each in run.protocol[entry])]))
         if not options:
             raise ValueError(
                 f"{', '.join(run.name for run in runs)} has no plane: its probe has no label orders, as one of "
