@@ -63,3 +63,12 @@ def sample(rows: Tensor, labels: Tensor, documents: Tensor | None = None) -> Sam
 def streamed(rows: Tensor, labels: Tensor, num_labels: int) -> Moments:
     """The moments of rows that come as a stream."""
     return moments_of_counts(count(rows, labels, num_labels))
+
+
+def side_by_side(rows: Tensor, documents: Tensor) -> tuple[list[RowStatistics], list[RowStatistics]]:
+    """Three sites made of some rows: all in one table, as on an accelerator, and each in its own, as on a CPU."""
+    partition = DocumentDesign.from_index(documents)
+    table = torch.stack([rows, rows.flip(1), rows.square()], 1)
+    table /= table.sum(-1, keepdim=True)
+    apart = [RowStatistics(table[:, index : index + 1].contiguous(), partition) for index in range(3)]
+    return [RowStatistics(table, partition)], apart

@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from ibtrack.information import label_design
-from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics, label_entropies, label_statistics
-from ibtrack.information.row_statistics import RowStatistics
-from tests.information.samples import repeated_text, sample
+from tests.information.samples import repeated_text, sample, side_by_side
 
 
 def assert_same_statistics(one: LabelStatistics, other: LabelStatistics) -> None:
@@ -31,12 +29,8 @@ def test_labels_add_up_whatever_chunks_they_come_in(monkeypatch: pytest.MonkeyPa
 
 def test_sites_side_by_side_have_the_statistics_of_each() -> None:
     rows, labels, documents = repeated_text()
-    partition = DocumentDesign.from_index(documents)
-    design = LabelDesign.from_labels(labels, partition)
-    table = torch.stack([rows, rows.flip(1), rows.square()], 1)
-    table /= table.sum(-1, keepdim=True)
-    apart = [RowStatistics(table[:, index : index + 1].contiguous(), partition) for index in range(3)]
-    together = [RowStatistics(table, partition)]
+    together, apart = side_by_side(rows, documents)
+    design = LabelDesign.from_labels(labels, together[0].documents)
     assert_same_statistics(label_statistics(together, [design])[0], label_statistics(apart, [design])[0])
 
 

@@ -5,14 +5,12 @@ from dataclasses import fields
 import pytest
 import torch
 
-from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.entropy import entropy
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import label_statistics
 from ibtrack.information.moments import Moments, moments_of_rows
-from ibtrack.information.row_statistics import RowStatistics
 from tests import truths
-from tests.information.samples import repeated_text, sample, streamed
+from tests.information.samples import repeated_text, sample, side_by_side, streamed
 
 
 @pytest.mark.parametrize("zipf", [False, True])
@@ -56,13 +54,8 @@ def test_a_label_of_many_rows_is_summed_in_segments_of_segments() -> None:
 
 def test_sites_side_by_side_have_the_moments_of_each() -> None:
     rows, labels, documents = repeated_text()
-    partition = DocumentDesign.from_index(documents)
-    design = LabelDesign.from_labels(labels, partition)
-    table = torch.stack([rows, rows.flip(1)], 1)
-    apart = [RowStatistics(table[:, index : index + 1].contiguous(), partition) for index in range(2)]
-    one, other = (
-        moments_of_rows(sites, [design], label_statistics(sites, [design]))
-        for sites in ([RowStatistics(table, partition)], apart)
-    )
+    together, apart = side_by_side(rows, documents)
+    design = LabelDesign.from_labels(labels, together[0].documents)
+    one, other = (moments_of_rows(sites, [design], label_statistics(sites, [design])) for sites in (together, apart))
     for field in fields(Moments):
         torch.testing.assert_close(getattr(one, field.name), getattr(other, field.name), rtol=1e-5, atol=1e-7)

@@ -13,7 +13,7 @@ from ibtrack.information.label_statistics import label_statistics
 from ibtrack.information.moments import moments_of_rows
 from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.standard_errors import Estimate, correction_error, document_influences
-from tests.information.samples import repeated_text, sample
+from tests.information.samples import repeated_text, sample, side_by_side
 
 
 def estimate(value: float, influence: list[float], systematic: float = 0.0) -> Estimate:
@@ -88,18 +88,15 @@ def test_influences_have_the_spread_of_leaving_each_document_out() -> None:
 
 def test_sites_side_by_side_have_the_influences_of_each() -> None:
     rows, labels, documents = repeated_text()
-    partition = DocumentDesign.from_index(documents)
-    design = LabelDesign.from_labels(labels, partition)
-    table = torch.stack([rows, rows.flip(1), rows.square()], 1)
-    table /= table.sum(-1, keepdim=True)
-    apart = [RowStatistics(table[:, index : index + 1].contiguous(), partition) for index in range(3)]
+    together, apart = side_by_side(rows, documents)
+    design = LabelDesign.from_labels(labels, together[0].documents)
 
     def influences(sites: list[RowStatistics]) -> Tensor:
         statistics = label_statistics(sites, [design])
         gradient = debiased_gradient(moments_of_rows(sites, [design], statistics))
         return document_influences(sites, [design], statistics, gradient)
 
-    torch.testing.assert_close(influences([RowStatistics(table, partition)]), influences(apart), rtol=1e-3, atol=1e-8)
+    torch.testing.assert_close(influences(together), influences(apart), rtol=1e-3, atol=1e-8)
 
 
 def test_label_sets_side_by_side_are_those_of_each() -> None:
