@@ -67,7 +67,7 @@ def debiased_gradient(moments: Moments) -> dict[str, Tensor]:
         for leaf in leaves.values():
             leaf.requires_grad_()
         value = debiased_from_moments(replace(moments, **leaves))
-        gradients = torch.autograd.grad(value.sum(), list(leaves.values()))
+        gradients = torch.autograd.grad(value.sum(), list(leaves.values()), materialize_grads=True)
     return dict(zip(leaves, gradients, strict=True))
 
 

@@ -103,8 +103,9 @@ class Influences:
         Returns:
             (C, L, G).
         """
-        total = sum(gradient[name].unsqueeze(-1) * change for name, change in self.site.items())
-        total += sum(gradient[name].unsqueeze(-1) * change for name, change in self.labels.items())
+        total = torch.zeros_like(self.labels["conditional"])
+        for name, change in (*self.site.items(), *self.labels.items()):
+            total += gradient[name].unsqueeze(-1) * change
         for name, change in self.curves.items():
             total += torch.einsum("clj,ljg->clg", gradient[name], change)
         documents = self.sites[0].documents

@@ -207,9 +207,10 @@ class SoftMutualInformation(_SoftAssignment):
         else:
             documents = check_integers("documents", documents, ndim=1).to(labels.device)
             if len(documents) != len(labels) or bool((documents < 0).any()):
+                smallest = int(documents.min()) if len(documents) else None
                 raise ValueError(
-                    f"documents must be one integer of at least 0 per row, got {len(documents)} for {len(labels)} rows, "
-                    f"the smallest {int(documents.min()) if len(documents) else None}"
+                    f"documents must be one integer of at least 0 per row, got {len(documents)} for {len(labels)} rows "
+                    f"and {smallest} as the smallest"
                 )
         self.assignments.append(self._assign(activations))
         self.labels.append(labels)
