@@ -7,7 +7,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --constraint const
 
 BENCHMARKS := reference probe overhead scaling imports probe_size
 RESULTS := outputs/bench
-CLOUDS := grid others repeated
+CLOUDS := grid others repeated documents
 ERRORS := outputs/truth
 SITE := outputs/site
 BARE := outputs/package
