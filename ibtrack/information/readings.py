@@ -6,12 +6,13 @@ Letters: N rows, K anchors, L sites, C label sets, G documents.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from ibtrack.information.brackets import BracketDesign, lower_ends
 from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
@@ -40,6 +41,7 @@ class Readings:
         debiased: Name of a label set, such as ``input/token``, to its debiased information.
         plugin: Name of a label set to its plug-in information, (L,).
         null: Name of a label set to the part of that which stands after permuting the labels, (L,).
+        lower_ends: Name of a label set to the lower end of its information, see `ibtrack.information.brackets`.
     """
 
     entropy: Estimate
@@ -47,6 +49,7 @@ class Readings:
     debiased: Mapping[str, Estimate]
     plugin: Mapping[str, Tensor]
     null: Mapping[str, Tensor]
+    lower_ends: Mapping[str, Estimate] = field(default_factory=dict)
 
     def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Readings:
         """Change the leading dimension of every tensor, such as to pick or to average sites.
@@ -60,6 +63,7 @@ class Readings:
             debiased={name: estimate.map(change) for name, estimate in self.debiased.items()},
             plugin={name: change(values) for name, values in self.plugin.items()},
             null={name: change(values) for name, values in self.null.items()},
+            lower_ends={name: estimate.map(change) for name, estimate in self.lower_ends.items()},
         )
 
     def with_permutations(self, name: str, permuted: Tensor) -> Readings:
@@ -102,6 +106,7 @@ class Readings:
             debiased={name: joined([part.debiased[name] for part in parts]) for name in first.debiased},
             plugin={name: torch.cat([part.plugin[name] for part in parts]) for name in first.plugin},
             null={name: torch.cat([part.null[name] for part in parts]) for name in first.null},
+            lower_ends={name: joined([part.lower_ends[name] for part in parts]) for name in first.lower_ends},
         )
 
 
@@ -111,6 +116,7 @@ def site_readings(
     documents: DocumentDesign,
     *,
     readings: Sequence[str] = READINGS,
+    brackets: BracketDesign | None = None,
 ) -> Readings:
     """Work out entropy, ceiling, and every label set in its readings, of every site.
 
@@ -119,9 +125,11 @@ def site_readings(
         designs: Name of a label set to its design.
         documents: Documents of the rows.
         readings: Which of ``debiased``, ``plugin`` and ``null``; the mappings of the others are empty.
+        brackets: Label sets whose lower ends are worked out; by default none are.
     """
     at_once = max(1, CELLS_AT_ONCE // len(documents.index))
-    return Readings.join([_read_together(part, designs, documents, readings) for part in _parts(assignments, at_once)])
+    parts = _parts(assignments, at_once)
+    return Readings.join([_read_together(part, designs, documents, readings, brackets) for part in parts])
 
 
 def _parts(items: Sequence[_Item], at_once: int) -> Iterator[Sequence[_Item]]:
@@ -133,6 +141,7 @@ def _read_together(
     designs: Mapping[str, LabelDesign],
     documents: DocumentDesign,
     readings: Sequence[str],
+    brackets: BracketDesign | None,
 ) -> Readings:
     sites = _side_by_side(assignments, documents)
     debiased: dict[str, Estimate] = {}
@@ -156,6 +165,7 @@ def _read_together(
         debiased=debiased,
         plugin=plugin if "plugin" in readings else {},
         null=null_information(sites, bins) if "null" in readings else {},
+        lower_ends={} if brackets is None else lower_ends(sites, brackets),
     )
 
 

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -191,4 +192,5 @@ def test_faults_before_readings_say_what_to_call_first() -> None:
 @pytest.mark.parametrize("probe", [models.probe(), _preferences()], ids=["text", "preferences"])
 def test_every_number_belongs_to_a_quantity_of_the_table(probe: Probe) -> None:
     quantities = {parse_key(key).quantity for key in _filled(probe, options=SoftOptions(anchor_draws=2)).compute()}
-    assert {name.removesuffix("_se").removesuffix("_anchor_sd") for name in quantities} <= QUANTITIES.keys()
+    suffixes = re.compile("(_low|_high)?(_se|_anchor_sd)?$")
+    assert {suffixes.sub("", name) for name in quantities} <= QUANTITIES.keys()
