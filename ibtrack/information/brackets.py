@@ -325,7 +325,7 @@ def _gains(site: RowStatistics, chain: ChainDesign, prior: Tensor, log_mean: Ten
         strengths: Candidates for α.
     """
     rows = site.rows.index_select(0, chain.rows)  # (m, L, K)
-    mean_gain = torch.einsum("mlk,lk->ml", rows, log_mean)
+    mean_gain = (rows * log_mean).sum(-1)
     number = len(chain.levels[0].num_others)  # of rows whose label another document holds
     weights = prior.index_select(0, chain.documents[:number])  # (m_c, L, K), q times ``total``
     total = rows.new_ones(1, 1)
