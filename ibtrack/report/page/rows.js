@@ -18,8 +18,9 @@ function unpack(run, number) {
   const packed = atob(run.values); // the upper three bytes of each float32, as ibtrack.report.payload packs them
   const bytes = new Uint8Array((packed.length / 3) * 4);
   for (let i = 0; i < packed.length; i++) bytes[i + Math.floor(i / 3) + 1] = packed.charCodeAt(i);
-  const index = new Map(run.keys.map((key, i) => [key, i]));
-  return { ...run, number, index, table: new Float32Array(bytes.buffer) };
+  const keys = DATA.keys[run.keys];
+  const index = new Map(keys.map((key, i) => [key, i]));
+  return { ...run, number, keys, index, table: new Float32Array(bytes.buffer) };
 }
 
 function read(run, key, i) {
@@ -43,6 +44,9 @@ function keyOf(quantity, site = state.site, reading = state.reading) {
   if (scope === "site") return `ib/${site}/${quantity}`;
   return `ib${reading === "debiased" ? "" : "_" + reading}/${site}/${state.order}/${quantity}`;
 }
+
+/** The upper end of the bracket, which is the plug-in reading. */
+const highEnd = (run, quantity, i, site) => (state.reading === "debiased" ? read(run, keyOf(quantity, site, "plugin"), i) : null);
 
 /** The reason not to trust a value that a run has at a point, or null. */
 const doubt = (run, key, i) => (read(run, key, i) === null ? null : run.notes[i]?.[key] ?? null);
@@ -136,7 +140,7 @@ function planeRows() {
         complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
         complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
         complexity_low: read(run, x + "_low", i), expressivity_low: read(run, y + "_low", i),
-        complexity_high: read(run, x + "_high", i), expressivity_high: read(run, y + "_high", i),
+        complexity_high: highEnd(run, "complexity", i), expressivity_high: highEnd(run, "expressivity", i),
         doubt: doubt(run, x, i) ?? doubt(run, y, i),
         why: missingKey === null ? null : why(run, missingKey, i),
       };
@@ -155,7 +159,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
-        low: read(run, key + "_low", i), high: read(run, key + "_high", i), doubt: doubt(run, key, i),
+        low: read(run, key + "_low", i), high: isBounded ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
         null: withReferences && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
         ceiling: withReferences ? read(run, keyOf("ceiling", site), i) : null,
         why: value === null ? why(run, key, i) : null,
