@@ -306,11 +306,8 @@ def _ends_of_site(site: RowStatistics, design: BracketDesign) -> dict[str, Estim
     log_mean = site.mean.clamp(min=TINY).log().float()
     ends = {}
     for chain in design.chains:
-        gains = torch.stack(_gains(site, chain, prior, log_mean, design.strengths), 1)  # (m, levels, L)
-        estimates = _mean(gains.flatten(1), chain, documents)
-        for index, level in enumerate(chain.levels):
-            own = slice(index * num_sites, (index + 1) * num_sites)
-            ends[level.name] = estimates.map(lambda part, own=own: part[own])
+        estimates = _means(_gains(site, chain, prior, log_mean, design.strengths), chain, documents)
+        ends |= dict(zip((level.name for level in chain.levels), estimates, strict=True))
     return ends
 
 
@@ -362,19 +359,20 @@ def _strength(
     return strengths[(slope > 0).sum(0)]
 
 
-def _mean(gains: Tensor, chain: ChainDesign, documents: DocumentDesign) -> Estimate:
-    """Average the (m, L) gains of evaluated rows over all rows.
+def _means(gains: Sequence[Tensor], chain: ChainDesign, documents: DocumentDesign) -> list[Estimate]:
+    """Average the (m, L) gains of evaluated rows over all rows, for each level.
 
     What a row gains is the mean of its stratum and a rest. The influence of a document has the means of all its rows,
     and the rest of those that are evaluated.
     """
-    weighted = gains.double() * chain.weights.unsqueeze(1)
-    by_stratum = gains.new_zeros(chain.stratum_rows.shape[1], gains.shape[1], dtype=torch.float64)
-    means = by_stratum.index_add_(0, chain.strata, weighted) / chain.stratum_rows.sum(0).unsqueeze(1)  # (H, L)
+    weighted = torch.cat(list(gains), 1).double() * chain.weights.unsqueeze(1)  # (m, levels * L)
+    sums = weighted.new_zeros(chain.stratum_rows.shape[1], weighted.shape[1]).index_add_(0, chain.strata, weighted)
+    means = sums / chain.stratum_rows.sum(0).unsqueeze(1)  # (H, levels * L)
     rest = weighted - means[chain.strata] * chain.weights.unsqueeze(1)
-    totals = (chain.stratum_rows @ means).index_add_(0, chain.documents, rest).T  # (L, G)
-    return Estimate(
-        value=totals.sum(1) / len(documents.index),
-        influence=documents.influence(totals),
-        systematic=torch.zeros_like(totals[:, 0]),
-    )
+    totals = (chain.stratum_rows @ means).index_add_(0, chain.documents, rest).T.contiguous()  # (levels * L, G)
+    values, influences = totals.sum(1) / len(documents.index), documents.influence(totals)
+    levels = (part.split(gains[0].shape[1]) for part in (values, influences))
+    return [
+        Estimate(value=value, influence=influence, systematic=torch.zeros_like(value))
+        for value, influence in zip(*levels, strict=True)
+    ]
