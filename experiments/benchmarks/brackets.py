@@ -1,6 +1,6 @@
 """Measure how often the bracket of an information holds the truth, and how wide it is, on made-up clouds.
 
-python experiments/benchmarks/brackets.py                     the clouds of truth.py, and nested labels
+python experiments/benchmarks/brackets.py                     the clouds of truth.py, few and nested labels
 python experiments/benchmarks/brackets.py --set nested        one set of them
 python experiments/benchmarks/brackets.py --cost              what the lower ends add to the time of the readings
 """
@@ -36,7 +36,7 @@ from ibtrack.information.readings import site_readings
 from ibtrack.tracking.notes import OUTSIDE
 
 CHILDREN = 8  # labels of the finer set under each of the coarser one
-NESTED_SIZES = (4000, 16_000)
+OWN_SIZES = (4000, 16_000)
 WANTED = 0.99  # share of samples whose bracket, two standard errors wider at both ends, holds the truth
 
 
@@ -95,12 +95,13 @@ class BracketRow:
         )
 
 
+ALL_SETS = (*SETS, "few", "nested")
 HEAD = f"{'':54}{'N':>7}  truth              low             flat    high  debiased"
 
 
 def main(
     cases: Annotated[
-        list[str] | None, typer.Option("--set", help=f"Set of cases: {', '.join([*SETS, 'nested'])}; may be repeated.")
+        list[str] | None, typer.Option("--set", help=f"Set of cases: {', '.join(ALL_SETS)}; may be repeated.")
     ] = None,
     largest: Annotated[int, typer.Option(min=1, help="Largest sample, in rows.")] = 16_000,
     every: Annotated[int, typer.Option(min=1, help="Take every so many-th cloud.")] = 1,
@@ -116,10 +117,10 @@ def main(
         typer.BadParameter: There is no such set of cases.
     """
     use_threads(threads)
-    chosen = cases or [*SETS, "nested"]
-    unknown = [name for name in chosen if name not in {*SETS, "nested"}]
+    chosen = cases or list(ALL_SETS)
+    unknown = [name for name in chosen if name not in ALL_SETS]
     if unknown:
-        raise typer.BadParameter(f"--set must be one of {', '.join([*SETS, 'nested'])}, got {unknown[0]!r}")
+        raise typer.BadParameter(f"--set must be one of {', '.join(ALL_SETS)}, got {unknown[0]!r}")
     rows: list[BracketRow] = []
     if cost:
         summary: dict[str, Any] = time_of_lower_ends(blocks=8 if quick else 128, repetitions=2 if quick else 7)
@@ -127,7 +128,7 @@ def main(
     else:
         print(HEAD)
         for name in chosen:
-            recipes = nested() if name == "nested" else SETS[name]()
+            recipes = {**SETS, "few": few, "nested": nested}[name]()
             recipes = (shrunk(recipes) if quick else recipes)[::every]
             recipes = [replace(each, sizes=tuple(n for n in each.sizes if n <= largest)) for each in recipes]
             for row in measure(name, recipes, repetitions):
@@ -148,9 +149,21 @@ def nested() -> list[Recipe]:
             value,
             exponent=exponent,
             num_labels=4000,
-            sizes=NESTED_SIZES,
+            sizes=OWN_SIZES,
             seed=3000 + i,
         )
+        for i, (law, exponent, strength, value) in enumerate(
+            (law, exponent, strength, value)
+            for law, exponent in (("uniform", 0.0), ("zipf", 1.0))
+            for strength, value in (("weak", 0.3), ("middle", 0.7), ("strong", 1.1), ("stronger", 1.8))
+        )
+    ]
+
+
+def few() -> list[Recipe]:
+    """Return clouds of 50 labels, on which brackets are narrow, so that their errors matter."""
+    return [
+        Recipe(f"{law} {strength}, 50 labels", value, exponent=exponent, num_labels=50, sizes=OWN_SIZES, seed=4000 + i)
         for i, (law, exponent, strength, value) in enumerate(
             (law, exponent, strength, value)
             for law, exponent in (("uniform", 0.0), ("zipf", 1.0))
