@@ -63,3 +63,28 @@ def divergence(kappa: float, width: int) -> mpmath.mpf:
     bessel = mpmath.besseli(nu, k)
     log_normaliser = mpmath.log(bessel) + mpmath.loggamma(nu + 1) + nu * mpmath.log(2 / k)
     return k * mpmath.besseli(nu + 1, k) / bessel - log_normaliser
+
+
+def lower_end(
+    assignments: np.ndarray, chain: list[np.ndarray], documents: np.ndarray, strengths: list[float]
+) -> tuple[float, np.ndarray]:
+    """Mean over rows of Σ_k A_k log( q_k / p_k ) with q from other documents, row by row, and the sum of each document.
+
+    Args:
+        assignments: (N, K).
+        chain: Labels of each row, the coarsest set first.
+        documents: Document of each row.
+        strengths: α of each set.
+    """
+    number, num_anchors = assignments.shape
+    mean = sum(assignments) / number
+    totals = np.zeros(documents.max() + 1)
+    for i in range(number):
+        others = [j for j in range(number) if documents[j] != documents[i]]
+        q = (sum((assignments[j] for j in others), np.zeros(num_anchors)) + 1 / num_anchors) / (len(others) + 1)
+        for labels, strength in zip(chain, strengths, strict=True):
+            alike = [assignments[j] for j in others if labels[j] == labels[i]]
+            if alike:
+                q = (sum(alike) + strength * q) / (len(alike) + strength)
+        totals[documents[i]] += sum(float(a) * math.log(x / y) for a, x, y in zip(assignments[i], q, mean, strict=True))
+    return float(totals.sum()) / number, totals

@@ -104,6 +104,15 @@ def damaged(name: str = "worn", *, first: int = 1, failure: str = f"hook of L01 
     return Trajectory(run.protocol, run.run, points)
 
 
+def doubted(name: str = "doubted", *, at: int = 2) -> Trajectory:
+    """Make a run whose complexity of tokens at the mean lies below its bracket at one point."""
+    run = make(name, num_points=5)
+    key, points = "ib/mean/token/complexity", [*run.points]
+    values = {**points[at].values, f"{key}_low": points[at].values[key] + 0.1}
+    points[at] = replace(points[at], values=values, notes={key: "below its bracket"})
+    return replace(run, points=points)
+
+
 def without_quadgrams(name: str = "short") -> Trajectory:
     """Make a run whose probe is too short for quadgrams, and whose optimality of tokens is 0 / 0 at the start."""
     run = make(name, num_points=5)
@@ -168,6 +177,9 @@ def _site(
         null = {"complexity": 0.05 * k, "expressivity": 0.05 * k}
         plugin = {quantity: value + 0.8 * null[quantity] for quantity, value in noisy.items()}
         debiased = _with_ratios(noisy, entropy) | {"variation": entropy - noisy["complexity"], "share": 0.1 / k}
+        for quantity, value in noisy.items():
+            ends = {"low": value - 0.05, "low_se": se or 0.0, "high": plugin[quantity]}
+            values |= {metric_key(f"{quantity}_{end}", site=site, order=order): each for end, each in ends.items()}
         readings = {"debiased": debiased, "plugin": _with_ratios(plugin, entropy), "null": null}
         for reading, numbers in readings.items():
             for quantity, value in numbers.items():

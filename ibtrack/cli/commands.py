@@ -20,7 +20,7 @@ from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_pla
 from ibtrack.record.quantities import Z95
 from ibtrack.record.trajectory import Trajectory, prefix_in
 from ibtrack.report.run_labels import run_labels
-from ibtrack.report.tables import plane_rows
+from ibtrack.report.tables import doubt_lines, plane_rows
 
 app = typer.Typer(
     help="Watch a language model compress: reports, pictures and tables from trajectory files.",
@@ -108,6 +108,7 @@ def show(run: Run, order: Order = "token", site: Site = "mean", reading: Reading
     unit = f"fractions of log K{f', ± {Z95} standard errors' if has_errors else ''}"
     typer.echo(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {unit}\n")
     typer.echo(points_table(rows))
+    typer.echo("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
     typer.echo(f"\n{terminal_plane(rows)}\n")
     is_other = (site, reading) != ("mean", "debiased")
     whose = "Of the debiased reading, mean over the layers: " if is_other else ""

@@ -6,12 +6,13 @@ Letters: N rows, K anchors, L sites, C label sets, G documents.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from ibtrack.information.brackets import BracketDesign, lower_ends
 from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.gap_curves import gap_curves
@@ -43,6 +44,7 @@ class Readings:
         null: Name of a label set to the part of that which stands after permuting the labels, (L,).
         z: Name of a label set to (L,) the spread between labels in standard deviations of what it would be if labels
             told nothing: above 2 or so, labels tell something. It comes with ``debiased``.
+        lower_ends: Name of a label set to the lower end of its information, see `ibtrack.information.brackets`.
     """
 
     entropy: Estimate
@@ -51,6 +53,7 @@ class Readings:
     plugin: Mapping[str, Tensor]
     null: Mapping[str, Tensor]
     z: Mapping[str, Tensor]
+    lower_ends: Mapping[str, Estimate] = field(default_factory=dict)
 
     def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Readings:
         """Change the leading dimension of every tensor, such as to pick or to average sites.
@@ -65,6 +68,7 @@ class Readings:
             plugin={name: change(values) for name, values in self.plugin.items()},
             null={name: change(values) for name, values in self.null.items()},
             z={name: change(values) for name, values in self.z.items()},
+            lower_ends={name: estimate.map(change) for name, estimate in self.lower_ends.items()},
         )
 
     def with_permutations(self, name: str, permuted: Tensor) -> Readings:
@@ -115,6 +119,7 @@ class Readings:
             plugin={name: torch.cat([part.plugin[name] for part in parts]) for name in first.plugin},
             null={name: torch.cat([part.null[name] for part in parts]) for name in first.null},
             z={name: torch.cat([part.z[name] for part in parts]) for name in first.z},
+            lower_ends={name: joined([part.lower_ends[name] for part in parts]) for name in first.lower_ends},
         )
 
 
@@ -124,6 +129,7 @@ def site_readings(
     documents: DocumentDesign,
     *,
     readings: Sequence[str] = READINGS,
+    brackets: BracketDesign | None = None,
 ) -> Readings:
     """Work out entropy, ceiling, and every label set in its readings, of every site.
 
@@ -132,9 +138,11 @@ def site_readings(
         designs: Name of a label set to its design.
         documents: Documents of the rows.
         readings: Which of ``debiased``, ``plugin`` and ``null``; the mappings of the others are empty.
+        brackets: Label sets whose lower ends are worked out; by default none are.
     """
     at_once = max(1, CELLS_AT_ONCE // len(documents.index))
-    return Readings.join([_read_together(part, designs, documents, readings) for part in _parts(assignments, at_once)])
+    parts = _parts(assignments, at_once)
+    return Readings.join([_read_together(part, designs, documents, readings, brackets) for part in parts])
 
 
 def _parts(items: Sequence[_Item], at_once: int) -> Iterator[Sequence[_Item]]:
@@ -146,6 +154,7 @@ def _read_together(
     designs: Mapping[str, LabelDesign],
     documents: DocumentDesign,
     readings: Sequence[str],
+    brackets: BracketDesign | None,
 ) -> Readings:
     units = documents.units
     sites = _side_by_side(assignments, units)
@@ -176,6 +185,7 @@ def _read_together(
         plugin=plugin if "plugin" in readings else {},
         null=null,
         z=z,
+        lower_ends={} if brackets is None else lower_ends(sites, brackets),
     )
     return read if units is documents else _without_errors(read)
 
@@ -191,6 +201,7 @@ def _without_errors(readings: Readings) -> Readings:
         entropy=whole(readings.entropy),
         ceiling=whole(readings.ceiling),
         debiased={name: whole(estimate) for name, estimate in readings.debiased.items()},
+        lower_ends={name: whole(estimate) for name, estimate in readings.lower_ends.items()},
     )
 
 

@@ -22,7 +22,7 @@ from ibtrack.information.readings import Readings, site_readings
 from ibtrack.information.standard_errors import Estimate
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
-from ibtrack.record.keys import READINGS, metric_key
+from ibtrack.record.keys import BRACKET, READINGS, metric_key
 
 
 class InformationPlane(Metric):
@@ -83,6 +83,7 @@ class InformationPlane(Metric):
         self.sites, self.widths = list(widths), dict(widths)
         self.orders, self.nested = probe.orders, probe.is_text
         self._documents, self._designs = probe.document_design, probe.label_designs
+        self._brackets = probe.bracket_design if "debiased" in self._reading_names else None
         self._unpaired_labels = {
             name: labels for name, labels in probe.label_sets.items() if name in UNPAIRED_LABEL_SETS
         }
@@ -170,7 +171,13 @@ class InformationPlane(Metric):
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
         designs = {name: to_device(design, self.device) for name, design in self._designs.items()}
-        read = site_readings(list(cells), designs, to_device(self._documents, self.device), readings=self._needed())
+        read = site_readings(
+            list(cells),
+            designs,
+            to_device(self._documents, self.device),
+            readings=self._needed(),
+            brackets=to_device(self._brackets, self.device),
+        )
         for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
             read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
@@ -237,7 +244,7 @@ class InformationPlane(Metric):
         values = numbers(slice(None))
         if self.options.anchor_draws > 1:
             by_draw = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
-            for quantity, order, reading in [name for name in values if not name[0].endswith("_se")]:
+            for quantity, order, reading in [name for name in values if not name[0].endswith(("_se", *BRACKET))]:
                 spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
         values["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
@@ -248,6 +255,7 @@ class InformationPlane(Metric):
         }
 
 
+_QUANTITY_OF = {"input": "complexity", "output": "expressivity"}  # what the information of a label set is called
 _Name = tuple[str, str | None, str]  # quantity, order and reading
 
 
@@ -280,10 +288,16 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
     for reading, by_set in (("plugin", readings.plugin), ("null", readings.null)):
         for name, value in by_set.items():
             side, _, label = name.rpartition("/")
-            quantity = {"input": "complexity", "output": "expressivity"}.get(side, f"{label}_information")
+            quantity = _QUANTITY_OF.get(side, f"{label}_information")
             values[quantity, label if side else None, reading] = value * unit
     for order in orders if readings.plugin else ():
         plugin_complexity = values["complexity", order, "plugin"]
         values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity
         values["regularity", order, "plugin"] = plugin_complexity / entropy.value
+    for name, end in readings.lower_ends.items():
+        side, _, order = name.partition("/")
+        quantity = _QUANTITY_OF[side]
+        add(f"{quantity}_low", end.scaled(unit), order)
+        if readings.plugin:
+            values[f"{quantity}_high", order, "debiased"] = values[quantity, order, "plugin"]
     return values

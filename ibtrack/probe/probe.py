@@ -18,8 +18,10 @@ from torch import Tensor
 
 from ibtrack._checks import check_integer
 from ibtrack.information.bottleneck import bottleneck_curve
+from ibtrack.information.brackets import BracketDesign
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
+from ibtrack.probe.kgrams import SIDES
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_tokens, label_as_given, label_kgrams
 from ibtrack.probe.preferences import preference_blocks
 from ibtrack.probe.sources import column_texts, shuffled_rows
@@ -144,6 +146,29 @@ class Probe:
     def label_designs(self) -> dict[str, LabelDesign]:
         """The positions by label, for each label set."""
         return {name: LabelDesign.from_labels(labels, self.document_design) for name, labels in self.label_sets.items()}
+
+    @cached_property
+    def bracket_design(self) -> BracketDesign:
+        """The positions as the lower ends of input and output need them: a k-gram tells those that are shorter."""
+        if self.is_text:
+            chains = [[f"{side}/{order}" for order in self.orders] for side in SIDES if self.orders]
+        else:
+            chains = [[f"{side}/{order}"] for order in self.orders for side in SIDES]
+        label_sets = [{name: self.label_sets[name] for name in chain} for chain in chains]
+        return BracketDesign.from_chains(label_sets, self.document_design)
+
+    @cached_property
+    def copied_documents(self) -> int:
+        """Number of documents of text whose labels are, position by position, those of an earlier document.
+
+        Two documents that copy each other are not independent, which lower ends and standard errors take them to be.
+        """
+        if not self.is_text:
+            return 0
+        labels = torch.stack(list(self.label_sets.values()), 1)
+        order = torch.argsort(self.documents, stable=True)
+        sizes = torch.bincount(self.documents).tolist()
+        return len(sizes) - len({part.numpy().tobytes() for part in labels[order].split(sizes)})
 
     def protocol(self) -> dict[str, Any]:
         """Return what must be equal for two readings to be of the same probe."""

@@ -17,13 +17,16 @@ from ibtrack.record.quantities import QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, ticks, tooltip_of_point, value_text
-from ibtrack.report.tables import curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
+from ibtrack.report.tables import curve_rows, doubt_lines, heatmap_rows, missing_lines, plane_domain, plane_rows
 
 with needs("a chart", extra="report"):
     import altair as alt
 
 MIXED = "different protocols: compare shapes, never numbers"
+_DOUBT = "(isValid(datum.doubt) ? ' In doubt: ' + datum.doubt : '')"
+_VALUE_TEXT = f"{value_text('value', 'se', 'anchor_sd', 'low', 'high')} + {_DOUBT}"
 _REFERENCES = (("null", "dashed: the plug-in of shuffled labels"), ("ceiling", "dotted: ceiling I(Z;J)"))
+_BRACKET_WORDS = "light band: bracket"
 
 
 def plane(
@@ -72,7 +75,7 @@ def plane(
     curve = bottleneck(runs)
     lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
     layers = [*diagonal(), *curve, *path(style)]
-    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened(missing_lines(rows))])
+    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
     return chart.properties(width=420, height=420).add_params(
         *(alt.param(name=name, value=value) for name, value in parameters.items())
     )
@@ -86,6 +89,7 @@ def curves(
     order: str = "token",
     reading: str = "debiased",
     x: str = "step",
+    bracket: bool = False,
 ) -> alt.LayerChart:
     """Draw one quantity over training, a line per run, with its 95 % band.
 
@@ -99,9 +103,11 @@ def curves(
         order: Label set; used only by quantities of an order.
         reading: ``debiased``, ``plugin`` or ``null``.
         x: ``step`` or ``tokens``, on a symlog axis so that 0 has a place.
+        bracket: Whether a light band shows the bracket of the debiased complexity or expressivity, from a lower end
+            that assumes nothing to the plug-in reading.
 
     Returns:
-        A chart whose columns are those of `ibtrack.report.tables.curve_rows`.
+        A chart whose columns are those of `ibtrack.report.tables.curve_rows`; ``bracket`` is a parameter of it.
 
     Raises:
         ValueError: There is no such quantity, reading or x.
@@ -123,6 +129,9 @@ def curves(
     in_order = {**by_run, "order": alt.Order("step:Q")}  # on an area it would mean the order of a stack
     tooltip = [*tooltip_of_point(), alt.Tooltip("value_text:N", title=quantity.replace("_", " "))]
     layers = [
+        base.transform_filter(f"bracket && isValid(datum.low) && isValid(datum.high) && isValid(datum.{x})")
+        .mark_area(fillOpacity=0.09, opacity=1)
+        .encode(y=alt.Y("low:Q", title=_with_unit(quantity)), y2="high:Q", **by_run),
         with_value.transform_filter("isValid(datum.se)")
         .transform_calculate(band_low=f"datum.value - {Z95} * datum.se", band_high=f"datum.value + {Z95} * datum.se")
         .mark_area(fillOpacity=0.18, opacity=1)
@@ -134,16 +143,17 @@ def curves(
             for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]))
         ),
         with_value.mark_line(strokeWidth=2).encode(y=y, **in_order),
-        with_value.transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
+        with_value.transform_calculate(value_text=_VALUE_TEXT)
         .mark_point(filled=True, size=36, opacity=1)
         .encode(y=y, color=style.colour_of_run(), shape=style.shape_of_run(), tooltip=tooltip),
         _crosses(base.transform_filter(f"!isValid(datum.value) && isValid(datum.{x})")).encode(y=alt.value("height")),
     ]
     lines = [_subtitle(QUANTITIES[quantity].scope, site, order, reading)]
     drawn = [name for column, name in _REFERENCES if any(row[column] is not None for row in rows)]
+    drawn += [_BRACKET_WORDS] if bracket and any(row["low"] is not None for row in rows) else []
     lines += [" · ".join(drawn)] if drawn else []
-    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened(missing_lines(rows))])
-    return chart.properties(width=520, height=300)
+    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
+    return chart.properties(width=520, height=300).add_params(alt.param(name="bracket", value=bracket))
 
 
 def heatmap(
@@ -172,7 +182,7 @@ def heatmap(
     tooltip = [alt.Tooltip("site:N", title="layer"), *tooltip_of_point()]
     cells = (
         base.transform_filter("isValid(datum.value)")
-        .transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
+        .transform_calculate(value_text=_VALUE_TEXT)
         .mark_rect()
         .encode(
             color=alt.Color("value:Q", title=None, scale=alt.Scale(scheme="viridis"), legend=alt.Legend(format=".2~f")),

@@ -27,7 +27,8 @@ from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
 from ibtrack.report.tables import sites_of, tokens_of
 
-LEFT_OUT = ("/variation", "/variation_se")  # entropy less complexity: pages of many runs stay small without it
+# pages of many runs stay small without these: entropy less complexity, what the plug-in reads, what no chart draws
+LEFT_OUT = ("/variation", "/variation_se", "_high", "_low_se")
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
@@ -45,11 +46,14 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
     }
     configs = [flat(run.run.get("config") or {}) for run in runs]
     differing = telling_settings(configs, [run.name for run in runs])
+    of_runs = [
+        _run(run, label, config) | {"phases": {order: _phases(phases[order][label]) for order in orders}}
+        for run, label, config in zip(runs, labels, configs, strict=True)
+    ]
+    key_lists = list(dict.fromkeys(each["keys"] for each in of_runs))  # most runs of a page have one in common
     return {
-        "runs": [
-            _run(run, label, config) | {"phases": {order: _phases(phases[order][label]) for order in orders}}
-            for run, label, config in zip(runs, labels, configs, strict=True)
-        ],
+        "keys": key_lists,
+        "runs": [{**each, "keys": key_lists.index(each["keys"])} for each in of_runs],
         "orders": orders,
         "sites": ["mean", *dict.fromkeys(site for run in runs for site in sites_of(run))],
         "readings": READINGS,
@@ -83,7 +87,7 @@ def packed(table: Sequence[Sequence[float]]) -> str:
 
 
 def _run(run: Trajectory, label: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    keys = list(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
+    keys = tuple(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
     losses = [point.loss for point in run.points]
     return {
         "label": label,

@@ -35,8 +35,8 @@ def path(style: Style) -> list[alt.Chart]:
         .transform_filter("isValid(datum.complexity) && isValid(datum.expressivity) && datum.step <= until")
         .transform_joinaggregate(first="min(step)", last="max(step)", groupby=["run"])
         .transform_calculate(
-            complexity_text=value_text("complexity", "complexity_se", "complexity_anchor_sd"),
-            expressivity_text=value_text("expressivity", "expressivity_se", "expressivity_anchor_sd"),
+            complexity_text=_text_of("complexity"),
+            expressivity_text=_text_of("expressivity"),
         )
         .encode(
             x=alt.X("complexity:Q", title=_X_TITLE, scale=scale), y=alt.Y("expressivity:Q", title=_Y_TITLE, scale=scale)
@@ -67,6 +67,10 @@ def path(style: Style) -> list[alt.Chart]:
         end.mark_point(filled=True, opacity=1, size=end_size, stroke=INK, strokeWidth=1.2).encode(**marks),
     ]
     return [*layers, *_end_labels(start, end)] if style.by_step and len(style.labels) == 1 else layers
+
+
+def _text_of(quantity: str) -> str:
+    return value_text(quantity, *(f"{quantity}_{suffix}" for suffix in ("se", "anchor_sd", "low", "high")))
 
 
 def _bar(base: alt.Chart, quantity: str, style: Style) -> alt.Chart:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ibtrack.record.keys import metric_key
+from ibtrack.record.keys import BRACKET, metric_key
 from ibtrack.record.quantities import Z95, quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.run_labels import run_labels
+
+_SUFFIXES = ("", "_se", "_anchor_sd", *BRACKET)  # of a quantity that has a bracket
 
 # columns of `table_rows`, in the order in which a table shows them
 TABLE_COLUMNS = (
@@ -30,24 +32,27 @@ def plane_rows(
         reading: ``debiased``, ``plugin`` or ``null``.
 
     Returns:
-        Rows of plain columns. A number that does not exist is None; then ``why`` says the reason.
+        Rows of plain columns. A number that does not exist is None; then ``why`` says the reason. ``doubt`` says why
+        one that exists is not to be trusted.
 
     Example:
         >>> values = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
         >>> for row in plane_rows([Trajectory({}, {"name": "a"}, [Point(8, values, loss=5.0)])]):
         ...     print(row)
         {'run': 'a', 'step': 8, 'tokens': None, 'loss': 5.0, \
-'complexity': 0.4, 'complexity_se': None, 'complexity_anchor_sd': None, \
-'expressivity': 0.1, 'expressivity_se': None, 'expressivity_anchor_sd': None, 'why': None}
+'complexity': 0.4, 'complexity_se': None, 'complexity_anchor_sd': None, 'complexity_low': None, \
+'complexity_high': None, 'expressivity': 0.1, 'expressivity_se': None, 'expressivity_anchor_sd': None, \
+'expressivity_low': None, 'expressivity_high': None, 'doubt': None, 'why': None}
     """
     keys = {name: quantity_key(name, site, order, reading) for name in ("complexity", "expressivity")}
     rows = []
     for label, point in _labelled_points(trajectories):
         row = _common_columns(label, point)
         for name, key in keys.items():
-            row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in ("", "_se", "_anchor_sd")}
+            row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in _SUFFIXES}
         missing = [key for name, key in keys.items() if row[name] is None]
-        rows.append({**row, "why": point.why_missing(missing[0]) if missing else None})
+        doubt = next((point.doubts[key] for key in keys.values() if key in point.doubts), None)
+        rows.append({**row, "doubt": doubt, "why": point.why_missing(missing[0]) if missing else None})
     return rows
 
 
@@ -88,8 +93,9 @@ def curve_rows(
         reading: ``debiased``, ``plugin`` or ``null``.
 
     Returns:
-        Rows of plain columns, with the null and the ceiling where they apply. A number that does not exist is None; if
-        it is the value, ``why`` says the reason.
+        Rows of plain columns, with the null, the ceiling and the ends ``low`` and ``high`` of the bracket where they
+        apply. A number that does not exist is None; if it is the value, ``why`` says the reason. ``doubt`` says why a
+        value that exists is not to be trusted.
 
     Example:
         >>> (row,) = curve_rows([Trajectory({}, {"name": "a"}, [Point(8, failure="out of memory")])])
@@ -109,8 +115,11 @@ def curve_rows(
                 "value": value,
                 "se": _value(point, f"{key}_se"),
                 "anchor_sd": _value(point, f"{key}_anchor_sd"),
+                "low": _value(point, f"{key}_low"),
+                "high": _value(point, f"{key}_high"),
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
+                "doubt": point.doubts.get(key),
                 "why": point.why_missing(key) if value is None else None,
             }
         )
@@ -179,6 +188,28 @@ def missing_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         if missing:
             count, first, why = f"{len(missing)} of {len(points)} points", missing[0]["step"], missing[0]["why"]
             lines.append(f"{run}: {count} cannot be drawn, the first at step {first}: {why}")
+    return lines
+
+
+def doubt_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say of each run how many of its points are in doubt, the first, and why.
+
+    Args:
+        rows: Rows of a chart, as `plane_rows` or `curve_rows` makes them.
+
+    Example:
+        >>> doubt_lines([{"run": "a", "step": 0, "doubt": None}, {"run": "a", "step": 8, "doubt": "below its bracket"}])
+        ['a: 1 of 2 points in doubt, the first at step 8: below its bracket']
+    """
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        runs.setdefault(row["run"], []).append(row)
+    lines = []
+    for run, points in runs.items():
+        doubted = [point for point in points if point["doubt"]]
+        if doubted:
+            count, first, doubt = f"{len(doubted)} of {len(points)} points", doubted[0]["step"], doubted[0]["doubt"]
+            lines.append(f"{run}: {count} in doubt, the first at step {first}: {doubt}")
     return lines
 
 

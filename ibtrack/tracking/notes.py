@@ -14,6 +14,21 @@ DISTINCT = "all labels are distinct, so nothing tells the spread within a label 
 APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
 SINGLE = "there is one label only, so there is nothing to tell"
 ONE_DOCUMENT = "the probe has one document, and standard errors are taken over documents"
+NO_OTHER_DOCUMENT = "the probe has one document, and a lower end is made of other documents than that of the row"
+COPIES = (
+    "{} of the probe's {} documents repeat an earlier one; they are not independent, so the lower end may lie above "
+    "the information, and standard errors are too small"
+)
+OUTSIDE = 2.0  # standard errors of value and end together
+BELOW = (
+    "this value is hardly right: it is {value:.3f}, and a bound that assumes nothing but independent documents says "
+    "that the truth is at least {end:.3f}, which is {number} standard errors more. Either documents of the probe share "
+    "text, or the correction for rare labels takes too much away"
+)
+ABOVE = (
+    "this value is hardly right: it is {value:.3f}, and the plug-in reading, which is biased upward, is {end:.3f}, "
+    "which is {number} standard errors less. The correction for rare labels has failed"
+)
 NOT_A_NUMBER = "its value is not a number, although no row was at fault"
 
 DENOMINATORS = {"optimality": "complexity", "regularity": "entropy", "share": "entropy"}
@@ -40,9 +55,10 @@ def notes_on(values: Mapping[str, float], faults: Mapping[str, str], probe: Prob
 
     Returns:
         Reasons, named as `ibtrack.record.notes` says. Every value that is not finite has one, its error that of the
-        value; where sites are at fault, the mean has theirs as the failure of the point.
+        value; where sites are at fault, the mean has theirs as the failure of the point. A value outside of its bracket
+        has a doubt.
     """
-    notes = {**faults, **_notes_on_label_sets(probe)}
+    notes = {**faults, **_notes_on_label_sets(probe), **_notes_on_copies(probe), **_notes_on_brackets(values, probe)}
     for key, value in values.items():
         parts = parse_key(key)
         at_fault = parts.site == "mean" and bool(faults)
@@ -64,11 +80,45 @@ def _notes_on_label_sets(probe: Probe) -> dict[str, str]:
     return notes
 
 
+def _notes_on_copies(probe: Probe) -> dict[str, str]:
+    """Say of every lower end that documents of the probe repeat each other, if they do."""
+    if not probe.copied_documents:
+        return {}
+    sentence = COPIES.format(probe.copied_documents, probe.num_documents)
+    return {
+        f"{order}/{quantity}_low": sentence for order in probe.orders for quantity in ("complexity", "expressivity")
+    }
+
+
+def _notes_on_brackets(values: Mapping[str, float], probe: Probe) -> dict[str, str]:
+    """Say which values lie outside of their bracket by more than errors explain.
+
+    Where documents copy each other the lower end is none, and a value below it is no fault.
+    """
+    notes = {}
+    for key, end in values.items():
+        name, _, suffix = key.rpartition("_")
+        value, error = values.get(name, math.nan), values.get(f"{name}_se", math.nan)
+        if suffix == "low" and not probe.copied_documents:
+            distance, sentence = end - value, BELOW
+            error = math.hypot(error, values.get(f"{key}_se", math.nan))
+        elif suffix == "high":
+            distance, sentence = value - end, ABOVE
+        else:
+            continue
+        if distance > OUTSIDE * error:
+            number = f"{distance / error:.1f}" if error else "many"
+            notes[name] = sentence.format(value=value, end=end, number=number)
+    return notes
+
+
 def _without_suffix(key: str) -> str:
     return key.removesuffix("_se").removesuffix("_anchor_sd")
 
 
 def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:
+    if parts.quantity.endswith(("_low", "_low_se")) and probe.num_documents == 1:
+        return NO_OTHER_DOCUMENT
     if parts.quantity.endswith("_se") and probe.num_documents == 1:
         return ONE_DOCUMENT
     denominator = DENOMINATORS.get(_without_suffix(parts.quantity))

@@ -327,6 +327,9 @@ class InformationPlaneTracker:
         if point.failure is not None:
             in_part = any(parse_key(key).site is not None for key in point.values)
             self._complain(f"step {point.step} could not be measured{' in full' if in_part else ''}: {point.failure}")
+        if point.doubts:
+            key, first = next(iter(point.doubts.items()))
+            _warn(f"step {point.step}: {len(point.doubts)} of the values are in doubt, the first is {key}: {first}")
         if self._writer is not None:
             with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
                 self._writer.append(point)

@@ -311,3 +311,10 @@ def test_a_missing_extra_is_one_line_with_the_install_line(
     assert failed.returncode == 2
     sentence = f"error: {what} needs altair, which is not installed: pip install 'ibtrack[report]'\n"
     assert failed.stderr == sentence
+
+
+def test_show_says_which_points_are_in_doubt(run: Run, tmp_path: Path) -> None:
+    folder = trajectories.write(trajectories.doubted(), tmp_path / "doubted")
+    text = run("show", folder).stdout
+    assert "\ndoubted: 1 of 5 points in doubt, the first at step" in text
+    assert "in doubt" not in run("show", folder, "--order", "bigram").stdout

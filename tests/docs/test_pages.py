@@ -45,7 +45,7 @@ def test_the_tables_of_keys_hold_what_a_point_holds() -> None:
     forms = set()
     for key in point.values:
         parts = parse_key(key)
-        quantity, suffix = re.fullmatch(r"(.*?)(_se|_anchor_sd)?", parts.quantity).groups()  # type: ignore[union-attr]
+        quantity, suffix = re.fullmatch(r"(.*?)((?:_low|_high)?(?:_se|_anchor_sd)?)", parts.quantity).groups()  # type: ignore[union-attr]
         assert quantity in QUANTITIES, key
         forms.add((quantity, suffix, parts.reading))
     with_errors = {quantity for quantity, suffix, _ in forms if suffix == "_se"}
@@ -55,7 +55,10 @@ def test_the_tables_of_keys_hold_what_a_point_holds() -> None:
         "plugin": {"complexity", "expressivity", "optimality", "regularity"},
         "null": {"complexity", "expressivity"},
     }.items():
-        assert {quantity for quantity, suffix, of in forms if of == reading and suffix is None} == row
+        assert {quantity for quantity, suffix, of in forms if of == reading and not suffix} == row
+    for suffix in ("_low", "_low_se", "_high"):
+        assert {quantity for quantity, own, _ in forms if own == suffix} == {"complexity", "expressivity"}
+        assert f"`{suffix}`" in KEYS
     beyond = logged_metrics(point).keys() - point.values.keys()
     assert beyond == {"ib/tokens_seen", "ib/failed"}
     assert all(f"`{key}`" in KEYS for key in beyond)

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -191,4 +192,65 @@ def test_faults_before_readings_say_what_to_call_first() -> None:
 @pytest.mark.parametrize("probe", [models.probe(), _preferences()], ids=["text", "preferences"])
 def test_every_number_belongs_to_a_quantity_of_the_table(probe: Probe) -> None:
     quantities = {parse_key(key).quantity for key in _filled(probe, options=SoftOptions(anchor_draws=2)).compute()}
-    assert {name.removesuffix("_se").removesuffix("_anchor_sd") for name in quantities} <= QUANTITIES.keys()
+    suffixes = re.compile("(_low|_high)?(_se|_anchor_sd)?$")
+    assert {suffixes.sub("", name) for name in quantities} <= QUANTITIES.keys()
+
+
+def test_the_bracket_of_every_site_and_order() -> None:
+    values = _filled(models.probe()).compute()
+    for site in ("mean", "L00"):
+        for order in ("token", "bigram"):
+            for quantity in ("complexity", "expressivity"):
+                key = f"ib/{site}/{order}/{quantity}"
+                assert values[f"{key}_low"] < values[f"{key}_high"]
+                assert values[f"{key}_high"] == values[f"ib_plugin/{site}/{order}/{quantity}"]
+                assert 0 < values[f"{key}_low_se"] < 0.1
+    assert not any(key.endswith(("_low_anchor_sd", "_high_anchor_sd", "_high_se")) for key in values)
+
+
+def test_the_lower_end_of_the_mean_is_the_mean_of_the_lower_ends() -> None:
+    probe = models.probe()
+    plane = InformationPlane(probe, {"L00": 8, "L01": 8})
+    generator = torch.Generator().manual_seed(0)
+    for site in ("L00", "L01"):
+        table = torch.randn(models.VOCABULARY, 8, generator=generator)
+        plane.update(site, table[probe.inputs.flatten()], torch.arange(probe.num_positions), rows=probe.positions)
+    values = plane.compute()
+    ends = [float(values[f"ib/{site}/token/complexity_low"]) for site in ("L00", "L01")]
+    assert float(values["ib/mean/token/complexity_low"]) == pytest.approx(sum(ends) / 2, abs=1e-9)
+    errors = [float(values[f"ib/{site}/token/complexity_low_se"]) for site in ("L00", "L01")]
+    assert float(values["ib/mean/token/complexity_low_se"]) < max(errors)  # both are of the same documents
+
+
+def test_a_bigram_is_backed_off_to_its_token_and_labels_of_ones_own_are_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tokens = models.tokens(24, seed=99)
+    probe, rows = Probe(tokens, orders=(1, 2)), torch.randn(models.VOCABULARY, 8, generator=generator)
+    ids = torch.full(tokens.shape, -1).flatten().index_put_((probe.positions,), probe.label_sets["input/bigram"])
+    own = Probe(tokens, labels={"input": ids.view(tokens.shape), "output": ids.view(tokens.shape)})
+    lows = []
+    for each, order in ((probe, "bigram"), (own, "label")):
+        plane = InformationPlane(each, {"L00": 8})
+        plane.update("L00", rows[tokens.flatten()], torch.arange(each.num_positions), rows=each.positions)
+        values = plane.compute()
+        lows.append(float(values[f"ib/L00/{order}/complexity_low"]))
+    assert lows[0] > lows[1] + 0.01  # activations are those of the token
+
+
+@pytest.mark.parametrize(
+    ("readings", "ends"),
+    [
+        (("plugin",), set()),
+        (("debiased",), {"_low", "_low_se"}),
+        (("debiased", "plugin"), {"_low", "_low_se", "_high"}),
+    ],
+)
+def test_brackets_are_those_of_the_debiased_reading(readings: tuple[str, ...], ends: set[str]) -> None:
+    values = _filled(models.probe(), readings=readings).compute()
+    name = "ib/L00/token/complexity"
+    found = {key.removeprefix(name) for key in values if key.startswith(f"{name}_")}
+    assert found - {"_se"} == ends
+
+
+def test_preferences_have_no_bracket() -> None:
+    assert not any("_low" in key or "_high" in key for key in _filled(_preferences()).compute())

@@ -257,3 +257,24 @@ def test_hashes_stay_what_they_were() -> None:
 def test_bad_input(make: Callable[[], Probe], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_documents_that_copy_each_other_are_counted() -> None:
+    text = torch.randint(9, (6, 12), generator=torch.Generator().manual_seed(0))
+    assert Probe(text, orders=(1, 2)).copied_documents == 0
+    copies = torch.cat([text, text[:2], text[:1]])
+    assert Probe(copies, orders=(1, 2)).copied_documents == 3
+    assert Probe(copies, orders=(1, 2), documents=torch.arange(9) // 3).copied_documents == 0
+    labels = dict.fromkeys(("input", "output"), torch.zeros(9).long())
+    assert Probe(copies, labels=labels).copied_documents == 0  # that labels repeat says nothing of inputs
+
+
+def test_kgrams_are_backed_off_to_shorter_ones_and_labels_of_ones_own_stand_alone() -> None:
+    text = torch.randint(9, (6, 12), generator=torch.Generator().manual_seed(0))
+    chains = [[level.name for level in chain.levels] for chain in Probe(text, orders=(1, 3)).bracket_design.chains]
+    assert chains == [["input/token", "input/trigram"], ["output/token", "output/trigram"]]
+    labels = {f"{side}/{name}": torch.arange(6) % 2 for side in ("input", "output") for name in "ab"}
+    chains = [[level.name for level in chain.levels] for chain in Probe(text, labels=labels).bracket_design.chains]
+    assert chains == [["input/a"], ["output/a"], ["input/b"], ["output/b"]]
+    preferences = Probe(text, labels={"preference": torch.arange(6) % 2})
+    assert preferences.bracket_design.chains == ()

@@ -231,3 +231,20 @@ def test_a_plane_of_mixed_protocols_says_so() -> None:
 def test_save_png_names_the_file_for_what_it_is(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"path must end in \.png, as charts are written as PNG, got "):
         charts.save_png(charts.plane(trajectories.make(num_points=2)), tmp_path / name)
+
+
+def test_the_bracket_is_a_band_where_it_is_asked_for() -> None:
+    run = trajectories.doubted()
+    plain, banded = (charts.curves(run, bracket=bracket) for bracket in (False, True))
+    assert [to_param(chart) for chart in (plain, banded)] == [False, True]
+    assert len(charts.to_png(plain)) != len(charts.to_png(banded))
+    subtitles = [charts.to_spec(chart)["title"]["subtitle"] for chart in (plain, banded)]
+    assert ["light band: bracket" in " ".join(lines) for lines in subtitles] == [False, True]
+    assert "doubted: 1 of 5 points in doubt, the first at step" in " ".join(subtitles[0])
+    other = charts.to_spec(charts.curves(run, reading="plugin", bracket=True))
+    assert "light band" not in " ".join(other["title"]["subtitle"])
+
+
+def to_param(chart: Any) -> Any:
+    """The value of the chart's parameter ``bracket``."""
+    return next(each["value"] for each in charts.to_spec(chart)["params"] if each["name"] == "bracket")

@@ -501,3 +501,56 @@ def test_ticks_of_a_small_plane_stand_apart(show: Show, width: int) -> None:
     assert len(below) > 2
     for (_, end), (start, _) in pairwise(sorted(below)):
         assert start - end > 4
+
+
+# ---- brackets --------------------------------------------------------------------------------------------------------
+
+
+def test_the_bracket_is_shown_on_request_and_in_tooltips(show: Show) -> None:
+    page = show([trajectories.make("demo", num_points=5)])
+    plain = marks(page, "#curves")
+    assert "bracket" not in page.locator("#curves-note").inner_text()
+    page.locator("#bracket").check()
+    assert marks(page, "#curves") != plain
+    assert "light band: bracket, from a lower end that assumes nothing" in page.locator("#curves-note").inner_text()
+    page.locator("#curves .mark-symbol path").last.hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    values = trajectories.make("demo", num_points=5).points[-1].values
+    low, high = (values[f"ib/mean/token/complexity_{end}"] for end in ("low", "high"))
+    assert f"bracket {low:.4f} to {high:.4f}" in page.locator("#vg-tooltip-element").inner_text()
+    page.select_option("#quantity", "optimality")
+    assert "no bracket: it belongs to the debiased complexity" in page.locator("#curves-note").inner_text()
+    page.select_option("#quantity", "complexity")
+    page.locator("#bracket").uncheck()
+    assert marks(page, "#curves") == plain
+
+
+def test_a_bracket_that_does_not_exist_or_does_not_hold_says_why(show: Show) -> None:
+    run = trajectories.make("one", num_points=3)
+    key = "ib/mean/token/complexity_low"
+    alone = [replace(p, values={**p.values, key: math.nan}, notes={key: "one document"}) for p in run.points]
+    page = show([replace(run, points=alone)])
+    page.locator("#bracket").check()
+    assert "no bracket: one document" in page.locator("#curves-note").inner_text()
+    copies = [replace(point, notes={"token/complexity_low": "3 documents are copies"}) for point in run.points]
+    page = show([replace(run, points=copies)])
+    page.locator("#bracket").check()
+    assert "the plug-in reading; 3 documents are copies" in page.locator("#curves-note").inner_text()
+    old = with_values(run, lambda values: {k: v for k, v in values.items() if "_low" not in k and "_high" not in k})
+    page = show([old])
+    assert not page.locator("#bracket").is_visible()  # a file from before there were brackets
+
+
+def test_a_value_in_doubt_is_said_in_caption_table_and_tooltip(show: Show) -> None:
+    page = show([trajectories.doubted()])
+    sentence = "doubted: 1 of 5 points in doubt, the first at step"
+    for note in ("#plane-note", "#curves-note"):
+        assert sentence in page.locator(note).inner_text()
+    assert "(in doubt)" not in page.locator("#readout").inner_text()
+    page.locator("#step").fill("2")
+    assert page.locator("#readout").inner_text().count("(in doubt)") == 1
+    page.locator("#curves .mark-symbol path").nth(2).hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert "In doubt: below its bracket" in page.locator("#vg-tooltip-element").inner_text()
+    page.select_option("#order", "bigram")
+    assert "in doubt" not in page.locator("#plane-note").inner_text()

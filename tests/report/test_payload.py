@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ibtrack.record.trajectory import Trajectory
+from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.payload import NOT_RANKED, packed, payload
 from ibtrack.report.run_labels import run_labels
 from ibtrack.report.style import PALETTE
@@ -32,14 +33,16 @@ def unpacked(text: str, num_columns: int) -> npt.NDArray[np.float32]:
 
 def test_numbers_survive_packing_to_one_part_in_100_000() -> None:
     run = trajectories.make(num_points=5)
-    (data,) = data_of([run])["runs"]
-    for key, row in zip(data["keys"], unpacked(data["values"], 5), strict=True):
+    page = data_of([run])
+    (data,), (keys,) = page["runs"], page["keys"]
+    for key, row in zip(keys, unpacked(data["values"], 5), strict=True):
         np.testing.assert_allclose(row, run.values(key), rtol=2**-16)  # 15 of float32's 23 bits, rounded
 
 
 def test_what_is_not_a_number_stays_so() -> None:
-    (data,) = data_of([trajectories.damaged()])["runs"]
-    row = unpacked(data["values"], 6)[data["keys"].index("ib/mean/token/complexity")]
+    page = data_of([trajectories.damaged()])
+    (data,), (keys,) = page["runs"], page["keys"]
+    row = unpacked(data["values"], 6)[keys.index("ib/mean/token/complexity")]
     assert np.isnan(row).tolist() == [False, True, True, False, False, False]
 
 
@@ -90,3 +93,13 @@ def test_charts_hold_no_rows_and_leave_the_looks_to_the_page() -> None:
     colours = [layer["encoding"].get("color", {}).get("field") for layer in specs["plane"]["layer"]]
     assert {"line", "colour"} <= set(colours)
     assert "run" not in colours
+
+
+def test_runs_with_the_same_keys_share_one_list_of_them() -> None:
+    old = trajectories.make("old", num_points=1)
+    old = replace(old, points=[Point(0, {"ib/mean/entropy": 0.5})])
+    page = data_of([trajectories.make("a"), old, trajectories.make("b")])
+    assert [run["keys"] for run in page["runs"]] == [0, 1, 0]
+    assert page["keys"][1] == ["ib/mean/entropy"]
+    assert not any(key.endswith(("variation", "_high", "_low_se")) for key in page["keys"][0])
+    assert "ib/mean/token/complexity_low" in page["keys"][0]

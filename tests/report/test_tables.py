@@ -88,3 +88,18 @@ def test_every_run_with_missing_points_has_a_line() -> None:
 def test_an_unknown_reading_is_refused() -> None:
     with pytest.raises(ValueError, match="reading must be one of 'debiased', 'plugin', 'null', got 'raw'"):
         tables.plane_rows([], reading="raw")
+
+
+def test_rows_have_the_bracket_and_the_doubt() -> None:
+    run = trajectories.doubted()
+    for rows in (tables.plane_rows([run]), tables.curve_rows([run])):
+        assert [row["doubt"] for row in rows] == [None, None, "below its bracket", None, None]
+        assert {row["why"] for row in rows} == {None}
+    (row, *_) = tables.curve_rows([run])
+    assert row["low"] == pytest.approx(row["value"] - 0.05)
+    assert row["high"] == run.points[0].values["ib_plugin/mean/token/complexity"]
+    (row, *_) = tables.plane_rows([run])
+    assert row["expressivity_low"] == pytest.approx(row["expressivity"] - 0.05)
+    assert {row["doubt"] for row in tables.curve_rows([run], quantity="expressivity")} == {None}
+    assert {row["low"] for row in tables.curve_rows([run], quantity="optimality")} == {None}
+    assert {row["high"] for row in tables.curve_rows([run], reading="plugin")} == {None}

@@ -1,13 +1,22 @@
 """Every number that does not exist says why."""
 
 import math
+import re
 
 import pytest
 import torch
 
 from ibtrack import InformationPlaneTracker, Probe
 from ibtrack.record.notes import note_names
-from ibtrack.tracking.notes import APART, DISTINCT, ONE_DOCUMENT, SINGLE, notes_on, undefined_label_sets
+from ibtrack.tracking.notes import (
+    APART,
+    DISTINCT,
+    NO_OTHER_DOCUMENT,
+    ONE_DOCUMENT,
+    SINGLE,
+    notes_on,
+    undefined_label_sets,
+)
 from tests import models
 from tests.models import Model, tokens
 from tests.tracking.test_tracker import tracker
@@ -87,3 +96,53 @@ def test_one_document_has_no_standard_error() -> None:
     readings = tracker(probe=sample).measure(Model()).values
     assert math.isnan(readings["ib/mean/token/optimality_se"])
     assert math.isfinite(readings["ib/mean/token/optimality"])
+
+
+def test_one_document_has_no_lower_end() -> None:
+    sample = Probe(tokens(4, seed=1), orders=(1,), documents=torch.zeros(4, dtype=torch.long))
+    point = tracker(probe=sample).measure(Model())
+    for key in ("ib/mean/token/complexity_low", "ib/L00/token/expressivity_low"):
+        assert math.isnan(point.values[key])
+        assert math.isnan(point.values[f"{key}_se"])
+        assert point.notes[key] == NO_OTHER_DOCUMENT
+    assert math.isfinite(point.values["ib/mean/token/complexity_high"])
+
+
+KEY = "ib/L00/token/complexity"
+
+
+def _bracketed(value: float, *, low: float = 0.2, high: float = 0.5, se: float = 0.003) -> dict[str, float]:
+    return {KEY: value, f"{KEY}_se": se, f"{KEY}_low": low, f"{KEY}_low_se": 0.004, f"{KEY}_high": high}
+
+
+@pytest.mark.parametrize("value", [0.2, 0.191, 0.5, 0.505, math.nan])  # two standard errors are .010 and .006
+def test_a_value_in_its_bracket_or_near_is_not_in_doubt(value: float) -> None:
+    values = _bracketed(value, se=math.nan if math.isnan(value) else 0.003)
+    assert KEY not in notes_on(values, {"L00": "2 of 9 positions are zero"}, models.probe())
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (0.18, "it is 0.180, and a bound .* at least 0.200, which is 4.0 standard errors more. Either documents"),
+        (0.53, "it is 0.530, and the plug-in reading, .* is 0.500, which is 10.0 standard errors less"),
+    ],
+)
+def test_a_value_outside_of_its_bracket_is_in_doubt(value: float, sentence: str) -> None:
+    notes = notes_on(_bracketed(value), {}, models.probe())
+    assert list(notes) == [KEY]
+    assert re.search(sentence, notes[KEY])
+
+
+def test_a_bracket_without_errors_is_exact() -> None:
+    values = _bracketed(0.18, se=0.0) | {f"{KEY}_low_se": 0.0}
+    assert "many standard errors" in notes_on(values, {}, models.probe())[KEY]
+
+
+def test_copies_of_documents_are_noted_and_make_no_doubt() -> None:
+    text = models.tokens(12, seed=99)
+    probe = Probe(torch.cat([text, text[:3]]), orders=(1, 2))
+    notes = notes_on(_bracketed(0.1), {}, probe)
+    assert set(notes) == {f"{o}/{q}_low" for o in ("token", "bigram") for q in ("complexity", "expressivity")}
+    assert notes["bigram/expressivity_low"].startswith("3 of the probe's 15 documents repeat an earlier one")
+    assert set(notes_on(_bracketed(0.6), {}, probe)) == {*notes, KEY}  # the upper end holds for copies too

@@ -43,22 +43,37 @@ function updatePlane() {
     .signal("bottleneck", hasBottleneck()).data("points", rows).run();
   const words = [`${where()} · ${state.order} labels · ${state.reading} reading. Ring: start; points grow with the step.`];
   if (DATA.bottleneck && hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
-  $("plane-note").textContent = [...words, ...missing(rows)].join(" ");
+  $("plane-note").textContent = [...words, ...missing(rows), ...doubted(rows)].join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }
 
 function updateCurves() {
   const rows = curveRows();
-  views.curves.data("points", rows).run();
+  views.curves.signal("bracket", state.bracket).data("points", rows).run();
   const scope = DATA.quantities[state.quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
   const drawn = ["null", "ceiling"].filter((name) => rows.some((row) => row[name] !== null));
   const lines = { null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)" };
   const words = [details, ...drawn.map((name) => lines[name])];
   if (rows.some((row) => row.se !== null)) words.push(`band: ± ${DATA.z95} standard errors`);
-  $("curves-note").textContent = [words.join(" · ") + ".", ...missing(rows)].join(" ");
+  if (state.bracket) words.push(bracketWords(rows));
+  $("curves-note").textContent = [words.join(" · ") + ".", ...missing(rows), ...doubted(rows)].join(" ");
   $("curves-axis").textContent = titleOf(state.quantity);
   $("curves").setAttribute("aria-label", `${titleOf(state.quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
+}
+
+/** What the light band is, or why there is none. */
+function bracketWords(rows) {
+  if (state.reading !== "debiased" || !["complexity", "expressivity"].includes(state.quantity)) {
+    return "no bracket: it belongs to the debiased complexity and expressivity";
+  }
+  const key = keyOf(state.quantity) + "_low";
+  if (!rows.some((row) => row.low !== null)) {
+    const [run] = shown().filter((other) => other.steps.length);
+    return `no bracket: ${run ? why(run, key, run.steps.length - 1) : "no points"}`;
+  }
+  const copies = shown().map((run) => run.notes[run.steps.length - 1]?.[`${state.order}/${state.quantity}_low`]).find((note) => note);
+  return "light band: bracket, from a lower end that assumes nothing to the plug-in reading" + (copies ? `; ${copies}` : "");
 }
 
 function updateHeatmap() {

@@ -70,6 +70,12 @@ function controls() {
     state.references = $("references").checked;
     updateCurves();
   });
+  $("bracket").checked = state.bracket;
+  $("bracket").closest("label").hidden = !isMeasured("complexity_low");
+  $("bracket").addEventListener("change", () => {
+    state.bracket = $("bracket").checked;
+    updateCurves();
+  });
   $("step").max = Math.max(0, STEPS.length - 1);
   $("step").value = state.at;
   $("step").disabled = $("play").disabled = STEPS.length < 2;

@@ -6,7 +6,7 @@ const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
-  quantity: "", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
+  quantity: "", x: "step", references: RUNS.length <= 6, bracket: false, at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
 const views = {};
@@ -18,8 +18,9 @@ function unpack(run, number) {
   const packed = atob(run.values); // the upper three bytes of each float32, as ibtrack.report.payload packs them
   const bytes = new Uint8Array((packed.length / 3) * 4);
   for (let i = 0; i < packed.length; i++) bytes[i + Math.floor(i / 3) + 1] = packed.charCodeAt(i);
-  const index = new Map(run.keys.map((key, i) => [key, i]));
-  return { ...run, number, index, table: new Float32Array(bytes.buffer) };
+  const keys = DATA.keys[run.keys];
+  const index = new Map(keys.map((key, i) => [key, i]));
+  return { ...run, number, keys, index, table: new Float32Array(bytes.buffer) };
 }
 
 function read(run, key, i) {
@@ -44,6 +45,12 @@ function keyOf(quantity, site = state.site, reading = state.reading) {
   return `ib${reading === "debiased" ? "" : "_" + reading}/${site}/${state.order}/${quantity}`;
 }
 
+/** The upper end of the bracket, which is the plug-in reading. */
+const highEnd = (run, quantity, i, site) => (state.reading === "debiased" ? read(run, keyOf(quantity, site, "plugin"), i) : null);
+
+/** The reason not to trust a value that a run has at a point, or null. */
+const doubt = (run, key, i) => (read(run, key, i) === null ? null : run.notes[i]?.[key] ?? null);
+
 /** The reason why a run has no value at a point. */
 const why = (run, key, i) => whyMissing(run.notes[i] ?? {}, run.failures[i], key);
 
@@ -60,7 +67,8 @@ const whole = (value) => (value === null || value === undefined ? "—" : value.
 function withError(run, quantity, i, site, reading) {
   const key = keyOf(quantity, site, reading);
   const [value, se] = i < 0 ? [null, null] : [read(run, key, i), read(run, key + "_se", i)];
-  return format(value) + (value !== null && se !== null ? ` ± ${(DATA.z95 * se).toFixed(3)}` : "");
+  const mark = i >= 0 && doubt(run, key, i) ? " (in doubt)" : "";
+  return format(value) + (value !== null && se !== null ? ` ± ${(DATA.z95 * se).toFixed(3)}` : "") + mark;
 }
 
 // ---- colour --------------------------------------------------------------------------------------------------------
@@ -131,6 +139,9 @@ function planeRows() {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
         complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
         complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
+        complexity_low: read(run, x + "_low", i), expressivity_low: read(run, y + "_low", i),
+        complexity_high: highEnd(run, "complexity", i), expressivity_high: highEnd(run, "expressivity", i),
+        doubt: doubt(run, x, i) ?? doubt(run, y, i),
         why: missingKey === null ? null : why(run, missingKey, i),
       };
     });
@@ -148,6 +159,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
+        low: read(run, key + "_low", i), high: isBounded ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
         null: withReferences && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
         ceiling: withReferences ? read(run, keyOf("ceiling", site), i) : null,
         why: value === null ? why(run, key, i) : null,
@@ -177,6 +189,16 @@ function missing(rows) {
     if (!points.length) return [`${run.label} has no points yet.`];
     if (!empty.length) return [];
     return [`${run.label}: ${empty.length} of ${points.length} points have no value, the first at step ${whole(empty[0].step)}: ${empty[0].why}.`];
+  });
+}
+
+/** A sentence for each run that has points whose value is in doubt. */
+function doubted(rows) {
+  return shown().flatMap((run) => {
+    const points = rows.filter((row) => row.run === run.label);
+    const found = points.filter((row) => row.doubt !== null);
+    if (!found.length) return [];
+    return [`${run.label}: ${found.length} of ${points.length} points in doubt, the first at step ${whole(found[0].step)}: ${found[0].doubt}.`];
   });
 }
 
