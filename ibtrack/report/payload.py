@@ -9,18 +9,17 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ibtrack.analysis.comparison import most_telling, telling_settings
 from ibtrack.analysis.movements import Movement
-from ibtrack.analysis.phases import Phases, find_phases
+from ibtrack.analysis.phases import Phases, phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat
-from ibtrack.record.quantities import QUANTITIES, Z95
+from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
@@ -40,9 +39,8 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
         comparable: Whether the runs were measured under one protocol; else they are not ranked.
     """
     orders = list(dict.fromkeys(order for run in runs for order in run.protocol.get("orders", ()))) or ["token"]
-    phases = {
-        order: {label: find_phases(run, order) for label, run in zip(labels, runs, strict=True)} for order in orders
-    }
+    by_label = dict(zip(labels, runs, strict=True))
+    phases = {order: phases_of_runs(by_label, order) for order in orders}
     configs = [flat(run.run.get("config") or {}) for run in runs]
     differing = telling_settings(configs, [run.name for run in runs])
     return {
@@ -54,6 +52,8 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
         "sites": ["mean", *dict.fromkeys(site for run in runs for site in sites_of(run))],
         "readings": READINGS,
         "quantities": {name: quantity._asdict() for name, quantity in QUANTITIES.items()},
+        "units": {name: unit[:2] for name, unit in PLANE_UNITS.items()},
+        "phaseUnits": {order: _unit_of(each) for order, each in phases.items()},
         "differing": differing,
         "colour": _first_colour(configs, differing, list(phases[orders[0]].values())),
         "verdicts": {order: verdict(each) if comparable else NOT_RANKED for order, each in phases.items()},
@@ -112,7 +112,13 @@ def _phases(phases: Phases) -> dict[str, Any]:
 
 
 def _movement(movement: Movement | None) -> dict[str, Any] | None:
-    return None if movement is None else asdict(movement) | {"num_se": movement.num_se}
+    names = ("start", "end", "change", "se", "num_se")
+    return None if movement is None else {name: getattr(movement, name) for name in names}
+
+
+def _unit_of(phases: Mapping[str, Phases]) -> str:
+    """Name the unit that runs are compared in: that of the phases which were found, all of which have one unit."""
+    return next((each.unit for each in phases.values() if each.why_not is None), "share")
 
 
 def _first_colour(configs: Sequence[Mapping[str, Any]], differing: Sequence[str], phases: Sequence[Phases]) -> str:
@@ -140,7 +146,7 @@ def _places(phases: Mapping[str, Phases], *, comparable: bool) -> list[dict[str,
 
 def _specs(runs: Sequence[Trajectory], order: str) -> dict[str, Any]:
     pictures = {
-        "plane": charts.plane(runs, order=order, colour="run"),
+        **{f"plane_{unit}": charts.plane(runs, order=order, unit=unit, colour="run") for unit in PLANE_UNITS},
         "curves_step": charts.curves(runs, order=order, x="step"),
         "curves_tokens": charts.curves(runs, order=order, x="tokens"),
         "heatmap": charts.heatmap(runs[0], order=order),

@@ -5,7 +5,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const state = {
-  order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
+  order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
   quantity: "", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
@@ -43,6 +43,10 @@ function keyOf(quantity, site = state.site, reading = state.reading) {
   if (scope === "site") return `ib/${site}/${quantity}`;
   return `ib${reading === "debiased" ? "" : "_" + reading}/${site}/${state.order}/${quantity}`;
 }
+
+/** The quantities on the axes of the plane: I(X;Z) and I(Y;Z) in the unit that was chosen, or in another. */
+const axes = (unit = state.unit) => DATA.units[unit];
+const unitWords = { share: "shares of the ceiling", log_k: "fractions of log K" };
 
 /** The reason why a run has no value at a point. */
 const why = (run, key, i) => whyMissing(run.notes[i] ?? {}, run.failures[i], key);
@@ -121,7 +125,7 @@ function swatch(colour, shape) {
 // ---- rows of the charts: the columns of ibtrack.report.tables ------------------------------------------------------
 
 function planeRows() {
-  const [x, y] = [keyOf("complexity"), keyOf("expressivity")];
+  const [x, y] = axes().map((quantity) => keyOf(quantity));
   return shown().flatMap((run) => {
     const { line, shape, opacity, at } = marks(run);
     return run.steps.map((step, i) => {
@@ -139,17 +143,18 @@ function planeRows() {
 
 function curveRows(quantity = state.quantity, runs = shown(), site = state.site) {
   const key = keyOf(quantity, site);
-  const isBounded = quantity === "complexity" || quantity === "expressivity";
+  const isBounded = axes("log_k").includes(quantity); // a share is a part of the ceiling, so its ceiling would be 1
+  const hasNull = isBounded || axes("share").includes(quantity);
   return runs.flatMap((run) => {
     const { colour, shape, opacity } = marks(run);
-    const withReferences = state.references && isBounded && !faded(run);
+    const withReferences = state.references && !faded(run);
     return run.steps.map((step, i) => {
       const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
-        null: withReferences && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
-        ceiling: withReferences ? read(run, keyOf("ceiling", site), i) : null,
+        null: withReferences && hasNull && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
+        ceiling: withReferences && isBounded ? read(run, keyOf("ceiling", site), i) : null,
         why: value === null ? why(run, key, i) : null,
       };
     });
@@ -161,7 +166,7 @@ function heatmapRun() {
 }
 
 function heatmapQuantity() {
-  return DATA.quantities[state.quantity].scope === "run" ? "complexity" : state.quantity;
+  return DATA.quantities[state.quantity].scope === "run" ? axes()[0] : state.quantity;
 }
 
 function heatmapRows() {
