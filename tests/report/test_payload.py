@@ -80,13 +80,13 @@ def test_more_runs_than_colours_are_coloured_by_the_most_telling_setting(num_see
 def test_notes_and_failures_are_kept_by_point() -> None:
     (data,) = data_of([trajectories.damaged()])["runs"]
     assert list(data["failures"]) == ["1"]
-    assert data["notes"] == {"2": {"ib/mean/token/complexity": "zero-norm rows"}}
+    assert data["notes"]["2"]["ib/mean/token/complexity"] == "zero-norm rows"
 
 
 def test_charts_hold_no_rows_and_leave_the_looks_to_the_page() -> None:
     specs = data_of(trajectories.sweep())["specs"]
-    assert set(specs) == {"plane", "curves_step", "curves_tokens", "heatmap"}
+    assert set(specs) == {"plane_share", "plane_log_k", "curves_step", "curves_tokens", "heatmap"}
     assert all(spec["datasets"]["points"] == [] and "title" not in spec for spec in specs.values())
-    colours = [layer["encoding"].get("color", {}).get("field") for layer in specs["plane"]["layer"]]
+    colours = [layer["encoding"].get("color", {}).get("field") for layer in specs["plane_share"]["layer"]]
     assert {"line", "colour"} <= set(colours)
     assert "run" not in colours

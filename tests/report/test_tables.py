@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +57,17 @@ def test_only_what_is_bounded_has_null_and_ceiling() -> None:
     assert row["null"] is row["ceiling"] is None
 
 
+def test_the_table_of_wandb_has_both_units() -> None:
+    run = trajectories.make(num_points=2)
+    (first, *_) = tables.table_rows(run, "a")
+    values = run.points[0].values
+    for name in ("complexity", "expressivity", "kept", "told"):
+        assert first[name] == values[f"ib/mean/token/{name}"]
+        assert first[f"{name}_se"] == values[f"ib/mean/token/{name}_se"]
+    gone = replace(run.points[0], values={**values, "ib/mean/token/kept": math.nan}, notes={"token/kept": "no ceiling"})
+    assert tables.table_rows(replace(run, points=[gone]), "a")[0]["why"] == "no ceiling"
+
+
 def test_tokens_come_from_the_point_or_from_what_was_logged() -> None:
     assert tables.tokens_of(Point(1, {"ib/tokens_seen": 5.0}, tokens_seen=4)) == 4
     assert tables.tokens_of(Point(1, {"ib/tokens_seen": 5.0})) == 5
@@ -85,6 +99,9 @@ def test_every_run_with_missing_points_has_a_line() -> None:
     assert line.endswith(": out of memory")
 
 
-def test_an_unknown_reading_is_refused() -> None:
+def test_an_unknown_reading_or_unit_is_refused() -> None:
+    run = trajectories.make(num_points=1)
     with pytest.raises(ValueError, match="reading must be one of 'debiased', 'plugin', 'null', got 'raw'"):
-        tables.plane_rows([], reading="raw")
+        tables.plane_rows([run], reading="raw")
+    with pytest.raises(ValueError, match="unit must be one of 'share', 'log_k', got 'bits'"):
+        tables.plane_rows([run], unit="bits")
