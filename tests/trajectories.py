@@ -150,10 +150,11 @@ def mean_curves(
     expressivity = expressivity or [0.5 * value for value in complexity]
     points = []
     for i, pair in enumerate(zip(complexity, expressivity, strict=True)):
-        values = {}
+        values = {} if ceiling is None else {"ib/mean/ceiling": ceiling[i] if isinstance(ceiling, list) else ceiling}
         for quantity, value in zip(("complexity", "expressivity"), pair, strict=True):
-            top = ceiling[i] if isinstance(ceiling, list) else ceiling
-            in_units = {quantity: 1.0} | ({} if top is None else {SHARE_OF[quantity]: 1 / top})
+            in_units = {quantity: 1.0}
+            if "ib/mean/ceiling" in values:
+                in_units[SHARE_OF[quantity]] = 1 / values["ib/mean/ceiling"]
             for name, factor in in_units.items():
                 values[metric_key(name, site="mean", order=order)] = value * factor
                 if se is not None:

@@ -35,6 +35,7 @@ EXPLAINED = 0.44  # share of the cloud's variance that its labels tell: what a r
 WIDTHS = (32, 64, 128, 256, 512, 1024)
 NUMBERS_OF_ANCHORS = (20, 50, 100, 200, 500, 1000)
 OFFSETS = (0.0, 3.0, 6.0, 12.0, 32.0)  # lengths, beside √32 of a row: mean cosines 0, .22, .53, .82 and .97
+SOFTER = (1.0, 2.0, 4.0, 8.0)  # factors on the temperature: what is left of the share's movement is not the kernel's
 NOISES = (0.0, 0.5, 1.0, 2.0, 4.0)  # spreads along 32 further axes, beside 1 along those of the cloud
 ANCHORS_IN_ALL = 800  # of few anchors more sets are drawn, as a set of 20 directions is a matter of luck
 FEWEST_DRAWS = 4
@@ -90,22 +91,26 @@ class Cell:
         num_anchors: K.
         offset: Length of the common offset.
         noise: Spread along the axes that labels do not see.
+        softer: Factor on the temperature.
         fraction: Debiased information of the labels, fraction of log K.
         fraction_se: Its standard error over rows.
         share: The same as a share of the ceiling; both are means over draws of the anchors, and then divided.
         share_se: Its standard error over rows.
         anchor_se: Standard error of the share over draws of the anchors.
+        ceiling: I(Z;J), fraction of log K.
     """
 
     width: int
     num_anchors: int
     offset: float
     noise: float
+    softer: float
     fraction: float
     fraction_se: float
     share: float
     share_se: float
     anchor_se: float
+    ceiling: float
 
 
 def make_cloud(num_rows: int = 6000, num_labels: int = 60, *, seed: int = 1) -> Cloud:
@@ -128,7 +133,15 @@ def make_cloud(num_rows: int = 6000, num_labels: int = 60, *, seed: int = 1) -> 
     return Cloud(rows, labels, torch.nn.functional.normalize(direction, dim=1)[0])
 
 
-def read(cloud: Cloud, *, width: int = 128, num_anchors: int = 100, offset: float = 0.0, noise: float = 0.0) -> Cell:
+def read(
+    cloud: Cloud,
+    *,
+    width: int = 128,
+    num_anchors: int = 100,
+    offset: float = 0.0,
+    noise: float = 0.0,
+    softer: float = 1.0,
+) -> Cell:
     """Read the cloud in one place by the function whose numbers the monitor logs.
 
     Args:
@@ -137,11 +150,12 @@ def read(cloud: Cloud, *, width: int = 128, num_anchors: int = 100, offset: floa
         num_anchors: K.
         offset: Length of the common offset.
         noise: Spread along the axes that labels do not see.
+        softer: Factor on the temperature of the rule.
     """
     rows = cloud.placed(width, offset, noise)
     documents = DocumentDesign.from_index(torch.arange(len(rows)))
     designs = {"label": LabelDesign.from_labels(cloud.labels, documents)}
-    scale, log_k = temperature(width, num_anchors), math.log(num_anchors)
+    scale, log_k = softer * temperature(width, num_anchors), math.log(num_anchors)
     seeds = range(FIRST_SEED, FIRST_SEED + max(FEWEST_DRAWS, ANCHORS_IN_ALL // num_anchors))
     drawn = [assign(rows, draw_anchors(width, num_anchors, seed=seed), scale) for seed in seeds]
     readings = site_readings(drawn, designs, documents, readings=("debiased",))
@@ -154,11 +168,13 @@ def read(cloud: Cloud, *, width: int = 128, num_anchors: int = 100, offset: floa
         num_anchors=num_anchors,
         offset=offset,
         noise=noise,
+        softer=softer,
         fraction=float(fraction.value),
         fraction_se=float(fraction.standard_error),
         share=float(share.value),
         share_se=float(share.standard_error),
         anchor_se=float(by_draw.std()) / math.sqrt(len(by_draw)),
+        ceiling=float(mean.ceiling.value) / log_k,
     )
 
 
@@ -239,7 +255,15 @@ def main(
         print(f"{name:38}  {fraction:28}  {share}")
     print(f"largest standard error of a share: {max(map(_error, cells)):.3f}")
 
-    print(f"\nwhat neither unit can say: D 128, K 100; {100 * decoded(cloud):.1f} % of the labels are told by the nearest")
+    print("\nwhy the share moves: the sharper an assignment, the lower; D 128, K 100, no offset")
+    print("\ntemperature  ceiling, of log K  share")
+    for softer in SOFTER[:: 3 if quick else 1]:
+        cell = read(cloud, softer=softer)
+        print(f"{softer:10.0f}x  {cell.ceiling:17.3f}  {cell.share:.3f} ±{_error(cell):.3f}")
+
+    print(
+        f"\nwhat neither unit can say: D 128, K 100; {100 * decoded(cloud):.1f} % of the labels are told by the nearest"
+    )
     print("mean along the axes of the cloud, whatever lies along 32 others\n\nnoise there  fraction of log K  share")
     for noise in NOISES[:: 2 if quick else 1]:
         cell = read(cloud, noise=noise)

@@ -37,7 +37,8 @@ class Point:
     Attributes:
         step: Number of optimizer steps taken when it was measured.
         values: Metric key (see `ibtrack.record.keys.metric_key`, prefix ``ib``) to value; entropies and informations
-            are fractions of log K, kept and told shares of the ceiling, ``ib/variational_floor`` and ``ib/probe_loss`` nats; ``nan`` where there is none.
+            are fractions of log K, kept and told shares of the ceiling, ``ib/variational_floor`` and ``ib/probe_loss``
+            nats; ``nan`` where there is none.
         notes: Name (see `ibtrack.record.notes`) to the reason why the values that it names are ``nan``.
         failure: Reason why the measurement did not succeed as a whole, or None.
         loss: Training loss of the step's batch in nats, or None before the first step.

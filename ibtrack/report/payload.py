@@ -19,14 +19,15 @@ from ibtrack.analysis.phases import Phases, phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat
-from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, Z95
+from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, SMALLEST_CEILING, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
 from ibtrack.report.tables import sites_of, tokens_of
 
-LEFT_OUT = ("/variation", "/variation_se")  # entropy less complexity: pages of many runs stay small without it
+# pages of many runs stay small without what the script works out, kept and told, and without entropy less complexity
+LEFT_OUT = ("/kept", "/told", "/variation", "/variation_se")
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
@@ -41,18 +42,23 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
     orders = list(dict.fromkeys(order for run in runs for order in run.protocol.get("orders", ()))) or ["token"]
     by_label = dict(zip(labels, runs, strict=True))
     phases = {order: phases_of_runs(by_label, order) for order in orders}
+    keys = [_keys(run) for run in runs]
+    key_lists = list(dict.fromkeys(keys))  # runs of one protocol have the same, so it is written once
     configs = [flat(run.run.get("config") or {}) for run in runs]
     differing = telling_settings(configs, [run.name for run in runs])
     return {
         "runs": [
-            _run(run, label, config) | {"phases": {order: _phases(phases[order][label]) for order in orders}}
-            for run, label, config in zip(runs, labels, configs, strict=True)
+            _run(run, label, config, own)
+            | {"keys": key_lists.index(own), "phases": {order: _phases(phases[order][label]) for order in orders}}
+            for run, label, config, own in zip(runs, labels, configs, keys, strict=True)
         ],
+        "keys": key_lists,
         "orders": orders,
         "sites": ["mean", *dict.fromkeys(site for run in runs for site in sites_of(run))],
         "readings": READINGS,
         "quantities": {name: quantity._asdict() for name, quantity in QUANTITIES.items()},
         "units": {name: unit[:2] for name, unit in PLANE_UNITS.items()},
+        "smallestCeiling": SMALLEST_CEILING,
         "phaseUnits": {order: _unit_of(each) for order, each in phases.items()},
         "differing": differing,
         "colour": _first_colour(configs, differing, list(phases[orders[0]].values())),
@@ -82,8 +88,11 @@ def packed(table: Sequence[Sequence[float]]) -> str:
     return base64.b64encode(bits.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()).decode("ascii")
 
 
-def _run(run: Trajectory, label: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    keys = list(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
+def _keys(run: Trajectory) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
+
+
+def _run(run: Trajectory, label: str, config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     losses = [point.loss for point in run.points]
     return {
         "label": label,
@@ -94,7 +103,6 @@ def _run(run: Trajectory, label: str, config: Mapping[str, Any]) -> dict[str, An
         "steps": run.steps,
         "tokens": [tokens_of(point) for point in run.points],
         "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in losses],
-        "keys": keys,
         "values": packed([[point.values.get(key, math.nan) for point in run.points] for key in keys]),
         "failures": {i: point.failure for i, point in enumerate(run.points) if point.failure},
         "notes": {i: dict(point.notes) for i, point in enumerate(run.points) if point.notes},

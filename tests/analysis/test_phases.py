@@ -176,7 +176,8 @@ def test_a_fall_of_the_fraction_alone_is_narrowing_in_either_unit() -> None:
     for unit in ("share", "log_k"):
         phases = find_phases(run, unit=unit)
         (fall,) = phases.narrowing
-        assert (fall.end, fall.change) == (4, pytest.approx(-0.165))
+        assert fall.end == 4
+        assert fall.change == pytest.approx(-0.165)
         assert sure(fall.beside).change == pytest.approx(0.11 / 0.15 - 0.5)
         assert phases.collapse is None
         assert (sure(phases.compression).start, sure(phases.compression).end) == (16, 32)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.payload import NOT_RANKED, packed, payload
+from ibtrack.report.payload import LEFT_OUT, NOT_RANKED, packed, payload
 from ibtrack.report.run_labels import run_labels
 from ibtrack.report.style import PALETTE
 from tests import trajectories
@@ -32,15 +32,27 @@ def unpacked(text: str, num_columns: int) -> npt.NDArray[np.float32]:
 
 def test_numbers_survive_packing_to_one_part_in_100_000() -> None:
     run = trajectories.make(num_points=5)
-    (data,) = data_of([run])["runs"]
-    for key, row in zip(data["keys"], unpacked(data["values"], 5), strict=True):
+    whole = data_of([run])
+    (data,), (keys,) = whole["runs"], whole["keys"]
+    assert data["keys"] == 0
+    for key, row in zip(keys, unpacked(data["values"], 5), strict=True):
         np.testing.assert_allclose(row, run.values(key), rtol=2**-16)  # 15 of float32's 23 bits, rounded
 
 
 def test_what_is_not_a_number_stays_so() -> None:
-    (data,) = data_of([trajectories.damaged()])["runs"]
-    row = unpacked(data["values"], 6)[data["keys"].index("ib/mean/token/complexity")]
+    whole = data_of([trajectories.damaged()])
+    (data,), (keys,) = whole["runs"], whole["keys"]
+    row = unpacked(data["values"], 6)[keys.index("ib/mean/token/complexity")]
     assert np.isnan(row).tolist() == [False, True, True, False, False, False]
+
+
+def test_runs_share_a_list_of_keys_where_theirs_are_equal() -> None:
+    runs = [trajectories.make(name, num_points=2, num_layers=layers) for name, layers in (("a", 1), ("b", 2), ("c", 1))]
+    whole = data_of(runs)
+    assert [run["keys"] for run in whole["runs"]] == [0, 1, 0]
+    for run, trajectory in zip(whole["runs"], runs, strict=True):
+        in_file = {key for key in trajectory.points[0].values if not key.endswith(LEFT_OUT)}
+        assert {*whole["keys"][run["keys"]]} == in_file
 
 
 def test_no_numbers_pack_to_nothing() -> None:

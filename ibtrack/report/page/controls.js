@@ -58,7 +58,7 @@ function controls() {
   choices("order", DATA.orders.map((order) => [order, order]));
   choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean of layers" : site]));
   choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
-  choices("unit", Object.entries({ share: "share of the ceiling", log_k: "fraction of log K" }), async () => {
+  choices("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }), async () => {
     await drawPlane();
     fit();
     update();

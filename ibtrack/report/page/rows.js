@@ -18,15 +18,24 @@ function unpack(run, number) {
   const packed = atob(run.values); // the upper three bytes of each float32, as ibtrack.report.payload packs them
   const bytes = new Uint8Array((packed.length / 3) * 4);
   for (let i = 0; i < packed.length; i++) bytes[i + Math.floor(i / 3) + 1] = packed.charCodeAt(i);
-  const index = new Map(run.keys.map((key, i) => [key, i]));
+  const index = new Map(DATA.keys[run.keys].map((key, i) => [key, i]));
   return { ...run, number, index, table: new Float32Array(bytes.buffer) };
 }
 
+/** A value at a point. A share of the ceiling is not in the table: it is worked out, as ibtrack.record.shares does. */
 function read(run, key, i) {
+  const cut = key.lastIndexOf("/") + 1;
+  const share = DATA.units.share.indexOf(key.slice(cut));
+  if (share >= 0) {
+    const [part, ceiling] = [read(run, key.slice(0, cut) + DATA.units.log_k[share], i), read(run, ceilingKey(key), i)];
+    return part !== null && ceiling !== null && ceiling >= DATA.smallestCeiling ? part / ceiling : null;
+  }
   const row = run.index.get(key);
   const value = row === undefined ? NaN : run.table[row * run.steps.length + i];
   return Number.isFinite(value) ? value : null;
 }
+
+const ceilingKey = (key) => `ib/${key.split("/")[1]}/ceiling`;
 
 /** Whether the runs are of a preference probe, which has no plane. */
 const withoutPlane = () => isMeasured("preference_information") && !isMeasured("complexity");
@@ -34,7 +43,9 @@ const withoutPlane = () => isMeasured("preference_information") && !isMeasured("
 /** Whether any run has a quantity, for any site, order and reading. */
 function isMeasured(quantity) {
   if (quantity === "loss") return RUNS.some((run) => run.losses.some((loss) => loss !== null));
-  return RUNS.some((run) => run.keys.some((key) => key.endsWith("/" + quantity)));
+  const share = DATA.units.share.indexOf(quantity);
+  if (share >= 0) return isMeasured(DATA.units.log_k[share]) && isMeasured("ceiling");
+  return RUNS.some((run) => [...run.index.keys()].some((key) => key.endsWith("/" + quantity)));
 }
 
 function keyOf(quantity, site = state.site, reading = state.reading) {
