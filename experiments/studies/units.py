@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -212,14 +212,16 @@ def _means(rows: Tensor, labels: Tensor) -> Tensor:
 
 def _factorial(
     cloud: Cloud, widths: Sequence[int], numbers_of_anchors: Sequence[int], offsets: Sequence[float]
-) -> Iterator[Cell]:
+) -> list[Cell]:
     """Read every place, and print it once it is read."""
+    every: list[Cell] = []
     for num_anchors in numbers_of_anchors:
         for width in widths:
             cells = [read(cloud, width=width, num_anchors=num_anchors, offset=offset) for offset in offsets]
             texts = (f"{cell.fraction:.3f} {cell.share:.3f} ±{_error(cell):.3f}" for cell in cells)
             print(f"{num_anchors:5}{width:6}  " + "  ".join(texts), flush=True)
-            yield from cells
+            every += cells
+    return every
 
 
 def _error(cell: Cell) -> float:
@@ -238,7 +240,7 @@ def main(
     print(f"{len(cloud.rows)} rows; labels tell {cloud.explained:.3f} of the variance; torch {torch.__version__}\n")
     print("fraction of log K, share of the ceiling ± one standard error (rows and anchors), by mean cosine\n")
     print("    K     D  " + "  ".join(f"{cosine:^19.2f}" for cosine in cosines))
-    cells = list(_factorial(cloud, widths, numbers, offsets))
+    cells = _factorial(cloud, widths, numbers, offsets)
 
     print("\n                                        fraction of log K             share of the ceiling")
     narrow = [cell for cell in cells if cell.width <= 512]
