@@ -247,10 +247,12 @@ def _find(trajectory: Trajectory, order: str, unit: str) -> Phases:
     fitting = _fitting(expressivity, threshold)
     movements = find_movements(complexity, threshold)
     narrowing = _narrowing(trajectory, order)
+    # a narrowing is a fall of this curve only in log_k; its steps are those of a movement, as both come from one curve
     narrowing_steps = {(fall.start, fall.end) for fall in narrowing} if unit == "log_k" else set()
     losses = [each for each in movements if each.change < 0 and (each.start, each.end) not in narrowing_steps]
     compression = _compression(movements, losses, complexity, fitting, threshold)
-    is_collapse = losses[:1] == movements[:1] != [] and not (compression and compression.end == movements[0].end)
+    falls_first = bool(losses) and losses[0] is movements[0]
+    is_collapse = falls_first and not (compression and compression.end == movements[0].end)
     rebound = next((rise for rise in movements if compression and rise.start == compression.end), None)
     kept_beside, told_beside = _curves(trajectory, order, _other(unit))
     return Phases(
