@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from string import ascii_letters
 from typing import Any
 
-from ibtrack.analysis.phases import find_phases
+from ibtrack.analysis.phases import Phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.record.quantities import Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import plane_domain, plane_rows
 
 LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
+UNIT_WORDS = {"share": "shares of the ceiling", "log_k": "fractions of log K"}
 _POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")
 _NO_LETTER = "×"  # stands for a point that has no place in the plane
 
@@ -45,23 +46,27 @@ def points_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return text_table([_POINTS_HEAD, *lines])
 
 
-def list_row(name: str, run: Trajectory | str, order: str, place: Place | None) -> tuple[str, ...]:
+def list_row(
+    name: str, run: Trajectory | str, order: str, unit: str, phases: Phases | None, place: Place | None
+) -> tuple[str, ...]:
     """Make the row of a run in a list of runs, whose columns are `LIST_HEAD`.
 
     Args:
         name: Name that the row begins with.
         run: Trajectory of the run, or the reason why its file cannot be read.
         order: Label set, such as ``token``.
+        unit: Unit of I(X;Z) and I(Y;Z), ``share`` or ``log_k``.
+        phases: Phases of the run, or None if its file cannot be read.
         place: Place of the run among the others, or None if it has none.
     """
-    if isinstance(run, str):
+    if isinstance(run, str) or phases is None:
         return (name, "", "", "", "", "", "", f"not readable: {run}")
-    rows = plane_rows([run], order=order)
+    rows = plane_rows([run], order=order, unit=unit)
     if not rows:
         return (name, "0", "", "", "", "", "", "no points yet")
     num_failed = sum(point.failure is not None for point in run.points)
     points = f"{len(rows)} ({num_failed} failed)" if num_failed else str(len(rows))
-    return (name, points, *_point_cells(rows[-1]), _behind(place), find_phases(run, order).short())
+    return (name, points, *_point_cells(rows[-1]), _behind(place), phases.short())
 
 
 def terminal_plane(rows: Sequence[Mapping[str, Any]], *, width: int = 60, height: int = 20) -> str:

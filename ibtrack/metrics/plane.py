@@ -23,6 +23,7 @@ from ibtrack.information.standard_errors import Estimate
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import BRACKET, READINGS, metric_key
+from ibtrack.record.quantities import SHARE_OF, SMALLEST_CEILING
 
 
 class InformationPlane(Metric):
@@ -30,8 +31,9 @@ class InformationPlane(Metric):
 
     Source: as `SoftMutualInformation`; quantities as in Conklin et al., arXiv 2604.07569: complexity I(X;Z),
     expressivity I(Y;Z), optimality I(Y;Z) / I(X;Z), regularity I(X;Z) / H(Z); variation H(Z|X) as in Conklin and Smith,
-    arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. ``mean`` is
-    the uniform mean over all sites but ``embed``; ratios are taken after it.
+    arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. Kept and
+    told are complexity and expressivity divided by the ceiling I(Z;J). ``mean`` is the uniform mean over all sites but
+    ``embed``; ratios are taken after it.
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
@@ -270,13 +272,18 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
     unit = 1 / log_anchors
     information = {name: estimate.scaled(unit) for name, estimate in readings.debiased.items()}
     entropy = readings.entropy.scaled(unit)
+    ceiling = readings.ceiling.scaled(unit)
+    none = ceiling.value < SMALLEST_CEILING
+    whole = ceiling.map(lambda part: part.masked_fill(none.view(-1, *[1] * (part.ndim - 1)), torch.nan))
     add("entropy", entropy)
-    add("ceiling", readings.ceiling.scaled(unit))
+    add("ceiling", ceiling)
     shorter = None
     for order in orders if information else ():
         complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
         add("complexity", complexity, order)
         add("expressivity", expressivity, order)
+        add("kept", complexity.ratio(whole), order)
+        add("told", expressivity.ratio(whole), order)
         add("optimality", expressivity.ratio(complexity), order)
         add("regularity", complexity.ratio(entropy), order)
         add("variation", entropy.minus(complexity), order)
@@ -290,6 +297,8 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
             side, _, label = name.rpartition("/")
             quantity = _QUANTITY_OF.get(side, f"{label}_information")
             values[quantity, label if side else None, reading] = value * unit
+            if quantity in SHARE_OF:
+                values[SHARE_OF[quantity], label, reading] = value * unit / whole.value
     for order in orders if readings.plugin else ():
         plugin_complexity = values["complexity", order, "plugin"]
         values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity

@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 
 from ibtrack.record.keys import parse_key
 
+NO_CEILING = "the ceiling is 0 up to rounding, so there is nothing to have a share of"
+
 # side of a label set to the quantities that are made from its information; in a file of format 1 a note names the set
 DERIVED = {
-    "input": ("complexity", "optimality", "regularity", "variation", "share"),
-    "output": ("expressivity", "optimality"),
+    "input": ("complexity", "kept", "optimality", "regularity", "variation", "share"),
+    "output": ("expressivity", "told", "optimality"),
 }
 
 
@@ -66,7 +68,7 @@ def notes_of_format_1(notes: Mapping[str, str], orders: Sequence[str]) -> dict[s
 
     Example:
         >>> list(notes_of_format_1({"output/token": "there is one label only"}, ["token"]))
-        ['token/expressivity', 'token/optimality']
+        ['token/expressivity', 'token/told', 'token/optimality']
     """
     renamed: dict[str, str] = {}
     for name, reason in notes.items():

@@ -8,6 +8,8 @@ from ibtrack._checks import check_option
 from ibtrack.record.keys import READINGS, metric_key
 
 FRACTION = "fraction of log K"
+SHARE = "share of the ceiling"
+SMALLEST_CEILING = 1e-5  # fraction of log K; float32 rows make errors of 1e-7, one hundredth of a share of this ceiling
 Z95 = 1.96  # half width of a two-sided 95 % interval in standard errors of a normal distribution
 
 
@@ -27,6 +29,29 @@ class Quantity(NamedTuple):
     meaning: str
 
 
+class PlaneUnit(NamedTuple):
+    """One of the units of the plane.
+
+    Attributes:
+        complexity: Quantity that is I(X;Z) in this unit.
+        expressivity: Quantity that is I(Y;Z) in this unit.
+        whole: What its numbers are a part of, in a sentence.
+    """
+
+    complexity: str
+    expressivity: str
+    whole: str
+
+
+PLANE_UNITS = {
+    "share": PlaneUnit("kept", "told", "the ceiling"),
+    "log_k": PlaneUnit("complexity", "expressivity", "log K"),
+}
+"""Name of a unit of the plane to what it is; `share` is the one that charts, phases and rankings use unless told."""
+
+SHARE_OF = {"complexity": "kept", "expressivity": "told"}
+"""Quantity in fractions of log K to the one that is its share of the ceiling."""
+
 QUANTITIES = {
     "complexity": Quantity(
         title="complexity I(X;Z)",
@@ -39,6 +64,18 @@ QUANTITIES = {
         unit=FRACTION,
         scope="order",
         meaning="How much a site says of the k tokens that follow a position.",
+    ),
+    "kept": Quantity(
+        title="kept I(X;Z) / I(Z;J)",
+        unit=SHARE,
+        scope="order",
+        meaning="Complexity divided by the ceiling: of what a position tells, the part that its k tokens explain.",
+    ),
+    "told": Quantity(
+        title="told I(Y;Z) / I(Z;J)",
+        unit=SHARE,
+        scope="order",
+        meaning="Expressivity divided by the ceiling: of what a position tells, the part about the k tokens to come.",
     ),
     "optimality": Quantity(
         title="optimality I(Y;Z) / I(X;Z)",

@@ -35,6 +35,7 @@ def plane(
     site: str = "mean",
     order: str = "token",
     reading: str = "debiased",
+    unit: str = "share",
     colour: str | None = None,
 ) -> alt.LayerChart:
     """Draw the path of each run through the information plane, its points joined in step order.
@@ -46,35 +47,37 @@ def plane(
         site: ``mean`` or a site of the protocol, such as ``L03``.
         order: Label set, such as ``token``.
         reading: ``debiased``, ``plugin`` or ``null``.
+        unit: ``share`` of the ceiling I(Z;J), or ``log_k``, fraction of log K, as published numbers are. The share does
+            not move when a cloud of activations narrows, nor much with width and K; the fraction does.
         colour: ``step`` or ``run``; None is step for one run and run for several.
 
     Returns:
-        A square chart with one domain for both axes, in fractions of log K. Its columns are those of
-        `ibtrack.report.tables.plane_rows`; of its parameters ``until`` hides later steps, ``low`` and ``high`` are the
-        domain, and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens.
+        A square chart with one domain for both axes. Its columns are those of `ibtrack.report.tables.plane_rows`; of
+        its parameters ``until`` hides later steps, ``low`` and ``high`` are the domain, and ``bottleneck`` shows the
+        bottleneck curve, which belongs to single tokens and to fractions of log K: it has no share of the ceiling.
 
     Raises:
-        ValueError: There is no such reading or colour.
+        ValueError: There is no such reading, unit or colour.
 
     Example:
         >>> from ibtrack.record.trajectory import Point
-        >>> values = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
+        >>> values = {"ib/mean/token/kept": 0.4, "ib/mean/token/told": 0.1}
         >>> chart = plane(Trajectory({}, {"name": "a"}, [Point(0, values)]))
         >>> [(row["step"], row["complexity"]) for row in to_spec(chart)["datasets"]["points"]]
         [(0, 0.4)]
     """
     runs = _as_list(trajectories)
     style = Style(runs, colour)
-    rows = plane_rows(runs, site=site, order=order, reading=reading)
+    rows = plane_rows(runs, site=site, order=order, reading=reading, unit=unit)
     low, high = plane_domain(rows)
     last = max((row["step"] for row in rows), default=0)
     parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token"}
     lines = [_subtitle("order", site, order, reading)]
     lines += [MIXED] if why_not_comparable(dict(zip(style.labels, runs, strict=True))) else []
     lines += [] if style.by_step else ["ring: start · points grow with the step · largest: end"]
-    curve = bottleneck(runs)
+    curve = bottleneck(runs) if unit == "log_k" else []
     lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
-    layers = [*diagonal(), *curve, *path(style)]
+    layers = [*diagonal(unit), *curve, *path(style, unit)]
     chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
     return chart.properties(width=420, height=420).add_params(
         *(alt.param(name=name, value=value) for name, value in parameters.items())
@@ -84,7 +87,7 @@ def plane(
 def curves(
     trajectories: Trajectory | Sequence[Trajectory],
     *,
-    quantity: str = "complexity",
+    quantity: str = "kept",
     site: str = "mean",
     order: str = "token",
     reading: str = "debiased",
@@ -157,7 +160,7 @@ def curves(
 
 
 def heatmap(
-    trajectory: Trajectory, *, quantity: str = "complexity", order: str = "token", reading: str = "debiased"
+    trajectory: Trajectory, *, quantity: str = "kept", order: str = "token", reading: str = "debiased"
 ) -> alt.LayerChart:
     """Draw one quantity of one run, layer by step: a column per measured step, the last layer on top.
 

@@ -6,22 +6,30 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ibtrack._checks import check_option
 from ibtrack.record.keys import BRACKET, metric_key
-from ibtrack.record.quantities import Z95, quantity_key
+from ibtrack.record.quantities import PLANE_UNITS, SHARE_OF, Z95, quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.run_labels import run_labels
 
+PLANE_COLUMNS = ("complexity", "expressivity")  # the axes of the plane, whatever their unit
 _SUFFIXES = ("", "_se", "_anchor_sd", *BRACKET)  # of a quantity that has a bracket
 
 # columns of `table_rows`, in the order in which a table shows them
 TABLE_COLUMNS = (
     *("run", "order", "step", "tokens", "loss"),
+    *("kept", "kept_se", "told", "told_se"),
     *("complexity", "complexity_se", "expressivity", "expressivity_se", "why"),
 )
 
 
 def plane_rows(
-    trajectories: Sequence[Trajectory], *, site: str = "mean", order: str = "token", reading: str = "debiased"
+    trajectories: Sequence[Trajectory],
+    *,
+    site: str = "mean",
+    order: str = "token",
+    reading: str = "debiased",
+    unit: str = "share",
 ) -> list[dict[str, Any]]:
     """Make the rows of the plane, one per run and point.
 
@@ -30,13 +38,17 @@ def plane_rows(
         site: ``mean`` or a site of the protocol, such as ``L03``.
         order: Label set, such as ``token``.
         reading: ``debiased``, ``plugin`` or ``null``.
+        unit: Unit of complexity and expressivity: ``share`` of the ceiling, or ``log_k``, fraction of log K.
 
     Returns:
-        Rows of plain columns. A number that does not exist is None; then ``why`` says the reason. ``doubt`` says why
-        one that exists is not to be trusted.
+        Rows of plain columns, which have the same names in both units. A number that does not exist is None; then
+        ``why`` says the reason. ``doubt`` says why one that exists is not to be trusted.
+
+    Raises:
+        ValueError: There is no such reading or unit.
 
     Example:
-        >>> values = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
+        >>> values = {"ib/mean/token/kept": 0.4, "ib/mean/token/told": 0.1}
         >>> for row in plane_rows([Trajectory({}, {"name": "a"}, [Point(8, values, loss=5.0)])]):
         ...     print(row)
         {'run': 'a', 'step': 8, 'tokens': None, 'loss': 5.0, \
@@ -44,20 +56,24 @@ def plane_rows(
 'complexity_high': None, 'expressivity': 0.1, 'expressivity_se': None, 'expressivity_anchor_sd': None, \
 'expressivity_low': None, 'expressivity_high': None, 'doubt': None, 'why': None}
     """
-    keys = {name: quantity_key(name, site, order, reading) for name in ("complexity", "expressivity")}
+    names = PLANE_UNITS[check_option("unit", unit, tuple(PLANE_UNITS))]
+    keys = {
+        column: quantity_key(name, site, order, reading) for column, name in zip(PLANE_COLUMNS, names[:2], strict=True)
+    }
     rows = []
     for label, point in _labelled_points(trajectories):
         row = _common_columns(label, point)
         for name, key in keys.items():
             row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in _SUFFIXES}
         missing = [key for name, key in keys.items() if row[name] is None]
-        doubt = next((point.doubts[key] for key in keys.values() if key in point.doubts), None)
+        plain = (quantity_key(name, site, order, reading) for name in PLANE_COLUMNS)  # doubt of a part is of its share too
+        doubt = next((point.doubts[key] for key in (*keys.values(), *plain) if key in point.doubts), None)
         rows.append({**row, "doubt": doubt, "why": point.why_missing(missing[0]) if missing else None})
     return rows
 
 
 def table_rows(trajectory: Trajectory, run: str) -> list[dict[str, Any]]:
-    """Make the rows of the table that wandb keeps: those of the plane at the mean, of every order.
+    """Make the rows of the table that wandb keeps: those of the plane at the mean, of every order, in both units.
 
     Args:
         trajectory: Run to show.
@@ -68,17 +84,21 @@ def table_rows(trajectory: Trajectory, run: str) -> list[dict[str, Any]]:
         >>> [(row["run"], row["order"], row["step"], row["why"]) for row in table_rows(trajectory, "a 1x")]
         [('a 1x', 'token', 8, 'not in this trajectory'), ('a 1x', 'bigram', 8, 'not in this trajectory')]
     """
-    return [
-        {**row, "run": run, "order": order}
-        for order in trajectory.protocol["orders"]
-        for row in plane_rows([trajectory], order=order)
-    ]
+    rows = []
+    for order in trajectory.protocol["orders"]:
+        in_units = (plane_rows([trajectory], order=order, unit=unit) for unit in ("log_k", "share"))
+        for row, share in zip(*in_units, strict=True):
+            columns = {
+                f"{SHARE_OF[name]}{suffix}": share[f"{name}{suffix}"] for name in SHARE_OF for suffix in ("", "_se")
+            }
+            rows.append({**row, **columns, "why": row["why"] or share["why"], "run": run, "order": order})
+    return rows
 
 
 def curve_rows(
     trajectories: Sequence[Trajectory],
     *,
-    quantity: str = "complexity",
+    quantity: str = "kept",
     site: str = "mean",
     order: str = "token",
     reading: str = "debiased",
@@ -103,9 +123,9 @@ def curve_rows(
         (None, 'out of memory')
     """
     key = quantity_key(quantity, site, order, reading)
-    is_bounded = quantity in ("complexity", "expressivity")
-    null = quantity_key(quantity, site, order, "null") if is_bounded and reading != "null" else ""
-    ceiling = quantity_key("ceiling", site, order, reading) if is_bounded else ""
+    has_null = quantity in SHARE_OF or quantity in SHARE_OF.values()
+    null = quantity_key(quantity, site, order, "null") if has_null and reading != "null" else ""
+    ceiling = quantity_key("ceiling", site, order, reading) if quantity in SHARE_OF else ""  # of a share it would be 1
     rows = []
     for label, point in _labelled_points(trajectories):
         value = _finite(point.loss) if quantity == "loss" else _value(point, key)
@@ -127,7 +147,7 @@ def curve_rows(
 
 
 def heatmap_rows(
-    trajectory: Trajectory, *, quantity: str = "complexity", order: str = "token", reading: str = "debiased"
+    trajectory: Trajectory, *, quantity: str = "kept", order: str = "token", reading: str = "debiased"
 ) -> list[dict[str, Any]]:
     """Make the rows of the heatmap, one per site and point; ``depth`` counts the sites from the input on.
 
@@ -161,7 +181,7 @@ def plane_domain(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
     """
     ends = [0.0]
     for row in rows:
-        for name in ("complexity", "expressivity"):
+        for name in PLANE_COLUMNS:
             value, bar = row[name], Z95 * (row[f"{name}_se"] or 0.0)
             ends += [] if value is None else [value - bar, value + bar]
     if len(ends) == 1:

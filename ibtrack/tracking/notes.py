@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import Key, metric_key, parse_key
-from ibtrack.record.notes import DERIVED, note_names
+from ibtrack.record.notes import DERIVED, NO_CEILING, note_names
+from ibtrack.record.quantities import SMALLEST_CEILING
 
 DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
 APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
@@ -31,7 +32,13 @@ ABOVE = (
 )
 NOT_A_NUMBER = "its value is not a number, although no row was at fault"
 
-DENOMINATORS = {"optimality": "complexity", "regularity": "entropy", "share": "entropy"}
+DENOMINATORS = {
+    "optimality": "complexity",
+    "regularity": "entropy",
+    "share": "entropy",
+    "kept": "ceiling",
+    "told": "ceiling",
+}
 
 
 def undefined_label_sets(probe: Probe) -> dict[str, str]:
@@ -125,6 +132,9 @@ def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:
     if denominator is not None:
         order = parts.order if denominator == "complexity" else None
         reading = parts.reading if denominator == "complexity" else "debiased"
-        if values.get(metric_key(denominator, site=parts.site, order=order, reading=reading)) == 0:
+        value = values.get(metric_key(denominator, site=parts.site, order=order, reading=reading))
+        if denominator == "ceiling" and value is not None and value < SMALLEST_CEILING:
+            return NO_CEILING
+        if value == 0:
             return f"{denominator} is 0, so the ratio does not exist"
     return NOT_A_NUMBER

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibtrack.analysis.movements import Movement
+from ibtrack.analysis.phases import Phases, find_phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
 from ibtrack.record.trajectory import Point, Trajectory
@@ -88,20 +89,22 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     ],
 )
 def test_a_run_of_the_list_says_how_far_it_is_behind(place: Place | None, text: str) -> None:
-    cells = dict(zip(LIST_HEAD, list_row("a", trajectories.make(), "token", place), strict=True))
+    cells = dict(zip(LIST_HEAD, list_row("a", trajectories.make(), "token", "share", Phases(), place), strict=True))
     assert cells["behind"] == text
     assert (cells["points"], cells["last step"]) == ("14", "4000")
 
 
 def test_a_run_that_cannot_be_read_or_is_young_has_its_row() -> None:
-    assert list_row("a", "it is not text", "token", None)[-1] == "not readable: it is not text"
-    assert list_row("a", Trajectory({}, {}, []), "token", None)[-1] == "no points yet"
+    assert list_row("a", "it is not text", "token", "share", None, None)[-1] == "not readable: it is not text"
+    assert list_row("a", Trajectory({}, {}, []), "token", "share", Phases(), None)[-1] == "no points yet"
 
 
 def test_failed_points_of_a_run_are_counted() -> None:
     run = trajectories.make(num_points=3)
     run = replace(run, points=[*run.points, Point(9000, failure="out of memory")])
-    assert list_row("a", run, "token", None)[1:5] == ("4 (1 failed)", "9000", "", "no value: out of memory")
+    cells = list_row("a", run, "token", "share", find_phases(run), None)
+    assert cells[1:5] == ("4 (1 failed)", "9000", "", "no value: out of memory")
+    assert cells[-1] == find_phases(run).short()
 
 
 def test_the_table_of_a_run_has_a_line_per_point() -> None:

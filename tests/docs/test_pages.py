@@ -52,8 +52,8 @@ def test_the_tables_of_keys_hold_what_a_point_holds() -> None:
     of_sites = {quantity for quantity, of in QUANTITIES.items() if of.scope != "run"} - {"preference_information"}
     assert with_errors == of_sites - {"mean_cosine"}
     for reading, row in {
-        "plugin": {"complexity", "expressivity", "optimality", "regularity"},
-        "null": {"complexity", "expressivity"},
+        "plugin": {"complexity", "expressivity", "kept", "told", "optimality", "regularity"},
+        "null": {"complexity", "expressivity", "kept", "told"},
     }.items():
         assert {quantity for quantity, suffix, of in forms if of == reading and not suffix} == row
     for suffix in ("_low", "_low_se", "_high"):

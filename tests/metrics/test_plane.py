@@ -4,12 +4,14 @@ from typing import Any
 import pytest
 import torch
 from soft_entropy import SoftEntropyAccumulator
+from torch import Tensor
 
 from ibtrack import Probe, SoftOptions
 from ibtrack.metrics import InformationPlane
 from ibtrack.record.keys import parse_key
-from ibtrack.record.quantities import QUANTITIES
-from ibtrack.tracking.notes import APART, undefined_label_sets
+from ibtrack.record.notes import NO_CEILING
+from ibtrack.record.quantities import QUANTITIES, SHARE_OF, SMALLEST_CEILING
+from ibtrack.tracking.notes import APART, notes_on, undefined_label_sets
 from tests import models
 
 AGREEMENT = 1e-5  # soft-entropy sums in float32
@@ -128,11 +130,61 @@ def test_ratios_and_shares_are_those_of_the_numbers_beside_them() -> None:
                 "regularity": complexity / h,
                 "variation": h - complexity,
                 "share": (complexity - before) / h,
+                "kept": complexity / readings[f"ib/{site}/ceiling"],
+                "told": readings[f"ib/{site}/{order}/expressivity"] / readings[f"ib/{site}/ceiling"],
             }
             before = complexity
             for name, value in expected.items():
                 assert readings[f"ib/{site}/{order}/{name}"] == pytest.approx(value, abs=1e-9)
                 assert readings[f"ib/{site}/{order}/{name}_se"] >= 0
+
+
+@pytest.mark.parametrize("prefix", ["ib", "ib_plugin", "ib_null"])
+def test_shares_are_taken_after_averaging_over_the_blocks_in_every_reading(prefix: str) -> None:
+    readings = {key: float(value) for key, value in _filled(models.probe()).compute().items()}
+    ceilings = [readings[f"ib/{site}/ceiling"] for site in ("L00", "L01")]
+    assert ceilings[0] != pytest.approx(ceilings[1], rel=1e-3)
+    for name, share in SHARE_OF.items():
+        numbers = [readings[f"{prefix}/{site}/token/{name}"] for site in ("L00", "L01")]
+        assert readings[f"{prefix}/mean/token/{share}"] == pytest.approx(sum(numbers) / sum(ceilings), abs=1e-9)
+
+
+def test_the_error_of_a_share_is_that_of_leaving_documents_out() -> None:
+    """Against the delete-one jackknife of the quotient: they differ by the curvature, which is small here."""
+    probe = Probe(models.tokens(24, seed=5), orders=(1,))
+    generator = torch.Generator().manual_seed(1)
+    table = torch.randn(models.VOCABULARY, 8, generator=generator)
+    rows = table[probe.inputs.flatten()] + 0.8 * torch.randn(probe.inputs.numel(), 8, generator=generator)
+    rows = rows.view(*probe.inputs.shape, 8)
+
+    def measured(blocks: Tensor) -> dict[str, float]:
+        part = Probe(probe.inputs[blocks], orders=(1,))
+        plane = InformationPlane(part, {"L00": 8}, readings=("debiased",))
+        everything = rows[blocks].reshape(-1, 8)
+        plane.update("L00", everything, torch.arange(part.num_positions), rows=part.positions)
+        return {key: float(value) for key, value in plane.compute().items()}
+
+    whole = measured(torch.arange(24))
+    without = [torch.tensor([other for other in range(24) if other != block]) for block in range(24)]
+    left_out = torch.tensor([measured(blocks)["ib/L00/token/kept"] for blocks in without], dtype=torch.float64)
+    jackknife = float((left_out - left_out.mean()).square().sum() * 23 / 24) ** 0.5
+    assert whole["ib/L00/token/kept_se"] == pytest.approx(jackknife, rel=0.35)
+
+
+def test_without_a_ceiling_there_are_no_shares() -> None:
+    probe = models.probe()
+    plane = InformationPlane(probe, {"L00": 8, "L01": 8})
+    everything = torch.arange(probe.num_positions)
+    rows = torch.randn(probe.num_positions, 8, generator=torch.Generator().manual_seed(0))
+    plane.update("L00", torch.ones(probe.num_positions, 8), everything)
+    plane.update("L01", rows, everything)
+    readings = plane.compute()
+    shares = [key for key in readings if key.rpartition("/")[2].removesuffix("_se") in SHARE_OF.values()]
+    for key in shares:
+        assert readings[key].isnan() == ("/L00/" in key), key
+    assert abs(float(readings["ib/L00/ceiling"])) < SMALLEST_CEILING
+    notes = notes_on({key: float(value) for key, value in readings.items()}, {}, probe)
+    assert {notes[key] for key in shares if readings[key].isnan() and not key.endswith("_se")} == {NO_CEILING}
 
 
 def test_mean_cosine_is_that_of_all_pairs() -> None:

@@ -26,6 +26,13 @@ def marks(page: Any, chart: str = "#plane") -> str:
     return str(page.locator(f"{chart} svg").inner_html())
 
 
+def to_log_k(page: Any) -> None:
+    """Choose fractions of log K, and wait until the plane is drawn anew."""
+    page.select_option("#unit", "log_k")
+    page.wait_for_function("document.querySelector('#plane svg')?.innerHTML.includes('fraction of log K')")
+    page.wait_for_function("document.querySelector('#plane-note').textContent.includes('fractions of log K.')")
+
+
 def with_values(run: Trajectory, change: Callable[[Mapping[str, float]], Mapping[str, float]]) -> Trajectory:
     """A run whose points have other values."""
     return replace(run, points=[replace(point, values=change(point.values)) for point in run.points])
@@ -38,17 +45,18 @@ def names(page: Any) -> list[str]:
 def test_the_answer_is_on_top(show: Show) -> None:
     page = show(trajectories.sweep())
     best = names(page)[0]
-    assert page.locator("#verdict").inner_text().startswith(f"{best} compresses most: I(X;Z) falls by 0.1")
+    assert page.locator("#verdict").inner_text().startswith(f"{best} compresses most: I(X;Z) falls by 0.2")
     assert [name[:3] for name in names(page)] == ["w64", "w64", "w32", "w32"]
     first = page.locator("#summary tbody tr").first.inner_text().split("\t")
     fall, num_se = float(first[1]), float(first[2])
-    assert fall / (0.004 * 2**0.5) == pytest.approx(num_se, abs=0.15)  # the fall is rounded to .001
+    se = 0.004 / 0.48  # under the ceilings of both ends
+    assert fall / (se * 2**0.5) == pytest.approx(num_se, abs=0.15)  # the fall is rounded to .001
     assert page.locator("#sentences dd").count() == 4
 
 
 @pytest.mark.parametrize(
     ("control", "chart"),
-    [(name, "#plane") for name in ("order", "site", "reading", "colour", "focus")]
+    [(name, "#plane") for name in ("order", "site", "reading", "unit", "colour", "focus")]
     + [(name, "#curves") for name in ("quantity", "x")],
 )
 def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: str) -> None:
@@ -93,8 +101,8 @@ def test_hovering_shows_run_step_loss_and_values_with_errors(show: Show) -> None
     page.locator("#plane svg path[aria-roledescription], #plane .mark-symbol path").last.hover()
     tip = page.locator("#vg-tooltip-element").inner_text()
     last = trajectories.make("demo").points[-1]
-    value = last.values["ib/mean/token/complexity"]
-    for part in ("demo", "4,000", "8,192,000", f"{last.loss:.3f}", f"{value:.4f} ± {1.96 * 0.004:.4f}"):
+    value = last.values["ib/mean/token/kept"]
+    for part in ("demo", "4,000", "8,192,000", f"{last.loss:.3f}", "kept", f"{value:.4f} ± {1.96 * 0.004 / 0.48:.4f}"):
         assert part in tip
 
 
@@ -120,7 +128,7 @@ def test_runs_can_be_hidden_and_highlighted(show: Show) -> None:
     assert marks(page) == everything
     page.get_by_role("button", name="w32-s1", exact=True).click()
     assert page.locator("#focus").input_value() == "1"
-    assert page.locator("#heatmap-axis").inner_text().startswith("w32-s1: complexity")
+    assert page.locator("#heatmap-axis").inner_text().startswith("w32-s1: kept")
     assert page.locator("#plane [opacity='0.15']").count() > 10
     page.get_by_role("button", name="w32-s1", exact=True).click()
     assert page.locator("#plane [opacity='0.15']").count() == 0
@@ -146,9 +154,9 @@ def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show: Sh
     assert rows[0][3] == "first"
     assert rows[3][3] == "—"
     assert re.fullmatch(r"[0-2]\.\d, tied", rows[1][3])
-    assert float(rows[2][3]) == pytest.approx((float(rows[0][1]) - float(rows[2][1])) / 0.008, abs=0.3)
+    assert float(rows[2][3]) == pytest.approx((float(rows[0][1]) - float(rows[2][1])) / (0.008 / 0.48), abs=0.3)
     assert "Tied: noise could make" in page.locator("#summary-note").inner_text()
-    assert page.locator("#heatmap-axis").inner_text().startswith(f"{rows[0][0]}: complexity")
+    assert page.locator("#heatmap-axis").inner_text().startswith(f"{rows[0][0]}: kept")
     assert page.locator("#sentences dt").first.inner_text() == rows[0][0]
 
 
@@ -163,7 +171,7 @@ def test_many_runs_are_coloured_by_the_setting_that_parts_them(show: Show) -> No
 
 def test_keys_that_some_runs_have_are_shown_where_they_are(show: Show) -> None:
     run, other = trajectories.make("a", num_points=4), trajectories.make("b", num_points=4)
-    more = {"ib/mean/token/complexity_anchor_sd": 0.0123, "ib/mean/preference_information_se": 0.001}
+    more = {"ib/mean/token/kept_anchor_sd": 0.0123, "ib/mean/preference_information_se": 0.001}
     run = with_values(run, lambda values: {**values, **more})
     other = with_values(
         other, lambda values: {k: v for k, v in values.items() if not k.endswith("preference_information")}
@@ -200,10 +208,15 @@ def test_a_preference_probe_has_curves_and_no_plane(show: Show) -> None:
 
 def test_null_ceiling_and_bottleneck_curve_are_drawn(show: Show) -> None:
     page = show([trajectories.make(bottleneck_curve=trajectories.CURVE)])
+    assert "bottleneck curve" not in marks(page)
+    assert "The bottleneck curve is drawn in fractions of log K alone." in page.locator("#plane-note").inner_text()
+    to_log_k(page)
     assert "bottleneck curve" in marks(page)
     assert "Red: bottleneck curve" in page.locator("#plane-note").inner_text()
     page.select_option("#order", "bigram")
     assert "bottleneck curve" not in marks(page) + page.locator("#plane-note").inner_text()
+    assert page.locator("#curves [stroke-dasharray]").count() == 1  # a share has its null, and no ceiling
+    page.select_option("#quantity", "complexity")
     assert page.locator("#curves [stroke-dasharray]").count() == 2
     assert "dashed" in page.locator("#curves-note").inner_text()
     page.locator("#references").uncheck()
@@ -222,6 +235,7 @@ def test_everything_can_be_done_from_the_keyboard(show: Show) -> None:
         "order",
         "site",
         "reading",
+        "unit",
         "colour",
         "focus",
         "play",
@@ -406,11 +420,15 @@ def test_an_optimality_of_zero_by_zero_is_explained(show: Show) -> None:
 
 def test_the_table_keeps_a_value_whose_neighbour_is_missing(show: Show) -> None:
     run = trajectories.make("half", num_points=3)
-    key = "ib/mean/token/expressivity"
-    points = [replace(point, values={**point.values, key: math.nan}, notes={key: "one label"}) for point in run.points]
+    keys = [f"ib/mean/token/{quantity}" for quantity in ("expressivity", "told")]
+    missing = dict.fromkeys(keys, math.nan)
+    points = [
+        replace(point, values={**point.values, **missing}, notes=dict.fromkeys(keys, "one label"))
+        for point in run.points
+    ]
     page = show([replace(run, points=points)])
     cells = page.locator("#readout tbody td").all_inner_texts()
-    assert cells[1] == f"{run.points[-1].values['ib/mean/token/complexity']:.3f} ± {1.96 * 0.004:.3f}"
+    assert cells[1] == f"{run.points[-1].values['ib/mean/token/kept']:.3f} ± {1.96 * 0.004 / 0.48:.3f}"
     assert cells[2] == "one label"
 
 
@@ -449,11 +467,48 @@ def test_a_run_with_a_collapse_alone_is_not_said_to_move_within_noise(show: Show
     assert "none shown" in page.locator("#summary tbody").inner_text()
     assert "within noise" not in page.locator("main").inner_text()
     note = page.locator("#summary-note")
-    assert "A fall at the start is a collapse and is not counted as compression." in note.inner_text()
+    assert "A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing" in (
+        note.inner_text()
+    )
+
+
+def test_the_unit_changes_the_plane_and_its_table_and_leaves_the_ranking(show: Show) -> None:
+    page = show(trajectories.sweep())
+    summary = page.locator("#summary").inner_text()
+    assert "kept I(X;Z) / I(Z;J), share of the ceiling" in marks(page)
+    assert "shares of the ceiling" in page.locator("#summary-note").inner_text()
+    before = page.locator("#readout").inner_text()
+    to_log_k(page)
+    assert "expressivity I(Y;Z), fraction of log K" in marks(page)
+    assert "fractions of log K" in page.locator("#plane-note").inner_text()
+    assert page.locator("#readout").inner_text() != before
+    assert page.locator("#summary").inner_text() == summary
+    values = trajectories.sweep()[0].points[-1].values
+    assert f"{values['ib/mean/token/complexity']:.3f} ± {1.96 * 0.004:.3f}" in page.locator("#readout").inner_text()
+
+
+def test_runs_whose_shares_have_no_errors_are_ranked_in_fractions_of_log_k(show: Show) -> None:
+    def older(run: Trajectory) -> Trajectory:
+        return with_values(
+            run, lambda values: {k: v for k, v in values.items() if not k.endswith(("kept_se", "told_se"))}
+        )
+
+    page = show([older(run) for run in trajectories.sweep(1)])
+    assert "of log K from step" in page.locator("#verdict").inner_text()
+    assert "fractions of log K" in page.locator("#summary-note").inner_text()
+    assert page.locator("#unit").input_value() == "share"  # their values are known all the same
+
+
+def test_runs_without_shares_begin_in_fractions_of_log_k(show: Show) -> None:
+    page = show([trajectories.mean_curves([0.1, 0.4, 0.3], ceiling=None)])
+    assert page.locator("#unit").input_value() == "log_k"
+    assert page.locator("#curves-axis").inner_text() == "complexity I(X;Z), fraction of log K"
+    assert "have no value" not in page.locator("#plane-note").inner_text()
 
 
 def test_the_bottleneck_curve_belongs_to_the_debiased_reading(show: Show) -> None:
     page = show([trajectories.make(bottleneck_curve=trajectories.CURVE)])
+    to_log_k(page)
     for reading in ("plugin", "null"):
         page.select_option("#reading", reading)
         assert "ottleneck curve" not in marks(page) + page.locator("#plane-note").inner_text()
@@ -464,7 +519,7 @@ def test_the_bottleneck_curve_belongs_to_the_debiased_reading(show: Show) -> Non
 def test_the_choices_of_layer_and_reading_are_read_whole_on_a_phone(show: Show) -> None:
     page = show([trajectories.make(num_points=3)], width=400)
     room = page.evaluate(
-        """() => ["site", "reading"].flatMap((id) => [...document.getElementById(id).options].map((option) => {
+        """() => ["site", "reading", "unit"].flatMap((id) => [...document.getElementById(id).options].map((option) => {
             const [select, pen] = [option.parentElement, document.createElement("canvas").getContext("2d")];
             const style = getComputedStyle(select);
             pen.font = `${style.fontSize} ${style.fontFamily}`;

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ibtrack import InformationPlaneTracker, Probe
-from ibtrack.record.notes import note_names
+from ibtrack.record.notes import NO_CEILING, note_names
 from ibtrack.tracking.notes import (
     APART,
     DISTINCT,
@@ -69,6 +69,12 @@ def test_a_ratio_over_nothing_says_so_at_its_key() -> None:
     }
     notes = notes_on(values, {}, probe)
     assert notes == {"ib/mean/token/optimality": "complexity is 0, so the ratio does not exist"}
+
+
+def test_a_share_of_no_ceiling_says_so_at_its_key() -> None:
+    values = {"ib/L00/ceiling": 3e-9, "ib/L00/token/kept": math.nan, "ib_plugin/L00/token/told": math.nan}
+    notes = notes_on(values, {}, models.probe(6))
+    assert notes == dict.fromkeys(("ib/L00/token/kept", "ib_plugin/L00/token/told"), NO_CEILING)
 
 
 def test_a_faulty_site_explains_itself_and_the_mean() -> None:

@@ -55,7 +55,7 @@ def test_measure_gives_all_quantities_and_records_nothing() -> None:
     point = follow.measure(Model())
     for site in ("mean", "embed", "L00", "L01"):
         for order in ("token", "bigram"):
-            for quantity in ("complexity", "expressivity", "optimality", "regularity"):
+            for quantity in ("complexity", "expressivity", "kept", "told", "optimality", "regularity"):
                 assert math.isfinite(point.values[f"ib/{site}/{order}/{quantity}"])
                 assert point.values[f"ib/{site}/{order}/{quantity}_se"] > 0
     assert point.failure is None

@@ -16,6 +16,11 @@ async function draw(name, element, spec) {
   views[name] = (await vegaEmbed(element, spec, options)).view;
 }
 
+async function drawPlane() {
+  if (views.plane) views.plane.finalize();
+  await draw("plane", $("plane"), { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
+}
+
 async function drawCurves() {
   const spec = DATA.specs["curves_" + state.x];
   for (const layer of spec.layer) {
@@ -33,16 +38,18 @@ function fit() {
   views.heatmap.width($("heatmap").clientWidth).run();
 }
 
-/** The bottleneck curve belongs to single tokens, and is compared with what is estimated without bias. */
-const hasBottleneck = () => state.order === "token" && state.reading === "debiased";
+/** The bottleneck curve belongs to single tokens, is compared with what is estimated without bias, and has no ceiling. */
+const mayHaveBottleneck = () => DATA.bottleneck && state.order === "token" && state.reading === "debiased";
+const hasBottleneck = () => mayHaveBottleneck() && state.unit === "log_k";
 
 function updatePlane() {
   const rows = planeRows();
   const [low, high] = domain(rows);
   views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
-    .signal("bottleneck", hasBottleneck()).data("points", rows).run();
-  const words = [`${where()} · ${state.order} labels · ${state.reading} reading. Ring: start; points grow with the step.`];
-  if (DATA.bottleneck && hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
+    .signal("bottleneck", Boolean(hasBottleneck())).data("points", rows).run();
+  const words = [`${where()} · ${state.order} labels · ${state.reading} reading · ${unitWords[state.unit]}. Ring: start; points grow with the step.`];
+  if (hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
+  else if (mayHaveBottleneck()) words.push("The bottleneck curve is drawn in fractions of log K alone.");
   $("plane-note").textContent = [...words, ...missing(rows), ...doubted(rows)].join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }
@@ -84,7 +91,7 @@ function updateHeatmap() {
   $("heatmap-axis").textContent = run.sites.length ? `${run.label}: ${titleOf(quantity)}` : `${run.label} has no layers on file.`;
   const words = ["a column for each measured step, the last layer on top. For another run choose it under Highlight."];
   if (DATA.quantities[quantity].scope === "order") words.unshift(`${state.order} labels · ${state.reading} reading`);
-  if (quantity !== state.quantity) words.push("The quantity chosen above belongs to the whole run, so this is complexity.");
+  if (quantity !== state.quantity) words.push("The quantity chosen above belongs to the whole run, so this is " + titleOf(quantity) + ".");
   $("heatmap-note").textContent = words.join(" · ");
   $("heatmap").setAttribute("aria-label", `${titleOf(quantity)} of ${run.label}, layer by step.`);
 }

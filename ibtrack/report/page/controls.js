@@ -52,11 +52,17 @@ function choices(id, options, then = update) {
 }
 
 function controls() {
-  state.quantity = withoutPlane() ? "preference_information" : "complexity";
+  if (!isMeasured("kept")) state.unit = "log_k";
+  state.quantity = withoutPlane() ? "preference_information" : axes()[0];
   $("plane").closest("section").hidden = withoutPlane();
   choices("order", DATA.orders.map((order) => [order, order]));
   choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean of layers" : site]));
   choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
+  choices("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }), async () => {
+    await drawPlane();
+    fit();
+    update();
+  });
   choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
   choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
   choices("quantity", Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity).map(([name, { title }]) => [name, title]));
@@ -99,7 +105,7 @@ function controls() {
 async function start() {
   controls();
   await Promise.all([
-    draw("plane", $("plane"), { ...DATA.specs.plane, width: 420, height: 420 }),
+    drawPlane(),
     drawCurves(),
     draw("heatmap", $("heatmap"), { ...DATA.specs.heatmap, autosize: { type: "fit-x", contains: "padding" }, width: $("heatmap").clientWidth }),
   ]);

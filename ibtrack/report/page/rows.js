@@ -5,7 +5,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const state = {
-  order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
+  order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
   quantity: "", x: "step", references: RUNS.length <= 6, bracket: false, at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
@@ -23,11 +23,20 @@ function unpack(run, number) {
   return { ...run, number, keys, index, table: new Float32Array(bytes.buffer) };
 }
 
+/** A value at a point. A share of the ceiling is not in the table: it is worked out, as ibtrack.record.shares does. */
 function read(run, key, i) {
+  const cut = key.lastIndexOf("/") + 1;
+  const share = DATA.units.share.indexOf(key.slice(cut));
+  if (share >= 0) {
+    const [part, ceiling] = [read(run, key.slice(0, cut) + DATA.units.log_k[share], i), read(run, ceilingKey(key), i)];
+    return part !== null && ceiling !== null && ceiling >= DATA.smallestCeiling ? part / ceiling : null;
+  }
   const row = run.index.get(key);
   const value = row === undefined ? NaN : run.table[row * run.steps.length + i];
   return Number.isFinite(value) ? value : null;
 }
+
+const ceilingKey = (key) => `ib/${key.split("/")[1]}/ceiling`;
 
 /** Whether the runs are of a preference probe, which has no plane. */
 const withoutPlane = () => isMeasured("preference_information") && !isMeasured("complexity");
@@ -35,7 +44,9 @@ const withoutPlane = () => isMeasured("preference_information") && !isMeasured("
 /** Whether any run has a quantity, for any site, order and reading. */
 function isMeasured(quantity) {
   if (quantity === "loss") return RUNS.some((run) => run.losses.some((loss) => loss !== null));
-  return RUNS.some((run) => run.keys.some((key) => key.endsWith("/" + quantity)));
+  const share = DATA.units.share.indexOf(quantity);
+  if (share >= 0) return isMeasured(DATA.units.log_k[share]) && isMeasured("ceiling");
+  return RUNS.some((run) => [...run.index.keys()].some((key) => key.endsWith("/" + quantity)));
 }
 
 function keyOf(quantity, site = state.site, reading = state.reading) {
@@ -48,8 +59,16 @@ function keyOf(quantity, site = state.site, reading = state.reading) {
 /** The upper end of the bracket, which is the plug-in reading. */
 const highEnd = (run, quantity, i, site) => (state.reading === "debiased" ? read(run, keyOf(quantity, site, "plugin"), i) : null);
 
-/** The reason not to trust a value that a run has at a point, or null. */
-const doubt = (run, key, i) => (read(run, key, i) === null ? null : run.notes[i]?.[key] ?? null);
+/** The reason not to trust a value that a run has at a point, or null; a share is as doubtful as what it is a share of. */
+function doubt(run, key, i) {
+  const cut = key.lastIndexOf("/") + 1;
+  const share = DATA.units.share.indexOf(key.slice(cut));
+  const part = share < 0 ? key : key.slice(0, cut) + DATA.units.log_k[share];
+  return read(run, key, i) === null ? null : run.notes[i]?.[key] ?? run.notes[i]?.[part] ?? null;
+}
+/** The quantities on the axes of the plane: I(X;Z) and I(Y;Z) in the unit that was chosen, or in another. */
+const axes = (unit = state.unit) => DATA.units[unit];
+const unitWords = { share: "shares of the ceiling", log_k: "fractions of log K" };
 
 /** The reason why a run has no value at a point. */
 const why = (run, key, i) => whyMissing(run.notes[i] ?? {}, run.failures[i], key);
@@ -129,7 +148,7 @@ function swatch(colour, shape) {
 // ---- rows of the charts: the columns of ibtrack.report.tables ------------------------------------------------------
 
 function planeRows() {
-  const [x, y] = [keyOf("complexity"), keyOf("expressivity")];
+  const [x, y] = axes().map((quantity) => keyOf(quantity));
   return shown().flatMap((run) => {
     const { line, shape, opacity, at } = marks(run);
     return run.steps.map((step, i) => {
@@ -150,18 +169,19 @@ function planeRows() {
 
 function curveRows(quantity = state.quantity, runs = shown(), site = state.site) {
   const key = keyOf(quantity, site);
-  const isBounded = quantity === "complexity" || quantity === "expressivity";
+  const isBounded = axes("log_k").includes(quantity); // a share is a part of the ceiling, so its ceiling would be 1
+  const hasNull = isBounded || axes("share").includes(quantity);
   return runs.flatMap((run) => {
     const { colour, shape, opacity } = marks(run);
-    const withReferences = state.references && isBounded && !faded(run);
+    const withReferences = state.references && !faded(run);
     return run.steps.map((step, i) => {
       const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
         low: read(run, key + "_low", i), high: isBounded ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
-        null: withReferences && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
-        ceiling: withReferences ? read(run, keyOf("ceiling", site), i) : null,
+        null: withReferences && hasNull && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
+        ceiling: withReferences && isBounded ? read(run, keyOf("ceiling", site), i) : null,
         why: value === null ? why(run, key, i) : null,
       };
     });
@@ -173,7 +193,7 @@ function heatmapRun() {
 }
 
 function heatmapQuantity() {
-  return DATA.quantities[state.quantity].scope === "run" ? "complexity" : state.quantity;
+  return DATA.quantities[state.quantity].scope === "run" ? axes()[0] : state.quantity;
 }
 
 function heatmapRows() {
