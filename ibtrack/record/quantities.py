@@ -82,6 +82,26 @@ QUANTITIES = {
         scope="site",
         meaning="0 for a cloud around the origin, near 1 for a narrow cone.",
     ),
+    "rankme": Quantity(
+        title="RankMe",
+        unit="",
+        scope="site",
+        meaning="Effective rank around the origin: exp of the entropy of the singular values; with `geometry_rows`.",
+    ),
+    "participation_ratio": Quantity(
+        title="participation ratio",
+        unit="",
+        scope="site",
+        meaning="Effective rank of the covariance, (Σ λ)² / Σ λ², to which large directions count most; with "
+        "`geometry_rows`.",
+    ),
+    "alpha_req": Quantity(
+        title="α-ReQ",
+        unit="",
+        scope="site",
+        meaning="Exponent of the power law of the covariance's eigenvalues, high where few directions hold the variance; "
+        "with `geometry_rows`.",
+    ),
     "preference_information": Quantity(
         title="preference information",
         unit=FRACTION,

@@ -88,7 +88,8 @@ def curve_rows(
         reading: ``debiased``, ``plugin`` or ``null``.
 
     Returns:
-        Rows of plain columns, with the null and the ceiling where they apply. A number that does not exist is None; if
+        Rows of plain columns, with the null and the ceiling where they apply, and with what half of the documents read
+        where that was measured. A number that does not exist is None; if
         it is the value, ``why`` says the reason.
 
     Example:
@@ -111,6 +112,7 @@ def curve_rows(
                 "anchor_sd": _value(point, f"{key}_anchor_sd"),
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
+                "half": _value(point, f"{key}_half"),
                 "why": point.why_missing(key) if value is None else None,
             }
         )

@@ -52,8 +52,11 @@ function updateCurves() {
   views.curves.data("points", rows).run();
   const scope = DATA.quantities[state.quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
-  const drawn = ["null", "ceiling"].filter((name) => rows.some((row) => row[name] !== null));
-  const lines = { null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)" };
+  const drawn = ["null", "ceiling", "half"].filter((name) => rows.some((row) => row[name] !== null));
+  const lines = {
+    null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)",
+    half: "dashed: what half of the documents read; far from the line, rows are too few",
+  };
   const words = [details, ...drawn.map((name) => lines[name])];
   if (rows.some((row) => row.se !== null)) words.push(`band: ± ${DATA.z95} standard errors`);
   $("curves-note").textContent = [words.join(" · ") + ".", ...missing(rows)].join(" ");

@@ -142,14 +142,15 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
   const isBounded = quantity === "complexity" || quantity === "expressivity";
   return runs.flatMap((run) => {
     const { colour, shape, opacity } = marks(run);
-    const withReferences = state.references && isBounded && !faded(run);
+    const withReferences = state.references && !faded(run);
     return run.steps.map((step, i) => {
       const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
-        null: withReferences && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
-        ceiling: withReferences ? read(run, keyOf("ceiling", site), i) : null,
+        null: withReferences && isBounded && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
+        ceiling: withReferences && isBounded ? read(run, keyOf("ceiling", site), i) : null,
+        half: withReferences ? read(run, key + "_half", i) : null,
         why: value === null ? why(run, key, i) : null,
       };
     });
