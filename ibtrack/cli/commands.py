@@ -16,11 +16,11 @@ from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.phases import find_phases
 from ibtrack.analysis.ranking import ranking, verdict
-from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
-from ibtrack.record.quantities import Z95
+from ibtrack.cli.terminal import LIST_HEAD, geometry_table, list_row, points_table, terminal_plane, text_table
+from ibtrack.record.quantities import GEOMETRY, Z95
 from ibtrack.record.trajectory import Trajectory, prefix_in
 from ibtrack.report.run_labels import run_labels
-from ibtrack.report.tables import plane_rows
+from ibtrack.report.tables import curve_rows, plane_rows
 
 app = typer.Typer(
     help="Watch a language model compress: reports, pictures and tables from trajectory files.",
@@ -112,6 +112,11 @@ def show(run: Run, order: Order = "token", site: Site = "mean", reading: Reading
     is_other = (site, reading) != ("mean", "debiased")
     whose = "Of the debiased reading, mean over the layers: " if is_other else ""
     typer.echo(whose + find_phases(trajectory, order).sentence())
+    if "geometry_rows" in trajectory.protocol:
+        curves = {name: curve_rows([trajectory], quantity=name, site=site) for name in GEOMETRY}
+        number = trajectory.protocol["geometry_rows"]
+        typer.echo(f"\n{site}: geometry of {number} positions, ± {Z95} standard errors (from half of the documents)\n")
+        typer.echo(geometry_table(curves))
 
 
 @app.command()

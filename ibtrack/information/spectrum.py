@@ -6,9 +6,9 @@ the other two take the covariance, around the mean of the rows. The difference m
 is long beside their spread, which is a high mean cosine: then the mean is one large singular value, and RankMe is low
 however many directions the spread fills.
 
-A function f of the matrix changes by tr(f'(C) dC), so to first order a row adds y_iᵀ f'(C) y_i to it: the influence of a
-document, which `ibtrack.information.standard_errors` turns into a standard error. Directions along which no row lies do
-not change under another weight of a document and are left out.
+A function f of the matrix C changes by tr(f'(C) dC), so to first order a row adds y_iᵀ f'(C) y_i to it. That makes the
+influence of a document, which `ibtrack.information.standard_errors` turns into a standard error. Directions along which
+no row lies do not change under another weight of a document and are left out.
 
 Few rows bias all three, ranks downward and α upward, and rows that depend on each other count as fewer. What noise
 without structure reads for as many rows does not tell by how much, as the bias of a rank of 20 is not that of a rank of
@@ -33,9 +33,7 @@ from torch import Tensor
 from ibtrack._checks import check_integers
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.standard_errors import Estimate
-
-GEOMETRY = ("rankme", "participation_ratio", "alpha_req")
-"""Names of the numbers, in the order in which functions return them."""
+from ibtrack.record.quantities import GEOMETRY
 
 MIN_ROWS = 3  # two rows always lie on a line
 FIRST_EIGENVALUE = 5  # of the fit; a few directions of language models are far above any law (Li et al.)
@@ -110,11 +108,11 @@ def alpha_req(eigenvalues: Tensor) -> Tensor:
     """Work out α-ReQ: the exponent of the power law λ_j ∝ j^-α, as the slope of log λ_j over log j.
 
     The line is fitted to the eigenvalues from the fifth to the one in the middle, j = 5 … R / 2, by least squares with
-    weights 1 / j, under which each octave of j counts the same. Stringer et al. fit so. The first ones are left out since
-    a few directions of language models lie far above any law; the last ones since few rows pull them down and rounding
-    in half precision holds them up. With these bounds a known exponent between .5 and 2 comes back to 0.1 from as few
-    rows as there are eigenvalues, and over all of them with up to .4 too much. The bounds depend on R alone, so the
-    numbers of one run are fits over one range.
+    weights 1 / j, under which each octave of j counts the same; so do Stringer et al. The first ones are left out since
+    a few directions of language models lie far above any law, the last ones since few rows pull them down and rounding
+    in half precision holds them up: of 300 Gaussian rows of width 256 whose exponent is 1, a fit from the eleventh to
+    the 200th eigenvalue reads 1.25, and this one 1.03. The bounds depend on R alone, so the numbers of a run are fits
+    over one range.
 
     Args:
         eigenvalues: (..., R) of the covariance, in descending order, of any scale.

@@ -18,6 +18,7 @@ from typing import Any
 from ibtrack._checks import needs
 from ibtrack.integrations.wandb import STEP_KEY
 from ibtrack.record.keys import metric_key
+from ibtrack.record.quantities import GEOMETRY
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import TABLE_COLUMNS, sites_of
 
@@ -133,7 +134,7 @@ def make_dashboard(
     panels = _Panels(wr, prefix, orders)
     sections = {
         "Plane": panels.plane(f"{entity}/{chart['name']}"),
-        "Curves, mean over the layers": panels.curves(),
+        "Curves, mean over the layers": panels.curves(GEOMETRY if "geometry_rows" in trajectory.protocol else ()),
         "Curves by layer": panels.layers(sites_of(trajectory)),
         "Phases": panels.phases(),
         "Cost": panels.cost(),
@@ -215,11 +216,12 @@ class _Panels:
         pictures = self.library.MediaBrowser(title="one run at a time", media_keys=[self._key("plane")], num_columns=1)
         return [chart, pictures, self.library.MarkdownPanel(markdown=_WORDS)]
 
-    def curves(self) -> list[Any]:
+    def curves(self, geometry: Sequence[str]) -> list[Any]:
         quantities = ("complexity", "expressivity", "optimality")
         keys = [self._key(name, "mean", self.orders[0]) for name in quantities]
         along_tokens = [self._line(key, title=f"{key}, by tokens", x=self._key("tokens_seen")) for key in keys[:2]]
-        return [*(self._line(key) for key in keys), *along_tokens, self._line(self._key("probe_loss"))]
+        of_geometry = [self._line(self._key(name, "mean")) for name in geometry]
+        return [*map(self._line, keys), *of_geometry, *along_tokens, self._line(self._key("probe_loss"))]
 
     def layers(self, sites: Sequence[str]) -> list[Any]:
         quantities = ("complexity", "expressivity")

@@ -36,9 +36,9 @@ class InformationPlane(Metric):
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
-    language model they are also less than the sums by label. For the geometry of a site, `ibtrack.information.spectrum`,
-    the activations themselves are kept in the same way at a sample of positions: a covariance would be of D² numbers,
-    and would not tell what a document moves.
+    language model they are also less than the sums by label. For the geometry (`ibtrack.information.spectrum`) the
+    activations themselves are kept in the same way at a sample of positions: a covariance would be of D² numbers, and
+    would not tell what a document moves.
 
     Args:
         probe: Positions, labels and documents.
@@ -67,6 +67,7 @@ class InformationPlane(Metric):
     seen: Tensor
     resultants: Tensor
     sampled_rows: Tensor
+    _places: Tensor
 
     is_differentiable = False
     higher_is_better = None
@@ -291,11 +292,12 @@ class InformationPlane(Metric):
                 spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
         values["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
-        for quantity, estimate in geometry.estimates.items() if geometry else ():
-            of_sites = estimate.map(with_mean)
-            values[quantity, None, "debiased"] = of_sites.value
-            values[f"{quantity}_se", None, "debiased"] = of_sites.standard_error
-            values[f"{quantity}_half", None, "debiased"] = with_mean(geometry.halves[quantity])
+        if geometry is not None:
+            for quantity, of_sites in geometry.estimates.items():
+                estimate = of_sites.map(with_mean)
+                values[quantity, None, "debiased"] = estimate.value
+                values[f"{quantity}_se", None, "debiased"] = estimate.standard_error
+                values[f"{quantity}_half", None, "debiased"] = with_mean(geometry.halves[quantity])
         return {
             metric_key(quantity, site=site, order=order, reading=reading): at_sites[index]
             for index, site in enumerate(["mean", *sites])

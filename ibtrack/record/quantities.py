@@ -99,8 +99,8 @@ QUANTITIES = {
         title="α-ReQ",
         unit="",
         scope="site",
-        meaning="Exponent of the power law of the covariance's eigenvalues, high where few directions hold the variance; "
-        "with `geometry_rows`.",
+        meaning="Exponent of the power law of the covariance's eigenvalues, high where few directions hold the "
+        "variance; with `geometry_rows`.",
     ),
     "preference_information": Quantity(
         title="preference information",
@@ -134,6 +134,9 @@ QUANTITIES = {
     ),
 }
 """Name of a quantity to its row of the table."""
+
+GEOMETRY = ("rankme", "participation_ratio", "alpha_req")
+"""The quantities that say how many directions a cloud fills; each has a ``_half``, what half of the documents read."""
 
 
 def quantity_key(quantity: str, site: str, order: str, reading: str) -> str:

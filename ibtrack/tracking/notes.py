@@ -20,8 +20,8 @@ NOT_A_NUMBER = "its value is not a number, although no row was at fault"
 NO_GEOMETRY = {
     "rankme": f"the sampled rows are all zero, or fewer than {MIN_ROWS}",
     "participation_ratio": f"the sampled rows are all equal, or fewer than {MIN_ROWS}",
-    "alpha_req": f"the power law is fitted from eigenvalue {FIRST_EIGENVALUE} to that in the middle, of which there are "
-    f"fewer than {MIN_EIGENVALUES}, or one is 0",
+    "alpha_req": f"the power law is fitted from eigenvalue {FIRST_EIGENVALUE} to that in the middle, which are fewer "
+    f"than {MIN_EIGENVALUES}, or one is 0",
 }
 NO_HALVES = f"half of the documents has fewer than {MIN_ROWS} sampled rows, or gives no number"
 ONE_SAMPLED = "the sampled rows are of one document, and standard errors are taken over documents"

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.spectrum import (
-    GEOMETRY,
     Geometry,
     alpha_req,
     cloud_geometry,
@@ -19,6 +18,7 @@ from ibtrack.information.spectrum import (
     participation_ratio,
     rankme,
 )
+from ibtrack.record.quantities import GEOMETRY
 from tests import references
 
 
@@ -136,7 +136,8 @@ def test_a_shift_moves_rankme_alone() -> None:
 @pytest.mark.parametrize(
     ("number", "width", "rows", "alpha", "tolerance"),
     [
-        # the jackknife leaves out whole documents, which moves a number by its second order too: the less, the more there are
+        # the jackknife leaves out whole documents, which moves a number by its second order too, the less the more
+        # rows there are for each direction
         (2000, 32, 20, 1.0, 0.06),
         (2000, 32, 20, 2.0, 0.06),
         (600, 32, 6, 0.5, 0.25),

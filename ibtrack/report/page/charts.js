@@ -21,15 +21,21 @@ async function drawCurves() {
   for (const layer of spec.layer) {
     if (layer.encoding.y && layer.encoding.y.field) layer.encoding.y.title = null;
   }
-  if (views.curves) views.curves.finalize();
-  await draw("curves", $("curves"), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $("curves").clientWidth });
+  for (const name of ["curves", "second"]) {
+    if (views[name]) views[name].finalize();
+    delete views[name];
+    $(name).closest("figure").hidden = name === "second" && !state.below;
+    if (!$(name).closest("figure").hidden) {
+      await draw(name, $(name), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
+    }
+  }
 }
 
 function fit() {
   const room = $("plane").clientWidth;
   const side = Math.max(200, Math.min(room - 64, 520));
   views.plane.width(side).height(side).run();
-  views.curves.width($("curves").clientWidth).run();
+  for (const name of ["curves", "second"]) if (views[name]) views[name].width($(name).clientWidth).run();
   views.heatmap.width($("heatmap").clientWidth).run();
 }
 
@@ -48,20 +54,25 @@ function updatePlane() {
 }
 
 function updateCurves() {
-  const rows = curveRows();
-  views.curves.data("points", rows).run();
-  const scope = DATA.quantities[state.quantity].scope;
+  if (views.curves) updateCurve("curves", state.quantity); // while they are drawn anew there are none
+  if (views.second) updateCurve("second", state.below);
+}
+
+function updateCurve(name, quantity) {
+  const rows = curveRows(quantity);
+  views[name].data("points", rows).run();
+  const scope = DATA.quantities[quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
-  const drawn = ["null", "ceiling", "half"].filter((name) => rows.some((row) => row[name] !== null));
+  const drawn = ["null", "ceiling", "half"].filter((column) => rows.some((row) => row[column] !== null));
   const lines = {
     null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)",
     half: "dashed: what half of the documents read; far from the line, rows are too few",
   };
-  const words = [details, ...drawn.map((name) => lines[name])];
+  const words = [details, ...drawn.map((column) => lines[column])];
   if (rows.some((row) => row.se !== null)) words.push(`band: ± ${DATA.z95} standard errors`);
-  $("curves-note").textContent = [words.join(" · ") + ".", ...missing(rows)].join(" ");
-  $("curves-axis").textContent = titleOf(state.quantity);
-  $("curves").setAttribute("aria-label", `${titleOf(state.quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
+  $(name + "-note").textContent = [words.join(" · ") + ".", ...missing(rows)].join(" ");
+  $(name + "-axis").textContent = titleOf(quantity);
+  $(name).setAttribute("aria-label", `${titleOf(quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
 }
 
 function updateHeatmap() {

@@ -6,7 +6,7 @@ const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
-  quantity: "", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
+  quantity: "", below: "", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
 const views = {};
