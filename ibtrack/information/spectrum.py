@@ -32,6 +32,7 @@ from torch import Tensor
 
 from ibtrack._checks import check_integers
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import to_device
 from ibtrack.information.standard_errors import Estimate
 from ibtrack.record.quantities import GEOMETRY
 
@@ -187,15 +188,16 @@ def cloud_geometry(activations: Tensor, documents: Tensor | None = None) -> Geom
     index = torch.arange(number) if documents is None else check_integers("documents", documents, ndim=1)
     if len(index) != number:
         raise ValueError(f"documents must have one entry per row of activations, got {len(index)} for {number}")
-    dense = torch.unique(index.to(activations.device), return_inverse=True)[1]
+    dense = torch.unique(index.cpu(), return_inverse=True)[1]
     with torch.autocast(activations.device.type, enabled=False):
         rows = activations.detach().double()
         if number < MIN_ROWS or not rows.isfinite().all():
-            return _nothing(dense)
-        return _of_rows(rows / rows.abs().max().clamp(min=torch.finfo(rows.dtype).tiny), dense)  # scale cancels
+            return _nothing(rows.new_full((1,), torch.nan), len(dense.unique()))
+        design = to_device(DocumentDesign.from_index(dense), rows.device)
+        return _of_rows(rows / rows.abs().max().clamp(min=torch.finfo(rows.dtype).tiny), design)  # scale cancels
 
 
-def _of_rows(rows: Tensor, documents: Tensor) -> Geometry:
+def _of_rows(rows: Tensor, design: DocumentDesign) -> Geometry:
     """Work out everything from (N, D) finite rows, of size 1 at most."""
     number, width = rows.shape
     if number < width:  # turned into the N directions that they span, which changes no eigenvalue but those that are 0
@@ -205,8 +207,7 @@ def _of_rows(rows: Tensor, documents: Tensor) -> Geometry:
     rounding = number * torch.finfo(rows.dtype).eps
     if centred.square().sum() <= rounding**2 * rows.square().sum():  # what rounding leaves of equal rows
         centred = torch.zeros_like(centred)
-    moments, covariances = _moments(centred, mean, documents % 2)
-    design = DocumentDesign.from_index(documents)
+    moments, covariances = _moments(centred, mean, design.index % 2)
     place = min(width, number - 1)  # R: the mean takes one row
 
     values, vectors = _decomposition(moments[0])
@@ -291,10 +292,9 @@ def _estimate(value: Tensor, squares: Tensor, gradient: Tensor, design: Document
     return Estimate(value=value, influence=influence + none, systematic=none)
 
 
-def _nothing(documents: Tensor) -> Geometry:
-    """Return a site without numbers."""
-    nothing = torch.full((1,), torch.nan, dtype=torch.float64, device=documents.device)
-    influence = nothing.expand(1, len(documents.unique()))
+def _nothing(nothing: Tensor, num_documents: int) -> Geometry:
+    """Return a site without numbers: (1,) ``nan`` in the place of each."""
+    influence = nothing.expand(1, num_documents)
     return Geometry(
         estimates={name: Estimate(value=nothing, influence=influence, systematic=nothing) for name in GEOMETRY},
         halves=dict.fromkeys(GEOMETRY, nothing),

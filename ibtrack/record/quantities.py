@@ -84,20 +84,20 @@ QUANTITIES = {
     ),
     "rankme": Quantity(
         title="RankMe",
-        unit="",
+        unit="directions",
         scope="site",
         meaning="Effective rank around the origin: exp of the entropy of the singular values; with `geometry_rows`.",
     ),
     "participation_ratio": Quantity(
         title="participation ratio",
-        unit="",
+        unit="directions",
         scope="site",
         meaning="Effective rank of the covariance, (Σ λ)² / Σ λ², to which large directions count most; with "
         "`geometry_rows`.",
     ),
     "alpha_req": Quantity(
         title="α-ReQ",
-        unit="",
+        unit="an exponent",
         scope="site",
         meaning="Exponent of the power law of the covariance's eigenvalues, high where few directions hold the "
         "variance; with `geometry_rows`.",

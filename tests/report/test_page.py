@@ -213,7 +213,7 @@ def test_null_ceiling_and_bottleneck_curve_are_drawn(show: Show) -> None:
 def test_the_geometry_stands_below_the_information_where_it_was_measured(show: Show) -> None:
     page = show([trajectories.make(geometry=True)])
     assert page.locator("#curves-axis").inner_text() == "complexity I(X;Z), fraction of log K"
-    assert page.locator("#second-axis").inner_text() == "RankMe"
+    assert page.locator("#second-axis").inner_text() == "RankMe, directions"
     assert page.locator("#second .mark-symbol path").count() == page.locator("#curves .mark-symbol path").count() == 14
     assert page.locator("#second [stroke-dasharray]").count() == 1
     assert "dashed: what half of the documents read" in page.locator("#second-note").inner_text()
@@ -224,14 +224,14 @@ def test_the_geometry_stands_below_the_information_where_it_was_measured(show: S
     assert "value" in tip
     assert "complexity" not in tip
     page.select_option("#below", "alpha_req")
-    page.wait_for_function("document.querySelector('#second-axis').innerText === 'α-ReQ'")
+    page.wait_for_function("document.querySelector('#second-axis').innerText.startsWith('α-ReQ')")
     page.select_option("#x", "tokens")
     page.wait_for_function("document.querySelector('#second svg').innerHTML.includes('tokens seen')")
     assert page.locator("#second .mark-symbol path").count() == 14
     page.locator("#references").uncheck()
     assert page.locator("#second [stroke-dasharray]").count() == 0
     page.select_option("#quantity", "participation_ratio")
-    assert page.locator("#heatmap-axis").inner_text() == "run: participation ratio"
+    assert page.locator("#heatmap-axis").inner_text() == "run: participation ratio, directions"
     page.select_option("#below", "")
     page.wait_for_function("document.querySelector('#second').closest('figure').hidden")
     page.select_option("#site", "L01")
