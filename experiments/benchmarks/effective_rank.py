@@ -79,6 +79,9 @@ def measure(exponent: float, number: int, width: int, repetitions: int) -> Itera
         number: Number of rows N.
         width: Width D.
         repetitions: Number of clouds.
+
+    Yields:
+        A row for each quantity.
     """
     eigenvalues = torch.arange(1, width + 1).double() ** -exponent
     truth = {"rankme": rankme(eigenvalues), "participation_ratio": participation_ratio(eigenvalues)}

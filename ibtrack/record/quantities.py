@@ -86,21 +86,21 @@ QUANTITIES = {
         title="RankMe",
         unit="directions",
         scope="site",
-        meaning="Effective rank around the origin: exp of the entropy of the singular values; with `geometry_rows`.",
+        meaning="Effective rank around the origin: exp of the entropy of the singular values; where geometry_rows is given.",
     ),
     "participation_ratio": Quantity(
         title="participation ratio",
         unit="directions",
         scope="site",
-        meaning="Effective rank of the covariance, (Σ λ)² / Σ λ², to which large directions count most; with "
-        "`geometry_rows`.",
+        meaning="Effective rank of the covariance, (Σ λ)² / Σ λ², to which large directions count most; where "
+        "geometry_rows is given.",
     ),
     "alpha_req": Quantity(
         title="α-ReQ",
         unit="an exponent",
         scope="site",
         meaning="Exponent of the power law of the covariance's eigenvalues, high where few directions hold the "
-        "variance; with `geometry_rows`.",
+        "variance; where geometry_rows is given.",
     ),
     "preference_information": Quantity(
         title="preference information",

@@ -54,7 +54,7 @@ class InformationPlaneTracker:
         schedule: When to measure, from `ibtrack.schedules`; the first and the last step are always measured.
         path: Trajectory file to write; None keeps the points in memory only.
         geometry_rows: Positions of the probe from which RankMe, α-ReQ and participation ratio of every site are worked
-            out, see `ibtrack.information.spectrum`; 0 leaves them out. They cost more than the other numbers.
+            out, see `ibtrack.information.spectrum`; 0 leaves them out. They can cost as much as all other numbers.
         max_memory: Bytes for the rows of the sites that are measured in one pass over the probe; where all sites need
             more, the probe is run several times.
         batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
