@@ -86,7 +86,8 @@ QUANTITIES = {
         title="RankMe",
         unit="directions",
         scope="site",
-        meaning="Effective rank around the origin: exp of the entropy of the singular values; where geometry_rows is given.",
+        meaning="Effective rank around the origin: exp of the entropy of the singular values; where geometry_rows is "
+        "given.",
     ),
     "participation_ratio": Quantity(
         title="participation ratio",
