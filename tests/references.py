@@ -88,3 +88,24 @@ def lower_end(
                 q = (sum(alike) + strength * q) / (len(alike) + strength)
         totals[documents[i]] += sum(float(a) * math.log(x / y) for a, x, y in zip(assignments[i], q, mean, strict=True))
     return float(totals.sum()) / number, totals
+
+
+def geometry(rows: np.ndarray, places: int | None = None) -> dict[str, float]:
+    """RankMe, participation ratio and α-ReQ of (N, D) rows from singular values, each from its formula.
+
+    ``places`` is the number of eigenvalues whose first half the power law is fitted to; by default of those there are.
+    """
+    rows = rows.astype(np.float64)
+    lengths = np.linalg.svd(rows, compute_uv=False)
+    variances = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
+    places = min(rows.shape[1], len(rows) - 1) if places is None else places
+    fitted = range(5, places // 2 + 1)
+    slope = math.nan
+    if len(fitted) >= 4:
+        x, y = np.log(list(fitted)), np.log([variances[j - 1] for j in fitted])
+        slope = np.polyfit(x, y, 1, w=[1 / math.sqrt(j) for j in fitted])[0]  # which squares its weights
+    return {
+        "rankme": math.exp(entropy(lengths / lengths.sum())),
+        "participation_ratio": float(variances.sum() ** 2 / (variances**2).sum()),
+        "alpha_req": -float(slope),
+    }

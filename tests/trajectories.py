@@ -50,10 +50,11 @@ def make(
     se: float | None = 0.004,
     seed: int = 0,
     drop: float = 0.0,
+    geometry: bool = False,
     config: dict[str, Any] | None = None,
     **protocol: Any,
 ) -> Trajectory:
-    """Make a trajectory with every key that a run logs.
+    """Make a trajectory with every key that a run logs, those of the geometry where asked for, as a run does.
 
     Args:
         name: Name of the run; it also seeds the noise.
@@ -63,6 +64,7 @@ def make(
         se: Size of the noise, which is also the standard error that is stated; None adds and states none.
         seed: Seed of the noise.
         drop: Amount by which the compression of the last points is deepened.
+        geometry: Whether effective ranks and exponents were measured.
         config: Configuration of the run.
         **protocol: Entries of the protocol that differ from the usual ones.
     """
@@ -73,6 +75,7 @@ def make(
         values: dict[str, float] = {}
         for depth, site in enumerate(["mean", *sites]):
             values |= _site(draw, site, step, shape, 0.0 if depth == 0 else (depth - num_layers / 2) * 0.01, se, drop)
+            values |= _geometry(site, values[metric_key("entropy", site=site)]) if geometry else {}
         loss = 2.2 + 4.75 * math.exp(-step / 300)
         values |= {
             metric_key("tokens_seen"): 2048.0 * step,
@@ -81,7 +84,8 @@ def make(
             metric_key("overhead_fraction"): 0.02,
         }
         points.append(Point(step, values, loss=loss if step else None, tokens_seen=2048 * step, wall_time=step / 20))
-    return Trajectory(_protocol(sites) | protocol, {"name": name, "config": config or {}}, points)
+    rows = {"geometry_rows": 4096} if geometry else {}
+    return Trajectory(_protocol(sites) | rows | protocol, {"name": name, "config": config or {}}, points)
 
 
 def sweep(num_seeds: int = 2, **options: Any) -> list[Trajectory]:
@@ -205,6 +209,16 @@ def _site(
                     error = se / ceiling if quantity in shares else se
                     values[metric_key(f"{quantity}_se", site=site, order=order)] = error
     return values
+
+
+def _geometry(site: str, entropy: float) -> dict[str, float]:
+    numbers = {"rankme": 200 * entropy, "participation_ratio": 40 * entropy, "alpha_req": 2 - entropy}
+    suffixes = {"": 1.0, "_se": 0.01, "_half": 0.9}
+    return {
+        metric_key(quantity + suffix, site=site): factor * value
+        for quantity, value in numbers.items()
+        for suffix, factor in suffixes.items()
+    }
 
 
 def _with_ratios(pair: dict[str, float], entropy: float) -> dict[str, float]:

@@ -16,11 +16,19 @@ from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.phases import find_phases, phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
-from ibtrack.cli.terminal import LIST_HEAD, UNIT_WORDS, list_row, points_table, terminal_plane, text_table
-from ibtrack.record.quantities import Z95
+from ibtrack.cli.terminal import (
+    LIST_HEAD,
+    UNIT_WORDS,
+    geometry_table,
+    list_row,
+    points_table,
+    terminal_plane,
+    text_table,
+)
+from ibtrack.record.quantities import GEOMETRY, Z95
 from ibtrack.record.trajectory import Trajectory, prefix_in
 from ibtrack.report.run_labels import run_labels
-from ibtrack.report.tables import doubt_lines, plane_rows
+from ibtrack.report.tables import curve_rows, doubt_lines, plane_rows
 
 app = typer.Typer(
     help="Watch a language model compress: reports, pictures and tables from trajectory files.",
@@ -121,6 +129,11 @@ def show(
     is_other = (site, reading) != ("mean", "debiased")
     whose = "Of the debiased reading, mean over the layers: " if is_other else ""
     typer.echo(whose + find_phases(trajectory, order, unit=_asked(unit)).sentence())
+    if "geometry_rows" in trajectory.protocol:
+        curves = {name: curve_rows([trajectory], quantity=name, site=site) for name in GEOMETRY}
+        number = trajectory.protocol["geometry_rows"]
+        typer.echo(f"\n{site}: geometry of {number} positions, ± {Z95} standard errors (from half of the documents)\n")
+        typer.echo(geometry_table(curves))
 
 
 @app.command()

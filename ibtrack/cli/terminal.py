@@ -8,7 +8,7 @@ from typing import Any
 
 from ibtrack.analysis.phases import Phases
 from ibtrack.analysis.ranking import Place
-from ibtrack.record.quantities import Z95
+from ibtrack.record.quantities import QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import plane_domain, plane_rows
 
@@ -44,6 +44,22 @@ def points_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     lines = [(letter, *_point_cells(row)) for letter, row in zip(_letters(rows), rows, strict=True)]
     return text_table([_POINTS_HEAD, *lines])
+
+
+def geometry_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Write effective ranks and exponents of a run as a table; what half of the documents read stands in brackets.
+
+    Args:
+        curves: Quantity to the rows of one run, as `ibtrack.report.tables.curve_rows` makes them.
+
+    Example:
+        >>> row = {"step": 8, "value": 40.2, "se": 0.5, "half": 38.0, "why": None}
+        >>> print(geometry_table({"rankme": [row]}))
+        step  RankMe
+        8     40.200 ± 0.980 (38.000)
+    """
+    lines = [(str(rows[0]["step"]), *map(_geometry_cell, rows)) for rows in zip(*curves.values(), strict=True)]
+    return text_table([("step", *(QUANTITIES[quantity].title for quantity in curves)), *lines])
 
 
 def list_row(
@@ -131,6 +147,12 @@ def _point_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     if row["expressivity"] is None:
         return (str(row["step"]), loss, complexity, reason)
     return (str(row["step"]), loss, complexity, _with_error(row["expressivity"], row["expressivity_se"]))
+
+
+def _geometry_cell(row: Mapping[str, Any]) -> str:
+    if row["value"] is None:
+        return f"no value: {row['why']}"
+    return _with_error(row["value"], row["se"]) + ("" if row["half"] is None else f" ({row['half']:.3f})")
 
 
 def _with_error(value: float, se: float | None) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from ibtrack._checks import needs
 from ibtrack.integrations.wandb import STEP_KEY
 from ibtrack.record.keys import metric_key
-from ibtrack.record.quantities import PLANE_UNITS
+from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import PLANE_COLUMNS, TABLE_COLUMNS, sites_of
 
@@ -143,7 +143,7 @@ def make_dashboard(
     panels = _Panels(wr, prefix, orders, unit)
     sections = {
         "Plane": panels.plane(f"{entity}/{chart['name']}"),
-        "Curves, mean over the layers": panels.curves(),
+        "Curves, mean over the layers": panels.curves(GEOMETRY if "geometry_rows" in trajectory.protocol else ()),
         "Curves by layer": panels.layers(sites_of(trajectory)),
         "Phases": panels.phases(),
         "Cost": panels.cost(),
@@ -239,11 +239,12 @@ class _Panels:
         pictures = self.library.MediaBrowser(title="one run at a time", media_keys=[self._key("plane")], num_columns=1)
         return [chart, pictures, self.library.MarkdownPanel(markdown=_WORDS)]
 
-    def curves(self) -> list[Any]:
+    def curves(self, geometry: Sequence[str]) -> list[Any]:
         others = [name for names in PLANE_UNITS.values() for name in names[:2] if name not in self.axes]
         keys = [self._key(name, "mean", self.orders[0]) for name in (*self.axes, "optimality", *others)]
         along_tokens = [self._line(key, title=f"{key}, by tokens", x=self._key("tokens_seen")) for key in keys[:2]]
-        return [*(self._line(key) for key in keys), *along_tokens, self._line(self._key("probe_loss"))]
+        of_geometry = [self._line(self._key(name, "mean")) for name in geometry]
+        return [*map(self._line, keys), *of_geometry, *along_tokens, self._line(self._key("probe_loss"))]
 
     def layers(self, sites: Sequence[str]) -> list[Any]:
         return [self._line(self._key(name, site, self.orders[0])) for site in sites for name in self.axes]

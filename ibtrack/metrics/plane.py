@@ -1,6 +1,6 @@
 """The plane: all sites and label sets of a probe at once, as one metric, and the keys of its numbers.
 
-Letters: N positions of the probe, D width, K anchors, L sites, R anchor draws, G documents.
+Letters: N positions of the probe, D width, K anchors, L sites, R anchor draws, G documents, n sampled positions.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ibtrack._checks import check_option, check_rows
+from ibtrack._checks import check_integer, check_option, check_rows
 from ibtrack.information.assignments import assign_draws, draw_anchors, temperature
 from ibtrack.information.label_design import to_device
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Readings, site_readings
+from ibtrack.information.spectrum import Geometry, cloud_geometry
 from ibtrack.information.standard_errors import Estimate
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
@@ -37,7 +38,9 @@ class InformationPlane(Metric):
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
-    language model they are also less than the sums by label.
+    language model they are also less than the sums by label. For the geometry (`ibtrack.information.spectrum`) the
+    activations themselves are kept in the same way at a sample of positions: a covariance would be of D² numbers, and
+    would not tell what a document moves.
 
     Args:
         probe: Positions, labels and documents.
@@ -46,6 +49,8 @@ class InformationPlane(Metric):
             updates the plane has applied it.
         readings: Which of ``debiased``, ``plugin`` and ``null`` are worked out; only ``debiased`` has standard errors,
             and it takes longest.
+        geometry_rows: Number of positions n, drawn once from the probe's, from whose activations RankMe, participation
+            ratio and α-ReQ are worked out; 0 leaves these out. They take 4 n D bytes per site.
         **metric_options: Options of ``torchmetrics.Metric``.
 
     Raises:
@@ -63,6 +68,8 @@ class InformationPlane(Metric):
     assignments: Tensor
     seen: Tensor
     resultants: Tensor
+    sampled_rows: Tensor
+    _places: Tensor
 
     is_differentiable = False
     higher_is_better = None
@@ -75,6 +82,7 @@ class InformationPlane(Metric):
         *,
         options: SoftOptions = SoftOptions(),
         readings: Sequence[str] = READINGS,
+        geometry_rows: int = 0,
         **metric_options: Any,
     ) -> None:
         super().__init__(**metric_options)
@@ -90,6 +98,12 @@ class InformationPlane(Metric):
             name: labels for name, labels in probe.label_sets.items() if name in UNPAIRED_LABEL_SETS
         }
         self._shape = (len(self.sites), options.anchor_draws, probe.num_positions, options.num_anchors)
+        number = min(check_integer("geometry_rows", geometry_rows, minimum=0), probe.num_positions)
+        sampled = torch.randperm(probe.num_positions, generator=torch.Generator().manual_seed(0))[:number].sort().values
+        self._sampled_documents = probe.documents[sampled]
+        self._sampled_shape = (len(self.sites), number, max(widths.values()))
+        places = torch.full((probe.num_positions,), -1).index_copy_(0, sampled, torch.arange(number))
+        self.register_buffer("_places", places, persistent=False)  # of a position in the sample, or -1
         self._row_faults: Tensor | None = None
         self._temperatures = {
             width: temperature(width, options.num_anchors, options.temperature) for width in set(widths.values())
@@ -102,12 +116,13 @@ class InformationPlane(Metric):
         self.add_state("seen", torch.zeros(*self._shape[::2], dtype=torch.int32), dist_reduce_fx="sum")
         resultants = torch.zeros(len(self.sites), max(widths.values()), dtype=torch.float64)
         self.add_state("resultants", resultants, dist_reduce_fx="sum")
+        self.add_state("sampled_rows", torch.zeros(0), dist_reduce_fx="sum")
 
     def reset(self) -> None:
         """Forget every row; their memory is kept for the next ones."""
-        rows = self.assignments
+        rows, sampled = self.assignments, self.sampled_rows
         super().reset()
-        self.assignments = rows.zero_()
+        self.assignments, self.sampled_rows = rows.zero_(), sampled.zero_()
 
     def release(self) -> None:
         """Forget every row and give back the memory, which the next row takes again.
@@ -124,13 +139,22 @@ class InformationPlane(Metric):
     def _make_room(self) -> None:
         if not self.assignments.numel():
             self.assignments = torch.zeros(self._shape, dtype=torch.float32, device=self.device)
+            self.sampled_rows = torch.zeros(self._sampled_shape, dtype=torch.float32, device=self.device)
 
     @property
     def num_bytes(self) -> int:
         """Memory that the rows take, in bytes."""
-        return 4 * math.prod(self._shape)
+        return 4 * (math.prod(self._shape) + math.prod(self._sampled_shape))
 
-    def update(self, site: str, activations: Tensor, positions: Tensor, rows: Tensor | None = None) -> None:
+    def update(
+        self,
+        site: str,
+        activations: Tensor,
+        positions: Tensor,
+        rows: Tensor | None = None,
+        *,
+        untransformed: Tensor | None = None,
+    ) -> None:
         """Fill in positions of the probe that were measured.
 
         Args:
@@ -138,6 +162,7 @@ class InformationPlane(Metric):
             activations: (n, D) of any floating dtype.
             positions: (m,) which of the probe's N kept positions these are.
             rows: (m,) rows of ``activations`` that hold them; by default all.
+            untransformed: (n, D) activations before the transform, for the geometry; by default ``activations``.
 
         Raises:
             ValueError: The site is unknown, or activations are not (n, D). Rows that are zero or not finite are not an
@@ -154,6 +179,12 @@ class InformationPlane(Metric):
             self.assignments[index, draw].index_add_(0, positions, assigned[:, draw])
         self.seen[index].index_add_(0, positions, torch.ones_like(positions, dtype=torch.int32))
         self.resultants[index, :width] += resultant
+        if self._sampled_shape[1]:
+            cloud = activations if untransformed is None else check_rows(untransformed, width)
+            places = self._places[positions]
+            kept = (places >= 0).nonzero().squeeze(1)
+            sampled = cloud.detach().index_select(0, kept if rows is None else rows[kept])
+            self.sampled_rows[index, :, :width].index_add_(0, places[kept], sampled.float())
 
     def compute(self) -> dict[str, Tensor]:
         """Work out every number.
@@ -161,7 +192,7 @@ class InformationPlane(Metric):
         Returns:
             Key (`ibtrack.record.keys.metric_key`) to () float64; entropies and informations as fractions of log K.
         """
-        return self.values_by_key(self.readings(), self.mean_cosines(), self.sites)
+        return self.values_by_key(self.readings(), self.mean_cosines(), self.sites, self.geometry())
 
     def readings(self) -> Readings:
         """Work out the readings of every site and draw of anchors, (sites * draws,).
@@ -202,6 +233,23 @@ class InformationPlane(Metric):
         number = self.seen.sum(1)
         return (self.resultants.square().sum(1) - number) / (number * (number - 1))
 
+    def geometry(self) -> Geometry | None:
+        """Work out the geometry of every site, (L,), from the sampled positions; None if none are sampled.
+
+        A site whose positions were not all measured once has no numbers.
+        """
+        if not self._sampled_shape[1]:
+            return None
+        self._make_room()
+        lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan)
+        clouds = [rows[:, : self.widths[site]] for site, rows in zip(self.sites, self.sampled_rows, strict=True)]
+        return Geometry.join(
+            [
+                cloud_geometry(rows + nothing, self._sampled_documents)
+                for rows, nothing in zip(clouds, lost, strict=True)
+            ]
+        )
+
     def faults(self) -> dict[str, str]:
         """Say what was wrong with sites when their readings were last worked out.
 
@@ -226,13 +274,16 @@ class InformationPlane(Metric):
                 faults[site] = "; ".join(reasons)
         return faults
 
-    def values_by_key(self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
+    def values_by_key(
+        self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str], geometry: Geometry | None = None
+    ) -> dict[str, Tensor]:
         """Put every number under its key.
 
         Args:
             readings: (sites * draws,) in nats, as from `readings`, of this plane's sites or of several planes'.
             mean_cosines: (sites,) as from `mean_cosines`.
             sites: Names of the sites, in order; ``embed`` is not part of the mean.
+            geometry: (sites,) as from `geometry`.
         """
         blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
 
@@ -250,6 +301,12 @@ class InformationPlane(Metric):
                 spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
         values["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
+        if geometry is not None:
+            for quantity, of_sites in geometry.estimates.items():
+                estimate = of_sites.map(with_mean)
+                values[quantity, None, "debiased"] = estimate.value
+                values[f"{quantity}_se", None, "debiased"] = estimate.standard_error
+                values[f"{quantity}_half", None, "debiased"] = with_mean(geometry.halves[quantity])
         return {
             metric_key(quantity, site=site, order=order, reading=reading): at_sites[index]
             for index, site in enumerate(["mean", *sites])

@@ -119,6 +119,27 @@ QUANTITIES = {
         scope="site",
         meaning="0 for a cloud around the origin, near 1 for a narrow cone.",
     ),
+    "rankme": Quantity(
+        title="RankMe",
+        unit="directions",
+        scope="site",
+        meaning="Effective rank around the origin: exp of the entropy of the singular values; where geometry_rows is "
+        "given.",
+    ),
+    "participation_ratio": Quantity(
+        title="participation ratio",
+        unit="directions",
+        scope="site",
+        meaning="Effective rank of the covariance, (Σ λ)² / Σ λ², to which large directions count most; where "
+        "geometry_rows is given.",
+    ),
+    "alpha_req": Quantity(
+        title="α-ReQ",
+        unit="an exponent",
+        scope="site",
+        meaning="Exponent of the power law of the covariance's eigenvalues, high where few directions hold the "
+        "variance; where geometry_rows is given.",
+    ),
     "preference_information": Quantity(
         title="preference information",
         unit=FRACTION,
@@ -151,6 +172,9 @@ QUANTITIES = {
     ),
 }
 """Name of a quantity to its row of the table."""
+
+GEOMETRY = ("rankme", "participation_ratio", "alpha_req")
+"""The quantities that say how many directions a cloud fills; each has a ``_half``, what half of the documents read."""
 
 
 def quantity_key(quantity: str, site: str, order: str, reading: str) -> str:

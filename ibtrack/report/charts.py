@@ -25,7 +25,11 @@ with needs("a chart", extra="report"):
 MIXED = "different protocols: compare shapes, never numbers"
 _DOUBT = "(isValid(datum.doubt) ? ' In doubt: ' + datum.doubt : '')"
 _VALUE_TEXT = f"{value_text('value', 'se', 'anchor_sd', 'low', 'high')} + {_DOUBT}"
-_REFERENCES = (("null", "dashed: the plug-in of shuffled labels"), ("ceiling", "dotted: ceiling I(Z;J)"))
+_REFERENCES = (
+    ("null", "dashed: the plug-in of shuffled labels"),
+    ("ceiling", "dotted: ceiling I(Z;J)"),
+    ("half", "dashed: half of the documents; far from the line, rows are too few"),
+)
 _BRACKET_WORDS = "light band: bracket"
 
 
@@ -96,7 +100,8 @@ def curves(
 ) -> alt.LayerChart:
     """Draw one quantity over training, a line per run, with its 95 % band.
 
-    A dashed line is the null, what the plug-in reads for shuffled labels; a dotted line is the ceiling. A cross on the
+    A dashed line is the null, what the plug-in reads for shuffled labels, or for an effective rank what half of the
+    documents read, from which it shows whether there are too few rows; a dotted line is the ceiling. A cross on the
     axis stands for a point without a value; its tooltip says why.
 
     Args:
@@ -143,7 +148,7 @@ def curves(
             base.transform_filter(f"isValid(datum.{column}) && isValid(datum.{x})")
             .mark_line(strokeDash=dash, strokeWidth=1.4, strokeOpacity=0.8)
             .encode(y=alt.Y(f"{column}:Q", title=_with_unit(quantity)), **in_order)
-            for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]))
+            for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]), ("half", [5, 4]))
         ),
         with_value.mark_line(strokeWidth=2).encode(y=y, **in_order),
         with_value.transform_calculate(value_text=_VALUE_TEXT)

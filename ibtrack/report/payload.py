@@ -169,6 +169,9 @@ def _for_page(spec: dict[str, Any]) -> dict[str, Any]:
     spec["datasets"] = spec["datasets"] | {"points": []}
     for layer in spec["layer"]:
         encoding = layer["encoding"]
+        for line in encoding.get("tooltip", ()):
+            if line["field"] == "value_text":
+                line["title"] = "value"  # of the quantity that is chosen, which the heading names
         for channel, column in (("color", "colour"), ("shape", "shape")):
             if encoding.get(channel, {}).get("field") == "run":
                 is_line = channel == "color" and layer["mark"]["type"] in ("line", "area")

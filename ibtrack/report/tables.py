@@ -114,8 +114,8 @@ def curve_rows(
 
     Returns:
         Rows of plain columns, with the null, the ceiling and the ends ``low`` and ``high`` of the bracket where they
-        apply. A number that does not exist is None; if it is the value, ``why`` says the reason. ``doubt`` says why a
-        value that exists is not to be trusted.
+        apply, and with what half of the documents read where that was measured. A number that does not exist is None;
+        if it is the value, ``why`` says the reason. ``doubt`` says why a value that exists is not to be trusted.
 
     Example:
         >>> (row,) = curve_rows([Trajectory({}, {"name": "a"}, [Point(8, failure="out of memory")])])
@@ -140,6 +140,7 @@ def curve_rows(
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
                 "doubt": point.doubts.get(key),
+                "half": _value(point, f"{key}_half"),
                 "why": point.why_missing(key) if value is None else None,
             }
         )

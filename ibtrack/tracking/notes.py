@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ibtrack.information.spectrum import FIRST_EIGENVALUE, MIN_EIGENVALUES, MIN_ROWS
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import Key, metric_key, parse_key
@@ -31,6 +32,15 @@ ABOVE = (
     "which is {number} standard errors less. The correction for rare labels has failed"
 )
 NOT_A_NUMBER = "its value is not a number, although no row was at fault"
+
+NO_GEOMETRY = {
+    "rankme": f"the sampled rows are all zero, or fewer than {MIN_ROWS}",
+    "participation_ratio": f"the sampled rows are all equal, or fewer than {MIN_ROWS}",
+    "alpha_req": f"the power law is fitted from eigenvalue {FIRST_EIGENVALUE} to that in the middle, which are fewer "
+    f"than {MIN_EIGENVALUES}, or one is 0",
+}
+NO_HALVES = f"half of the documents has fewer than {MIN_ROWS} sampled rows, or gives no number"
+ONE_SAMPLED = "the sampled rows are of one document, and standard errors are taken over documents"
 
 DENOMINATORS = {
     "optimality": "complexity",
@@ -120,7 +130,7 @@ def _notes_on_brackets(values: Mapping[str, float], probe: Probe) -> dict[str, s
 
 
 def _without_suffix(key: str) -> str:
-    return key.removesuffix("_se").removesuffix("_anchor_sd")
+    return key.removesuffix("_se").removesuffix("_anchor_sd").removesuffix("_half")
 
 
 def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:
@@ -128,6 +138,9 @@ def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:
         return NO_OTHER_DOCUMENT
     if parts.quantity.endswith("_se") and probe.num_documents == 1:
         return ONE_DOCUMENT
+    if _without_suffix(parts.quantity) in NO_GEOMETRY:
+        of_suffix = {"se": ONE_SAMPLED, "half": NO_HALVES}
+        return NO_GEOMETRY.get(parts.quantity) or of_suffix[parts.quantity.rpartition("_")[2]]
     denominator = DENOMINATORS.get(_without_suffix(parts.quantity))
     if denominator is not None:
         order = parts.order if denominator == "complexity" else None

@@ -196,6 +196,23 @@ def test_more_points_than_letters_are_drawn_as_plus(run: Run, tmp_path: Path) ->
     assert "+  4000" in run("show", folder).stdout
 
 
+def test_show_has_the_geometry_where_it_was_measured(run: Run, tmp_path: Path) -> None:
+    made = trajectories.make(num_points=3, geometry=True)
+    values = {**made.points[1].values, "ib/L01/alpha_req": float("nan")}
+    second = replace(made.points[1], values=values, notes={"ib/L01/alpha_req": "one is 0"})
+    made = replace(made, points=[made.points[0], second, made.points[2]])
+    text = run("show", trajectories.write(made, tmp_path / "run"), "--site", "L01").stdout
+    head, table = text.split("\n\n")[-2:]
+    assert head == "L01: geometry of 4096 positions, ± 1.96 standard errors (from half of the documents)"
+    rows = [re.split("  +", line) for line in table.splitlines()]
+    assert rows[0] == ["step", "RankMe", "participation ratio", "α-ReQ"]
+    value = made.points[2].values["ib/L01/rankme"]
+    assert rows[3][:2] == ["4000", f"{value:.3f} ± {1.96 * 0.01 * value:.3f} ({0.9 * value:.3f})"]
+    assert rows[2][3] == "no value: one is 0"
+    without = trajectories.write(trajectories.make(num_points=3), tmp_path / "other")
+    assert "geometry" not in run("show", without).stdout
+
+
 def test_export_writes_every_number(run: Run, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "w32.parquet"
     assert run("export", folder / "w32", "--parquet", out).stdout == f"wrote {out}\n"

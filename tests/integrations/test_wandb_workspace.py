@@ -129,6 +129,14 @@ def test_panels_show_what_is_logged(made: Dashboard) -> None:
     assert axes == {"trainer/global_step", "ib/tokens_seen"}
 
 
+def test_the_geometry_has_its_panels_where_it_was_measured(made: Dashboard) -> None:
+    run = trajectories.make(num_layers=2, geometry=True)
+    of_run = make_dashboard(run, entity="team", project="plane")
+    shown, without = ({key for panel in panels(each) for key in keys_of(panel)} for each in (of_run, made))
+    assert shown - without == {"ib/mean/rankme", "ib/mean/participation_ratio", "ib/mean/alpha_req"}
+    assert shown - without <= {*logged_metrics(run.points[-1])}
+
+
 def test_another_prefix_and_order_are_used_throughout() -> None:
     run = trajectories.make(num_layers=1, orders=["bigram"])
     made = make_dashboard(run, entity="team", project="plane", prefix="train")

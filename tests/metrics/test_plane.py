@@ -7,12 +7,14 @@ from soft_entropy import SoftEntropyAccumulator
 from torch import Tensor
 
 from ibtrack import Probe, SoftOptions
+from ibtrack.information.spectrum import Geometry, cloud_geometry
 from ibtrack.metrics import InformationPlane
 from ibtrack.record.keys import parse_key
 from ibtrack.record.notes import NO_CEILING
-from ibtrack.record.quantities import QUANTITIES, SHARE_OF, SMALLEST_CEILING
+from ibtrack.record.quantities import GEOMETRY, QUANTITIES, SHARE_OF, SMALLEST_CEILING
 from ibtrack.tracking.notes import APART, notes_on, undefined_label_sets
 from tests import models
+from tests.metrics.contract import OtherProcess
 
 AGREEMENT = 1e-5  # soft-entropy sums in float32
 
@@ -67,6 +69,79 @@ def test_mean_leaves_the_embedding_out() -> None:
         plane.update(site, rows, torch.arange(probe.num_positions))
     readings = plane.compute()
     assert readings["ib/mean/entropy"] == readings["ib/L00/entropy"] != readings["ib/embed/entropy"]
+
+
+def test_the_geometry_is_that_of_the_sampled_positions_and_of_their_documents() -> None:
+    probe = models.probe()
+    plane = InformationPlane(probe, {"embed": 8, "L00": 24, "L01": 8}, geometry_rows=90)
+    clouds = {site: _cloud(probe, width, seed) for seed, (site, width) in enumerate(plane.widths.items())}
+    for site, cloud in clouds.items():
+        for positions in torch.randperm(probe.num_positions).split(50):  # in any order and in parts
+            plane.update(site, cloud, positions, rows=positions)
+    values = plane.compute()
+    sampled = (plane._places >= 0).nonzero().squeeze(1)
+    assert len(sampled) == 90
+    found = [cloud_geometry(clouds[site][sampled], probe.documents[sampled]) for site in ("L00", "L01")]
+    assert float(values["ib/L00/rankme"]) == float(found[0].estimates["rankme"].value)
+    assert float(values["ib/L00/rankme_se"]) == float(found[0].estimates["rankme"].standard_error)
+    both = Geometry.join(found)
+    for name in GEOMETRY[:2]:  # of width 8 there are too few eigenvalues for an exponent
+        estimate = both.estimates[name].map(lambda part: part.mean(0, keepdim=True))
+        assert float(values[f"ib/mean/{name}"]) == pytest.approx(float(estimate.value))
+        assert float(values[f"ib/mean/{name}_se"]) == pytest.approx(float(estimate.standard_error))
+        assert float(values[f"ib/mean/{name}_half"]) == pytest.approx(float(both.halves[name].mean()))
+    assert values["ib/L00/alpha_req"].isfinite()
+    assert values["ib/L01/alpha_req"].isnan()
+
+
+def _cloud(probe: Probe, width: int, seed: int) -> torch.Tensor:
+    return torch.randn(probe.num_positions, width, generator=torch.Generator().manual_seed(seed)) + 0.3
+
+
+def test_two_processes_have_the_geometry_of_one() -> None:
+    probe = models.probe()
+    cloud = _cloud(probe, 24, 0)
+    one, other, whole = (InformationPlane(probe, {"L00": 24}, geometry_rows=100) for _ in range(3))
+    shares = torch.arange(probe.num_positions).split(77)
+    for place, positions in enumerate(shares):
+        for plane in (whole, one if place % 3 else other):
+            plane.update("L00", cloud, positions, rows=positions)
+    exchange: Any = OtherProcess(other)
+    one.dist_sync_fn, one.distributed_available_fn = exchange, lambda: True
+    together, expected = one.compute(), whole.compute()
+    for name in GEOMETRY:
+        for suffix in ("", "_se", "_half"):
+            assert float(together[f"ib/L00/{name}{suffix}"]) == float(expected[f"ib/L00/{name}{suffix}"])
+
+
+def test_rows_that_were_lost_or_are_not_finite_have_no_geometry() -> None:
+    probe = models.probe()
+    positions = torch.arange(probe.num_positions)
+    plane = InformationPlane(probe, {"L00": 24, "L01": 24, "L02": 24}, geometry_rows=probe.num_positions)
+    plane.update("L00", _cloud(probe, 24, 0), positions)
+    plane.update("L01", _cloud(probe, 24, 1)[3:], positions[3:])
+    plane.update("L02", _cloud(probe, 24, 2).index_fill(0, torch.tensor([5]), torch.inf), positions)
+    values = plane.compute()
+    assert set(plane.faults()) == {"L01", "L02"}
+    for name in GEOMETRY:
+        assert values[f"ib/L00/{name}"].isfinite()
+        assert values[f"ib/L01/{name}"].isnan()
+        assert values[f"ib/L02/{name}"].isnan()
+        assert values[f"ib/mean/{name}"].isnan()
+
+
+def test_the_memory_of_sampled_rows_is_counted_and_given_back() -> None:
+    probe = models.probe()
+    plane = InformationPlane(probe, {"L00": 8}, geometry_rows=100)
+    plane.update("L00", _cloud(probe, 8, 0), torch.arange(probe.num_positions))
+    assert plane.assignments.nbytes + plane.sampled_rows.nbytes == plane.num_bytes
+    before = plane.compute()
+    plane.reset()
+    assert not plane.sampled_rows.any()
+    plane.update("L00", _cloud(probe, 8, 0), torch.arange(probe.num_positions))
+    assert plane.compute()["ib/L00/rankme"] == before["ib/L00/rankme"]
+    plane.release()
+    assert plane.sampled_rows.numel() == 0
 
 
 def test_unknown_site_and_no_site() -> None:
@@ -200,6 +275,7 @@ def test_mean_cosine_is_that_of_all_pairs() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"geometry_rows": -1}, "geometry_rows must be .* got -1"),
         ({"readings": ("best",)}, "readings must be one of 'debiased', 'plugin', 'null', got 'best'"),
     ],
 )
@@ -243,9 +319,10 @@ def test_faults_before_readings_say_what_to_call_first() -> None:
 
 @pytest.mark.parametrize("probe", [models.probe(), _preferences()], ids=["text", "preferences"])
 def test_every_number_belongs_to_a_quantity_of_the_table(probe: Probe) -> None:
-    quantities = {parse_key(key).quantity for key in _filled(probe, options=SoftOptions(anchor_draws=2)).compute()}
-    suffixes = re.compile("(_low|_high)?(_se|_anchor_sd)?$")
-    assert {suffixes.sub("", name) for name in quantities} <= QUANTITIES.keys()
+    plane = _filled(probe, options=SoftOptions(anchor_draws=2), geometry_rows=100)
+    suffixes = re.compile("(_low|_high|_half|_z)?(_se|_anchor_sd)?$")
+    quantities = {suffixes.sub("", parse_key(key).quantity) for key in plane.compute()}
+    assert {*GEOMETRY} <= quantities <= QUANTITIES.keys()
 
 
 def test_the_bracket_of_every_site_and_order() -> None:

@@ -50,6 +50,12 @@ def test_a_tokenizer_that_is_not_known_is_no_difference(one: str, other: str | N
     assert bool(differences) == differs
 
 
+@pytest.mark.parametrize(("one", "other", "differs"), [(2000, 4000, True), (2000, None, False)])
+def test_a_geometry_that_only_some_measured_is_no_difference(one: int, other: int | None, differs: bool) -> None:
+    protocols = {"a": {"geometry_rows": one}, "b": {} if other is None else {"geometry_rows": other}}
+    assert bool(protocol_differences(protocols)) == differs
+
+
 def test_a_hash_is_shown_by_its_first_digits() -> None:
     probes = {name: {"probe": {"hash": digit * 64}} for name, digit in (("a", "1"), ("b", "2"))}
     assert protocol_differences(probes) == ["probe.hash: 11111111 in 'a', 22222222 in 'b'"]

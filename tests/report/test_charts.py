@@ -129,7 +129,7 @@ def test_every_site_and_reading_has_its_plane(site: str, reading: str) -> None:
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("x", ["step", "tokens"])
 def test_every_quantity_has_its_curve(quantity: str, x: str) -> None:
-    chart = charts.curves(trajectories.make(num_points=5), quantity=quantity, x=x)
+    chart = charts.curves(trajectories.make(num_points=5, geometry=True), quantity=quantity, x=x)
     assert sum(row["value"] is not None for row in points(chart)) == (4 if quantity == "loss" else 5)
     shown = [layer["encoding"]["x"]["field"] for layer in charts.to_spec(chart)["layer"]]
     assert set(shown) == {x}
@@ -148,6 +148,18 @@ def test_the_curve_has_band_null_and_ceiling() -> None:
     share = points(charts.curves(trajectories.make()))[-1]
     assert share["null"] == pytest.approx(0.05 / row["ceiling"])
     assert share["ceiling"] is None
+
+
+def test_an_effective_rank_has_what_half_of_the_documents_read() -> None:
+    chart = charts.curves(trajectories.make(geometry=True), quantity="rankme")
+    row = points(chart)[-1]
+    assert row["half"] == pytest.approx(0.9 * row["value"])
+    assert row["null"] is row["ceiling"] is None
+    assert charts.to_spec(chart)["title"]["subtitle"] == [
+        "mean over the layers",
+        "dashed: half of the documents; far from the line, rows are too few",
+    ]
+    assert points(charts.curves(trajectories.make()))[-1]["half"] is None
 
 
 def test_the_heatmap_orders_layers_from_input_to_output() -> None:

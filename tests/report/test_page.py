@@ -223,6 +223,44 @@ def test_null_ceiling_and_bottleneck_curve_are_drawn(show: Show) -> None:
     assert page.locator("#curves [stroke-dasharray]").count() == 0
 
 
+def test_the_geometry_stands_below_the_information_where_it_was_measured(show: Show) -> None:
+    page = show([trajectories.make(geometry=True)])
+    assert page.locator("#curves-axis").inner_text() == "complexity I(X;Z), fraction of log K"
+    assert page.locator("#second-axis").inner_text() == "RankMe, directions"
+    assert page.locator("#second .mark-symbol path").count() == page.locator("#curves .mark-symbol path").count() == 14
+    assert page.locator("#second [stroke-dasharray]").count() == 1
+    assert "dashed: what half of the documents read" in page.locator("#second-note").inner_text()
+    page.locator("#second .mark-symbol path").last.hover()
+    value = trajectories.make(geometry=True).points[-1].values["ib/mean/rankme"]
+    tip = page.locator("#vg-tooltip-element").inner_text()
+    assert f"{value:.2f}" in tip
+    assert "value" in tip
+    assert "complexity" not in tip
+    page.select_option("#below", "alpha_req")
+    page.wait_for_function("document.querySelector('#second-axis').innerText.startsWith('α-ReQ')")
+    page.select_option("#x", "tokens")
+    page.wait_for_function("document.querySelector('#second svg').innerHTML.includes('tokens seen')")
+    assert page.locator("#second .mark-symbol path").count() == 14
+    page.locator("#references").uncheck()
+    assert page.locator("#second [stroke-dasharray]").count() == 0
+    page.select_option("#quantity", "participation_ratio")
+    assert page.locator("#heatmap-axis").inner_text() == "run: participation ratio, directions"
+    page.select_option("#below", "")
+    page.wait_for_function("document.querySelector('#second').closest('figure').hidden")
+    page.select_option("#site", "L01")
+    assert page.locator("#curves .mark-symbol path").count() == 14
+
+
+def test_without_geometry_nothing_stands_below(show: Show) -> None:
+    page = show([trajectories.make()])
+    assert not page.locator("#second").is_visible()
+    assert page.locator("#below").input_value() == ""
+    assert page.locator("#quantity option[value=rankme]").count() == 0
+    page.select_option("#below", "expressivity")
+    page.wait_for_function("document.querySelector('#second-axis').innerText.startsWith('expressivity')")
+    assert page.locator("#second .mark-symbol path").count() == 14
+
+
 def test_everything_can_be_done_from_the_keyboard(show: Show) -> None:
     page = show(trajectories.sweep())
     reached = []
@@ -272,7 +310,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(show: Show) -> None:
 
 
 def test_a_phone_sees_all_of_it_without_scrolling_sideways(show: Show) -> None:
-    page = show(trajectories.sweep(), width=390, device_scale_factor=2, has_touch=True)
+    page = show(trajectories.sweep(geometry=True), width=390, device_scale_factor=2, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     box = page.locator("#plane svg").bounding_box()
     assert box["width"] <= 366

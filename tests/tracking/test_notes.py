@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from ibtrack import InformationPlaneTracker, Probe
+from ibtrack.record.keys import parse_key
 from ibtrack.record.notes import NO_CEILING, note_names
+from ibtrack.record.quantities import GEOMETRY
 from ibtrack.tracking.notes import (
     APART,
     DISTINCT,
+    NO_GEOMETRY,
+    NO_HALVES,
     NO_OTHER_DOCUMENT,
     ONE_DOCUMENT,
+    ONE_SAMPLED,
     SINGLE,
     notes_on,
     undefined_label_sets,
@@ -52,10 +57,12 @@ def test_label_sets_without_a_debiased_reading(probe: Probe, reasons: dict[str, 
     ids=["distinct", "one label", "one document", "preferences"],
 )
 def test_every_number_that_does_not_exist_has_a_reason(probe: Probe) -> None:
-    point = InformationPlaneTracker(probe).measure(Model())
+    point = InformationPlaneTracker(probe, geometry_rows=5).measure(Model())
     missing = [key for key, value in point.values.items() if not math.isfinite(value)]
     for key in missing:
-        assert point.notes.keys() & {*note_names(key), *note_names(key.removesuffix("_se"))}, key
+        value = key.removesuffix("_se").removesuffix("_half")
+        assert point.notes.keys() & {*note_names(key), *note_names(value)}, key
+    assert any(parse_key(key).quantity in GEOMETRY for key in point.values)
 
 
 def test_a_ratio_over_nothing_says_so_at_its_key() -> None:
@@ -75,6 +82,26 @@ def test_a_share_of_no_ceiling_says_so_at_its_key() -> None:
     values = {"ib/L00/ceiling": 3e-9, "ib/L00/token/kept": math.nan, "ib_plugin/L00/token/told": math.nan}
     notes = notes_on(values, {}, models.probe(6))
     assert notes == dict.fromkeys(("ib/L00/token/kept", "ib_plugin/L00/token/told"), NO_CEILING)
+
+
+def test_a_geometry_that_does_not_exist_says_so_once() -> None:
+    values = {f"ib/L00/{name}{suffix}": math.nan for name in GEOMETRY for suffix in ("", "_se", "_half")}
+    notes = notes_on(values, {}, models.probe(6))
+    assert notes == {f"ib/L00/{name}": NO_GEOMETRY[name] for name in GEOMETRY}
+
+
+def test_an_error_or_a_half_of_the_geometry_that_does_not_exist_has_its_own_reason() -> None:
+    values = {"ib/L00/rankme": 2.0, "ib/L00/rankme_se": math.nan, "ib/L00/rankme_half": math.nan}
+    notes = notes_on(values, {}, models.probe(6))
+    assert notes == {"ib/L00/rankme_se": ONE_SAMPLED, "ib/L00/rankme_half": NO_HALVES}
+
+
+def test_a_collapsed_site_says_why_it_has_no_geometry() -> None:
+    model = Model()
+    torch.nn.init.zeros_(model.embed.weight)
+    point = tracker(geometry_rows=200).measure(model.eval())
+    assert math.isnan(point.values["ib/embed/rankme"])
+    assert "zero" in (point.failure or "")  # and so is every other number of the site
 
 
 def test_a_faulty_site_explains_itself_and_the_mean() -> None:

@@ -26,15 +26,21 @@ async function drawCurves() {
   for (const layer of spec.layer) {
     if (layer.encoding.y && layer.encoding.y.field) layer.encoding.y.title = null;
   }
-  if (views.curves) views.curves.finalize();
-  await draw("curves", $("curves"), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $("curves").clientWidth });
+  for (const name of ["curves", "second"]) {
+    if (views[name]) views[name].finalize();
+    delete views[name];
+    $(name).closest("figure").hidden = name === "second" && !state.below;
+    if (!$(name).closest("figure").hidden) {
+      await draw(name, $(name), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
+    }
+  }
 }
 
 function fit() {
   const room = $("plane").clientWidth;
   const side = Math.max(200, Math.min(room - 64, 520));
   views.plane.width(side).height(side).run();
-  views.curves.width($("curves").clientWidth).run();
+  for (const name of ["curves", "second"]) if (views[name]) views[name].width($(name).clientWidth).run();
   views.heatmap.width($("heatmap").clientWidth).run();
 }
 
@@ -55,31 +61,39 @@ function updatePlane() {
 }
 
 function updateCurves() {
-  const rows = curveRows();
-  views.curves.signal("bracket", state.bracket).data("points", rows).run();
-  const scope = DATA.quantities[state.quantity].scope;
+  if (views.curves) updateCurve("curves", state.quantity); // while they are drawn anew there are none
+  if (views.second) updateCurve("second", state.below);
+}
+
+function updateCurve(name, quantity) {
+  const rows = curveRows(quantity);
+  views[name].signal("bracket", state.bracket).data("points", rows).run();
+  const scope = DATA.quantities[quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
-  const drawn = ["null", "ceiling"].filter((name) => rows.some((row) => row[name] !== null));
-  const lines = { null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)" };
-  const words = [details, ...drawn.map((name) => lines[name])];
+  const drawn = ["null", "ceiling", "half"].filter((column) => rows.some((row) => row[column] !== null));
+  const lines = {
+    null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)",
+    half: "dashed: what half of the documents read; far from the line, rows are too few",
+  };
+  const words = [details, ...drawn.map((column) => lines[column])];
   if (rows.some((row) => row.se !== null)) words.push(`band: ± ${DATA.z95} standard errors`);
-  if (state.bracket) words.push(bracketWords(rows));
-  $("curves-note").textContent = [words.join(" · ") + ".", ...missing(rows), ...doubted(rows)].join(" ");
-  $("curves-axis").textContent = titleOf(state.quantity);
-  $("curves").setAttribute("aria-label", `${titleOf(state.quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
+  if (state.bracket) words.push(bracketWords(rows, quantity));
+  $(name + "-note").textContent = [words.join(" · ") + ".", ...missing(rows), ...doubted(rows)].join(" ");
+  $(name + "-axis").textContent = titleOf(quantity);
+  $(name).setAttribute("aria-label", `${titleOf(quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
 }
 
 /** What the light band is, or why there is none. */
-function bracketWords(rows) {
-  if (state.reading !== "debiased" || !["complexity", "expressivity"].includes(state.quantity)) {
+function bracketWords(rows, quantity) {
+  if (state.reading !== "debiased" || !["complexity", "expressivity"].includes(quantity)) {
     return "no bracket: it belongs to the debiased complexity and expressivity";
   }
-  const key = keyOf(state.quantity) + "_low";
+  const key = keyOf(quantity) + "_low";
   if (!rows.some((row) => row.low !== null)) {
     const [run] = shown().filter((other) => other.steps.length);
     return `no bracket: ${run ? why(run, key, run.steps.length - 1) : "no points"}`;
   }
-  const copies = shown().map((run) => run.notes[run.steps.length - 1]?.[`${state.order}/${state.quantity}_low`]).find((note) => note);
+  const copies = shown().map((run) => run.notes[run.steps.length - 1]?.[`${state.order}/${quantity}_low`]).find((note) => note);
   return "light band: bracket, from a lower end that assumes nothing to the plug-in reading" + (copies ? `; ${copies}` : "");
 }
 

@@ -65,7 +65,14 @@ function controls() {
   });
   choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
   choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
-  choices("quantity", Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity).map(([name, { title }]) => [name, title]));
+  const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
+  const titles = measured.map(([name, { title }]) => [name, title]);
+  choices("quantity", titles);
+  state.below = isMeasured("rankme") ? "rankme" : "";
+  choices("below", [["", "nothing"], ...titles], async () => {
+    await drawCurves();
+    update();
+  });
   $("x").addEventListener("change", async () => {
     state.x = $("x").value;
     await drawCurves();

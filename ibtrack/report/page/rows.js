@@ -6,7 +6,7 @@ const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
-  quantity: "", x: "step", references: RUNS.length <= 6, bracket: false, at: STEPS.length - 1,
+  quantity: "", below: "", x: "step", references: RUNS.length <= 6, bracket: false, at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
 const views = {};
@@ -182,6 +182,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
         low: read(run, key + "_low", i), high: isBounded ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
         null: withReferences && hasNull && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
         ceiling: withReferences && isBounded ? read(run, keyOf("ceiling", site), i) : null,
+        half: withReferences ? read(run, key + "_half", i) : null,
         why: value === null ? why(run, key, i) : null,
       };
     });
