@@ -1,9 +1,10 @@
 """Texts to copies: which documents of a probe share much of their text with another one.
 
 Copies have equal activations at equal labels, whatever the labels are, so they read as information. Documents are
-compared by their distinct k-grams (containment: Broder, "On the resemblance and containment of documents", 1997). One
-goes if ``SHARE`` or more of its k-grams stand in a single document that stays; the longest stays, of equally long ones
-the first. A document that goes takes no other with it, so of a chain, each link like the next, every other one stays.
+compared by their distinct k-grams (containment: Broder, "On the resemblance and containment of documents", 1997). Two
+are alike if ``SHARE`` or more of the k-grams of the smaller one stand in the other. Documents that are alike, or are
+each like a third one of about their size, are a group, of which one stays: the one with the most k-grams, of equals
+the first.
 
 Letters: S blocks, T block length, N tokens, G documents, k length of a k-gram.
 """
@@ -21,15 +22,14 @@ import torch
 from torch import Tensor
 
 KGRAM = 8  # tokens in a row that are hardly ever the same by chance, if tokens are words or parts of words
-SHARE = 0.3  # a copy in which one token of seven has been changed keeps (6/7)^8 = .29 of its 8-grams
-# Where text has few symbols, as bytes or states do, 8-grams recur by chance, inside a document as between two. Where
-# more of them recur inside a document than this (the median over documents), k is doubled. With it, four of five
-# hidden Markov sources of 4 to 32 symbols have no false copy among 64 blocks of 128, and the most regular one has one.
-_RECURRING = 0.05
+# A copy in which one token in ten has been exchanged keeps .9^8 = .43 of its 8-grams; in blocks of 128 tokens the share
+# scatters by .08. Of the standard library's sources, what shares a fifth is licence, boilerplate or really a copy.
+SHARE = 0.2
+_FEWEST = 16  # k-grams that a copy shares at least, or all that it has: a stock phrase makes no short text a copy
 HEAD = 4096  # tokens of a text that are compared, from its beginning: bounds the memory for long texts
-LEFT_OUT = "their positions are not measured"  # what is done with copies
-REPLACED = "others were taken in their place"
-KEPT = "they are measured all the same, and read as information that is not there"
+LEFT_OUT = "not measured"  # what is done with copies
+REPLACED = "others taken in their place"
+KEPT = "measured all the same, and read as information that is not there"
 
 _Array: TypeAlias = npt.NDArray[Any]
 _Candidate = TypeVar("_Candidate")
@@ -53,13 +53,16 @@ class Copies:
         """Say it for a reader; the text is empty if there was no copy.
 
         Example:
-            >>> Copies(3, 10, "they were left out").sentence()
-            '3 of 10 documents share 30 % or more of their text with another one: they were left out'
+            >>> Copies(3, 10, LEFT_OUT).sentence()
+            '3 of 10 documents share 20 % or more of their text with another one: not measured'
         """
         if not self.found:
             return ""
-        share = f"share {100 * SHARE:.0f} % or more of their text with another one"
-        return f"{self.found} of {self.documents} documents {share}: {self.done}"
+        share, whose = ("shares", "its") if self.found == 1 else ("share", "their")
+        return (
+            f"{self.found} of {self.documents} documents {share} {100 * SHARE:.0f} % or more of {whose} text "
+            f"with another one: {self.done}"
+        )
 
     def protocol(self) -> dict[str, Any]:
         """Return the numbers, and the sentence if there were copies, as JSON can hold them."""
@@ -156,7 +159,7 @@ def take_documents(
     Example:
         >>> repeats = lambda letters: torch.tensor([letter in letters[:i] for i, letter in enumerate(letters)])
         >>> take_documents(iter("abbacd"), 3, repeats)
-        (['a', 'b', 'c'], Copies(found=2, documents=5, done='others were taken in their place'))
+        (['a', 'b', 'c'], Copies(found=2, documents=5, done='others taken in their place'))
     """
     taken: list[_Candidate] = []
     looked_at, copied = 0, None
@@ -200,10 +203,28 @@ def _copied(tokens: _Array, runs: _Array, documents: _Array, counted: _Array) ->
             continue
         owners = documents[width - 1 :][inside]
         sizes, owner, gram = _shared_kgrams(owners, prints[inside], num_documents)
-        totals = np.bincount(owners, minlength=num_documents)
-        if np.median(1 - sizes[totals > 0] / totals[totals > 0]) <= _RECURRING:
-            return _shorter_ones(sizes, owner, gram)
+        least = np.maximum(np.ceil(SHARE * sizes - 1e-6), np.minimum(sizes, _FEWEST)).astype(np.int64)
+        if _are_telling(np.bincount(owners, minlength=num_documents), sizes, least, width):
+            return _all_but_one_of_each_group(sizes, least, owner, gram)
     return None
+
+
+def _are_telling(totals: _Array, sizes: _Array, least: _Array, width: int) -> bool:
+    """Say whether equal k-grams are a sign of copies, or mere chance, as where text has few symbols.
+
+    Two documents that have nothing to do with each other share about twice as many k-grams as recur inside one of
+    them. Chance matches come in clumps of up to k, as k-grams overlap. If their number, and five standard deviations
+    more, is less than what makes a copy in at least half of the documents, they are no danger.
+
+    Args:
+        totals: (G,) number of k-grams of every document.
+        sizes: (G,) number of distinct ones.
+        least: (G,) number of shared ones that make it a copy.
+        width: Length k.
+    """
+    by_chance = 2.0 * (totals - sizes)
+    safe = by_chance + 5 * np.sqrt(width * by_chance) <= least
+    return bool(safe[totals > 0].mean() >= 0.5)
 
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -241,50 +262,88 @@ def _shared_kgrams(owners: _Array, prints: _Array, num_documents: int) -> tuple[
     return sizes, owner[shared], gram[shared]
 
 
-def _shorter_ones(sizes: _Array, owner: _Array, gram: _Array) -> _Array:
-    """Find the documents that have ``SHARE`` of their k-grams in one that stays, going from the longest on.
+def _all_but_one_of_each_group(sizes: _Array, least: _Array, owner: _Array, gram: _Array) -> _Array:
+    """Find the documents that are alike, and leave one of each group, going from the largest document on.
 
-    Only documents that stay are listed under their k-grams, so thousands of copies cost no more than their number. A
-    document is looked up by its rarest k-grams: if it shares ``least`` of its ``size``, one of the ``size - least + 1``
-    rarest is among them (prefix filter; Chaudhuri, Ganti and Kaushik, "A primitive operator for similarity joins",
-    2006). A header that all documents have is rarely among those, so documents are not compared because of it.
+    A document is compared with those that stay, and if it is like none of them, with those that have gone; so thousands
+    of copies cost no more than their number. It is looked up by its rarest k-grams: if it shares ``least`` of its
+    ``size``, one of the ``size - least + 1`` rarest is among them (prefix filter; Chaudhuri, Ganti and Kaushik, "A
+    primitive operator for similarity joins", 2006). A header that all documents have is rarely among those, so they are
+    not all compared because of it.
 
     Args:
         sizes: (G,) number of distinct k-grams of every document.
+        least: (G,) number of shared ones that make it like another document.
         owner: (m,) document of every shared k-gram.
         gram: (m,) the k-gram.
 
     Returns:
-        (G,) bool, whether a document is a copy.
+        (G,) bool, whether a document goes.
     """
-    copied = np.zeros(len(sizes), dtype=bool)
-    least = np.maximum(1, np.ceil(SHARE * sizes - 1e-6)).astype(np.int64)
-    suspected = np.bincount(owner, minlength=len(sizes)) >= least
+    goes = np.zeros(len(sizes), dtype=bool)
+    suspected = (np.bincount(owner, minlength=len(sizes)) >= least) & (sizes > 0)
     in_question = np.unique(gram[suspected[owner]])
     kept = np.isin(gram, in_question)
     owner, gram = owner[kept], np.searchsorted(in_question, gram[kept])
     if not len(gram):
-        return copied
+        return goes
     spread = np.bincount(gram)  # in how many documents a k-gram stands
-    by_rarity = np.lexsort((gram, spread[gram], owner))
-    gram = gram[by_rarity]
-    ends = np.cumsum(np.bincount(owner, minlength=len(sizes)))
-    grams_of = np.split(gram, ends[:-1])
-    places, listed = np.cumsum(spread) - spread, np.zeros_like(spread)  # where the documents of a k-gram are listed
-    lists = np.empty(len(gram), dtype=np.int64)
+    gram = gram[np.lexsort((gram, spread[gram], owner))]
+    grams_of = np.split(gram, np.cumsum(np.bincount(owner, minlength=len(sizes)))[:-1])
     marked = np.zeros(len(spread), dtype=bool)
-    for document in np.argsort(-sizes, kind="stable").tolist():
+    stayed, gone = _Lists(spread), _Lists(spread)
+    first_of: dict[int, int] = {}  # document to one of its group that stayed longer than it
+
+    def first(document: int) -> int:
+        while document in first_of:
+            document = first_of[document]
+        return document
+
+    places = np.empty(len(sizes), dtype=np.int64)
+    order = np.argsort(-sizes, kind="stable")
+    places[order] = np.arange(len(sizes))
+    for document in order.tolist():
         mine = grams_of[document]
         if suspected[document]:
             rarest = mine[: len(mine) - least[document] + 1]
-            others = lists[_ranges(places[rarest], listed[rarest])]
             marked[mine] = True
-            copied[document] = any(marked[grams_of[other]].sum() >= least[document] for other in _by_frequency(others))
+            shared = {other: marked[grams_of[other]].sum() for other in stayed.holding(rarest)}
+            alike = [other for other, number in shared.items() if number >= least[document]]
+            if not alike:
+                others = (each for each in gone.holding(rarest) if marked[grams_of[each]].sum() >= least[document])
+                alike = list(islice(others, 1))
             marked[mine] = False
-        if not copied[document]:
-            lists[places[mine] + listed[mine]] = document
-            listed[mine] += 1
-    return copied
+            if alike:
+                # a document that is little more than a header is like all that have it, but does not make these alike
+                joined = [other for other in alike if shared.get(other, 0) >= least[other]] or alike[:1]
+                firsts = sorted({first(other) for other in joined}, key=places.__getitem__)
+                for later in (*firsts[1:], document):
+                    first_of[later], goes[later] = firsts[0], True
+        (gone if goes[document] else stayed).add(document, mine)
+    return goes
+
+
+class _Lists:
+    """The documents that hold each k-gram, as they are added.
+
+    Args:
+        sizes: (n,) number of documents at most that hold each k-gram.
+    """
+
+    def __init__(self, sizes: _Array) -> None:
+        self._starts, self._lengths = np.cumsum(sizes) - sizes, np.zeros_like(sizes)
+        self._documents = np.empty(sizes.sum(), dtype=np.int64)
+
+    def add(self, document: int, grams: _Array) -> None:
+        self._documents[self._starts[grams] + self._lengths[grams]] = document
+        self._lengths[grams] += 1
+
+    def holding(self, grams: _Array) -> list[int]:
+        """List the documents that hold any of some k-grams, those that hold most of them first."""
+        places = _ranges(self._starts[grams], self._lengths[grams])
+        documents, counts = np.unique(self._documents[places], return_counts=True)
+        ordered: list[int] = documents[np.argsort(-counts, kind="stable")].tolist()
+        return ordered
 
 
 def _ranges(starts: _Array, lengths: _Array) -> _Array:
@@ -297,10 +356,3 @@ def _ranges(starts: _Array, lengths: _Array) -> _Array:
     offsets = np.cumsum(lengths) - lengths
     ranges: _Array = np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
     return ranges
-
-
-def _by_frequency(numbers: _Array) -> list[int]:
-    """List distinct numbers, the most frequent first."""
-    distinct, counts = np.unique(numbers, return_counts=True)
-    ordered: list[int] = distinct[np.argsort(-counts, kind="stable")].tolist()
-    return ordered

@@ -90,10 +90,10 @@ def preference_blocks(
 
     taken, copies = take_documents(pairs(), num_pairs, _copied, keep_copies=keep_copies)
     if len(taken) < num_pairs:
-        skipped = copies is not None and copies.found and not keep_copies
+        skipped = 0 if copies is None or keep_copies else copies.found
         raise ValueError(
             f"the probe needs {num_pairs} pairs of responses that differ, got {len(taken)} among {seen}"
-            f"{f' and {copies.found} copies of them; keep_copies=True takes those as well' if skipped else ''}"
+            f"{f' and {skipped} copies of them; keep_copies=True takes those as well' if skipped else ''}"
         )
     tokens, preference = (torch.cat(blocks) for blocks in zip(*taken, strict=True))
     return PreferenceBlocks(tokens, preference, _pair_of_blocks(num_pairs), copies)

@@ -36,7 +36,7 @@ class Probe:
     Give token blocks, and k-gram labels are made for them; or give any inputs with labels of your own.
 
     Copies of documents have equal activations at equal labels, whatever the labels are, so they read as information.
-    A document of text counts as a copy if 30 % or more of its 8-grams stand in another one (of 16-grams, 32-grams and
+    A document of text counts as a copy if 20 % or more of its 8-grams stand in another one (of 16-grams, 32-grams and
     so on where text has so few symbols that shorter ones recur by chance, as with bytes). A warning says how many were
     found, and so does ``copies``. Blocks that are given stay where they are, since activations and your own tensors
     follow their order: the positions of copies are not measured, and the longest of several copies, or the first of
@@ -131,8 +131,8 @@ class Probe:
 
     def __repr__(self) -> str:
         length = f" × {self.grid[1]}" if len(self.grid) == 2 else ""
-        is_short = self.copies is not None and self.copies.found and self.copies.done == LEFT_OUT
-        copies = f", {self.copies.found} copies left out" if is_short else ""
+        left_out = self.copies.found if self.copies is not None and self.copies.done == LEFT_OUT else 0
+        copies = f", {left_out} copies left out" if left_out else ""
         return (
             f"Probe({self.name!r}: {self.num_blocks} blocks{length}, {self.num_documents} documents, "
             f"{self.num_positions} positions{copies}, hash {self.hash[:8]})"
@@ -218,7 +218,7 @@ class Probe:
         """Cut one window at random out of each of ``num_blocks`` documents.
 
         Use documents that are held out from training. Documents of fewer than ``block_size`` tokens are skipped, and
-        so are copies: documents of which 30 % or more, as a whole or in their window, stand in another one. Others are
+        so are copies: documents of which 20 % or more, as a whole or in their window, stand in another one. Others are
         taken in their place, with a warning. A sequence of texts is taken in a random order, a stream in its own.
 
         Args:

@@ -86,10 +86,10 @@ def text_blocks(
 
     taken, copies = take_documents(documents(), num_blocks, _copied, keep_copies=keep_copies)
     if len(taken) < num_blocks:
-        skipped = copies is not None and copies.found and not keep_copies
+        skipped = 0 if copies is None or keep_copies else copies.found
         raise ValueError(
             f"the probe needs {num_blocks} documents of at least {block_size} tokens, "
-            f"got {len(taken)} among {seen}{f' and {copies.found} copies of them' if skipped else ''}; "
+            f"got {len(taken)} among {seen}{f' and {skipped} copies of them' if skipped else ''}; "
             f"use fewer or shorter blocks, or more text{', or keep_copies=True' if skipped else ''}"
         )
     return TextBlocks(torch.stack([document.window for document in taken]), copies)
