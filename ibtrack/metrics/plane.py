@@ -57,7 +57,7 @@ class InformationPlane(Metric):
         ValueError: There is no site, or an argument is out of its range.
 
     Example:
-        >>> probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1,))
+        >>> probe = Probe(torch.arange(64).view(8, 8) % 7, orders=(1,))
         >>> plane = InformationPlane(probe, {"L00": 8})
         >>> activations = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
         >>> plane.update("L00", activations, torch.arange(probe.num_positions), rows=probe.positions)

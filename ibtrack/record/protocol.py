@@ -6,8 +6,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-# entries that are circumstances or consequences of a measurement, not rules of it
-CIRCUMSTANCES = ("versions", "bottleneck_curve")
+# entries that are circumstances or consequences of a measurement, not rules of it; the hash of the probe tells whether
+# copies were measured
+CIRCUMSTANCES = ("versions", "bottleneck_curve", "copies")
 # entries in which the models of comparable runs may differ: names, number and widths of their layers
 MODEL_ENTRIES = ("sites", "widths")
 # what a difference means, where the entry's name does not say it

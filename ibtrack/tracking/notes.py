@@ -18,7 +18,7 @@ SINGLE = "there is one label only, so there is nothing to tell"
 ONE_DOCUMENT = "the probe has one document, and standard errors are taken over documents"
 NO_OTHER_DOCUMENT = "the probe has one document, and a lower end is made of other documents than that of the row"
 COPIES = (
-    "{} of the probe's {} documents repeat an earlier one; they are not independent, so the lower end may lie above "
+    "{} of the probe's {} documents are copies of others; they are not independent, so the lower end may lie above "
     "the information, and standard errors are too small"
 )
 OUTSIDE = 2.0  # standard errors of value and end together
@@ -99,9 +99,9 @@ def _notes_on_label_sets(probe: Probe) -> dict[str, str]:
 
 def _notes_on_copies(probe: Probe) -> dict[str, str]:
     """Say of every lower end that documents of the probe repeat each other, if they do."""
-    if not probe.copied_documents:
+    if not probe.num_copies:
         return {}
-    sentence = COPIES.format(probe.copied_documents, probe.num_documents)
+    sentence = COPIES.format(probe.num_copies, probe.num_documents)
     return {
         f"{order}/{quantity}_low": sentence for order in probe.orders for quantity in ("complexity", "expressivity")
     }
@@ -116,7 +116,7 @@ def _notes_on_brackets(values: Mapping[str, float], probe: Probe) -> dict[str, s
     for key, end in values.items():
         name, _, suffix = key.rpartition("_")
         value, error = values.get(name, math.nan), values.get(f"{name}_se", math.nan)
-        if suffix == "low" and not probe.copied_documents:
+        if suffix == "low" and not probe.num_copies:
             distance, sentence = end - value, BELOW
             error = math.hypot(error, values.get(f"{key}_se", math.nan))
         elif suffix == "high":

@@ -38,11 +38,12 @@ def measurement_protocol(
             named.
 
     Returns:
-        Entries that JSON can hold. ``versions`` and ``bottleneck_curve`` are circumstances, see
+        Entries that JSON can hold. ``versions``, ``bottleneck_curve`` and ``copies`` are circumstances, see
         `ibtrack.record.protocol`.
     """
     return {
         "probe": probe.protocol(),
+        "copies": None if probe.copies is None else probe.copies.protocol(),
         "orders": list(probe.orders),
         "sites": dict(sites),
         "widths": {site: layouts[site].width for site in sites},

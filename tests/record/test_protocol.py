@@ -31,6 +31,17 @@ def test_circumstances_are_no_difference() -> None:
     assert protocol_differences(protocols) == []
 
 
+def test_what_copies_there_were_is_no_difference_also_to_a_file_that_does_not_say() -> None:
+    probe = {"hash": "1", "documents": 45}
+    looked = {"probe": probe, "copies": {"found": 0, "documents": 45}}
+    protocols: dict[str, dict[str, Any]] = {
+        "old": {"probe": probe},
+        "new": looked,
+        "unknown": {"probe": probe, "copies": None},
+    }
+    assert protocol_differences(protocols) == []
+
+
 def test_entries_may_be_left_out() -> None:
     protocols = {"a": {"sites": {"L00": "h.0"}}, "b": {"sites": {"L00": "h.0", "L01": "h.1"}}}
     assert protocol_differences(protocols) == [

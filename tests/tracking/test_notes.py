@@ -174,8 +174,8 @@ def test_a_bracket_without_errors_is_exact() -> None:
 
 def test_copies_of_documents_are_noted_and_make_no_doubt() -> None:
     text = models.tokens(12, seed=99)
-    probe = Probe(torch.cat([text, text[:3]]), orders=(1, 2))
+    probe = Probe(torch.cat([text, text[:3]]), orders=(1, 2), keep_copies=True)
     notes = notes_on(_bracketed(0.1), {}, probe)
     assert set(notes) == {f"{o}/{q}_low" for o in ("token", "bigram") for q in ("complexity", "expressivity")}
-    assert notes["bigram/expressivity_low"].startswith("3 of the probe's 15 documents repeat an earlier one")
+    assert notes["bigram/expressivity_low"].startswith("3 of the probe's 15 documents are copies of others")
     assert set(notes_on(_bracketed(0.6), {}, probe)) == {*notes, KEY}  # the upper end holds for copies too
