@@ -35,6 +35,7 @@ from torch import Tensor
 from ibtrack._checks import check_integers
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.entropy import TINY
+from ibtrack.information.label_design import to_device
 from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.segments import Segments, occurrence_ranks, sum_between
 from ibtrack.information.standard_errors import Estimate
@@ -199,8 +200,8 @@ def information_lower_end(assignments: Tensor, labels: Tensor | Sequence[Tensor]
         raise ValueError("labels must be a tensor or several, got none")
     chain = {str(level): _dense("labels", ids, len(assignments)) for level, ids in enumerate(sets)}
     partition = DocumentDesign.from_index(_dense("documents", documents, len(assignments)))
-    design = BracketDesign.from_chains([chain], partition)
-    site = RowStatistics(assignments.float().cpu().unsqueeze(1), partition)
+    design = to_device(BracketDesign.from_chains([chain], partition), assignments.device)
+    site = RowStatistics(assignments.float().unsqueeze(1), to_device(partition, assignments.device))
     return lower_ends([site], design)[str(len(sets) - 1)]
 
 
@@ -348,7 +349,8 @@ def _strength(
     """Choose α of each site, (L,), at which the lower end of some of the rows is greatest.
 
     The lower end rises with α as long as Σ_k A_k π_k / ( S_k + α π_k ) - 1 / ( n + α ) is positive on average. It is
-    worked out half-way between the candidates, and counted how often it is.
+    worked out half-way between the candidates, in logarithms, and counted how often it is: as good as the lower ends of
+    all candidates, and half the time, as no logarithms are taken.
     """
     step = -(-len(rows) // STRENGTH_ROWS)
     prior = weights[::step] / (total[::step] if len(total) > 1 else total).unsqueeze(-1)  # (rows, L, K)
