@@ -8,13 +8,15 @@ from typing import Any
 
 from ibtrack.analysis.phases import Phases
 from ibtrack.analysis.ranking import Place
-from ibtrack.record.quantities import QUANTITIES, Z95
+from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import plane_domain, plane_rows
 
 LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
 UNIT_WORDS = {"share": "shares of the ceiling", "log_k": "fractions of log K"}
 _POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")
+_NOISE = "~"  # marks a value whose labels cannot be told from noise
+_NOISE_WORDS = f"{_NOISE}  the spread between labels cannot be told from noise (z below {TELLING_Z:.0f})"
 _NO_LETTER = "×"  # stands for a point that has no place in the plane
 
 
@@ -43,7 +45,8 @@ def points_table(rows: Sequence[Mapping[str, Any]]) -> str:
         rows: Rows of one run, as `ibtrack.report.tables.plane_rows` makes them.
     """
     lines = [(letter, *_point_cells(row)) for letter, row in zip(_letters(rows), rows, strict=True)]
-    return text_table([_POINTS_HEAD, *lines])
+    table = text_table([_POINTS_HEAD, *lines])
+    return f"{table}\n\n{_NOISE_WORDS}" if any(_NOISE in cell for line in lines for cell in line) else table
 
 
 def geometry_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -143,10 +146,11 @@ def _point_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     reason = f"no value: {row['why']}"
     if row["complexity"] is None:
         return (str(row["step"]), loss, reason, "")
-    complexity = _with_error(row["complexity"], row["complexity_se"])
+    complexity = _with_error(row["complexity"], row["complexity_se"], row["complexity_z"])
     if row["expressivity"] is None:
         return (str(row["step"]), loss, complexity, reason)
-    return (str(row["step"]), loss, complexity, _with_error(row["expressivity"], row["expressivity_se"]))
+    expressivity = _with_error(row["expressivity"], row["expressivity_se"], row["expressivity_z"])
+    return (str(row["step"]), loss, complexity, expressivity)
 
 
 def _geometry_cell(row: Mapping[str, Any]) -> str:
@@ -155,8 +159,9 @@ def _geometry_cell(row: Mapping[str, Any]) -> str:
     return _with_error(row["value"], row["se"]) + ("" if row["half"] is None else f" ({row['half']:.3f})")
 
 
-def _with_error(value: float, se: float | None) -> str:
-    return f"{value:.3f}" + (f" ± {Z95 * se:.3f}" if se else "")
+def _with_error(value: float, se: float | None, z: float | None = None) -> str:
+    mark = f" {_NOISE}" if z is not None and z < TELLING_Z else ""
+    return f"{value:.3f}" + (f" ± {Z95 * se:.3f}" if se else "") + mark
 
 
 def _behind(place: Place | None) -> str:

@@ -297,7 +297,7 @@ class InformationPlane(Metric):
         values = numbers(slice(None))
         if self.options.anchor_draws > 1:
             by_draw = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
-            for quantity, order, reading in [name for name in values if not name[0].endswith(("_se", *BRACKET))]:
+            for quantity, order, reading in [name for name in values if not name[0].endswith(("_se", "_z", *BRACKET))]:
                 spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
         values["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
@@ -320,50 +320,66 @@ _Name = tuple[str, str | None, str]  # quantity, order and reading
 
 def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchors: float) -> dict[_Name, Tensor]:
     """Work out (L,) of every quantity, as fractions of log K where they have a unit."""
-    values: dict[_Name, Tensor] = {}
-
-    def add(quantity: str, estimate: Estimate, order: str | None = None) -> None:
-        values[quantity, order, "debiased"] = estimate.value
-        values[f"{quantity}_se", order, "debiased"] = estimate.standard_error
-
     unit = 1 / log_anchors
-    information = {name: estimate.scaled(unit) for name, estimate in readings.debiased.items()}
-    entropy = readings.entropy.scaled(unit)
-    ceiling = readings.ceiling.scaled(unit)
+    entropy, ceiling = readings.entropy.scaled(unit), readings.ceiling.scaled(unit)
     none = ceiling.value < SMALLEST_CEILING
     whole = ceiling.map(lambda part: part.masked_fill(none.view(-1, *[1] * (part.ndim - 1)), torch.nan))
-    add("entropy", entropy)
-    add("ceiling", ceiling)
-    shorter = None
-    for order in orders if information else ():
-        complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
-        add("complexity", complexity, order)
-        add("expressivity", expressivity, order)
-        add("kept", complexity.ratio(whole), order)
-        add("told", expressivity.ratio(whole), order)
-        add("optimality", expressivity.ratio(complexity), order)
-        add("regularity", complexity.ratio(entropy), order)
-        add("variation", entropy.minus(complexity), order)
-        if nested:
-            add("share", (complexity if shorter is None else complexity.minus(shorter)).ratio(entropy), order)
-            shorter = complexity
-    for name in (name for name in information if "/" not in name):
-        add(f"{name}_information", information[name])
+    information = {name: estimate.scaled(unit) for name, estimate in readings.debiased.items()}
+    estimates = {("entropy", None): entropy, ("ceiling", None): ceiling}
+    if information:
+        estimates |= _estimates(information, entropy, whole, orders, nested)
+    for name, end in readings.lower_ends.items():
+        quantity, order = _quantity_of(name)
+        estimates[f"{quantity}_low", order] = end.scaled(unit)
+    values: dict[_Name, Tensor] = {}
+    for (quantity, order), estimate in estimates.items():
+        values[quantity, order, "debiased"] = estimate.value
+        values[f"{quantity}_se", order, "debiased"] = estimate.standard_error
+    for name, score in readings.z.items():
+        quantity, order = _quantity_of(name)
+        values[f"{quantity}_z", order, "debiased"] = score
     for reading, by_set in (("plugin", readings.plugin), ("null", readings.null)):
-        for name, value in by_set.items():
-            side, _, label = name.rpartition("/")
-            quantity = _QUANTITY_OF.get(side, f"{label}_information")
-            values[quantity, label if side else None, reading] = value * unit
+        for name, nats in by_set.items():
+            quantity, order = _quantity_of(name)
+            values[quantity, order, reading] = nats * unit
             if quantity in SHARE_OF:
-                values[SHARE_OF[quantity], label, reading] = value * unit / whole.value
+                values[SHARE_OF[quantity], order, reading] = nats * unit / whole.value
     for order in orders if readings.plugin else ():
         plugin_complexity = values["complexity", order, "plugin"]
         values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity
         values["regularity", order, "plugin"] = plugin_complexity / entropy.value
-    for name, end in readings.lower_ends.items():
-        side, _, order = name.partition("/")
-        quantity = _QUANTITY_OF[side]
-        add(f"{quantity}_low", end.scaled(unit), order)
-        if readings.plugin:
+    if readings.plugin:
+        for name in readings.lower_ends:
+            quantity, order = _quantity_of(name)
             values[f"{quantity}_high", order, "debiased"] = values[quantity, order, "plugin"]
     return values
+
+
+def _estimates(
+    information: Mapping[str, Estimate], entropy: Estimate, whole: Estimate, orders: Sequence[str], nested: bool
+) -> dict[tuple[str, str | None], Estimate]:
+    """Work out the debiased quantities of every order, and the information of label sets without one."""
+    estimates: dict[tuple[str, str | None], Estimate] = {}
+    shorter = None
+    for order in orders:
+        complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
+        estimates |= {
+            ("complexity", order): complexity,
+            ("expressivity", order): expressivity,
+            ("kept", order): complexity.ratio(whole),
+            ("told", order): expressivity.ratio(whole),
+            ("optimality", order): expressivity.ratio(complexity),
+            ("regularity", order): complexity.ratio(entropy),
+            ("variation", order): entropy.minus(complexity),
+        }
+        if nested:
+            beyond = complexity if shorter is None else complexity.minus(shorter)
+            estimates["share", order] = beyond.ratio(entropy)
+            shorter = complexity
+    return estimates | {_quantity_of(name): estimate for name, estimate in information.items() if "/" not in name}
+
+
+def _quantity_of(label_set: str) -> tuple[str, str | None]:
+    """Name the information of a label set such as ``input/token``, and its order; a set without a side has none."""
+    side, _, label = label_set.rpartition("/")
+    return (_QUANTITY_OF[side], label) if side else (f"{label}_information", None)

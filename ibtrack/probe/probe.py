@@ -23,8 +23,8 @@ from ibtrack.information.bottleneck import bottleneck_curve
 from ibtrack.information.brackets import BracketDesign
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.probe.kgrams import SIDES
 from ibtrack.probe.copies import KEPT, LEFT_OUT, Copies
+from ibtrack.probe.kgrams import SIDES
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_tokens, label_as_given, label_kgrams
 from ibtrack.probe.preferences import preference_blocks
 from ibtrack.probe.sources import column_texts, shuffled_rows

@@ -17,8 +17,9 @@ class Key(NamedTuple):
     """The parts of a metric key.
 
     Attributes:
-        quantity: Name of what was measured, such as ``complexity``; with ``_se`` its standard error, with ``_low``,
-            ``_low_se`` and ``_high`` the ends of its bracket.
+        quantity: Name of what was measured, such as ``complexity``; with ``_se`` its standard error, with ``_z`` how far
+            the spread between labels stands out of noise, with ``_low``, ``_low_se`` and ``_high`` the ends of its
+            bracket.
         site: Layer that was read, or ``mean``; None for a number of the whole run.
         order: Label set, such as ``token``; None for a number of the whole site.
         reading: ``debiased``, ``plugin`` or ``null``.
@@ -57,7 +58,7 @@ def metric_key(
 
     Args:
         quantity: ``complexity``, ``expressivity``, ``optimality``, ``regularity``, any of them with ``_se``, the first
-            two with ``_low``, ``_low_se`` and ``_high``; ``entropy``, ``ceiling`` of a site; ``tokens_seen``,
+            two with ``_z``, ``_low``, ``_low_se`` and ``_high``; ``entropy``, ``ceiling`` of a site; ``tokens_seen``,
             ``probe_loss`` and others of the run.
         site: Layer such as ``embed`` or ``L00``, or ``mean``; None for a number of the whole run.
         order: Label set such as ``token``; None for a number of the whole site.

@@ -24,7 +24,7 @@ with needs("a chart", extra="report"):
 
 MIXED = "different protocols: compare shapes, never numbers"
 _DOUBT = "(isValid(datum.doubt) ? ' In doubt: ' + datum.doubt : '')"
-_VALUE_TEXT = f"{value_text('value', 'se', 'anchor_sd', 'low', 'high')} + {_DOUBT}"
+_VALUE_TEXT = f"{value_text('value', 'se', 'anchor_sd', 'low', 'high', 'z')} + {_DOUBT}"
 _REFERENCES = (
     ("null", "dashed: the plug-in of shuffled labels"),
     ("ceiling", "dotted: ceiling I(Z;J)"),

@@ -19,7 +19,7 @@ from ibtrack.analysis.phases import Phases, phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat
-from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, SMALLEST_CEILING, Z95
+from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, SMALLEST_CEILING, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
@@ -70,6 +70,7 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
         "ramp": RAMP,
         "ink": INK,
         "z95": Z95,
+        "tellingZ": TELLING_Z,
         "bottleneck": BOTTLENECK_WORDS if bottleneck(runs) else "",
         "specs": _specs(runs, orders[0]),
     }

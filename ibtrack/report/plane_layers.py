@@ -87,7 +87,7 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
 
 
 def _text_of(quantity: str) -> str:
-    return value_text(quantity, *(f"{quantity}_{suffix}" for suffix in ("se", "anchor_sd", "low", "high")))
+    return value_text(quantity, *(f"{quantity}_{suffix}" for suffix in ("se", "anchor_sd", "low", "high", "z")))
 
 
 def _bar(base: alt.Chart, quantity: str, style: Style) -> alt.Chart:

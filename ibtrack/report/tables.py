@@ -42,7 +42,8 @@ def plane_rows(
 
     Returns:
         Rows of plain columns, which have the same names in both units. A number that does not exist is None; then
-        ``why`` says the reason. ``doubt`` says why one that exists is not to be trusted.
+        ``why`` says the reason. ``doubt`` says why one that exists is not to be trusted, and ``complexity_z`` and
+        ``expressivity_z`` how far the spread between labels stands out of noise.
 
     Raises:
         ValueError: There is no such reading or unit.
@@ -53,21 +54,23 @@ def plane_rows(
         ...     print(row)
         {'run': 'a', 'step': 8, 'tokens': None, 'loss': 5.0, \
 'complexity': 0.4, 'complexity_se': None, 'complexity_anchor_sd': None, 'complexity_low': None, \
-'complexity_high': None, 'expressivity': 0.1, 'expressivity_se': None, 'expressivity_anchor_sd': None, \
-'expressivity_low': None, 'expressivity_high': None, 'doubt': None, 'why': None}
+'complexity_high': None, 'complexity_z': None, 'expressivity': 0.1, 'expressivity_se': None, \
+'expressivity_anchor_sd': None, 'expressivity_low': None, 'expressivity_high': None, 'expressivity_z': None, \
+'doubt': None, 'why': None}
     """
     names = PLANE_UNITS[check_option("unit", unit, tuple(PLANE_UNITS))]
     keys = {
         column: quantity_key(name, site, order, reading) for column, name in zip(PLANE_COLUMNS, names[:2], strict=True)
     }
+    parts = {name: quantity_key(name, site, order, reading) for name in PLANE_COLUMNS}
     rows = []
     for label, point in _labelled_points(trajectories):
         row = _common_columns(label, point)
         for name, key in keys.items():
             row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in _SUFFIXES}
+            row[f"{name}_z"] = _value(point, f"{parts[name]}_z")
         missing = [key for name, key in keys.items() if row[name] is None]
-        plain = (quantity_key(name, site, order, reading) for name in PLANE_COLUMNS)  # doubt of a part is of its share too
-        doubt = next((point.doubts[key] for key in (*keys.values(), *plain) if key in point.doubts), None)
+        doubt = next((point.doubts[key] for key in (*keys.values(), *parts.values()) if key in point.doubts), None)
         rows.append({**row, "doubt": doubt, "why": point.why_missing(missing[0]) if missing else None})
     return rows
 
@@ -115,7 +118,8 @@ def curve_rows(
     Returns:
         Rows of plain columns, with the null, the ceiling and the ends ``low`` and ``high`` of the bracket where they
         apply, and with what half of the documents read where that was measured. A number that does not exist is None;
-        if it is the value, ``why`` says the reason. ``doubt`` says why a value that exists is not to be trusted.
+        if it is the value, ``why`` says the reason. ``doubt`` says why a value that exists is not to be trusted, and
+        ``z`` how far the spread between labels stands out of noise.
 
     Example:
         >>> (row,) = curve_rows([Trajectory({}, {"name": "a"}, [Point(8, failure="out of memory")])])
@@ -123,6 +127,8 @@ def curve_rows(
         (None, 'out of memory')
     """
     key = quantity_key(quantity, site, order, reading)
+    whole_of = {share: name for name, share in SHARE_OF.items()}
+    part = quantity_key(whole_of.get(quantity, quantity), site, order, reading)  # a share is as sure as its part
     has_null = quantity in SHARE_OF or quantity in SHARE_OF.values()
     null = quantity_key(quantity, site, order, "null") if has_null and reading != "null" else ""
     ceiling = quantity_key("ceiling", site, order, reading) if quantity in SHARE_OF else ""  # of a share it would be 1
@@ -135,11 +141,12 @@ def curve_rows(
                 "value": value,
                 "se": _value(point, f"{key}_se"),
                 "anchor_sd": _value(point, f"{key}_anchor_sd"),
+                "z": _value(point, f"{part}_z"),
                 "low": _value(point, f"{key}_low"),
                 "high": _value(point, f"{key}_high"),
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
-                "doubt": point.doubts.get(key),
+                "doubt": point.doubts.get(key) or point.doubts.get(part),
                 "half": _value(point, f"{key}_half"),
                 "why": point.why_missing(key) if value is None else None,
             }

@@ -130,7 +130,7 @@ def _notes_on_brackets(values: Mapping[str, float], probe: Probe) -> dict[str, s
 
 
 def _without_suffix(key: str) -> str:
-    return key.removesuffix("_se").removesuffix("_anchor_sd").removesuffix("_half")
+    return key.removesuffix("_se").removesuffix("_anchor_sd").removesuffix("_half").removesuffix("_z")
 
 
 def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:

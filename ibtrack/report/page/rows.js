@@ -61,10 +61,17 @@ const highEnd = (run, quantity, i, site) => (state.reading === "debiased" ? read
 
 /** The reason not to trust a value that a run has at a point, or null; a share is as doubtful as what it is a share of. */
 function doubt(run, key, i) {
+  return read(run, key, i) === null ? null : run.notes[i]?.[key] ?? run.notes[i]?.[partOf(key)] ?? null;
+}
+
+/** How far the spread between labels stands out of noise; that of a share is that of what it is a share of. */
+const noiseOf = (run, key, i) => read(run, partOf(key) + "_z", i);
+
+/** The key of the information that a key is a share of, or the key itself. */
+function partOf(key) {
   const cut = key.lastIndexOf("/") + 1;
   const share = DATA.units.share.indexOf(key.slice(cut));
-  const part = share < 0 ? key : key.slice(0, cut) + DATA.units.log_k[share];
-  return read(run, key, i) === null ? null : run.notes[i]?.[key] ?? run.notes[i]?.[part] ?? null;
+  return share < 0 ? key : key.slice(0, cut) + DATA.units.log_k[share];
 }
 /** The quantities on the axes of the plane: I(X;Z) and I(Y;Z) in the unit that was chosen, or in another. */
 const axes = (unit = state.unit) => DATA.units[unit];
@@ -86,7 +93,9 @@ const whole = (value) => (value === null || value === undefined ? "—" : value.
 function withError(run, quantity, i, site, reading) {
   const key = keyOf(quantity, site, reading);
   const [value, se] = i < 0 ? [null, null] : [read(run, key, i), read(run, key + "_se", i)];
-  const mark = i >= 0 && doubt(run, key, i) ? " (in doubt)" : "";
+  const z = i < 0 || reading === "plugin" || reading === "null" ? null : noiseOf(run, key, i);
+  const noise = z !== null && z < DATA.tellingZ ? " (not told from noise)" : "";
+  const mark = i >= 0 && doubt(run, key, i) ? " (in doubt)" : noise;
   return format(value) + (value !== null && se !== null ? ` ± ${(DATA.z95 * se).toFixed(3)}` : "") + mark;
 }
 
@@ -160,6 +169,7 @@ function planeRows() {
         complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
         complexity_low: read(run, x + "_low", i), expressivity_low: read(run, y + "_low", i),
         complexity_high: highEnd(run, "complexity", i), expressivity_high: highEnd(run, "expressivity", i),
+        complexity_z: noiseOf(run, x, i), expressivity_z: noiseOf(run, y, i),
         doubt: doubt(run, x, i) ?? doubt(run, y, i),
         why: missingKey === null ? null : why(run, missingKey, i),
       };
@@ -179,7 +189,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
-        low: read(run, key + "_low", i), high: isBounded ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
+        z: noiseOf(run, key, i), low: read(run, key + "_low", i), high: isBounded ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
         null: withReferences && hasNull && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
         ceiling: withReferences && isBounded ? read(run, keyOf("ceiling", site), i) : null,
         half: withReferences ? read(run, key + "_half", i) : null,
