@@ -325,7 +325,7 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
     none = ceiling.value < SMALLEST_CEILING
     whole = ceiling.map(lambda part: part.masked_fill(none.view(-1, *[1] * (part.ndim - 1)), torch.nan))
     information = {name: estimate.scaled(unit) for name, estimate in readings.debiased.items()}
-    estimates = {("entropy", None): entropy, ("ceiling", None): ceiling}
+    estimates: dict[tuple[str, str | None], Estimate] = {("entropy", None): entropy, ("ceiling", None): ceiling}
     if information:
         estimates |= _estimates(information, entropy, whole, orders, nested)
     for name, end in readings.lower_ends.items():
@@ -338,20 +338,17 @@ def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchor
     for name, score in readings.z.items():
         quantity, order = _quantity_of(name)
         values[f"{quantity}_z", order, "debiased"] = score
-    for reading, by_set in (("plugin", readings.plugin), ("null", readings.null)):
-        for name, nats in by_set.items():
-            quantity, order = _quantity_of(name)
-            values[quantity, order, reading] = nats * unit
-            if quantity in SHARE_OF:
-                values[SHARE_OF[quantity], order, reading] = nats * unit / whole.value
+    for name, nats in readings.null.items():
+        values |= _with_share(*_quantity_of(name), "null", nats * unit, whole.value)
+    for name, nats in readings.plugin.items():
+        quantity, order = _quantity_of(name)
+        values |= _with_share(quantity, order, "plugin", nats * unit, whole.value)
+        if name in readings.lower_ends:
+            values[f"{quantity}_high", order, "debiased"] = nats * unit
     for order in orders if readings.plugin else ():
         plugin_complexity = values["complexity", order, "plugin"]
         values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity
         values["regularity", order, "plugin"] = plugin_complexity / entropy.value
-    if readings.plugin:
-        for name in readings.lower_ends:
-            quantity, order = _quantity_of(name)
-            values[f"{quantity}_high", order, "debiased"] = values[quantity, order, "plugin"]
     return values
 
 
@@ -377,6 +374,12 @@ def _estimates(
             estimates["share", order] = beyond.ratio(entropy)
             shorter = complexity
     return estimates | {_quantity_of(name): estimate for name, estimate in information.items() if "/" not in name}
+
+
+def _with_share(quantity: str, order: str | None, reading: str, value: Tensor, whole: Tensor) -> dict[_Name, Tensor]:
+    """Put a plug-in or null reading under its name, with its share of the ceiling where it has one."""
+    values: dict[_Name, Tensor] = {(quantity, order, reading): value}
+    return values | ({(SHARE_OF[quantity], order, reading): value / whole} if quantity in SHARE_OF else {})
 
 
 def _quantity_of(label_set: str) -> tuple[str, str | None]:

@@ -17,8 +17,8 @@ class Key(NamedTuple):
     """The parts of a metric key.
 
     Attributes:
-        quantity: Name of what was measured, such as ``complexity``; with ``_se`` its standard error, with ``_z`` how far
-            the spread between labels stands out of noise, with ``_low``, ``_low_se`` and ``_high`` the ends of its
+        quantity: Name of what was measured, such as ``complexity``; with ``_se`` its standard error, with ``_z`` how
+            far the spread between labels stands out of noise, with ``_low``, ``_low_se`` and ``_high`` the ends of its
             bracket.
         site: Layer that was read, or ``mean``; None for a number of the whole run.
         order: Label set, such as ``token``; None for a number of the whole site.

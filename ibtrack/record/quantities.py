@@ -10,8 +10,8 @@ from ibtrack.record.keys import READINGS, metric_key
 FRACTION = "fraction of log K"
 SHARE = "share of the ceiling"
 SMALLEST_CEILING = 1e-5  # fraction of log K; float32 rows make errors of 1e-7, one hundredth of a share of this ceiling
-# z of complexity and expressivity is the spread between labels in standard deviations of what it would be if labels told
-# nothing; below this it cannot be told from noise, one-sided at 2.3 % where labels are many
+# z is the spread between labels in standard deviations of what it would be if labels told nothing; below this it cannot
+# be told from noise, one-sided at 2.3 % where labels are many
 TELLING_Z = 2.0
 Z95 = 1.96  # half width of a two-sided 95 % interval in standard errors of a normal distribution
 

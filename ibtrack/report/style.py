@@ -122,7 +122,8 @@ def value_text(value: str, se: str, anchor_sd: str, low: str, high: str, z: str)
     shown = f"(isValid(datum.{se}) ? {error} : '') + (isValid(datum.{anchor_sd}) ? {spread} : '')"
     ends = f"format(datum.{low}, '.4f') + ' to ' + format(datum.{high}, '.4f')"
     bracket = f"(isValid(datum.{low}) && isValid(datum.{high}) ? ', bracket ' + {ends} : '')"
-    noise = f"(isValid(datum.{z}) && datum.{z} < {TELLING_Z} ? ', not told from noise (z ' + format(datum.{z}, '.1f') + ')' : '')"
+    faint = f"', not told from noise (z ' + format(datum.{z}, '.1f') + ')'"
+    noise = f"(isValid(datum.{z}) && datum.{z} < {TELLING_Z} ? {faint} : '')"
     return f"format(datum.{value}, '.4f') + {shown} + {bracket} + {noise}"
 
 

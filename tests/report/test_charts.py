@@ -256,7 +256,7 @@ def test_save_png_names_the_file_for_what_it_is(tmp_path: Path, name: str) -> No
 
 def test_the_bracket_is_a_band_where_it_is_asked_for() -> None:
     run = trajectories.doubted()
-    plain, banded = (charts.curves(run, bracket=bracket) for bracket in (False, True))
+    plain, banded = (charts.curves(run, quantity="complexity", bracket=bracket) for bracket in (False, True))
     assert [to_param(chart) for chart in (plain, banded)] == [False, True]
     assert len(charts.to_png(plain)) != len(charts.to_png(banded))
     subtitles = [charts.to_spec(chart)["title"]["subtitle"] for chart in (plain, banded)]
