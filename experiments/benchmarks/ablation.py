@@ -87,8 +87,6 @@ VARIANTS = (
     Variant("smooth in proportion to the square", ((debiased, "SMOOTH_POWER", 2),)),
     Variant("smooth in proportion to the 10th power", ((debiased, "SMOOTH_POWER", 10),)),
     Variant("null curve not observed", ((gap_curves, "LARGEST_GROUP", 1),)),
-    Variant("mixture within [0, 1]", ((debiased, "MIXTURE_RANGE", (0.0, 1.0)),)),
-    Variant("mixture unbounded", ((debiased, "MIXTURE_RANGE", (-10.0, 10.0)),)),
     Variant("no calibration", ((debiased, "CALIBRATION_RANGE", (1.0, 1.0)),)),
     Variant("calibration unbounded", ((debiased, "CALIBRATION_RANGE", (0.0, 1e9)),)),
     Variant("H(p) not corrected", ((readings, "debiased_from_moments", _without_marginal_bias),)),

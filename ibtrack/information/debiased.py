@@ -28,7 +28,6 @@ from ibtrack.information.variance_components import intraclass_correlation, inve
 # in the variance; its mixture is nearer to lognormal than that of rows by .3. Both were chosen on parts of the three
 # sets of truth.py; ablation.py shows what other values do.
 SMOOTHING, SMOOTH_POWER = 0.3, 6
-MIXTURE_RANGE = (-0.25, 1.0)  # a guard: no cloud of ablation.py is changed by a wider range, or by [0, 1]
 CALIBRATION_RANGE = (0.1, 3.0)  # γ, a guard against a predicted gap near 0: a wider range changes no cloud
 _DIFFERENTIATED = (*SITE_MOMENTS, *LABEL_MOMENTS, *CURVES, *SHARES)
 
@@ -75,7 +74,7 @@ def _gaps(moments: Moments, smooth: Tensor, t: Tensor) -> Tensor:
     """Work out Γ(t), (..., U), for means that vary by (..., U) t, of which (..., U) is due to labels and documents."""
     m = moments
     null, difference = m.beta + m.null_excess, m.lognormal - m.beta
-    mixture = ((ceiling(m) - m.beta[..., 0]) / difference[..., 0]).clamp(*MIXTURE_RANGE)
+    mixture = (ceiling(m) - m.beta[..., 0]) / difference[..., 0]
     of_rows = read_curve(null, t)
     of_means = read_curve(m.beta + (mixture.unsqueeze(-1) + SMOOTHING) * difference, t)
     positive = (smooth > 0) & (t > 0)

@@ -201,7 +201,10 @@ def _without_errors(readings: Readings) -> Readings:
         entropy=whole(readings.entropy),
         ceiling=whole(readings.ceiling),
         debiased={name: whole(estimate) for name, estimate in readings.debiased.items()},
-        lower_ends={name: whole(estimate) for name, estimate in readings.lower_ends.items()},
+        lower_ends={  # they are made of other documents
+            name: whole(estimate).map(lambda part: torch.full_like(part, torch.nan))
+            for name, estimate in readings.lower_ends.items()
+        },
     )
 
 
