@@ -34,7 +34,7 @@ BETA_VARIANCE_FLOOR = 1e-9  # of p², below which ν has no digits left
 def beta_gaps(p: Tensor, variance: Tensor) -> Tensor:
     """Work out the gap of Beta marginals with mean (..., K) and variance (..., K), anchor by anchor, nats: (..., K)."""
     variance = torch.minimum(variance, LARGEST_BETA_VARIANCE * p * (1 - p)).maximum(BETA_VARIANCE_FLOOR * p.square())
-    nu = p * (1 - p) / variance - 1
+    nu = (p * (1 - p) / variance - 1).clamp(min=0)  # it is below 0 where p is 1
     return torch.special.entr(p) + p * (torch.digamma(p * nu + 1) - torch.digamma(nu + 1))
 
 
