@@ -149,7 +149,12 @@ class Debiased:
         """The null reading."""
         p, squares = self.rows.mean(0), self._squares(np.ones(len(self.rows)))
         curve = [_gap_over_t(beta_gap, p, squares, node) + self.excess[node] for node in range(self.num_nodes)]
-        return float(np.mean([interpolated(curve, 1 / (self.labels == x).sum()) for x in self.labels]))
+        return float(np.mean([interpolated(curve, self._varies(int((self.labels == x).sum()))) for x in self.labels]))
+
+    def _varies(self, n: int) -> float:
+        """Variance of a mean of n of the N rows without replacement, over that of a row: the textbook's correction."""
+        total = len(self.rows)
+        return (total - n) / (total - 1) / n
 
     def _squares(self, weights: np.ndarray) -> np.ndarray:
         squares: np.ndarray = np.average(self.rows**2, axis=0, weights=weights)
@@ -170,7 +175,7 @@ class Debiased:
                 continue
             means = [sample[n * g : n * g + n].mean(0) for g in range(groups)]
             gap = entropy(p) - np.mean([entropy(mean) for mean in means]) - of_rows + of_sample
-            excess.append(float(gap * n - _gap_over_t(beta_gap, p, squares, node)))
+            excess.append(float(gap / self._varies(n) - _gap_over_t(beta_gap, p, squares, node)))
         return excess
 
 

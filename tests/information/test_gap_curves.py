@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.entropy import entropy
-from ibtrack.information.gap_curves import beta_gaps, gap_curves, lognormal_gaps, nodes, read_curve
+from ibtrack.information.gap_curves import beta_gaps, drawn_variance, gap_curves, lognormal_gaps, nodes, read_curve
 from ibtrack.information.row_statistics import RowStatistics
 from tests import references, truths
 from tests.information.samples import random_rows, repeated_text, side_by_side
@@ -65,7 +65,10 @@ def test_beta_marginals_of_the_largest_variance_are_sure() -> None:
 
 
 def test_means_of_up_to_32_rows_have_the_gap_that_is_observed() -> None:
-    """At the nodes the null curve is the gap itself, for one row the ceiling."""
+    """At the nodes the null curve is the gap itself, for one row the ceiling.
+
+    Of n rows that are drawn from N without replacement it is that of (N - n) / (N - 1) as much variance.
+    """
     rows, _ = random_rows(num_rows=2000)
     site = _site(rows)
     curves = gap_curves([site])
@@ -75,9 +78,29 @@ def test_means_of_up_to_32_rows_have_the_gap_that_is_observed() -> None:
         means = sample[: 2000 // n * n].view(-1, n, 10).mean(1)
         expected = float(entropy(rows.double().mean(0)) - entropy(means).mean())
         # pairs of groups are formed one after the other, so that a group may be left over before the end
-        assert float(null[0, node]) / n == pytest.approx(expected, abs=2e-4 * LOG_K)
+        varies = (2000 - n) / 1999 / n
+        assert float(null[0, node]) * varies == pytest.approx(expected, abs=2e-4 * LOG_K)
     ceiling = entropy(rows.double().mean(0)) - entropy(rows.double()).mean()
     assert float(null[0, 0]) == pytest.approx(float(ceiling), abs=1e-7)  # rows are float32
+
+
+def test_the_gap_of_fresh_rows_is_that_of_rows_without_replacement_at_less_variance() -> None:
+    """Means of 32 fresh rows, and what 600 rows say of them, on average over 40 draws side by side as sites."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return (4 * torch.randn(*shape, 10, generator=generator)).softmax(-1)
+
+    fresh = draw(20_000, 32).double().mean(1)
+    expected = float(entropy(fresh.mean(0)) - entropy(fresh).mean())
+    curves = gap_curves([RowStatistics(draw(600, 40), DocumentDesign.from_index(torch.arange(600)))])
+    read = float((curves.beta + curves.null_excess)[:, 5].mean()) / 32
+    assert read == pytest.approx(expected, rel=0.02)  # noise of the draws; with replacement it would be 5 % less
+
+
+def test_all_rows_have_no_variance_and_one_row_has_all() -> None:
+    assert drawn_variance(torch.tensor([1.0, 1 / 300], dtype=torch.float64), 300).tolist() == pytest.approx([1, 0], abs=1e-15)
+    assert float(drawn_variance(torch.ones(()), 1)) == 1
 
 
 def test_means_of_more_rows_than_are_observed_keep_the_last_excess() -> None:

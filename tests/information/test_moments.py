@@ -136,7 +136,10 @@ def _weighted(rows: Tensor, labels: Tensor, documents: Tensor, weights: Tensor) 
             halving = halving + lacks(mine) - sum(lacks(mine & torch.isin(documents, distinct[h::2])) for h in (0, 1))
     squares = weights @ rows.square() / weights.sum()
     curves = {
-        name: torch.tensor([gap(mean.numpy(), ((squares - mean.square()) * 0.5**j).numpy()) * 2**j for j in range(4)])
+        name: torch.tensor(
+            [gap(mean.numpy(), ((squares - mean.square()) * 0.5**j).numpy()) * 2**j for j in range(4)],
+            dtype=torch.float64,
+        )
         for name, gap in (("beta", references.beta_gap), ("lognormal", references.lognormal_gap))
     }
     return {
@@ -154,7 +157,7 @@ def test_influences_are_what_a_little_more_of_a_document_does() -> None:
     influences = sample(rows, labels, documents).influences
     changes = {**influences.site, **influences.labels, **influences.curves}
     step, d = 1e-4, 5
-    up, down = (_weighted(rows.double(), labels, documents, 1 + s * (documents == d)) for s in (step, -step))
+    up, down = (_weighted(rows.double(), labels, documents, 1 + s * (documents == d).double()) for s in (step, -step))
     for name, value in up.items():
         slope = (value - down[name]) / (2 * step)
         read = changes[name][..., d].flatten()[: slope.numel()]  # the first nodes of a curve

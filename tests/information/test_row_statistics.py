@@ -46,7 +46,7 @@ def test_products_of_two_documents_are_those_of_all_pairs() -> None:
     assert float(mean) == pytest.approx(float(_products(rows.double(), ones, documents)), rel=1e-6)
     step = 1e-5
     for d in (0, 7, 39):
-        up, down = (_products(rows.double(), 1 + s * (documents == d), documents) for s in (step, -step))
+        up, down = (_products(rows.double(), 1 + s * (documents == d).double(), documents) for s in (step, -step))
         assert float(influence[0, d]) == pytest.approx(float(up - down) / (2 * step), abs=1e-8)
     assert abs(float(influence.sum())) < 1e-12
 
