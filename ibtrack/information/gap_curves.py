@@ -34,7 +34,7 @@ BETA_VARIANCE_FLOOR = 1e-9  # of p², below which ν has no digits left
 def beta_gaps(p: Tensor, variance: Tensor) -> Tensor:
     """Work out the gap of Beta marginals with mean (..., K) and variance (..., K), anchor by anchor, nats: (..., K)."""
     variance = torch.minimum(variance, LARGEST_BETA_VARIANCE * p * (1 - p)).maximum(BETA_VARIANCE_FLOOR * p.square())
-    nu = p * (1 - p) / variance - 1
+    nu = (p * (1 - p) / variance - 1).clamp(min=0)  # it is below 0 where p is 1
     return torch.special.entr(p) + p * (torch.digamma(p * nu + 1) - torch.digamma(nu + 1))
 
 
@@ -94,7 +94,8 @@ def gap_curves(sites: Sequence[RowStatistics]) -> GapCurves:
     t = 0.5 ** torch.arange(number, dtype=mean.dtype, device=mean.device).view(-1, 1)
     beta, lognormal = (_scaled(gaps, mean.unsqueeze(1), squares.unsqueeze(1), t).sum(-1) for gaps in _CLOSURES.values())
     entropies = torch.cat([_entropies_of_means(site) for site in sites])[:, :number]  # (L, observed)
-    observed = (entropy(positive(mean)).unsqueeze(1) - entropies) / t[: entropies.shape[1]].T
+    gaps = entropy(positive(mean)).unsqueeze(1) - entropies
+    observed = gaps / drawn_variance(t[: entropies.shape[1]].T, len(sites[0].rows))
     excess = observed - beta[:, : entropies.shape[1]]
     rest = excess[:, -1:].expand(-1, number - excess.shape[1])  # the gap falls as 1 / n where means are Gaussian
     return GapCurves(squares, beta, lognormal, torch.cat([excess, rest], 1))
@@ -103,6 +104,17 @@ def gap_curves(sites: Sequence[RowStatistics]) -> GapCurves:
 def nodes(curve: Tensor) -> Tensor:
     """List t of the nodes of a curve (..., J + 1): (J + 1,)."""
     return 0.5 ** torch.arange(curve.shape[-1], dtype=curve.dtype, device=curve.device)
+
+
+def drawn_variance(t: Tensor, num_rows: int) -> Tensor:
+    """Work out how much means of 1 / t rows vary around p if they are drawn from the N rows without replacement.
+
+    Means of all rows do not vary, as p is itself the mean of the rows.
+
+    Returns:
+        The variance in units of that of a row, (N t - 1) / (N - 1), of the shape of ``t``.
+    """
+    return t - (1 - t) / max(num_rows - 1, 1)
 
 
 def read_curve(curve: Tensor, t: Tensor) -> Tensor:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ibtrack.information.gap_curves import GapCurves, read_curve
+from ibtrack.information.gap_curves import GapCurves, drawn_variance, read_curve
 from ibtrack.information.sample_sizes import SampleSizes
 
 
 def null_information(curves: GapCurves, sizes: SampleSizes) -> Tensor:
-    """Work out Σ_x (n_x / N) Γ₀(1 / n_x), with the null curve Γ₀, the gap of means of n_x random rows of the site.
+    """Work out Σ_x (n_x / N) Γ₀(t_x), with the null curve Γ₀, the gap of means of random rows of the site.
+
+    The rows of a label are n_x of N, drawn without replacement, so t_x is (N / n_x - 1) / (N - 1).
 
     It is what the plug-in reads on average after permuting the labels of all rows, to about .002 of log K.
 
@@ -20,4 +22,5 @@ def null_information(curves: GapCurves, sizes: SampleSizes) -> Tensor:
         (L,) float64, nats.
     """
     null = curves.beta + curves.null_excess
-    return read_curve(null, sizes.inverse_sizes.expand(len(null), -1)) @ sizes.row_shares
+    t = drawn_variance(sizes.inverse_sizes, len(sizes.label_pair))
+    return read_curve(null, t.expand(len(null), -1)) @ sizes.row_shares

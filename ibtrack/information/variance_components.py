@@ -37,7 +37,7 @@ def label_share(moments: Moments) -> Tensor:
     """
     m = moments
     total = m.squares - m.other_products
-    share = (m.cross_products - m.other_products) / total / (1 - m.collision_probability)
+    share = _fraction(m.cross_products - m.other_products, total) / (1 - m.collision_probability)
     return share + (share.clamp(max=LARGEST_SHARE) - share).detach()
 
 
@@ -62,7 +62,7 @@ def intraclass_correlation(moments: Moments) -> Tensor:
         is held in this range, so that its error does not vanish at the ends.
     """
     m = moments
-    rho = (m.same_products - m.cross_products) / (m.squares - m.cross_products)
+    rho = _fraction(m.same_products - m.cross_products, m.squares - m.cross_products)
     rho = torch.where(m.has_pairs, rho, 0.0).clamp(*INTRACLASS_RANGE)
     return rho + (rho.clamp(0, 1) - rho).detach()
 
@@ -79,3 +79,8 @@ def inverse_effective_sizes(moments: Moments) -> Tensor:
     """
     rho = intraclass_correlation(moments).unsqueeze(-1)
     return (1 - rho) * moments.inverse_sizes + rho * moments.concentrations
+
+
+def _fraction(part: Tensor, whole: Tensor) -> Tensor:
+    """Divide; where all rows are equal, and the whole is 0 as its part is, the fraction is 0."""
+    return part / torch.where(whole == 0, 1.0, whole)
