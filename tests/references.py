@@ -199,9 +199,7 @@ def lognormal_gap(p: np.ndarray, variance: np.ndarray) -> float:
     return sum(float(p_k) * math.log(1 + v_k / p_k**2) / 2 for p_k, v_k in zip(p, variance, strict=True))
 
 
-def _gap_over_t(
-    gap: Callable[[np.ndarray, np.ndarray], float], p: np.ndarray, squares: np.ndarray, node: int
-) -> float:
+def _gap_over_t(gap: Callable[[np.ndarray, np.ndarray], float], p: np.ndarray, squares: np.ndarray, node: int) -> float:
     return gap(p, (squares - p**2) / 2**node) * 2**node
 
 

@@ -13,7 +13,6 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.run_labels import run_labels
 
 PLANE_COLUMNS = ("complexity", "expressivity")  # the axes of the plane, whatever their unit
-_SUFFIXES = ("", "_se", "_anchor_sd", *BRACKET)  # of a quantity that has a bracket
 
 # columns of `table_rows`, in the order in which a table shows them
 TABLE_COLUMNS = (
@@ -67,7 +66,8 @@ def plane_rows(
     for label, point in _labelled_points(trajectories):
         row = _common_columns(label, point)
         for name, key in keys.items():
-            row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in _SUFFIXES}
+            row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in ("", "_se", "_anchor_sd")}
+            row |= {f"{name}{end}": value for end, value in _bracket(point, key, parts[name], site).items()}
             row[f"{name}_z"] = _value(point, f"{parts[name]}_z")
         missing = [key for name, key in keys.items() if row[name] is None]
         doubt = next((point.doubts[key] for key in (*keys.values(), *parts.values()) if key in point.doubts), None)
@@ -134,6 +134,7 @@ def curve_rows(
     ceiling = quantity_key("ceiling", site, order, reading) if quantity in SHARE_OF else ""  # of a share it would be 1
     rows = []
     for label, point in _labelled_points(trajectories):
+        bracket = _bracket(point, key, part, site)
         value = _finite(point.loss) if quantity == "loss" else _value(point, key)
         rows.append(
             {
@@ -142,8 +143,8 @@ def curve_rows(
                 "se": _value(point, f"{key}_se"),
                 "anchor_sd": _value(point, f"{key}_anchor_sd"),
                 "z": _value(point, f"{part}_z"),
-                "low": _value(point, f"{key}_low"),
-                "high": _value(point, f"{key}_high"),
+                "low": bracket["_low"],
+                "high": bracket["_high"],
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
                 "doubt": point.doubts.get(key) or point.doubts.get(part),
@@ -258,6 +259,15 @@ def tokens_of(point: Point) -> float | None:
     """
     logged = point.values.get(metric_key("tokens_seen"))
     return _finite(point.tokens_seen if point.tokens_seen is not None else logged)
+
+
+def _bracket(point: Point, key: str, part: str, site: str) -> dict[str, float | None]:
+    """Look up the ends of the bracket of a value, in its unit: those of a share are shares of the same ceiling."""
+    ends = {suffix: _value(point, f"{part}{suffix}") for suffix in BRACKET}
+    if key == part:
+        return ends
+    ceiling = _value(point, metric_key("ceiling", site=site))
+    return {suffix: end / ceiling if end is not None and ceiling else None for suffix, end in ends.items()}
 
 
 def _labelled_points(trajectories: Sequence[Trajectory]) -> Iterator[tuple[str, Point]]:

@@ -27,6 +27,8 @@ def row(step: int, complexity: float | None, expressivity: float | None, **more:
         "loss": None,
         "complexity": complexity,
         "complexity_se": None,
+        "complexity_z": None,
+        "expressivity_z": None,
         "expressivity": expressivity,
         "expressivity_se": None,
         "why": None,
@@ -72,6 +74,14 @@ def test_a_missing_value_is_replaced_by_its_reason_and_its_neighbour_is_kept() -
     assert lines[0] == ["×", "0", "no value: all distinct"]
     assert lines[1] == ["×", "1", "0.250 ± 0.020           no value: one label"]
     assert lines[2][2].split() == ["2.500", "0.250", "0.125"]
+
+
+def test_a_value_that_noise_would_explain_is_marked_and_the_mark_is_explained() -> None:
+    faint, clear = row(0, 0.01, 0.125, complexity_z=0.4, expressivity_z=5.0), row(1, 0.25, 0.125, complexity_z=9.0)
+    table = points_table([faint, clear])
+    assert table.splitlines()[1].split()[-3:] == ["0.010", "~", "0.125"]
+    assert table.endswith("~  the spread between labels cannot be told from noise (z below 2)")
+    assert "~" not in points_table([clear])
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:

@@ -378,7 +378,7 @@ def test_brackets_are_those_of_the_debiased_reading(readings: tuple[str, ...], e
     values = _filled(models.probe(), readings=readings).compute()
     name = "ib/L00/token/complexity"
     found = {key.removeprefix(name) for key in values if key.startswith(f"{name}_")}
-    assert found - {"_se"} == ends
+    assert found - {"_se", "_z"} == ends
 
 
 def test_preferences_have_no_bracket() -> None:

@@ -64,11 +64,16 @@ def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: 
     options = page.locator(f"#{control} option").evaluate_all("options => options.map(option => option.value)")
     drawn = {marks(page, chart)}
     changed = "([chart, before]) => document.querySelector(chart + ' svg')?.innerHTML !== before"
+    settled = """async (chart) => {  // a chart that is drawn anew is first empty
+        const drawn = () => document.querySelector(chart + " svg")?.innerHTML;
+        for (let before = null; before !== drawn(); await new Promise((done) => setTimeout(done, 100))) before = drawn();
+    }"""
     for option in options:
         before = marks(page, chart)
         if page.locator(f"#{control}").input_value() != option:
             page.select_option(f"#{control}", option)
             page.wait_for_function(changed, arg=[chart, before])  # another axis is drawn anew, which takes a moment
+            page.evaluate(settled, chart)
         drawn.add(marks(page, chart))
     assert len(drawn) == len(options) >= 2
 
@@ -225,7 +230,7 @@ def test_null_ceiling_and_bottleneck_curve_are_drawn(show: Show) -> None:
 
 def test_the_geometry_stands_below_the_information_where_it_was_measured(show: Show) -> None:
     page = show([trajectories.make(geometry=True)])
-    assert page.locator("#curves-axis").inner_text() == "complexity I(X;Z), fraction of log K"
+    assert page.locator("#curves-axis").inner_text() == "kept I(X;Z) / I(Z;J), share of the ceiling"
     assert page.locator("#second-axis").inner_text() == "RankMe, directions"
     assert page.locator("#second .mark-symbol path").count() == page.locator("#curves .mark-symbol path").count() == 14
     assert page.locator("#second [stroke-dasharray]").count() == 1
@@ -601,6 +606,11 @@ def test_ticks_of_a_small_plane_stand_apart(show: Show, width: int) -> None:
 
 def test_the_bracket_is_shown_on_request_and_in_tooltips(show: Show) -> None:
     page = show([trajectories.make("demo", num_points=5)])
+    share = marks(page, "#curves")
+    page.locator("#bracket").check()
+    assert marks(page, "#curves") != share  # a share has the bracket of what it is a share of
+    page.locator("#bracket").uncheck()
+    page.select_option("#quantity", "complexity")
     plain = marks(page, "#curves")
     assert "bracket" not in page.locator("#curves-note").inner_text()
     page.locator("#bracket").check()

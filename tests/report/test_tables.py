@@ -113,8 +113,13 @@ def test_rows_have_the_bracket_and_the_doubt() -> None:
         assert [row["doubt"] for row in rows] == [None, None, "below its bracket", None, None]
         assert {row["why"] for row in rows} == {None}
     (row, *_) = tables.curve_rows([run])
+    values = run.points[0].values
+    ceiling = values["ib/mean/ceiling"]
+    assert row["low"] == pytest.approx(row["value"] - 0.05 / ceiling)
+    assert row["high"] == pytest.approx(values["ib_plugin/mean/token/complexity"] / ceiling)
+    (row, *_) = tables.curve_rows([run], quantity="complexity")
     assert row["low"] == pytest.approx(row["value"] - 0.05)
-    assert row["high"] == run.points[0].values["ib_plugin/mean/token/complexity"]
+    assert row["high"] == values["ib_plugin/mean/token/complexity"]
     (row, *_) = tables.plane_rows([run], unit="log_k")
     assert row["expressivity_low"] == pytest.approx(row["expressivity"] - 0.05)
     assert {row["doubt"] for row in tables.curve_rows([run], quantity="expressivity")} == {None}

@@ -85,15 +85,15 @@ function updateCurve(name, quantity) {
 
 /** What the light band is, or why there is none. */
 function bracketWords(rows, quantity) {
-  if (state.reading !== "debiased" || !["complexity", "expressivity"].includes(quantity)) {
+  if (state.reading !== "debiased" || !Object.values(DATA.units).flat().includes(quantity)) {
     return "no bracket: it belongs to the debiased complexity and expressivity";
   }
-  const key = keyOf(quantity) + "_low";
+  const key = partOf(keyOf(quantity)) + "_low";
   if (!rows.some((row) => row.low !== null)) {
     const [run] = shown().filter((other) => other.steps.length);
     return `no bracket: ${run ? why(run, key, run.steps.length - 1) : "no points"}`;
   }
-  const copies = shown().map((run) => run.notes[run.steps.length - 1]?.[`${state.order}/${quantity}_low`]).find((note) => note);
+  const copies = shown().map((run) => run.notes[run.steps.length - 1]?.[key.split("/").slice(2).join("/")]).find((note) => note);
   return "light band: bracket, from a lower end that assumes nothing to the plug-in reading" + (copies ? `; ${copies}` : "");
 }
 

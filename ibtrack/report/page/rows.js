@@ -56,6 +56,13 @@ function keyOf(quantity, site = state.site, reading = state.reading) {
   return `ib${reading === "debiased" ? "" : "_" + reading}/${site}/${state.order}/${quantity}`;
 }
 
+/** The lower end of the bracket, in the unit of the value. */
+function lowEnd(run, key, i) {
+  const part = partOf(key);
+  const [low, ceiling] = [read(run, part + "_low", i), part === key ? 1 : read(run, ceilingKey(key), i)];
+  return low !== null && ceiling !== null && ceiling >= DATA.smallestCeiling ? low / ceiling : null;
+}
+
 /** The upper end of the bracket, which is the plug-in reading. */
 const highEnd = (run, quantity, i, site) => (state.reading === "debiased" ? read(run, keyOf(quantity, site, "plugin"), i) : null);
 
@@ -167,8 +174,8 @@ function planeRows() {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
         complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
         complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
-        complexity_low: read(run, x + "_low", i), expressivity_low: read(run, y + "_low", i),
-        complexity_high: highEnd(run, "complexity", i), expressivity_high: highEnd(run, "expressivity", i),
+        complexity_low: lowEnd(run, x, i), expressivity_low: lowEnd(run, y, i),
+        complexity_high: highEnd(run, axes()[0], i), expressivity_high: highEnd(run, axes()[1], i),
         complexity_z: noiseOf(run, x, i), expressivity_z: noiseOf(run, y, i),
         doubt: doubt(run, x, i) ?? doubt(run, y, i),
         why: missingKey === null ? null : why(run, missingKey, i),
@@ -189,7 +196,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
-        z: noiseOf(run, key, i), low: read(run, key + "_low", i), high: isBounded ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
+        z: noiseOf(run, key, i), low: lowEnd(run, key, i), high: hasNull ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
         null: withReferences && hasNull && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
         ceiling: withReferences && isBounded ? read(run, keyOf("ceiling", site), i) : null,
         half: withReferences ? read(run, key + "_half", i) : null,
