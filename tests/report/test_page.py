@@ -62,12 +62,13 @@ def test_the_answer_is_on_top(show: Show) -> None:
 def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: str) -> None:
     page = show(trajectories.sweep())
     options = page.locator(f"#{control} option").evaluate_all("options => options.map(option => option.value)")
-    drawn = {marks(page, chart)}
     changed = "([chart, before]) => document.querySelector(chart + ' svg')?.innerHTML !== before"
     settled = """async (chart) => {  // a chart that is drawn anew is first empty
         const drawn = () => document.querySelector(chart + " svg")?.innerHTML;
         for (let before = null; before !== drawn(); await new Promise((done) => setTimeout(done, 100))) before = drawn();
     }"""
+    page.evaluate(settled, chart)
+    drawn = {marks(page, chart)}
     for option in options:
         before = marks(page, chart)
         if page.locator(f"#{control}").input_value() != option:
