@@ -148,7 +148,7 @@ class LabelDesign:
         cell_label, cell_document, cell_sizes = keys // number, keys % number, torch.bincount(cell)
         occurrences, num_documents = torch.bincount(labels), torch.bincount(cell_label)
         halved, single = num_documents > 1, (num_documents == 1) & (occurrences > 1)
-        num_halved, num_single = int(halved.sum()), int(single.sum())
+        num_halved = int(halved.sum())
 
         # the documents of a label go to its first half and its second half in turn, in their own order
         part_of_label = torch.where(halved, 2 * (halved.cumsum(0) - 1), 2 * num_halved + single.cumsum(0) - 1)

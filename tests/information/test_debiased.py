@@ -23,9 +23,7 @@ DOCUMENTS = {"documents": TEXT[2], "one": torch.zeros(1200).long(), "rows": torc
 def _reference(documents: Tensor) -> references.Debiased:
     rows, labels, _ = TEXT
     order = sample(rows, labels, documents).site.sample[:, 0]
-    return references.Debiased(
-        rows.double().numpy(), labels.numpy(), documents.numpy(), order.double().numpy()
-    )
+    return references.Debiased(rows.double().numpy(), labels.numpy(), documents.numpy(), order.double().numpy())
 
 
 @pytest.mark.parametrize("which", DOCUMENTS)
@@ -193,9 +191,7 @@ def test_labels_in_one_document_each_and_a_single_label_are_nan() -> None:
     assert debiased_information(rows[:1], torch.zeros(1).long()).value.isnan()
 
 
-@pytest.mark.parametrize(
-    "row", [[0.25] * 4, [0.1, 0.2, 0.3, 0.4], [1.0, 0.0, 0.0, 0.0]], ids=["even", "any", "sure"]
-)
+@pytest.mark.parametrize("row", [[0.25] * 4, [0.1, 0.2, 0.3, 0.4], [1.0, 0.0, 0.0, 0.0]], ids=["even", "any", "sure"])
 @pytest.mark.parametrize("rows_each", [1, 20])
 def test_a_collapsed_cloud_reads_nothing(row: list[float], rows_each: int) -> None:
     rows = torch.tensor(row).expand(100, -1)

@@ -99,7 +99,9 @@ def test_the_gap_of_fresh_rows_is_that_of_rows_without_replacement_at_less_varia
 
 
 def test_all_rows_have_no_variance_and_one_row_has_all() -> None:
-    assert drawn_variance(torch.tensor([1.0, 1 / 300], dtype=torch.float64), 300).tolist() == pytest.approx([1, 0], abs=1e-15)
+    assert drawn_variance(torch.tensor([1.0, 1 / 300], dtype=torch.float64), 300).tolist() == pytest.approx(
+        [1, 0], abs=1e-15
+    )
     assert float(drawn_variance(torch.ones(()), 1)) == 1
 
 
@@ -158,7 +160,9 @@ def test_a_curve_is_read_exactly_at_its_nodes() -> None:
     torch.testing.assert_close(read_curve(curve, nodes(curve)), curve * nodes(curve), rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize("rows", [random_rows(num_rows=2000)[0], repeated_text()[0], _truth()], ids=["spiky", "text", "100"])
+@pytest.mark.parametrize(
+    "rows", [random_rows(num_rows=2000)[0], repeated_text()[0], _truth()], ids=["spiky", "text", "100"]
+)
 @pytest.mark.parametrize("name", ["beta", "lognormal"])
 def test_between_the_nodes_a_curve_is_the_gap(name: str, rows: Tensor) -> None:
     """To .0005 of log K for means of two rows and more; between one row and two the cubic has nodes on one side only.

@@ -23,7 +23,9 @@ def test_means_and_sums_are_those_of_the_rows() -> None:
     torch.testing.assert_close(site.squares[0], double.square().mean(0), rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(site.document_sums[0, 3], mine.sum(0), rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(site.document_squares[0, 3], mine.square().sum(0), rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(site.weighted_squares[:, 0].double(), double.square() @ mean.rsqrt(), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(
+        site.weighted_squares[:, 0].double(), double.square() @ mean.rsqrt(), rtol=1e-5, atol=1e-7
+    )
     torch.testing.assert_close(site.entropy[:, 0].double(), entropy(double), rtol=1e-5, atol=1e-6)
     assert float(site.row_entropy) == pytest.approx(float(entropy(double).mean()), rel=1e-6)
     assert float(site.document_entropy[0, 3]) == pytest.approx(float(entropy(mine).sum()), rel=1e-6)

@@ -34,7 +34,9 @@ def test_sizes_are_those_of_a_loop_over_labels() -> None:
         mine = documents[labels == x]
         pair = len(mine), round(references.concentration(mine.numpy()), 9)
         shares[pair] = shares.get(pair, 0.0) + len(mine) / len(labels)
-    pairs = zip(sizes.sizes.round().int().tolist(), sizes.concentrations.tolist(), sizes.row_shares.tolist(), strict=True)
+    pairs = zip(
+        sizes.sizes.round().int().tolist(), sizes.concentrations.tolist(), sizes.row_shares.tolist(), strict=True
+    )
     read = {(n, round(q, 9)): share for n, q, share in pairs if share}
     assert read == pytest.approx(shares)
 
