@@ -86,7 +86,7 @@ class Debiased:
         self.marginal_bias = float((variance / p).sum() / 2)
 
     def share(self, weights: np.ndarray) -> tuple[float, float]:
-        """r and ρ from all pairs of two rows, for weights of the rows: a pair in one document weighs as that does."""
+        """Find r and ρ from all pairs of two rows, with weights; a pair of rows of one document weighs as that does."""
         others = ~self.same_document
         pair = np.where(others, np.outer(weights, weights), weights)
         across, within = self.same_label & others, self.same_label & self.same_document
@@ -165,7 +165,7 @@ class Debiased:
 
     def _observed_excess(self, p: np.ndarray, squares: np.ndarray, sample: np.ndarray) -> list[float]:
         """What the gap over t of means of 1, 2 … 32 random rows has beyond that of Beta marginals, node by node."""
-        excess = []
+        excess: list[float] = []
         of_rows = np.mean([entropy(row) for row in self.rows])
         of_sample = np.mean([entropy(row) for row in sample])
         for node in range(self.num_nodes):
@@ -204,7 +204,7 @@ def _gap_over_t(gap: Callable[[np.ndarray, np.ndarray], float], p: np.ndarray, s
 
 
 def interpolated(curve: list[float], t: float) -> float:
-    """t times a curve that is known at t = 1, 1/2, 1/4 …, by the cubic in log t through four nodes around t."""
+    """Read t times a curve that is known at t = 1, 1/2, 1/4 …, by the cubic in log t through four nodes around t."""
     last = len(curve) - 1
     place = min(max(-math.log2(abs(t)), 0.0), float(last)) if t else float(last)
     first = min(max(math.floor(place) - 1, 0), last - 3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -103,9 +104,8 @@ class Influences:
         Returns:
             (C, L, G).
         """
-        total = torch.zeros_like(self.labels["conditional"])
-        for name, change in (*self.site.items(), *self.labels.items()):
-            total += gradient[name].unsqueeze(-1) * change
+        changes = (*self.site.items(), *self.labels.items())
+        total = reduce(torch.add, (gradient[name].unsqueeze(-1) * change for name, change in changes))
         for name, change in self.curves.items():
             total += torch.einsum("clj,ljg->clg", gradient[name], change)
         documents = self.sites[0].documents

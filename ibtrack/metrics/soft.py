@@ -209,8 +209,8 @@ class SoftMutualInformation(_SoftAssignment):
             if len(documents) != len(labels) or bool((documents < 0).any()):
                 smallest = int(documents.min()) if len(documents) else None
                 raise ValueError(
-                    f"documents must be one integer of at least 0 per row, got {len(documents)} for {len(labels)} rows "
-                    f"and {smallest} as the smallest"
+                    "documents must be one integer of at least 0 per row, "
+                    f"got {len(documents)} for {len(labels)} rows, the smallest {smallest}"
                 )
         self.assignments.append(self._assign(activations))
         self.labels.append(labels)
@@ -225,7 +225,7 @@ class SoftMutualInformation(_SoftAssignment):
         Raises:
             RuntimeError: There has been no row yet.
         """
-        self._needs_rows(len(self.assignments))
+        self._needs_rows(len(self.labels) and len(dim_zero_cat(self.labels)))  # there are updates without rows
         rows, labels, documents = (dim_zero_cat(state) for state in (self.assignments, self.labels, self.documents))
         own = documents == OWN_DOCUMENT
         documents = torch.where(own, documents.max() + 1 + own.cumsum(0), documents)

@@ -65,16 +65,19 @@ def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: 
     changed = "([chart, before]) => document.querySelector(chart + ' svg')?.innerHTML !== before"
     settled = """async (chart) => {  // a chart that is drawn anew is first empty
         const drawn = () => document.querySelector(chart + " svg")?.innerHTML;
-        for (let before = null; before !== drawn(); await new Promise((done) => setTimeout(done, 100))) before = drawn();
+        let before = null;
+        while (before !== drawn()) {
+            before = drawn();
+            await new Promise((done) => setTimeout(done, 100));
+        }
     }"""
-    page.evaluate(settled, chart)
-    drawn = {marks(page, chart)}
+    drawn = set()
     for option in options:
         before = marks(page, chart)
         if page.locator(f"#{control}").input_value() != option:
             page.select_option(f"#{control}", option)
             page.wait_for_function(changed, arg=[chart, before])  # another axis is drawn anew, which takes a moment
-            page.evaluate(settled, chart)
+        page.evaluate(settled, chart)
         drawn.add(marks(page, chart))
     assert len(drawn) == len(options) >= 2
 
