@@ -97,7 +97,10 @@ def gap_curves(sites: Sequence[RowStatistics]) -> GapCurves:
     gaps = entropy(positive(mean)).unsqueeze(1) - entropies
     observed = gaps / drawn_variance(t[: entropies.shape[1]].T, len(sites[0].rows))
     excess = observed - beta[:, : entropies.shape[1]]
-    rest = excess[:, -1:].expand(-1, number - excess.shape[1])  # the gap falls as 1 / n where means are Gaussian
+    last = excess.shape[1] - 1
+    difference = lognormal - beta  # all gaps agree in the limit of small t, so beyond the last the mixture is kept
+    mixture = torch.where(difference[:, last] == 0, 0.0, excess[:, last] / difference[:, last])
+    rest = mixture.unsqueeze(1) * difference[:, last + 1 :]
     return GapCurves(squares, beta, lognormal, torch.cat([excess, rest], 1))
 
 

@@ -225,13 +225,8 @@ def _debiased(
     moments, influences = moments_of_rows(sites, designs, statistics)
     values = debiased_from_moments(moments)
     changes = influences.of(debiased_gradient(moments))
-    num_anchors = sites[0].rows.shape[-1]
     estimates = [
-        Estimate(
-            value=value,
-            influence=influence,
-            systematic=correction_error(value, plugin, num_anchors, design.met_share),
-        )
+        Estimate(value=value, influence=influence, systematic=correction_error(value, plugin, design.met_share))
         for value, influence, plugin, design in zip(values, changes, plugin_from_moments(moments), designs, strict=True)
     ]
     return estimates, label_share(moments) / null_deviation(moments)
