@@ -13,6 +13,7 @@ from torch import Tensor
 from experiments.benchmarks.gpu import Decoder
 from experiments.benchmarks.text import made_up_text
 from ibtrack import InformationPlaneTracker, Probe
+from ibtrack.information import debiased_information, plugin_information
 from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane, SoftEntropy, SoftMutualInformation
 
@@ -72,6 +73,17 @@ def test_streamed_information_is_that_of_the_cpu(reading: str, precision: str) -
     finally:
         torch.set_float32_matmul_precision(before)
     assert values[1] == pytest.approx(values[0], abs=AGREEMENT)
+
+
+@pytest.mark.parametrize("number", [1, 50, 4000])
+def test_information_of_rows_in_documents_is_that_of_the_cpu(number: int) -> None:
+    rows, labels, documents = _rows(4000, 20).softmax(-1), torch.arange(4000) % 500, torch.arange(4000) % number
+    on_cpu, on_device = (debiased_information(rows.to(device), labels, documents) for device in ("cpu", "cuda"))
+    assert on_device.value.is_cuda
+    assert float(on_device.value) == pytest.approx(float(on_cpu.value), abs=AGREEMENT)
+    torch.testing.assert_close(on_device.influence.cpu(), on_cpu.influence, rtol=1e-2, atol=AGREEMENT)
+    plugins = [float(plugin_information(rows.to(device), labels)) for device in ("cpu", "cuda")]
+    assert plugins[1] == pytest.approx(plugins[0], abs=AGREEMENT)
 
 
 def test_anchors_are_those_of_the_cpu() -> None:

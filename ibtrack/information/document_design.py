@@ -38,7 +38,8 @@ class DocumentDesign:
         """Partition rows by the dense (N,) index of their documents."""
         number = int(index.max()) + 1
         segments = Segments.from_groups(index, number)
-        chunks = tuple(chunk for chunk, _, _ in segments.split(torch.arange(number), ROWS_AT_ONCE))
+        firsts = torch.arange(number, device=index.device)
+        chunks = tuple(chunk for chunk, _, _ in segments.split(firsts, ROWS_AT_ONCE))
         return cls(
             index=index, num_documents=number, sizes=torch.bincount(index).double(), segments=segments, chunks=chunks
         )

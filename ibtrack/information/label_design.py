@@ -77,7 +77,7 @@ class LabelChunk:
         two = 2 * num_halved
         label = torch.where(parts < two, parts // 2, parts - num_halved)
         num_parts, num_labels = int(parts[-1]) + 1, int(label[-1]) + 1
-        sizes = torch.zeros(cells.num_groups).index_add_(0, cells.group.long(), cells.sizes)
+        sizes = cells.sizes.new_zeros(cells.num_groups).index_add_(0, cells.group.long(), cells.sizes)
         per_document = torch.bincount(document, minlength=num_documents)
         in_halves = int((parts < two).sum())
         return cls(
