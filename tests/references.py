@@ -110,7 +110,7 @@ class Debiased:
         p, squares = np.average(self.rows, axis=0, weights=w), self._squares(w)
         at_one = beta_gap(p, squares - p**2), lognormal_gap(p, squares - p**2)
         ceiling = entropy(p) - sum(w_i * entropy(row) for w_i, row in zip(w, self.rows, strict=True)) / w.sum()
-        mixture = min(max((ceiling - at_one[0]) / (at_one[1] - at_one[0]), -0.25), 1.0) + 0.3
+        mixture = (ceiling - at_one[0]) / (at_one[1] - at_one[0]) + 0.3
 
         def of_rows(node: int) -> float:
             return _gap_over_t(beta_gap, p, squares, node) + self.excess[node]
@@ -171,7 +171,11 @@ class Debiased:
         for node in range(self.num_nodes):
             n, groups = 2**node, len(sample) // 2**node
             if n > 32 or groups < 16:
-                excess.append(excess[-1])
+                last, here = (
+                    _gap_over_t(lognormal_gap, p, squares, at) - _gap_over_t(beta_gap, p, squares, at)
+                    for at in (node - 1, node)
+                )
+                excess.append(excess[-1] * here / last)
                 continue
             means = [sample[n * g : n * g + n].mean(0) for g in range(groups)]
             gap = entropy(p) - np.mean([entropy(mean) for mean in means]) - of_rows + of_sample

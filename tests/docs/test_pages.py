@@ -45,7 +45,7 @@ def test_the_tables_of_keys_hold_what_a_point_holds() -> None:
     forms = set()
     for key in point.values:
         parts = parse_key(key)
-        quantity, suffix = re.fullmatch(r"(.*?)((?:_low|_high|_half)?(?:_se|_anchor_sd)?)", parts.quantity).groups()  # type: ignore[union-attr]
+        quantity, suffix = re.fullmatch(r"(.*?)((?:_z|_low|_high|_half)?(?:_se|_anchor_sd)?)", parts.quantity).groups()  # type: ignore[union-attr]
         assert quantity in QUANTITIES, key
         forms.add((quantity, suffix, parts.reading))
     with_errors = {quantity for quantity, suffix, _ in forms if suffix == "_se"}

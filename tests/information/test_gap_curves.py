@@ -105,15 +105,18 @@ def test_all_rows_have_no_variance_and_one_row_has_all() -> None:
     assert float(drawn_variance(torch.ones(()), 1)) == 1
 
 
-def test_means_of_more_rows_than_are_observed_keep_the_last_excess() -> None:
+def test_means_of_more_rows_than_are_observed_keep_the_last_mixture() -> None:
     curves = gap_curves([_site(random_rows(num_rows=2000)[0])])
     assert curves.beta.shape == curves.null_excess.shape == (1, 12)  # 2^-11 is below 1 / 2000
-    assert curves.null_excess[0, 5:].tolist() == [float(curves.null_excess[0, 5])] * 7
+    mixture = (curves.null_excess / (curves.lognormal - curves.beta))[0]
+    assert mixture[5:].tolist() == pytest.approx([float(mixture[5])] * 7)
+    assert mixture[4] != pytest.approx(float(mixture[5]))
 
 
 def test_few_rows_are_observed_as_far_as_16_groups_go() -> None:
     curves = gap_curves([_site(random_rows(num_rows=70)[0])])
-    assert len(set(curves.null_excess[0].tolist())) == 3  # rows, and means of 2 and of 4
+    mixture = (curves.null_excess / (curves.lognormal - curves.beta))[0]
+    assert len({round(value, 9) for value in mixture.tolist()}) == 3  # rows, and means of 2 and of 4
 
 
 def test_the_curves_of_a_few_rows_have_the_four_nodes_that_a_cubic_needs() -> None:
