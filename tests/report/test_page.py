@@ -54,6 +54,21 @@ def test_the_answer_is_on_top(show: Show) -> None:
     assert page.locator("#sentences dd").count() == 4
 
 
+SETTLED = """async (chart) => {  // a chart that is drawn anew is first empty
+    const drawn = () => document.querySelector(chart + " svg")?.innerHTML;
+    let before = null;
+    while (before !== drawn()) {
+        before = drawn();
+        await new Promise((done) => setTimeout(done, 100));
+    }
+}"""
+
+
+def settle(page: Page, chart: str) -> None:
+    """Wait until a chart has been drawn to its end."""
+    page.evaluate(SETTLED, chart)
+
+
 @pytest.mark.parametrize(
     ("control", "chart"),
     [(name, "#plane") for name in ("order", "site", "reading", "unit", "colour", "focus")]
@@ -63,21 +78,13 @@ def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: 
     page = show(trajectories.sweep())
     options = page.locator(f"#{control} option").evaluate_all("options => options.map(option => option.value)")
     changed = "([chart, before]) => document.querySelector(chart + ' svg')?.innerHTML !== before"
-    settled = """async (chart) => {  // a chart that is drawn anew is first empty
-        const drawn = () => document.querySelector(chart + " svg")?.innerHTML;
-        let before = null;
-        while (before !== drawn()) {
-            before = drawn();
-            await new Promise((done) => setTimeout(done, 100));
-        }
-    }"""
     drawn = set()
     for option in options:
         before = marks(page, chart)
         if page.locator(f"#{control}").input_value() != option:
             page.select_option(f"#{control}", option)
             page.wait_for_function(changed, arg=[chart, before])  # another axis is drawn anew, which takes a moment
-        page.evaluate(settled, chart)
+        settle(page, chart)
         drawn.add(marks(page, chart))
     assert len(drawn) == len(options) >= 2
 
@@ -615,6 +622,7 @@ def test_the_bracket_is_shown_on_request_and_in_tooltips(show: Show) -> None:
     assert marks(page, "#curves") != share  # a share has the bracket of what it is a share of
     page.locator("#bracket").uncheck()
     page.select_option("#quantity", "complexity")
+    settle(page, "#curves")
     plain = marks(page, "#curves")
     assert "bracket" not in page.locator("#curves-note").inner_text()
     page.locator("#bracket").check()
@@ -629,6 +637,7 @@ def test_the_bracket_is_shown_on_request_and_in_tooltips(show: Show) -> None:
     assert "no bracket: it belongs to the debiased complexity" in page.locator("#curves-note").inner_text()
     page.select_option("#quantity", "complexity")
     page.locator("#bracket").uncheck()
+    settle(page, "#curves")
     assert marks(page, "#curves") == plain
 
 

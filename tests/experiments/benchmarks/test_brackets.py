@@ -58,7 +58,9 @@ def test_the_cost_is_a_ratio(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 
 def test_unknown_set_is_refused() -> None:
-    with pytest.raises(typer.BadParameter, match="--set must be one of grid, others, repeated, few, nested, got 'all'"):
+    with pytest.raises(
+        typer.BadParameter, match="--set must be one of grid, others, repeated, documents, few, nested, got 'all'"
+    ):
         brackets.main(cases=["all"])
 
 
