@@ -269,14 +269,23 @@ def _find(trajectory: Trajectory, order: str, unit: str) -> Phases:
 
 
 def _narrowing(trajectory: Trajectory, order: str) -> tuple[Movement, ...]:
-    """List falls of the fraction of log K along which the share of the ceiling does not fall beyond noise."""
+    """List falls of the fraction of log K along which the share of the ceiling does not fall beyond noise.
+
+    A fall of the share that began before or ends after the same steps counts as well.
+    """
     complexity, _ = _usable_curves(trajectory, order, "log_k")
     kept, _ = _curves(trajectory, order, "share")
     if len(complexity) < 2:
         return ()
     threshold = noise_threshold(len(complexity))
     falls = [fall for fall in find_movements(complexity, threshold) if fall.change < 0]
-    with_shares = [_with_beside(fall, kept) for fall in falls]
+    shares, _ = _usable_curves(trajectory, order, "share")
+    losses = [loss for loss in find_movements(shares, threshold) if loss.change < 0] if len(shares) > 1 else []
+    with_shares = [
+        _with_beside(fall, kept)
+        for fall in falls
+        if not any(loss.start < fall.end and fall.start < loss.end for loss in losses)
+    ]
     return tuple(fall for fall in with_shares if fall and _stands_still(fall.beside, threshold))
 
 

@@ -209,6 +209,17 @@ def test_a_share_that_falls_within_noise_still_makes_a_narrowing() -> None:
     assert sure(find_phases(lost).collapse).change == pytest.approx(-0.25)
 
 
+def test_a_fall_that_is_a_part_of_a_longer_fall_of_the_share_is_no_narrowing() -> None:
+    shares, ceiling = [0.3, 0.86, 0.845, 0.84], [0.5, 0.5, 0.56, 0.5]
+    complexity = [share * whole for share, whole in zip(shares, ceiling, strict=True)]
+    run = trajectories.mean_curves(complexity, [0.1] * 4, se=0.002, ceiling=ceiling)
+    log_k = [phase for phase in (find_phases(run, unit="log_k").compression,) if phase]
+    assert [(fall.start, fall.end) for fall in log_k] == [(4, 8)]
+    phases = find_phases(run)
+    assert (sure(phases.compression).start, sure(phases.compression).end) == (2, 8)
+    assert phases.narrowing == ()
+
+
 def without(run: Trajectory, *suffixes: str) -> Trajectory:
     """A run as an older version wrote it."""
     points = [
