@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-BENCHMARKS := reference probe overhead scaling imports probe_size
+BENCHMARKS := reference probe overhead scaling imports copies probe_size
 RESULTS := outputs/bench
-CLOUDS := grid others repeated
+CLOUDS := grid others repeated documents
 ERRORS := outputs/truth
 SITE := outputs/site
 BARE := outputs/package

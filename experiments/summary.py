@@ -10,7 +10,7 @@ from ibtrack.record.keys import metric_key
 from ibtrack.record.trajectory import Point
 
 SHOWN_ORDERS = ("token", "bigram")
-_QUANTITIES = ("complexity", "expressivity", "optimality")
+_QUANTITIES = ("kept", "told", "optimality")
 _WIDTH = 37  # characters of the columns of one order
 
 
@@ -24,15 +24,15 @@ def table(trajectory: Trajectory) -> str:
         Lines of text.
 
     Example:
-        >>> values = {"ib/mean/entropy": 0.5, "ib/mean/token/complexity": 0.4, "ib/mean/token/complexity_se": 0.01}
+        >>> values = {"ib/mean/entropy": 0.5, "ib/mean/token/kept": 0.4, "ib/mean/token/kept_se": 0.01}
         >>> print(table(Trajectory({"orders": ["token"]}, {}, [Point(8, values, loss=2.5)])))
                                token
-          step   loss     H    complexity   expressivity optimality
+          step   loss     H    kept         told         optimality
              8  2.500  .500    .400 ±.010   –            –
     """
     orders = [order for order in trajectory.protocol["orders"] if order in SHOWN_ORDERS]
     head = "                       " + "".join(f"{order:<{_WIDTH}}" for order in orders)
-    names = "  step   loss     H    " + f"{'complexity':<13}{'expressivity':<13}{'optimality':<11}" * len(orders)
+    names = "  step   loss     H    " + f"{'kept':<13}{'told':<13}{'optimality':<11}" * len(orders)
     return "\n".join(line.rstrip() for line in [head, names, *(_row(point, orders) for point in trajectory.points)])
 
 

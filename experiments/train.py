@@ -145,7 +145,8 @@ def _show(trajectory: Trajectory, run_dir: Path) -> None:
     write_report([trajectory], run_dir / "report.html")
     if truth := trajectory.run["config"].get("truth"):
         print(f"\nexact numbers of the source, nats\n{json.dumps(truth, indent=1)}")
-    print(f"\n{table(trajectory)}\n\nmean over layers, fractions of log K, ± standard error\n\n{places(run_dir)}")
+    units = "mean over layers ± standard error: H of log K, kept and told of the ceiling"
+    print(f"\n{table(trajectory)}\n\n{units}\n\n{places(run_dir)}")
 
 
 def _partial(config: DictConfig) -> Any:

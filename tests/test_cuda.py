@@ -13,6 +13,7 @@ from torch import Tensor
 from experiments.benchmarks.gpu import Decoder
 from experiments.benchmarks.text import made_up_text
 from ibtrack import InformationPlaneTracker, Probe
+from ibtrack.information import debiased_information, plugin_information
 from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane, SoftEntropy, SoftMutualInformation
 
@@ -74,6 +75,17 @@ def test_streamed_information_is_that_of_the_cpu(reading: str, precision: str) -
     assert values[1] == pytest.approx(values[0], abs=AGREEMENT)
 
 
+@pytest.mark.parametrize("number", [1, 50, 4000])
+def test_information_of_rows_in_documents_is_that_of_the_cpu(number: int) -> None:
+    rows, labels, documents = _rows(4000, 20).softmax(-1), torch.arange(4000) % 500, torch.arange(4000) % number
+    on_cpu, on_device = (debiased_information(rows.to(device), labels, documents) for device in ("cpu", "cuda"))
+    assert on_device.value.is_cuda
+    assert float(on_device.value) == pytest.approx(float(on_cpu.value), abs=AGREEMENT)
+    torch.testing.assert_close(on_device.influence.cpu(), on_cpu.influence, rtol=1e-2, atol=AGREEMENT)
+    plugins = [float(plugin_information(rows.to(device), labels)) for device in ("cpu", "cuda")]
+    assert plugins[1] == pytest.approx(plugins[0], abs=AGREEMENT)
+
+
 def test_anchors_are_those_of_the_cpu() -> None:
     metric = SoftEntropy(96).to("cuda")
     assert torch.equal(metric.anchors.cpu(), draw_anchors(96))
@@ -83,14 +95,16 @@ def test_sums_of_half_precision_rows_do_not_stop_growing() -> None:
     metric = SoftEntropy(96, normalized=True).to("cuda")
     for _ in range(30):
         metric.update(_rows(10_000).to("cuda", torch.bfloat16))
-    assert metric.half_sums.dtype == torch.float64
-    assert float(metric.half_sums.sum()) == pytest.approx(300_000, rel=1e-5)
+    assert metric.sums.dtype == torch.float64
+    assert float(metric.sums.sum()) == pytest.approx(300_000, rel=1e-5)
 
 
 def test_a_model_reads_what_it_reads_on_the_cpu() -> None:
     probe, model = _probe(), _model()
-    expected = InformationPlaneTracker(probe, strict=True).measure(model).values
-    on_device = InformationPlaneTracker(probe, strict=True).measure(copy.deepcopy(model).to("cuda")).values
+    expected = InformationPlaneTracker(probe, strict=True, geometry_rows=400).measure(model).values
+    on_device = (
+        InformationPlaneTracker(probe, strict=True, geometry_rows=400).measure(copy.deepcopy(model).to("cuda")).values
+    )
     for key, value in expected.items():
         # the forward pass, too, is another sum in float32; ratios of small numbers show it most
         assert on_device[key] == pytest.approx(value, abs=1e-3, nan_ok=True), key

@@ -78,7 +78,9 @@ def _model() -> models.Model:
 
 
 def _tracker(**options: Any) -> InformationPlaneTracker:
-    return InformationPlaneTracker(models.probe(25), **{"schedule": schedules.every(1), "batch_size": 4, **options})
+    return InformationPlaneTracker(
+        models.probe(25), **{"schedule": schedules.every(1), "batch_size": 4, "geometry_rows": 200, **options}
+    )
 
 
 def _measure(rank: int, world: int, port: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Made-up trajectories that look like real ones: collapse, expansion, compression, with noise of the stated size."""
+"""Made-up trajectories that look like real ones: narrowing, expansion, compression, with noise of the stated size."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ibtrack.record.keys import metric_key
+from ibtrack.record.quantities import SHARE_OF
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 
@@ -22,6 +23,11 @@ SHAPES = {  # (log2 of the step + 1, share of full training) → complexity of t
     "demo": [(0, 0.27), (5, 0.08), (8, 0.41), (12, 0.36)],
     "rise": [(0, 0.10), (12, 0.40)],
     "flat": [(0, 0.30), (12, 0.30)],
+}
+SHARES = {  # the same of its share of the ceiling, from which the ceiling follows
+    "demo": [(0, 0.50), (5, 0.72), (8, 0.85), (12, 0.75)],
+    "rise": [(0, 0.50), (12, 0.80)],
+    "flat": [(0, 0.70), (12, 0.70)],
 }
 
 
@@ -44,10 +50,11 @@ def make(
     se: float | None = 0.004,
     seed: int = 0,
     drop: float = 0.0,
+    geometry: bool = False,
     config: dict[str, Any] | None = None,
     **protocol: Any,
 ) -> Trajectory:
-    """Make a trajectory with every key that a run logs.
+    """Make a trajectory with every key that a run logs, those of the geometry where asked for, as a run does.
 
     Args:
         name: Name of the run; it also seeds the noise.
@@ -57,6 +64,7 @@ def make(
         se: Size of the noise, which is also the standard error that is stated; None adds and states none.
         seed: Seed of the noise.
         drop: Amount by which the compression of the last points is deepened.
+        geometry: Whether effective ranks and exponents were measured.
         config: Configuration of the run.
         **protocol: Entries of the protocol that differ from the usual ones.
     """
@@ -67,6 +75,7 @@ def make(
         values: dict[str, float] = {}
         for depth, site in enumerate(["mean", *sites]):
             values |= _site(draw, site, step, shape, 0.0 if depth == 0 else (depth - num_layers / 2) * 0.01, se, drop)
+            values |= _geometry(site, values[metric_key("entropy", site=site)]) if geometry else {}
         loss = 2.2 + 4.75 * math.exp(-step / 300)
         values |= {
             metric_key("tokens_seen"): 2048.0 * step,
@@ -75,7 +84,8 @@ def make(
             metric_key("overhead_fraction"): 0.02,
         }
         points.append(Point(step, values, loss=loss if step else None, tokens_seen=2048 * step, wall_time=step / 20))
-    return Trajectory(_protocol(sites) | protocol, {"name": name, "config": config or {}}, points)
+    rows = {"geometry_rows": 4096} if geometry else {}
+    return Trajectory(_protocol(sites) | rows | protocol, {"name": name, "config": config or {}}, points)
 
 
 def sweep(num_seeds: int = 2, **options: Any) -> list[Trajectory]:
@@ -99,15 +109,25 @@ def damaged(name: str = "worn", *, first: int = 1, failure: str = f"hook of L01 
     key = "ib/mean/token/complexity"
     points = [*run.points]
     points[first] = Point(points[first].step, failure=failure)
-    no_value = {**points[first + 1].values, key: math.nan}
-    points[first + 1] = Point(points[first + 1].step, no_value, notes={key: "zero-norm rows"})
+    keys = (key, "ib/mean/token/kept")
+    no_value = {**points[first + 1].values, **dict.fromkeys(keys, math.nan)}
+    points[first + 1] = Point(points[first + 1].step, no_value, notes=dict.fromkeys(keys, "zero-norm rows"))
     return Trajectory(run.protocol, run.run, points)
+
+
+def doubted(name: str = "doubted", *, at: int = 2) -> Trajectory:
+    """Make a run whose complexity of tokens at the mean lies below its bracket at one point."""
+    run = make(name, num_points=5)
+    key, points = "ib/mean/token/complexity", [*run.points]
+    values = {**points[at].values, f"{key}_low": points[at].values[key] + 0.1}
+    points[at] = replace(points[at], values=values, notes={key: "below its bracket"})
+    return replace(run, points=points)
 
 
 def without_quadgrams(name: str = "short") -> Trajectory:
     """Make a run whose probe is too short for quadgrams, and whose optimality of tokens is 0 / 0 at the start."""
     run = make(name, num_points=5)
-    quantities = ("complexity", "expressivity", "optimality", "regularity", "variation", "share")
+    quantities = ("complexity", "expressivity", "kept", "told", "optimality", "regularity", "variation", "share")
     distinct = {f"quadgram/{quantity}": ALL_DISTINCT for quantity in quantities}
     start = "ib/mean/token/optimality"
     points = []
@@ -134,17 +154,25 @@ def mean_curves(
     *,
     se: float | list[float] | None = 0.002,
     order: str = "token",
+    ceiling: float | list[float] | None = 1.0,
 ) -> Trajectory:
-    """Make a trajectory of the mean over the layers alone, point i at step 2^i (the first at 0)."""
+    """Make a trajectory of the mean over the layers alone, point i at step 2^i (the first at 0).
+
+    Under a ceiling of 1 shares are equal to fractions of log K; without one there are none.
+    """
     expressivity = expressivity or [0.5 * value for value in complexity]
     points = []
     for i, pair in enumerate(zip(complexity, expressivity, strict=True)):
-        values = {}
+        values = {} if ceiling is None else {"ib/mean/ceiling": ceiling[i] if isinstance(ceiling, list) else ceiling}
         for quantity, value in zip(("complexity", "expressivity"), pair, strict=True):
-            values[metric_key(quantity, site="mean", order=order)] = value
-            if se is not None:
-                error = se if isinstance(se, float) else se[i]
-                values[metric_key(f"{quantity}_se", site="mean", order=order)] = error
+            in_units = {quantity: 1.0}
+            if "ib/mean/ceiling" in values:
+                in_units[SHARE_OF[quantity]] = 1 / values["ib/mean/ceiling"]
+            for name, factor in in_units.items():
+                values[metric_key(name, site="mean", order=order)] = value * factor
+                if se is not None:
+                    error = se if isinstance(se, float) else se[i]
+                    values[metric_key(f"{name}_se", site="mean", order=order)] = error * factor
         points.append(Point(2**i if i else 0, values))
     return Trajectory({}, {"name": "made up"}, points)
 
@@ -153,12 +181,13 @@ def _site(
     draw: random.Random, site: str, step: int, shape: str, shift: float, se: float | None, drop: float
 ) -> dict[str, float]:
     complexity = _interpolate(SHAPES[shape], math.log2(step + 1)) + shift
+    ceiling = complexity / _interpolate(SHARES[shape], math.log2(step + 1))
     complexity -= drop * max(0.0, (math.log2(step + 1) - 8) / 4)
     expressivity = _interpolate([(0, 0.02), (5, 0.03), (12, 0.2)], math.log2(step + 1))
     entropy = complexity + 0.45
     values = {
         metric_key("entropy", site=site): entropy,
-        metric_key("ceiling", site=site): complexity + 0.12,
+        metric_key("ceiling", site=site): ceiling,
         metric_key("mean_cosine", site=site): 0.6 - complexity,
         metric_key("preference_information", site=site): expressivity / 4,
     }
@@ -168,13 +197,28 @@ def _site(
         null = {"complexity": 0.05 * k, "expressivity": 0.05 * k}
         plugin = {quantity: value + 0.8 * null[quantity] for quantity, value in noisy.items()}
         debiased = _with_ratios(noisy, entropy) | {"variation": entropy - noisy["complexity"], "share": 0.1 / k}
+        for quantity, value in noisy.items():
+            ends = {"low": value - 0.05, "low_se": se or 0.0, "high": plugin[quantity]}
+            values |= {metric_key(f"{quantity}_{end}", site=site, order=order): each for end, each in ends.items()}
         readings = {"debiased": debiased, "plugin": _with_ratios(plugin, entropy), "null": null}
         for reading, numbers in readings.items():
-            for quantity, value in numbers.items():
+            shares = {SHARE_OF[quantity]: numbers[quantity] / ceiling for quantity in SHARE_OF}
+            for quantity, value in (numbers | shares).items():
                 values[metric_key(quantity, site=site, order=order, reading=reading)] = value
                 if reading == "debiased" and se is not None:
-                    values[metric_key(f"{quantity}_se", site=site, order=order)] = se
+                    error = se / ceiling if quantity in shares else se
+                    values[metric_key(f"{quantity}_se", site=site, order=order)] = error
     return values
+
+
+def _geometry(site: str, entropy: float) -> dict[str, float]:
+    numbers = {"rankme": 200 * entropy, "participation_ratio": 40 * entropy, "alpha_req": 2 - entropy}
+    suffixes = {"": 1.0, "_se": 0.01, "_half": 0.9}
+    return {
+        metric_key(quantity + suffix, site=site): factor * value
+        for quantity, value in numbers.items()
+        for suffix, factor in suffixes.items()
+    }
 
 
 def _with_ratios(pair: dict[str, float], entropy: float) -> dict[str, float]:

@@ -1,10 +1,9 @@
-"""What each constant of the debiased reading buys: errors on clouds of known information, with one constant changed.
+"""What each piece of the debiased reading buys: errors on clouds of known information, with one piece left out.
 
     python experiments/benchmarks/ablation.py                 a part of all three sets of truth.py
     python experiments/benchmarks/ablation.py --every 1       all of them, some hours
 
 Each cloud is drawn once and read by every variant, so that differences between variants are not differences of draws.
-The figures beside the constants are those of ``--every 8`` for the grid, 5 for the others and 3 for repeated texts.
 """
 
 from __future__ import annotations
@@ -17,68 +16,98 @@ from statistics import fmean
 from types import ModuleType
 from typing import Annotated, Any, NamedTuple
 
+import torch
 import typer
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.benchmarks.cases import SETS, shrunk
 from experiments.benchmarks.clouds import Cloud, Recipe, Sample, Truth, true_information
 from experiments.benchmarks.row import read
-from ibtrack.information import debiased, jensen_gap, sample_sizes
+from ibtrack.information import debiased, gap_curves, readings, variance_components
+from ibtrack.information.debiased import debiased_from_moments
+from ibtrack.information.moments import Moments
+from ibtrack.information.plugin import plugin_from_moments
 
 LARGEST_SAMPLE = 17_000  # rows; larger samples are left out, as every sample is read by every variant
 
 
 class Variant(NamedTuple):
-    """One constant with another value.
+    """The estimator with other values of some names.
 
     Attributes:
         name: What the table calls it.
-        module: Module that holds the constant; None for the estimator as it is.
-        constant: Name of the constant.
-        value: The other value.
+        changes: Module, name and other value of what is changed; none for the estimator as it is.
     """
 
     name: str
-    module: ModuleType | None = None
-    constant: str = ""
-    value: Any = None
+    changes: tuple[tuple[ModuleType, str, Any], ...] = ()
+
+
+def _no_documents(moments: Moments) -> Tensor:
+    """Treat the rows of a label in one document as if they were independent."""
+    return torch.zeros_like(moments.conditional)
+
+
+def _no_labels(moments: Moments) -> Tensor:
+    """Treat labels as if they told nothing, so that plug-in less null is left."""
+    return torch.zeros_like(moments.conditional)
+
+
+def _not_smooth(moments: Moments, smooth: Tensor, t: Tensor) -> Tensor:
+    """Read the gap of a label's mean off the means of random rows alone."""
+    return gap_curves.read_curve(moments.beta + moments.null_excess, t)
+
+
+def _plugin(moments: Moments) -> Tensor:
+    """Correct nothing."""
+    return plugin_from_moments(moments)
+
+
+def _without_marginal_bias(moments: Moments) -> Tensor:
+    """Take H(p) as it is."""
+    return debiased_from_moments(moments) - moments.marginal_bias
 
 
 VARIANTS = (
     Variant("as it is"),
-    Variant("label means no smoother than rows", jensen_gap, "SMOOTH_SHARE", 0.0),
-    Variant("label means twice as smooth", jensen_gap, "SMOOTH_SHARE", 0.30),
-    Variant("smooth in proportion to the square", jensen_gap, "SMOOTH_POWER", 2),
-    Variant("rows by the Beta closure", jensen_gap, "MIXTURE_RANGE", (0.0, 0.0)),
-    Variant("mixture within [0, 1]", jensen_gap, "MIXTURE_RANGE", (0.0, 1.0)),
-    Variant("mixture unbounded", jensen_gap, "MIXTURE_RANGE", (-10.0, 10.0)),
-    Variant("no pre-test", debiased, "CAUTION", 0.0),
-    Variant("no calibration", debiased, "CALIBRATION_RANGE", (1.0, 1.0)),
-    Variant("calibration unbounded", debiased, "CALIBRATION_RANGE", (0.0, 1e9)),
-    Variant("variance of means below .9", debiased, "LARGEST_BETWEEN", 0.9),
-    Variant("variance of means below .999", debiased, "LARGEST_BETWEEN", 0.999),
-    Variant("bins of ratio 1.2", sample_sizes, "BIN_RATIO", 1.2),
-    Variant("bins of ratio 1.5", sample_sizes, "BIN_RATIO", 1.5),
+    Variant("plug-in", ((readings, "debiased_from_moments", _plugin),)),
+    Variant("labels tell nothing: plug-in less null", ((debiased, "label_share", _no_labels),)),
+    Variant(
+        "rows of one document independent",
+        (
+            (debiased, "intraclass_correlation", _no_documents),
+            (variance_components, "intraclass_correlation", _no_documents),
+        ),
+    ),
+    Variant("label means like means of rows", ((debiased, "_gaps", _not_smooth),)),
+    Variant("label means no smoother than rows", ((debiased, "SMOOTHING", 0.0),)),
+    Variant("label means twice as smooth", ((debiased, "SMOOTHING", 0.6),)),
+    Variant("smooth in proportion to the square", ((debiased, "SMOOTH_POWER", 2),)),
+    Variant("smooth in proportion to the 10th power", ((debiased, "SMOOTH_POWER", 10),)),
+    Variant("null curve not observed", ((gap_curves, "LARGEST_GROUP", 1),)),
+    Variant("no calibration", ((debiased, "CALIBRATION_RANGE", (1.0, 1.0)),)),
+    Variant("calibration unbounded", ((debiased, "CALIBRATION_RANGE", (0.0, 1e9)),)),
+    Variant("H(p) not corrected", ((readings, "debiased_from_moments", _without_marginal_bias),)),
 )
 
 
 @contextlib.contextmanager
 def changed(variant: Variant) -> Iterator[None]:
-    """Give the constant of a variant its other value.
+    """Give the names of a variant their other values.
 
     Yields:
-        Nothing; the constant has its own value again afterwards.
+        Nothing; the names have their own values again afterwards.
     """
-    if variant.module is None:
-        yield
-        return
-    value = getattr(variant.module, variant.constant)
-    setattr(variant.module, variant.constant, variant.value)
+    before = [(module, name, getattr(module, name)) for module, name, _ in variant.changes]
     try:
+        for module, name, value in variant.changes:
+            setattr(module, name, value)
         yield
     finally:
-        setattr(variant.module, variant.constant, value)
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 def draw(recipes: Sequence[Recipe]) -> list[tuple[Recipe, Sample, Truth]]:

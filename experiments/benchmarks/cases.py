@@ -91,6 +91,25 @@ def repeated() -> list[Recipe]:
     ]
 
 
+def documents() -> list[Recipe]:
+    """Return 18 clouds whose documents differ much, are long and few, or both; no constant was chosen on them."""
+    kinds = {"differ": (0.7, 120), "few": (0.3, 500), "few and differ": (0.5, 500)}  # effect and length of a document
+    choices = product(LAWS, STRENGTHS, kinds)
+    return [
+        Recipe(
+            f"{law} {strength}, documents {kind}",
+            STRENGTHS[strength],
+            exponent=LAWS[law],
+            independent=strength == "independent",
+            document_effect=kinds[kind][0],
+            document_length=kinds[kind][1],
+            sizes=(4000, 16_000),
+            seed=3000 + seed,
+        )
+        for seed, (law, strength, kind) in enumerate(choices)
+    ]
+
+
 def shrunk(recipes: Sequence[Recipe]) -> list[Recipe]:
     """Return the narrower clouds with a twentieth of their labels and rows, to see that the program runs.
 
@@ -115,5 +134,10 @@ def small(recipes: Sequence[Recipe]) -> list[Recipe]:
     return [replace(recipe, sizes=tuple(size for size in recipe.sizes if size <= 8000)) for recipe in recipes]
 
 
-SETS: dict[str, Callable[[], list[Recipe]]] = {"grid": grid, "others": others, "repeated": repeated}
-DRAWN_AGAIN: dict[str, Callable[[], list[Recipe]]] = {"grid": half, "others": others, "repeated": repeated}
+SETS: dict[str, Callable[[], list[Recipe]]] = {
+    "grid": grid,
+    "others": others,
+    "repeated": repeated,
+    "documents": documents,
+}
+DRAWN_AGAIN: dict[str, Callable[[], list[Recipe]]] = {**SETS, "grid": half}

@@ -18,8 +18,6 @@ from ibtrack.information.document_design import DocumentDesign
 
 NUM_ANCHORS = 100
 LOG_K = math.log(NUM_ANCHORS)
-DOCUMENT_LENGTH = 120  # positions in a document
-DOCUMENT_EFFECT = 0.3  # deviation of the effect that a document has on all its rows, in units of a label's spread
 LABELS_AT_ONCE = 64
 MOST_ROUNDS = 32  # a frequent label gets up to so many times the rows of an average one
 CLOUD, SAMPLE, TRUTH = range(3)  # streams of random numbers
@@ -41,6 +39,8 @@ class Recipe:
         independent: Whether rows are drawn from the Gaussian of another, random label, so that the true I(X; J) is 0.
         repeats: Share of positions whose label is one that their document already has.
         cell_effect: Deviation of the effect that a label has in one document only, in units of a label's spread.
+        document_effect: Deviation of the effect that a document has on all its rows, in the same units.
+        document_length: Positions in a document.
         width: Width of the activations, D.
         num_labels: Number of labels, M.
         sizes: Sizes of the samples to draw, N.
@@ -57,6 +57,8 @@ class Recipe:
     independent: bool = False
     repeats: float = 0.0
     cell_effect: float = 0.0
+    document_effect: float = 0.3
+    document_length: int = 120
     width: int = 64
     num_labels: int = 2000
     sizes: tuple[int, ...] = (4000, 8000, 16_000, 64_000)
@@ -70,7 +72,7 @@ class Sample:
     Attributes:
         assignments: Soft assignments of the positions, (N, K).
         labels: Label of each position, from 0 to M - 1, (N,).
-        documents: Document of each position; a document is a run of `DOCUMENT_LENGTH` positions.
+        documents: Document of each position; a document is a run of positions.
     """
 
     assignments: Tensor
@@ -129,15 +131,16 @@ class Cloud:
             repetition: Number of the sample; each has random numbers of its own.
         """
         generator = _generator(self.recipe.seed, SAMPLE, num_rows, repetition)
-        document = torch.arange(num_rows) // DOCUMENT_LENGTH
+        document = torch.arange(num_rows) // self.recipe.document_length
         labels = self._draw_labels(num_rows, generator)
         if self.recipe.repeats:
-            labels = _repeated(labels, self.recipe.repeats, generator)
+            labels = _repeated(labels, self.recipe.repeats, self.recipe.document_length, generator)
         documents = DocumentDesign.from_index(document)
         shared = self._noise(documents.num_documents, generator)
         own = self._noise(num_rows, generator)
-        residual = 1 - DOCUMENT_EFFECT**2 - self.recipe.cell_effect**2  # the three variances add up to 1
-        noise = math.sqrt(residual) * own + DOCUMENT_EFFECT * shared[document]
+        effect = self.recipe.document_effect
+        residual = 1 - effect**2 - self.recipe.cell_effect**2  # the three variances add up to 1
+        noise = math.sqrt(residual) * own + effect * shared[document]
         if self.recipe.cell_effect:
             cells = torch.unique(labels * documents.num_documents + document, return_inverse=True)[1]
             noise += self.recipe.cell_effect * self._noise(int(cells.max()) + 1, generator)[cells]
@@ -171,13 +174,13 @@ class Cloud:
         return assign(self.means[gaussian] + scale.unsqueeze(1) * noise, self.anchors, self.temperature)
 
 
-def _repeated(labels: Tensor, share: float, generator: Generator) -> Tensor:
+def _repeated(labels: Tensor, share: float, length: int, generator: Generator) -> Tensor:
     """Replace each label, with this probability, by a random one of the labels before it in its document."""
     labels = labels.clone()
     again = torch.rand(len(labels), generator=generator) < share
     back = torch.rand(len(labels), generator=generator)
-    for offset in range(1, DOCUMENT_LENGTH):
-        here = torch.arange(offset, len(labels), DOCUMENT_LENGTH)
+    for offset in range(1, length):
+        here = torch.arange(offset, len(labels), length)
         here = here[again[here]]
         labels[here] = labels[here - 1 - (back[here] * offset).long()]
     return labels

@@ -2,6 +2,7 @@
 
 python experiments/benchmarks/probe.py
 python experiments/benchmarks/probe.py --case 256x6 --repetitions 3
+python experiments/benchmarks/probe.py --case 256x6 --geometry-rows 2048
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main(
     ] = None,
     blocks: Annotated[int, typer.Option(min=2, help=f"Blocks of the probe, of {BLOCK_SIZE} tokens each.")] = 128,
     repetitions: Repetitions = 7,
+    geometry_rows: Annotated[int, typer.Option(min=0, help="Positions of the geometry, measured as well.")] = 0,
     threads: Threads = None,
     file: JsonFile = None,
 ) -> None:
@@ -56,13 +58,14 @@ def main(
     probe = Probe(made_up_text(blocks, BLOCK_SIZE, vocabulary=VOCABULARY))
     rows = []
     for width, layers in sizes:
-        seconds = measure(llama(width, layers), probe, repetitions)
+        seconds = measure(llama(width, layers), probe, repetitions, geometry_rows=geometry_rows)
         ratio = median(seconds["measured"]) / median(seconds["bare"])
         print(f"width {width}, {layers} layers: ratio {ratio:.3f}")
         for name, times in seconds.items():
             print(f"    {name:9}{described(times)}", flush=True)
         rows.append({"width": width, "layers": layers, "ratio": ratio, "seconds": seconds})
     about = {"bare": BARE, "measured": MEASURED, "blocks": blocks, "block_size": BLOCK_SIZE}
+    about |= {"geometry_rows": geometry_rows}
     report("probe", _figures(rows), rows, file, packages=["transformers"], about=about)
 
 
@@ -108,6 +111,7 @@ def measure(
     repetitions: int,
     *,
     batch_size: int = BATCH_SIZE,
+    geometry_rows: int = 0,
     run: Callable[[nn.Module, Tensor], object] = lambda model, batch: model(batch, use_cache=False),
     wait: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
@@ -118,13 +122,15 @@ def measure(
         probe: The probe.
         repetitions: Number of rounds that are timed.
         batch_size: Number of blocks in a forward pass.
+        geometry_rows: Positions from which the geometry is worked out; with it a third round has it.
         run: Function that runs the model on a batch of blocks.
         wait: Function that waits for the device, called within the time.
 
     Returns:
-        The seconds of each round, for ``bare`` and ``measured``.
+        The seconds of each round, for ``bare`` and ``measured``, and for ``geometry`` if it is asked for.
     """
     tracker = InformationPlaneTracker(probe, batch_size=batch_size, strict=True)
+    geometric = InformationPlaneTracker(probe, batch_size=batch_size, geometry_rows=geometry_rows, strict=True)
     device = next(model.parameters()).device
     batches = [batch.to(device) for batch in torch.split(probe.inputs, batch_size)]
 
@@ -133,7 +139,9 @@ def measure(
             for batch in batches:
                 run(model, batch)
 
-    return interleaved({"bare": bare, "measured": lambda: tracker.measure(model)}, repetitions, wait=wait)
+    rounds: dict[str, Callable[[], object]] = {"bare": bare, "measured": lambda: tracker.measure(model)}
+    rounds |= {"geometry": lambda: geometric.measure(model)} if geometry_rows else {}
+    return interleaved(rounds, repetitions, wait=wait)
 
 
 def _figures(rows: list[dict[str, Any]]) -> list[Figure]:

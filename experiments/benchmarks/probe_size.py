@@ -31,7 +31,7 @@ from experiments.tokenizer import END
 from ibtrack import Probe
 from ibtrack.capture.hooks import capture
 from ibtrack.capture.sites import find_sites
-from ibtrack.information.counts import occurrence_ranks
+from ibtrack.information.segments import occurrence_ranks
 from ibtrack.metrics import InformationPlane
 
 SIZES = (4_096, 8_192, 16_384, 65_536, 262_144, 1_048_576)

@@ -42,8 +42,9 @@ class Movement:
     Attributes:
         start: Step from which the curve moves.
         end: Step at which the movement is over.
-        change: Value at the end less the value at the start, in fractions of log K.
+        change: Value at the end less the value at the start, in the unit of the curve.
         se: Standard error of the change.
+        beside: The same steps in the other unit of the plane, or None where there is no number.
 
     Example:
         >>> Movement(start=256, end=4000, change=-0.05, se=0.01).num_se
@@ -54,6 +55,7 @@ class Movement:
     end: int
     change: float
     se: float
+    beside: Movement | None = None
 
     @property
     def num_se(self) -> float:

@@ -1,7 +1,8 @@
 """Which run compresses most, by how many standard errors, and which others cannot be told from it.
 
-Runs are compared by the fall of I(X;Z) in their compression phase, see `ibtrack.analysis.phases`. The error of a
-difference of falls is taken as if the runs were independent; they share the documents of the probe, so it should be
+Runs are compared by the fall of I(X;Z) in their compression phase, see `ibtrack.analysis.phases`, and so in shares of
+the ceiling: runs of two widths, or with clouds of two shapes, do not share a scale in fractions of log K. The error of
+a difference of falls is taken as if the runs were independent; they share the documents of the probe, so it should be
 smaller. That start and end of each fall were selected from its curve is not accounted for.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from ibtrack.analysis.movements import Movement, noise_threshold
 from ibtrack.analysis.phases import Phases
+from ibtrack.record.quantities import PLANE_UNITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,10 @@ def ranking(phases: Mapping[str, Phases]) -> list[Place]:
     """Order runs from the largest fall of I(X;Z) to the smallest; those without one come last.
 
     Args:
-        phases: Name of each run to its phases.
+        phases: Name of each run to its phases, as from `ibtrack.analysis.phases.phases_of_runs`.
+
+    Raises:
+        ValueError: Phases of the runs are in two units.
 
     Example:
         >>> changes = {"a": -0.04, "b": -0.1}
@@ -48,6 +53,9 @@ def ranking(phases: Mapping[str, Phases]) -> list[Place]:
         a 4.2 False
         c nan False
     """
+    units = {each.unit for each in phases.values() if each.compression is not None}
+    if len(units) > 1:
+        raise ValueError("phases must be in one unit to be ranked, as phases_of_runs finds them, got share and log_k")
     falls = sorted(_falls(phases).items(), key=lambda item: item[1].change)
     threshold = noise_threshold(max(len(phases), 2))
     places = []
@@ -63,13 +71,16 @@ def verdict(phases: Mapping[str, Phases]) -> str:
     """Say the ranking in words: the first, which runs cannot be told from it, and which is next.
 
     Args:
-        phases: Name of each run to its phases.
+        phases: Name of each run to its phases, as from `ibtrack.analysis.phases.phases_of_runs`.
+
+    Raises:
+        ValueError: Phases of the runs are in two units.
 
     Example:
         >>> changes = {"a": -0.1, "b": -0.09, "c": -0.04}
         >>> falls = {name: Movement(start=64, end=512, change=change, se=0.01) for name, change in changes.items()}
         >>> print(verdict({name: Phases(compression=fall) for name, fall in falls.items()}))
-        a compresses most: I(X;Z) falls by 0.100 from step 64 to 512, 10.0 standard errors.
+        a compresses most: I(X;Z) falls by 0.100 of the ceiling from step 64 to 512, 10.0 standard errors.
         It cannot be told apart from b.
         Next is c: its fall of 0.040 is smaller by 4.2 standard errors.
     """
@@ -81,7 +92,7 @@ def verdict(phases: Mapping[str, Phases]) -> str:
     if not falls:
         return f"In none of the {len(phases)} runs can a compression phase be told from noise."
     first, *others = (place for place in ranking(phases) if place.run in falls)
-    lines = [f"{first.run} compresses most: {_evidence(falls[first.run])}."]
+    lines = [f"{first.run} compresses most: {_evidence(falls[first.run], phases[first.run].unit)}."]
     if tied := [place.run for place in others if place.tied]:
         lines.append(f"It cannot be told apart from {_listed(tied)}.")
     if behind := [place for place in others if not place.tied]:
@@ -89,6 +100,7 @@ def verdict(phases: Mapping[str, Phases]) -> str:
         lines.append(f"Next is {run}: its fall of {size:.3f} is smaller by {behind[0].behind:.1f} standard errors.")
     if not others:
         lines.append("In no other run can a compression phase be told from noise.")
+    lines += dict.fromkeys(each.remark for each in phases.values() if each.remark)
     return "\n".join(lines)
 
 
@@ -96,8 +108,8 @@ def _falls(phases: Mapping[str, Phases]) -> dict[str, Movement]:
     return {name: each.compression for name, each in phases.items() if each.compression is not None}
 
 
-def _evidence(fall: Movement) -> str:
-    size = f"I(X;Z) falls by {-fall.change:.3f} from step {fall.start} to {fall.end}"
+def _evidence(fall: Movement, unit: str) -> str:
+    size = f"I(X;Z) falls by {-fall.change:.3f} of {PLANE_UNITS[unit].whole} from step {fall.start} to {fall.end}"
     return f"{size}, {fall.num_se:.1f} standard errors"
 
 

@@ -14,13 +14,21 @@ import typer
 
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
-from ibtrack.analysis.phases import find_phases
+from ibtrack.analysis.phases import find_phases, phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
-from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
-from ibtrack.record.quantities import Z95
+from ibtrack.cli.terminal import (
+    LIST_HEAD,
+    UNIT_WORDS,
+    geometry_table,
+    list_row,
+    points_table,
+    terminal_plane,
+    text_table,
+)
+from ibtrack.record.quantities import GEOMETRY, Z95
 from ibtrack.record.trajectory import Trajectory, prefix_in
 from ibtrack.report.run_labels import run_labels
-from ibtrack.report.tables import plane_rows
+from ibtrack.report.tables import curve_rows, doubt_lines, plane_rows
 
 app = typer.Typer(
     help="Watch a language model compress: reports, pictures and tables from trajectory files.",
@@ -36,6 +44,7 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of r
 Order = Annotated[str, typer.Option(help="Label set: token, bigram, trigram or quadgram.")]
 Site = Annotated[str, typer.Option(help="mean, or a layer such as L03.")]
 Reading = Annotated[str, typer.Option(help="debiased, plugin or null.")]
+Unit = Annotated[str, typer.Option(help="share (of the ceiling) or log_k (fraction of log K).")]
 
 
 def one_line_errors(command: Command) -> Command:
@@ -77,6 +86,7 @@ def report(
 def list_runs(
     folder: Annotated[Path, typer.Argument(help="Every trajectory file below it is listed.")] = Path("."),
     order: Order = "token",
+    unit: Unit = "share",
 ) -> None:
     """List the runs below a folder: steps, last values, phase, and which compresses most.
 
@@ -84,13 +94,17 @@ def list_runs(
     """
     runs = {_name_below(folder, path): _trajectory_or_reason(path) for path in _files_below(folder)}
     readable = {name: run for name, run in runs.items() if isinstance(run, Trajectory)}
-    phases = {name: find_phases(run, order) for name, run in readable.items()}
-    phases = {name: each for name, each in phases.items() if each.why_not is None}
+    every = phases_of_runs(readable, order, unit=_asked(unit))
+    phases = {name: each for name, each in every.items() if each.why_not is None}
     differences = why_not_comparable({name: readable[name] for name in phases})
     is_ranked = len(phases) > 1 and not differences
     places = {place.run: place for place in ranking(phases)} if is_ranked else {}
-    rows = [LIST_HEAD, *(list_row(name, run, order, places.get(name)) for name, run in runs.items())]
+    rows = [
+        LIST_HEAD,
+        *(list_row(name, run, order, unit, every.get(name), places.get(name)) for name, run in runs.items()),
+    ]
     typer.echo(text_table(rows if is_ranked else _without_column("behind", rows)))
+    typer.echo(f"\nI(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}.")
     if differences:
         typer.echo(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
     elif is_ranked:
@@ -99,19 +113,27 @@ def list_runs(
 
 @app.command()
 @one_line_errors
-def show(run: Run, order: Order = "token", site: Site = "mean", reading: Reading = "debiased") -> None:
+def show(
+    run: Run, order: Order = "token", site: Site = "mean", reading: Reading = "debiased", unit: Unit = "share"
+) -> None:
     """Show the points of a run, its path through the plane, and its phases."""
     trajectory = Trajectory.load(_existing(run))
     _check_measured([trajectory], site, order)
-    rows = plane_rows([trajectory], site=site, order=order, reading=reading)
+    rows = plane_rows([trajectory], site=site, order=order, reading=reading, unit=unit)
     has_errors = any(row["complexity_se"] is not None or row["expressivity_se"] is not None for row in rows)
-    unit = f"fractions of log K{f', ± {Z95} standard errors' if has_errors else ''}"
-    typer.echo(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {unit}\n")
+    errors = f", ± {Z95} standard errors" if has_errors else ""
+    typer.echo(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
     typer.echo(points_table(rows))
+    typer.echo("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
     typer.echo(f"\n{terminal_plane(rows)}\n")
     is_other = (site, reading) != ("mean", "debiased")
     whose = "Of the debiased reading, mean over the layers: " if is_other else ""
-    typer.echo(whose + find_phases(trajectory, order).sentence())
+    typer.echo(whose + find_phases(trajectory, order, unit=_asked(unit)).sentence())
+    if "geometry_rows" in trajectory.protocol:
+        curves = {name: curve_rows([trajectory], quantity=name, site=site) for name in GEOMETRY}
+        number = trajectory.protocol["geometry_rows"]
+        typer.echo(f"\n{site}: geometry of {number} positions, ± {Z95} standard errors (from half of the documents)\n")
+        typer.echo(geometry_table(curves))
 
 
 @app.command()
@@ -130,6 +152,7 @@ def plane(
     order: Order = "token",
     site: Site = "mean",
     reading: Reading = "debiased",
+    unit: Unit = "share",
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Also runs of different protocols.")] = False,
 ) -> None:
     """Draw the path of the runs through the plane as a PNG."""
@@ -139,7 +162,7 @@ def plane(
     _check_measured(trajectories, site, order)
     if not allow_mixed:
         _check_comparable(trajectories)
-    chart = charts.plane(trajectories, site=site, order=order, reading=reading)
+    chart = charts.plane(trajectories, site=site, order=order, reading=reading, unit=unit)
     typer.echo(f"wrote {charts.save_png(chart, out)}")
 
 
@@ -151,6 +174,7 @@ def dashboard(
     project: Annotated[str, typer.Option(help="wandb project that the runs are in.")],
     name: Annotated[str, typer.Option(help="Name of the workspace.")] = "Information plane",
     prefix: Annotated[str, typer.Option(help="Prefix of the logged keys, as in the monitor.")] = "ib",
+    unit: Unit = "share",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; no network.")] = False,
     chart_installed: Annotated[bool, typer.Option("--chart-installed", help="Leave the chart as it is.")] = False,
 ) -> None:
@@ -161,12 +185,17 @@ def dashboard(
     from ibtrack.integrations.wandb_workspace import make_dashboard
 
     workspace = make_dashboard(
-        Trajectory.load(_existing(run)), entity=entity, project=project, name=name, prefix=prefix
+        Trajectory.load(_existing(run)), entity=entity, project=project, name=name, prefix=prefix, unit=unit
     )
     if dry_run:
         typer.echo(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
     else:
         typer.echo(f"wrote {workspace.send(install_chart=not chart_installed)}")
+
+
+def _asked(unit: str) -> str | None:
+    """Let the usual unit give way where a run has no shares with standard errors; a refused name is refused later."""
+    return None if unit == "share" else unit
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from string import ascii_letters
 from typing import Any
 
-from ibtrack.analysis.phases import find_phases
+from ibtrack.analysis.phases import Phases
 from ibtrack.analysis.ranking import Place
-from ibtrack.record.quantities import Z95
+from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import plane_domain, plane_rows
 
 LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
+UNIT_WORDS = {"share": "shares of the ceiling", "log_k": "fractions of log K"}
 _POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")
+_NOISE = "~"  # marks a value whose labels cannot be told from noise
+_NOISE_WORDS = f"{_NOISE}  the spread between labels cannot be told from noise (z below {TELLING_Z:.0f})"
 _NO_LETTER = "×"  # stands for a point that has no place in the plane
 
 
@@ -42,26 +45,47 @@ def points_table(rows: Sequence[Mapping[str, Any]]) -> str:
         rows: Rows of one run, as `ibtrack.report.tables.plane_rows` makes them.
     """
     lines = [(letter, *_point_cells(row)) for letter, row in zip(_letters(rows), rows, strict=True)]
-    return text_table([_POINTS_HEAD, *lines])
+    table = text_table([_POINTS_HEAD, *lines])
+    return f"{table}\n\n{_NOISE_WORDS}" if any(_NOISE in cell for line in lines for cell in line) else table
 
 
-def list_row(name: str, run: Trajectory | str, order: str, place: Place | None) -> tuple[str, ...]:
+def geometry_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Write effective ranks and exponents of a run as a table; what half of the documents read stands in brackets.
+
+    Args:
+        curves: Quantity to the rows of one run, as `ibtrack.report.tables.curve_rows` makes them.
+
+    Example:
+        >>> row = {"step": 8, "value": 40.2, "se": 0.5, "half": 38.0, "why": None}
+        >>> print(geometry_table({"rankme": [row]}))
+        step  RankMe
+        8     40.200 ± 0.980 (38.000)
+    """
+    lines = [(str(rows[0]["step"]), *map(_geometry_cell, rows)) for rows in zip(*curves.values(), strict=True)]
+    return text_table([("step", *(QUANTITIES[quantity].title for quantity in curves)), *lines])
+
+
+def list_row(
+    name: str, run: Trajectory | str, order: str, unit: str, phases: Phases | None, place: Place | None
+) -> tuple[str, ...]:
     """Make the row of a run in a list of runs, whose columns are `LIST_HEAD`.
 
     Args:
         name: Name that the row begins with.
         run: Trajectory of the run, or the reason why its file cannot be read.
         order: Label set, such as ``token``.
+        unit: Unit of I(X;Z) and I(Y;Z), ``share`` or ``log_k``.
+        phases: Phases of the run, or None if its file cannot be read.
         place: Place of the run among the others, or None if it has none.
     """
-    if isinstance(run, str):
+    if isinstance(run, str) or phases is None:
         return (name, "", "", "", "", "", "", f"not readable: {run}")
-    rows = plane_rows([run], order=order)
+    rows = plane_rows([run], order=order, unit=unit)
     if not rows:
         return (name, "0", "", "", "", "", "", "no points yet")
     num_failed = sum(point.failure is not None for point in run.points)
     points = f"{len(rows)} ({num_failed} failed)" if num_failed else str(len(rows))
-    return (name, points, *_point_cells(rows[-1]), _behind(place), find_phases(run, order).short())
+    return (name, points, *_point_cells(rows[-1]), _behind(place), phases.short())
 
 
 def terminal_plane(rows: Sequence[Mapping[str, Any]], *, width: int = 60, height: int = 20) -> str:
@@ -122,14 +146,22 @@ def _point_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     reason = f"no value: {row['why']}"
     if row["complexity"] is None:
         return (str(row["step"]), loss, reason, "")
-    complexity = _with_error(row["complexity"], row["complexity_se"])
+    complexity = _with_error(row["complexity"], row["complexity_se"], row["complexity_z"])
     if row["expressivity"] is None:
         return (str(row["step"]), loss, complexity, reason)
-    return (str(row["step"]), loss, complexity, _with_error(row["expressivity"], row["expressivity_se"]))
+    expressivity = _with_error(row["expressivity"], row["expressivity_se"], row["expressivity_z"])
+    return (str(row["step"]), loss, complexity, expressivity)
 
 
-def _with_error(value: float, se: float | None) -> str:
-    return f"{value:.3f}" + (f" ± {Z95 * se:.3f}" if se else "")
+def _geometry_cell(row: Mapping[str, Any]) -> str:
+    if row["value"] is None:
+        return f"no value: {row['why']}"
+    return _with_error(row["value"], row["se"]) + ("" if row["half"] is None else f" ({row['half']:.3f})")
+
+
+def _with_error(value: float, se: float | None, z: float | None = None) -> str:
+    mark = f" {_NOISE}" if z is not None and z < TELLING_Z else ""
+    return f"{value:.3f}" + (f" ± {Z95 * se:.3f}" if se else "") + mark
 
 
 def _behind(place: Place | None) -> str:

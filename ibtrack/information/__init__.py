@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from ibtrack.information.assignments import assign, draw_anchors, temperature
 from ibtrack.information.bottleneck import bottleneck_curve
+from ibtrack.information.brackets import information_lower_end
 from ibtrack.information.functional import debiased_information, plugin_information
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import ESTIMATOR_VERSION
+from ibtrack.information.spectrum import alpha_req, cloud_geometry, participation_ratio, rankme
 from ibtrack.information.standard_errors import Estimate
 
 __all__ = [
     "ESTIMATOR_VERSION",
     "Estimate",
     "SoftOptions",
+    "alpha_req",
     "assign",
     "bottleneck_curve",
+    "cloud_geometry",
     "debiased_information",
     "draw_anchors",
+    "information_lower_end",
+    "participation_ratio",
     "plugin_information",
+    "rankme",
     "temperature",
 ]

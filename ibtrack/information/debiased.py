@@ -1,87 +1,82 @@
 """The debiased reading: the information itself, estimated from rows of which many labels have only few.
 
-    I = plug-in - γ Σ_x (n_x / N) [ Δ(τ² + σ² / n_eff,x) - Δ(τ²) ]
+    I = plug-in + δ - γ Σ_x (n_x / N) [ Γ_x(t_x) - Γ(r) ]        t_x = r + (1 - r) / n_eff,x
 
-τ² and σ² are variance components, n_eff an effective sample size (`ibtrack.information.variance_components`), Δ a
-Jensen gap (`ibtrack.information.jensen_gap`), γ a calibration by split halves. Up to the bias of
-H(p), which is small and neglected, the bias of the plug-in is a difference of Jensen gaps. Closed ad hoc are the gap,
-as only mean and variance of a label's mean are known; one variance for all labels; and the pre-test on r. Measured
-in ``experiments/benchmarks/truth.py``; it errs upward where labels differ much in how much they tell.
+The mean of the n_x rows of a label varies around p by the share t_x of a row's variance: r between labels, and the
+rest for its few rows, with an effective sample size (`ibtrack.information.variance_components`). Γ(t) is the Jensen gap
+of a mean that varies so (`ibtrack.information.gap_curves`), and the bracket is the entropy that the label's few rows
+cost. γ is a calibration by split halves; δ corrects H(p) for few documents. docs/estimator.md derives it, says which
+steps are closures, and how far the result is off.
 
-Letters: K anchors, U bins of sample sizes. Leading dimensions of the moments are written (...).
+Letters: U pairs of sample size and concentration. Leading dimensions of the moments are written (...).
 """
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ibtrack.information.entropy import positive
-from ibtrack.information.jensen_gap import gaps_at_powers, interpolate_cubic
-from ibtrack.information.moments import Moments
-from ibtrack.information.plugin import plugin_from_moments
-from ibtrack.information.variance_components import inverse_effective_sizes, variance_components, variance_ratio
+from ibtrack.information.gap_curves import read_curve
+from ibtrack.information.moments import CURVES, LABEL_MOMENTS, SHARES, SITE_MOMENTS, Moments
+from ibtrack.information.plugin import ceiling, plugin_from_moments
+from ibtrack.information.variance_components import intraclass_correlation, inverse_effective_sizes, label_share
 
-# Standard errors by which r must show before it counts, a one-sided pre-test at 2.3 % if s_r is right: on a part of the
-# grid of truth.py .0013 of log K off on average, .0015 without it (ablation.py).
-CAUTION = 2.0
-LARGEST_BETWEEN = 0.98  # of p (1 - p), the variance of means that are 0 or 1; a guard: .9 and .999 change no cloud
+# The gap of means of rows goes over into that of means of labels and cells, which are smooth, as λ⁶ with λ their share
+# in the variance; its mixture is nearer to lognormal than that of rows by .3. Both were chosen on parts of the three
+# sets of truth.py; ablation.py shows what other values do.
+SMOOTHING, SMOOTH_POWER = 0.3, 6
 CALIBRATION_RANGE = (0.1, 3.0)  # γ, a guard against a predicted gap near 0: a wider range changes no cloud
-_GIVEN = ("inverse_sizes", "concentrations", "num_rows", "collision_probability", "null_variance")  # by the design
+_DIFFERENTIATED = (*SITE_MOMENTS, *LABEL_MOMENTS, *CURVES, *SHARES)
 
 
 def debiased_from_moments(moments: Moments) -> Tensor:
     """Estimate I(X;Z): the plug-in less the part of it that is due to labels having few rows.
 
-    1. The ratio r of τ² to σ² is drawn towards 0 as far as its own noise goes, by the non-negative garrote r (1 - (2
-       s_r / r)²) with its standard error s_r (Breiman, Technometrics 37, 1995), a pre-test estimator: 0 below 2 s_r.
-    2. The gap at every effective sample size, less the gap at infinity, is the predicted bias.
+    1. r, the share of a row's variance that lies between labels, and n_eff say how much each label's mean varies.
+    2. The gap at that variance, less the gap at r, is the predicted bias.
     3. Halving the rows of every label raises the plug-in by an amount that is seen, and by one that is predicted; their
        ratio γ scales the prediction (split halves as in Strong et al., Physical Review Letters 80, 1998, but as a
        calibration and not as an extrapolation).
-    4. The result is kept where every information lies: between 0 and log(1 + χ²).
 
     Returns:
-        (...) nats. It is ``nan`` if no label occurs in two of several documents, as nothing then tells the spread
-        within a label from the spread between labels, and if there is a single label. It is 0 if no spread between
-        labels can be told from its noise; the standard error does not vanish there.
+        (...) nats, neither clipped nor tested: where labels tell nothing it is noise around 0. It is ``nan`` if no
+        label occurs in two of several documents, as nothing then tells the spread within a label from the spread
+        between labels, and if there is a single label.
     """
-    within, between = variance_components(moments)
-    ratio, noise = variance_ratio(moments, within, between)
-    shrunk = ratio * (1 - (CAUTION * noise / ratio).square())
-    ratio = torch.where(ratio > CAUTION * noise, shrunk, (0 * ratio).abs())  # nan stays nan
-    chi_square_bound = torch.log1p(ratio * (within / positive(moments.mean)).sum(-1))
-    unbounded = plugin_from_moments(moments) - _plugin_bias(moments, within, between, ratio)
-    return torch.minimum(unbounded.clamp(min=0), chi_square_bound)
-
-
-def debiased_gradient(moments: Moments) -> Moments:
-    """Differentiate `debiased_from_moments` by every moment; r is held above its noise, as the gradient is 0 below."""
-    names = [field.name for field in fields(Moments) if field.name not in _GIVEN]
-    with torch.enable_grad():
-        leaves: dict[str, Any] = {name: getattr(moments, name).detach().requires_grad_() for name in names}
-        at = replace(moments, **leaves)
-        within, between = variance_components(at)
-        ratio, noise = variance_ratio(at, within, between)
-        ratio = ratio + (torch.maximum(ratio, noise) - ratio).detach()
-        value = plugin_from_moments(at) - _plugin_bias(at, within, between, ratio)
-        gradients: Any = torch.autograd.grad(value.sum(), list(leaves.values()))
-    return replace(moments, **dict(zip(names, gradients, strict=True)))
-
-
-def _plugin_bias(moments: Moments, within: Tensor, between: Tensor, ratio: Tensor) -> Tensor:
-    """Estimate what few rows per label add to the plug-in, with τ² scaled to the given ratio to σ²: (...)."""
-    m, p = moments, positive(moments.mean)
-    between = between.clamp(min=0)
-    spread = (between / p).sum(-1)
-    scale = torch.where(spread > 0, ratio * (within / p).sum(-1) / spread, 0.0)
-    between = torch.minimum(between * scale.unsqueeze(-1), LARGEST_BETWEEN * p * (1 - p))
-    gaps, true_gap = gaps_at_powers(m, p, within, between)
-    gaps = interpolate_cubic(gaps, -inverse_effective_sizes(m).log2())  # (..., U)
-    bias = (m.row_shares * (gaps - true_gap)).sum(-1)
+    m = moments
+    r = label_share(m).unsqueeze(-1)
+    of_documents = (1 - r) * intraclass_correlation(m).unsqueeze(-1) * m.concentrations
+    gaps = _gaps(m, r + of_documents, r + (1 - r) * inverse_effective_sizes(m))  # (..., U)
+    bias = (m.row_shares * (gaps - _gaps(m, r, r))).sum(-1)
     predicted = ((m.half_row_shares - m.halved_row_shares) * gaps).sum(-1)
     calibration = torch.where(predicted > 0, m.halving_gap / predicted, 1.0).clamp(*CALIBRATION_RANGE)
-    return calibration * bias
+    return plugin_from_moments(m) + m.marginal_bias - calibration * bias
+
+
+def debiased_gradient(moments: Moments) -> dict[str, Tensor]:
+    """Differentiate `debiased_from_moments` by the moments, which come by name."""
+    with torch.enable_grad():
+        leaves: dict[str, Any] = {name: getattr(moments, name).detach().clone() for name in _DIFFERENTIATED}
+        shape = moments.conditional.shape
+        for name in SHARES:  # one for all sites: each site needs a derivative of its own
+            leaves[name] = leaves[name].expand(*shape, -1).clone()
+        for leaf in leaves.values():
+            leaf.requires_grad_()
+        value = debiased_from_moments(replace(moments, **leaves))
+        gradients = torch.autograd.grad(value.sum(), list(leaves.values()), materialize_grads=True)
+    return dict(zip(leaves, gradients, strict=True))
+
+
+def _gaps(moments: Moments, smooth: Tensor, t: Tensor) -> Tensor:
+    """Work out Γ(t), (..., U), for means that vary by (..., U) t, of which (..., U) is due to labels and documents."""
+    m = moments
+    null, difference = m.beta + m.null_excess, m.lognormal - m.beta
+    mixture = (ceiling(m) - m.beta[..., 0]) / difference[..., 0]
+    of_rows = read_curve(null, t)
+    of_means = read_curve(m.beta + (mixture.unsqueeze(-1) + SMOOTHING) * difference, t)
+    positive = (smooth > 0) & (t > 0)
+    share = torch.where(positive, smooth / torch.where(positive, t, 1.0), 0.0)
+    return of_rows + share**SMOOTH_POWER * (of_means - of_rows)

@@ -6,6 +6,7 @@ Letters: N rows, G documents.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,14 +38,18 @@ class DocumentDesign:
         """Partition rows by the dense (N,) index of their documents."""
         number = int(index.max()) + 1
         segments = Segments.from_groups(index, number)
-        chunks = tuple(chunk for chunk, _, _ in segments.split(torch.arange(number), ROWS_AT_ONCE))
+        firsts = torch.arange(number, device=index.device)
+        chunks = tuple(chunk for chunk, _, _ in segments.split(firsts, ROWS_AT_ONCE))
         return cls(
             index=index, num_documents=number, sizes=torch.bincount(index).double(), segments=segments, chunks=chunks
         )
 
-    def document_of_segment(self, segments: Segments) -> Tensor:
-        """Find the document of each segment, (number of segments,), where no segment holds rows of two documents."""
-        return self.index[segments.rows[segments.starts.long()].long()]
+    @cached_property
+    def units(self) -> DocumentDesign:
+        """What pairs of rows are taken across: the documents, or the rows where there is a single document."""
+        if self.num_documents > 1 or len(self.index) == 1:
+            return self
+        return DocumentDesign.from_index(torch.arange(len(self.index), device=self.index.device))
 
     def influence(self, totals: Tensor) -> Tensor:
         """Turn what the rows of each document add to a sum into its influence on the mean over rows.

@@ -72,6 +72,33 @@ def debiased_information(assignments: Tensor, labels: Tensor, documents: Tensor 
     return _readings(rows, dense, DocumentDesign.from_index(index), "debiased").debiased["labels"]
 
 
+def read_rows(assignments: Tensor, labels: Tensor, documents: Tensor, reading: str) -> Tensor:
+    """Work out one of the three readings of one site and one label set.
+
+    Args:
+        assignments: (N, K) soft assignments.
+        labels: (N,) integers of any range.
+        documents: (N,) integers of any range.
+        reading: ``debiased``, ``plugin`` or ``null``.
+
+    Returns:
+        () float64, nats.
+
+    Raises:
+        ValueError: As `debiased_information`.
+
+    Example:
+        >>> rows, labels = torch.eye(2).repeat(8, 1), torch.arange(16) % 2
+        >>> round(float(read_rows(rows, labels, torch.arange(16), "plugin")), 4)
+        0.6931
+    """
+    rows, dense = _check(assignments, labels)
+    design = DocumentDesign.from_index(_dense("documents", documents, len(rows)))
+    read = _readings(rows, dense, design, reading)
+    values = read.debiased["labels"].value if reading == "debiased" else getattr(read, reading)["labels"]
+    return values.squeeze(0)
+
+
 def _readings(rows: Tensor, labels: Tensor, documents: DocumentDesign, reading: str) -> Readings:
     design = LabelDesign.from_labels(labels, documents)
     device = rows.device

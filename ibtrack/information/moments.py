@@ -1,153 +1,211 @@
-"""Moments: the few means per label set that the readings are functions of.
+"""Moments: the few numbers per site and label set that the readings are functions of, with their influences.
 
-They come from rows in a known design, or from streamed counts. What of them is not linear in the rows, such as
-entropies and products of label means, comes with its first-order part by document in `LabelStatistics`; so the
-first-order effect of a document on any smooth function of the moments follows from its gradient.
+The first-order effect of a document on any smooth function of the moments follows from the function's gradient and
+from what the document does to each moment.
 
-Letters: N rows, K anchors, L sites, C label sets, n_x rows of label x, P_x their mean, P_xh that of one of two halves
-h, U bins of sample sizes.
+Letters: N rows, K anchors, L sites, C label sets, G documents, U pairs of sample size and concentration, J + 1 nodes,
+n_x rows of label x, P_x their mean, P_xh that of one of two halves h.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ibtrack.information.counts import Counts
-from ibtrack.information.entropy import entropy
-from ibtrack.information.label_design import LabelDesign, null_variance_factors
+from ibtrack.information.gap_curves import GapCurves, gap_curves
+from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics
-from ibtrack.information.row_statistics import RowStatistics, product_variance
-from ibtrack.information.sample_sizes import size_bins
+from ibtrack.information.row_statistics import RowStatistics
+
+SITE_MOMENTS = ("marginal_entropy", "row_entropy", "squares", "other_products")
+LABEL_MOMENTS = ("cross_products", "same_products", "conditional", "halving_gap")
+CURVES = ("beta", "lognormal")
+SHARES = ("row_shares", "halved_row_shares", "half_row_shares")
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Means over the N rows of a label set; with leading dimensions (C, L), those of several sets at several sites.
+    """Moments of C label sets at L sites, float64. Products are Σ_k p_k^-½ A_ik A_jk of two rows i and j.
 
     Attributes:
-        mean: (K,) mean of A_i, p.
-        squares: (K,) mean of A_i².
-        row_entropy: () mean of H(A_i).
-        cross_products: (K,) Σ_x (n_x - 1) P_x1 P_x2 / N: products of two rows of one label in two documents.
-        cross_weight: () Σ_x (n_x - 1) / N over the labels that have halves.
-        same_products: () Σ_b Σ_{i≠j in b} Σ_k p_k^-½ A_ik A_jk / n_b / N over segments b: products of two rows of one
-            label in one document.
-        same_weight: () Σ_b (n_b - 1) / N.
-        conditional: () Σ_x n_x H(P_x) / N, the plug-in H(Z|X).
-        halving_gap: () Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ) / N: how much entropy halves of labels lack.
-        row_shares: (U,) share of the rows whose label is in the bin.
-        halved_row_shares: (U,) share of the rows whose label is in the bin and has halves.
-        half_row_shares: (U,) share of the rows whose half is in the bin.
-        inverse_sizes: (U,) mean of 1 / n in each bin.
-        concentrations: (U,) mean in each bin of q, one over the effective number of documents.
-        num_rows: N.
-        collision_probability: () Σ_x n_x² / N², the chance that two rows share their label.
-        null_variance: (3,) expected square of Σ_k p_k^-½ ( cross_products / cross_weight - p² )_k if labels told
-            nothing, as factors of (1 - ρ)², ρ (1 - ρ) and ρ²; see `null_variance_factors`.
+        marginal_entropy: (C, L) H(p), p the mean of A_i.
+        marginal_bias: (C, L) see `RowStatistics.marginal_bias`.
+        row_entropy: (C, L) mean of H(A_i).
+        squares: (C, L) mean product of a row with itself.
+        other_products: (C, L) mean product of two rows of two documents.
+        cross_products: (C, L) mean product of two rows of one label in two documents, where each label weighs
+            n_x (1 - q_x).
+        same_products: (C, L) mean product of two rows of one label in one document.
+        conditional: (C, L) Σ_x n_x H(P_x) / N, the plug-in H(Z|X).
+        halving_gap: (C, L) Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ) / N: how much entropy halves of labels lack.
+        beta: (C, L, J + 1), lognormal: the same, null_excess: the same; see `GapCurves`.
+        row_shares: (C, 1, U) share of the rows whose label has this sample size and concentration.
+        halved_row_shares: (C, 1, U) the same for labels that have halves.
+        half_row_shares: (C, 1, U) share of the rows whose half has this sample size and concentration.
+        inverse_sizes: (C, 1, U) 1 / n.
+        concentrations: (C, 1, U) q, one over the effective number of documents.
+        has_pairs: (C, 1) whether there are two rows of one label in one document.
+        collision_probability: (C, 1) chance that two rows of two documents share their label.
+        null_variance: (C, L, 3) variance of ``cross_products`` if labels told nothing, as factors of (1 - ρ)²,
+            ρ (1 - ρ) and ρ²; see `ibtrack.information.label_design.null_variance_factors`.
     """
 
-    mean: Tensor
-    squares: Tensor
+    marginal_entropy: Tensor
+    marginal_bias: Tensor
     row_entropy: Tensor
+    squares: Tensor
+    other_products: Tensor
     cross_products: Tensor
-    cross_weight: Tensor
     same_products: Tensor
-    same_weight: Tensor
     conditional: Tensor
     halving_gap: Tensor
+    beta: Tensor
+    lognormal: Tensor
+    null_excess: Tensor
     row_shares: Tensor
     halved_row_shares: Tensor
     half_row_shares: Tensor
     inverse_sizes: Tensor
     concentrations: Tensor
-    num_rows: int
+    has_pairs: Tensor
     collision_probability: Tensor
     null_variance: Tensor
 
 
+@dataclass(frozen=True)
+class Influences:
+    """First-order change of the moments by each of G documents; each sums to about 0 over documents.
+
+    Attributes:
+        site: Name in `SITE_MOMENTS` to (L, G).
+        labels: Name in `LABEL_MOMENTS` to (C, L, G).
+        curves: Name in `CURVES` to (L, J + 1, G).
+        designs: The designs of the label sets, for the shares.
+        sites: The rows of the sites.
+    """
+
+    site: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    curves: dict[str, Tensor]
+    designs: Sequence[LabelDesign]
+    sites: Sequence[RowStatistics]
+
+    def of(self, gradient: dict[str, Tensor]) -> Tensor:
+        """Work out the influence of each document on a function of the moments.
+
+        Args:
+            gradient: Name of a moment to the derivative of the function by it, of the shape of the moment.
+
+        Returns:
+            (C, L, G).
+        """
+        changes = (*self.site.items(), *self.labels.items())
+        total = reduce(torch.add, (gradient[name].unsqueeze(-1) * change for name, change in changes))
+        for name, change in self.curves.items():
+            total += torch.einsum("clj,ljg->clg", gradient[name], change)
+        documents = self.sites[0].documents
+        for c, design in enumerate(self.designs):
+            number = len(design.sizes.inverse_sizes)
+            rows, halved, half = (gradient[name][c, :, :number] for name in SHARES)
+            total[c] += documents.influence(design.sizes.sum_by_document(rows, halved, half).double())
+        return total
+
+
 def moments_of_rows(
     sites: Sequence[RowStatistics], designs: Sequence[LabelDesign], statistics: Sequence[LabelStatistics]
-) -> Moments:
-    """Collect the moments of C label sets whose designs are known at the L sites of all ``sites``: (C, L, ...)."""
-    total, like = len(sites[0].rows), sites[0].mean
-    num_sites = sum(len(site.mean) for site in sites)
+) -> tuple[Moments, Influences]:
+    """Collect the moments of C label sets at the L sites of all ``sites``, and what documents do to them."""
+    documents, number = sites[0].documents, len(designs)
+    total = len(documents.index)
+    like = sites[0].mean
 
-    def from_sites(name: str) -> Tensor:
-        values = torch.cat([getattr(site, name) for site in sites])
-        return values.expand(len(designs), *values.shape)
+    def of_sites(name: str) -> Tensor:
+        return torch.cat([getattr(site, name) for site in sites])
 
-    def from_labels(name: str) -> Tensor:
-        return torch.stack([getattr(each, name) for each in statistics]) / total
+    def of_designs(name: str) -> Tensor:
+        return like.new_tensor([getattr(design, name) for design in designs]).unsqueeze(1)
 
-    def from_designs(name: str) -> Tensor:
-        values = like.new_tensor([getattr(design, name) for design in designs])
-        return values.unsqueeze(1).expand(-1, num_sites, *values.shape[1:])
+    def of_sizes(name: str, beyond: float = 0.0) -> Tensor:
+        return pad_sequence([getattr(design.sizes, name) for design in designs], True, beyond).unsqueeze(1)
 
-    def from_bins(name: str, beyond: float = 0.0) -> Tensor:
-        values = pad_sequence([getattr(design.bins, name) for design in designs], True, beyond)
-        return values.unsqueeze(1).expand(-1, num_sites, -1)
+    def by_document(name: str) -> Tensor:
+        return torch.stack([getattr(each, f"document_{name}") for each in statistics])
 
-    return Moments(
-        mean=from_sites("mean"),
-        squares=from_sites("squares"),
-        row_entropy=from_sites("row_entropy"),
-        cross_products=from_labels("cross_products"),
-        cross_weight=from_designs("cross_weight"),
-        same_products=torch.stack([each.document_same_products.sum(1) for each in statistics]) / total,
-        same_weight=from_designs("same_weight"),
-        conditional=from_labels("conditional"),
-        halving_gap=from_labels("halving_gap"),
-        row_shares=from_bins("row_shares"),
-        halved_row_shares=from_bins("halved_row_shares"),
-        half_row_shares=from_bins("half_row_shares"),
-        inverse_sizes=from_bins("inverse_sizes", 1.0),
-        concentrations=from_bins("concentrations", 1.0),
-        num_rows=total,
-        collision_probability=from_designs("collision_probability"),
-        null_variance=from_sites("product_variance").unsqueeze(-1) * from_designs("null_variance_factors"),
+    mean, squares = of_sites("mean"), of_sites("document_squares")
+    weight = of_sites("weight").double().unsqueeze(-1)
+    other, other_change = (torch.cat(parts) for parts in zip(*(site.other_products for site in sites), strict=True))
+    surprise, entropy = of_sites("document_surprise"), of_sites("document_entropy")
+    weighted_squares = (squares @ weight).squeeze(-1)  # (L, G)
+    curves = gap_curves(sites)
+
+    cross, same = by_document("cross_products"), by_document("same_products")  # (C, L, G)
+    cross_weight, same_weight = (of_designs(f"{name}_weight").unsqueeze(-1) * total for name in ("cross", "same"))
+    weight_of = {
+        name: torch.stack([getattr(design, f"document_{name}_weight") for design in designs]).unsqueeze(1)
+        for name in ("cross", "same")
+    }
+    cross_mean = cross.sum(-1, keepdim=True) / (2 * cross_weight)
+    has_pairs = same_weight > 0  # without pairs neither the number nor its gradient may be nan
+    same_weight = torch.where(has_pairs, same_weight, 1.0)
+    same_mean = same.sum(-1, keepdim=True) / same_weight
+    conditional, halving = by_document("conditional"), by_document("halving")
+
+    def expanded(values: Tensor) -> Tensor:
+        return values.expand(number, *values.shape)
+
+    moments = Moments(
+        marginal_entropy=expanded(surprise.sum(1) / total),
+        marginal_bias=expanded(of_sites("marginal_bias")),
+        row_entropy=expanded(of_sites("row_entropy")),
+        squares=expanded(weighted_squares.sum(1) / total),
+        other_products=expanded(other),
+        cross_products=cross_mean.squeeze(-1),
+        same_products=same_mean.squeeze(-1),
+        conditional=torch.stack([each.conditional for each in statistics]) / total,
+        halving_gap=torch.stack([each.halving_gap for each in statistics]) / total,
+        beta=expanded(curves.beta),
+        lognormal=expanded(curves.lognormal),
+        null_excess=expanded(curves.null_excess),
+        row_shares=of_sizes("row_shares"),
+        halved_row_shares=of_sizes("halved_row_shares"),
+        half_row_shares=of_sizes("half_row_shares"),
+        inverse_sizes=of_sizes("inverse_sizes", 1.0),
+        concentrations=of_sizes("concentrations", 1.0),
+        has_pairs=has_pairs.squeeze(-1),
+        collision_probability=of_designs("collision_probability"),
+        null_variance=of_sites("product_variance").unsqueeze(-1) * of_designs("null_variance_factors"),
     )
-
-
-def moments_of_counts(counts: Counts) -> Moments:
-    """Work out the moments of one label set from streamed counts, whose rows count as documents of their own."""
-    total = counts.total
-    n, halves = counts.occurrences, counts.half_occurrences
-    repeated = n > 1
-    entropies = entropy(counts.sums / n.clamp(min=1).unsqueeze(1))
-    half_means = counts.half_sums / halves.clamp(min=1).unsqueeze(2)
-    gap = (n * entropies - (halves * entropy(half_means)).sum(0))[repeated].sum()
-    in_halves = halves[:, repeated].flatten()
-    inverse_sizes, bins = size_bins(n.long(), in_halves.long())
-
-    def shares(sizes: Tensor) -> Tensor:
-        return n.new_zeros(len(inverse_sizes)).index_add_(0, bins[sizes.long()], sizes) / total
-
-    first, second = half_means
-    mean = counts.sums.sum(0) / total
-    inverse_half_sizes = 1 / halves[:, repeated].T
-    factors = mean.new_tensor(null_variance_factors(n[repeated] - 1, inverse_half_sizes, inverse_half_sizes))
-    none = mean.new_zeros(())
-    return Moments(
-        mean=mean,
-        squares=counts.products.diagonal() / total,
-        row_entropy=counts.row_entropy / total,
-        cross_products=(n - 1).clamp(min=0) @ (first * second) / total,
-        cross_weight=(total - (n > 0).sum()) / total,
-        same_products=none,
-        same_weight=none,
-        conditional=n @ entropies / total,
-        halving_gap=gap / total,
-        row_shares=shares(n),
-        halved_row_shares=shares(n[repeated]),
-        half_row_shares=shares(in_halves),
-        inverse_sizes=inverse_sizes,
-        concentrations=inverse_sizes,
-        num_rows=int(total),
-        collision_probability=(n / total).square().sum(),
-        null_variance=product_variance(counts.products / total, mean) * factors,
+    influences = Influences(
+        site={
+            "marginal_entropy": documents.influence(surprise),
+            "row_entropy": documents.influence(entropy),
+            "squares": documents.influence(weighted_squares),
+            "other_products": other_change,
+        },
+        labels={
+            "cross_products": (cross - cross_mean * weight_of["cross"]) / cross_weight,
+            "same_products": (same - same_mean * weight_of["same"]) / same_weight,
+            "conditional": documents.influence(conditional),
+            "halving_gap": documents.influence(halving),
+        },
+        curves=_curve_influences(curves, sites, mean),
+        designs=designs,
+        sites=sites,
     )
+    return moments, influences
+
+
+def _curve_influences(curves: GapCurves, sites: Sequence[RowStatistics], mean: Tensor) -> dict[str, Tensor]:
+    """Work out how each document moves the nodes of the curves, through p and the mean of A², (L, J + 1, G)."""
+    sums = torch.cat([site.document_sums for site in sites]).mT  # (L, K, G)
+    squares = torch.cat([site.document_squares for site in sites]).mT
+    documents = sites[0].documents
+    return {
+        name: documents.influence(by_mean @ sums + by_squares @ squares)
+        for name, (by_mean, by_squares) in curves.jacobians(mean).items()
+    }

@@ -1,20 +1,14 @@
-"""The plug-in reading and what it is made of: entropies of observed means, in nats.
+"""The plug-in reading and the ceiling, from entropies of observed means, in nats.
 
 Source: Conklin et al., arXiv 2604.07569; Conklin, arXiv 2505.23960, section 5.4.
-Letters: K anchors, n_x rows of label x, N rows. Leading dimensions of the moments are written (...).
+Letters: n_x rows of label x, N rows. Leading dimensions of the moments are written (...).
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from ibtrack.information.entropy import entropy, positive
 from ibtrack.information.moments import Moments
-
-
-def marginal_entropy(moments: Moments) -> Tensor:
-    """Work out H(Z), the entropy of the mean assignment: (...), in [0, log K]."""
-    return entropy(positive(moments.mean))  # bounded, as its gradient is infinite at an anchor that no row points at
 
 
 def ceiling(moments: Moments) -> Tensor:
@@ -23,7 +17,7 @@ def ceiling(moments: Moments) -> Tensor:
     The assignment is a channel from the activation to an anchor J, so no label can share more than this with J. A
     collapsed cloud has a large H(Z), the kernel's own, and a ceiling of 0.
     """
-    return marginal_entropy(moments) - moments.row_entropy
+    return moments.marginal_entropy - moments.row_entropy
 
 
 def plugin_from_moments(moments: Moments) -> Tensor:
@@ -32,4 +26,4 @@ def plugin_from_moments(moments: Moments) -> Tensor:
     It is the published reading. The mean of few rows looks purer than it is, so it is biased upward, by most of its
     value where labels are rare.
     """
-    return marginal_entropy(moments) - moments.conditional
+    return moments.marginal_entropy - moments.conditional

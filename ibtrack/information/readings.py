@@ -6,26 +6,28 @@ Letters: N rows, K anchors, L sites, C label sets, G documents.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from ibtrack.information.brackets import BracketDesign, lower_ends
 from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.gap_curves import gap_curves
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.information.label_statistics import LabelStatistics, label_entropies, label_statistics
+from ibtrack.information.label_statistics import LabelStatistics, conditional_entropies, label_statistics
 from ibtrack.information.moments import moments_of_rows
 from ibtrack.information.null import null_information
 from ibtrack.information.plugin import plugin_from_moments
 from ibtrack.information.row_statistics import RowStatistics
-from ibtrack.information.standard_errors import Estimate, correction_error, document_influences
+from ibtrack.information.standard_errors import Estimate, correction_error
+from ibtrack.information.variance_components import label_share, null_deviation
 from ibtrack.record.keys import READINGS
 
-ESTIMATOR_VERSION = 1  # raised whenever a reading of the same activations would move by more than rounding
+ESTIMATOR_VERSION = 2  # raised whenever a reading of the same activations would move by more than rounding
 CELLS_AT_ONCE = 1 << 18  # positions times sites, and sites times documents times label sets, that are read together
-SMALLEST_PROBABILITY = 1e-300  # in float64, where the logarithm of an anchor's mean is taken
 
 _Item = TypeVar("_Item")
 
@@ -40,6 +42,9 @@ class Readings:
         debiased: Name of a label set, such as ``input/token``, to its debiased information.
         plugin: Name of a label set to its plug-in information, (L,).
         null: Name of a label set to the part of that which stands after permuting the labels, (L,).
+        z: Name of a label set to (L,) the spread between labels in standard deviations of what it would be if labels
+            told nothing: above 2 or so, labels tell something. It comes with ``debiased``.
+        lower_ends: Name of a label set to the lower end of its information, see `ibtrack.information.brackets`.
     """
 
     entropy: Estimate
@@ -47,6 +52,8 @@ class Readings:
     debiased: Mapping[str, Estimate]
     plugin: Mapping[str, Tensor]
     null: Mapping[str, Tensor]
+    z: Mapping[str, Tensor]
+    lower_ends: Mapping[str, Estimate] = field(default_factory=dict)
 
     def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Readings:
         """Change the leading dimension of every tensor, such as to pick or to average sites.
@@ -60,6 +67,8 @@ class Readings:
             debiased={name: estimate.map(change) for name, estimate in self.debiased.items()},
             plugin={name: change(values) for name, values in self.plugin.items()},
             null={name: change(values) for name, values in self.null.items()},
+            z={name: change(values) for name, values in self.z.items()},
+            lower_ends={name: estimate.map(change) for name, estimate in self.lower_ends.items()},
         )
 
     def with_permutations(self, name: str, permuted: Tensor) -> Readings:
@@ -69,9 +78,15 @@ class Readings:
             name: A label set that has a plug-in reading; its debiased reading becomes plug-in less null.
             permuted: (L, draws) see `ibtrack.information.permutation.permuted_information`.
         """
-        null = permuted.mean(1)
-        debiased = replace(self.debiased[name], value=self.plugin[name] - null, systematic=permuted.std(1))
-        return replace(self, debiased={**self.debiased, name: debiased}, null={**self.null, name: null})
+        null, spread = permuted.mean(1), permuted.std(1)
+        value = self.plugin[name] - null
+        debiased = replace(self.debiased[name], value=value, systematic=spread)
+        return replace(
+            self,
+            debiased={**self.debiased, name: debiased},
+            null={**self.null, name: null},
+            z={**self.z, name: value / spread},
+        )
 
     def only(self, readings: Sequence[str]) -> Readings:
         """Keep some of the three readings; the mappings of the others become empty."""
@@ -80,6 +95,7 @@ class Readings:
             debiased=self.debiased if "debiased" in readings else {},
             plugin=self.plugin if "plugin" in readings else {},
             null=self.null if "null" in readings else {},
+            z=self.z if "debiased" in readings else {},
         )
 
     @staticmethod
@@ -102,6 +118,8 @@ class Readings:
             debiased={name: joined([part.debiased[name] for part in parts]) for name in first.debiased},
             plugin={name: torch.cat([part.plugin[name] for part in parts]) for name in first.plugin},
             null={name: torch.cat([part.null[name] for part in parts]) for name in first.null},
+            z={name: torch.cat([part.z[name] for part in parts]) for name in first.z},
+            lower_ends={name: joined([part.lower_ends[name] for part in parts]) for name in first.lower_ends},
         )
 
 
@@ -111,6 +129,7 @@ def site_readings(
     documents: DocumentDesign,
     *,
     readings: Sequence[str] = READINGS,
+    brackets: BracketDesign | None = None,
 ) -> Readings:
     """Work out entropy, ceiling, and every label set in its readings, of every site.
 
@@ -119,9 +138,11 @@ def site_readings(
         designs: Name of a label set to its design.
         documents: Documents of the rows.
         readings: Which of ``debiased``, ``plugin`` and ``null``; the mappings of the others are empty.
+        brackets: Label sets whose lower ends are worked out; by default none are.
     """
     at_once = max(1, CELLS_AT_ONCE // len(documents.index))
-    return Readings.join([_read_together(part, designs, documents, readings) for part in _parts(assignments, at_once)])
+    parts = _parts(assignments, at_once)
+    return Readings.join([_read_together(part, designs, documents, readings, brackets) for part in parts])
 
 
 def _parts(items: Sequence[_Item], at_once: int) -> Iterator[Sequence[_Item]]:
@@ -133,29 +154,57 @@ def _read_together(
     designs: Mapping[str, LabelDesign],
     documents: DocumentDesign,
     readings: Sequence[str],
+    brackets: BracketDesign | None,
 ) -> Readings:
-    sites = _side_by_side(assignments, documents)
+    units = documents.units
+    sites = _side_by_side(assignments, units)
     debiased: dict[str, Estimate] = {}
+    z: dict[str, Tensor] = {}
     conditional: dict[str, Tensor] = {}  # (L,) Σ_x n_x H(P_x) of each label set
-    at_once = max(1, CELLS_AT_ONCE // (len(assignments) * documents.num_documents))  # sums by document are kept
+    at_once = max(1, CELLS_AT_ONCE // (len(assignments) * units.num_documents))  # sums by document are kept
     for names in _parts(list(designs), at_once):
         some = [designs[name] for name in names]
         if "debiased" in readings:
             statistics = label_statistics(sites, some)
-            debiased |= dict(zip(names, _debiased(sites, some, statistics), strict=True))
+            estimates, scores = _debiased(sites, some, statistics)
+            debiased |= dict(zip(names, estimates, strict=True))
+            z |= dict(zip(names, scores, strict=True))
             conditional |= {name: each.conditional for name, each in zip(names, statistics, strict=True)}
         elif "plugin" in readings:
-            for name, (labels, single) in zip(names, label_entropies(sites, some), strict=True):
-                conditional[name] = labels.sum(1) + single
-    entropy, ceiling = _entropy_and_ceiling(sites, documents)
-    plugin = {name: entropy.value - sums / len(documents.index) for name, sums in conditional.items()}
-    bins = {name: design.bins for name, design in designs.items()}
-    return Readings(
+            conditional |= dict(zip(names, conditional_entropies(sites, some), strict=True))
+    entropy, ceiling = _entropy_and_ceiling(sites)
+    plugin = {name: entropy.value - sums / len(units.index) for name, sums in conditional.items()}
+    null: dict[str, Tensor] = {}
+    if "null" in readings:
+        curves = gap_curves(sites)
+        null = {name: null_information(curves, design.sizes) for name, design in designs.items()}
+    read = Readings(
         entropy=entropy,
         ceiling=ceiling,
         debiased=debiased,
         plugin=plugin if "plugin" in readings else {},
-        null=null_information(sites, bins) if "null" in readings else {},
+        null=null,
+        z=z,
+        lower_ends={} if brackets is None else lower_ends(sites, brackets),
+    )
+    return read if units is documents else _without_errors(read)
+
+
+def _without_errors(readings: Readings) -> Readings:
+    """Let the one document stand for all rows: its influence is 0, and there is no standard error."""
+
+    def whole(estimate: Estimate) -> Estimate:
+        return replace(estimate, influence=torch.zeros_like(estimate.influence[:, :1]))
+
+    return replace(
+        readings,
+        entropy=whole(readings.entropy),
+        ceiling=whole(readings.ceiling),
+        debiased={name: whole(estimate) for name, estimate in readings.debiased.items()},
+        lower_ends={  # they are made of other documents
+            name: whole(estimate).map(lambda part: torch.full_like(part, torch.nan))
+            for name, estimate in readings.lower_ends.items()
+        },
     )
 
 
@@ -171,29 +220,27 @@ def _side_by_side(assignments: Sequence[Tensor], documents: DocumentDesign) -> l
 
 def _debiased(
     sites: Sequence[RowStatistics], designs: Sequence[LabelDesign], statistics: Sequence[LabelStatistics]
-) -> list[Estimate]:
-    """Work out one estimate of L sites for each label set."""
-    moments = moments_of_rows(sites, designs, statistics)
+) -> tuple[list[Estimate], Tensor]:
+    """Work out one estimate of L sites for each label set, and (C, L) the spread between labels over its noise."""
+    moments, influences = moments_of_rows(sites, designs, statistics)
     values = debiased_from_moments(moments)
-    influences = document_influences(sites, designs, statistics, debiased_gradient(moments))
-    errors = correction_error(values, plugin_from_moments(moments), sites[0].rows.shape[-1])
-    return [
-        Estimate(value=value, influence=influence, systematic=error)
-        for value, influence, error in zip(values, influences, errors, strict=True)
+    changes = influences.of(debiased_gradient(moments))
+    estimates = [
+        Estimate(value=value, influence=influence, systematic=correction_error(value, plugin, design.met_share))
+        for value, influence, plugin, design in zip(values, changes, plugin_from_moments(moments), designs, strict=True)
     ]
+    return estimates, label_share(moments) / null_deviation(moments)
 
 
-def _entropy_and_ceiling(sites: Sequence[RowStatistics], documents: DocumentDesign) -> tuple[Estimate, Estimate]:
+def _entropy_and_ceiling(sites: Sequence[RowStatistics]) -> tuple[Estimate, Estimate]:
     """Work out what needs no labels; the influence of a row on H(Z) is its surprise -Σ_k A_ik log p_k."""
-    number = len(documents.index)
-    sums, mean, row_entropy = (
-        torch.cat([getattr(site, name) for site in sites]) for name in ("document_sums", "mean", "document_entropy")
+    documents = sites[0].documents
+    surprise, row_entropy = (
+        torch.cat([getattr(site, f"document_{name}") for site in sites]) for name in ("surprise", "entropy")
     )
-    surprise = -(sums @ mean.clamp(min=SMALLEST_PROBABILITY).log().unsqueeze(-1)).squeeze(-1)  # (L, G)
-    gain = surprise - row_entropy
-    no_correction = torch.zeros_like(mean[:, 0])
 
     def mean_of(totals: Tensor) -> Estimate:
-        return Estimate(value=totals.sum(1) / number, influence=documents.influence(totals), systematic=no_correction)
+        value = totals.sum(1) / len(documents.index)
+        return Estimate(value=value, influence=documents.influence(totals), systematic=torch.zeros_like(value))
 
-    return mean_of(surprise), mean_of(gain)
+    return mean_of(surprise), mean_of(surprise - row_entropy)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.entropy import ROWS_AT_ONCE, positive, row_entropies
 
+SMALLEST_PROBABILITY = 1e-300  # in float64, where the logarithm of an anchor's mean is taken
 SAMPLE_ROWS = 1 << 13  # rows that tell what a random row is like; the error of what they tell is about .001 of log K
 
 
@@ -45,6 +46,11 @@ class RowStatistics:
         return self.document_sums.sum(1) / len(self.rows)
 
     @cached_property
+    def document_surprise(self) -> Tensor:
+        """(L, G) Σ -log p_k A_ik over the rows of each document: what each adds to N H(p), and to first order to H."""
+        return -(self.document_sums @ self.mean.clamp(min=SMALLEST_PROBABILITY).log().unsqueeze(-1)).squeeze(-1)
+
+    @cached_property
     def document_squares(self) -> Tensor:
         """(L, G, K) Σ A_i² over the rows of each document, float64."""
         squares = [chunk.sum_squares(self.rows) for chunk in self.documents.chunks]
@@ -67,12 +73,29 @@ class RowStatistics:
 
     @cached_property
     def weight(self) -> Tensor:
-        """(L, K) p_k^-½, float32: the weight of anchor k in sums of products of two rows.
+        """(L, K) `anchor_weight`, float32."""
+        return anchor_weight(self.mean).float()
 
-        Between the weight 1, under which the anchors of large p_k decide, and 1 / p_k, the weight of a χ² distance,
-        under which the noise of rare anchors does.
+    @cached_property
+    def other_products(self) -> tuple[Tensor, Tensor]:
+        """(L,) mean of Σ_k p_k^-½ A_ik A_jk over rows of two documents, and (L, G) the influence of each document."""
+        weight, sizes = anchor_weight(self.mean).unsqueeze(1), self.documents.sizes
+        rest = self.document_sums.sum(1, keepdim=True) - self.document_sums
+        products = (weight * self.document_sums * rest).sum(-1)  # (L, G)
+        pairs = sizes * (sizes.sum() - sizes)
+        mean = products.sum(1) / pairs.sum()
+        return mean, 2 * (products - mean.unsqueeze(1) * pairs) / pairs.sum()
+
+    @cached_property
+    def marginal_bias(self) -> Tensor:
+        """(L,) how much H(p) lacks on average as p is a mean over few documents, nats.
+
+        To second order it is Σ_k var(p_k) / (2 p_k) (Miller, 1955), with the variance of the mean of clusters.
         """
-        return positive(self.mean).rsqrt().float()
+        number = self.documents.num_documents
+        change = self.documents.influence(self.document_sums.mT)  # (L, K, G)
+        variance = change.square().sum(-1) * number / max(number - 1, 1)
+        return (variance / positive(self.mean)).sum(-1) / 2
 
     @cached_property
     def weighted_squares(self) -> Tensor:
@@ -93,6 +116,15 @@ class RowStatistics:
         return product_variance((rows.mT @ rows).double() / rows.shape[1], rows.mean(1, dtype=torch.float64))
 
 
+def anchor_weight(mean: Tensor) -> Tensor:
+    """Weigh the anchors in sums of products of two rows: p_k^-½.
+
+    This lies between the weight 1, under which the anchors of large p_k decide, and 1 / p_k, the weight of a χ²
+    distance, under which the noise of rare anchors does.
+    """
+    return positive(mean).rsqrt()
+
+
 def product_variance(mean_products: Tensor, mean: Tensor) -> Tensor:
     """Work out the variance of Σ_k p_k^-½ a_k b_k over independent centred rows a and b.
 
@@ -106,5 +138,5 @@ def product_variance(mean_products: Tensor, mean: Tensor) -> Tensor:
         (...) in the dtype of the arguments.
     """
     covariance = mean_products - mean.unsqueeze(-1) * mean.unsqueeze(-2)
-    weight = positive(mean).pow(-0.25)
+    weight = anchor_weight(mean).sqrt()
     return (weight.unsqueeze(-1) * covariance * weight.unsqueeze(-2)).square().sum((-2, -1))

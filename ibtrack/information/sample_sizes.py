@@ -1,56 +1,54 @@
-"""Sample sizes of labels, in bins: labels that occur about as often in about as many documents share one bias.
+"""Sample sizes: how many rows each label has, and on how few documents they lie.
 
-The bias of a label's entropy depends on its effective sample size (Kish 1965, chapter 8), which follows from two
-numbers: n, its rows, and q = Σ_d n_d² / n², the concentration of its rows on documents (a Herfindahl index; 1 / q is
-the effective number of documents).
+The bias of a label's entropy depends on its effective sample size (Kish, Survey Sampling, 1965, chapter 8), which
+follows from two numbers: n, its rows, and q = Σ_d n_d² / n², the concentration of its rows on documents (a Herfindahl
+index; 1 / q is the effective number of documents). Labels with equal n and q share one bias.
 
-Letters: N rows, G documents, n rows of a label or of one half of its rows.
+Letters: N rows, G documents, U distinct pairs of n and q, L sites.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
-
-EXACT_SIZES = 4  # n up to 4 have bins of their own: the bias falls fastest there, and a ratio of 1.05 parts them anyway
-BIN_RATIO = 1.05  # n and q within a bin: .0013 off on a part of the grid, .0015 with 1.2, .0022 with 1.5 (ablation.py)
-COARSE_RATIOS = (1.5, 1.25)  # n and q within a coarse bin, for influences alone; chosen by hand, effect not measured
+from ibtrack.information.segments import sum_between
 
 
 @dataclass(frozen=True)
-class SampleSizeBins:
-    """The bins of a label set. U is the number of bins, U' that of coarse bins.
+class SampleSizes:
+    """The sample sizes of a label set: of its labels, and of the halves of labels that have two.
 
     Attributes:
-        inverse_sizes: (U,) mean of 1 / n over the rows of each bin, where n is of labels and of halves of labels.
-        concentrations: (U,) mean of q over the rows of each bin.
-        coarse_bin: (U,) coarse bin of each bin, in [0, U').
-        row_shares: (U,) share of the rows whose label is in the bin.
-        halved_row_shares: (U,) share of the rows whose label is in the bin and has two halves.
-        half_row_shares: (U,) share of the rows whose half is in the bin.
-        document_rows: (G, U') rows of each document whose label is in the coarse bin, float32.
-        document_halved_rows: (G, U') those of them whose label has two halves, times its deletion factor.
-        document_half_rows: (G, U') rows of each document whose half is in the coarse bin, times the same factor.
+        inverse_sizes: (U,) 1 / n.
+        concentrations: (U,) q.
+        row_shares: (U,) share of the rows whose label has this n and q.
+        halved_row_shares: (U,) the same for rows whose label has two halves.
+        half_row_shares: (U,) share of the rows whose half has this n and q.
+        label_pair: (N,) pair of the label of each row, document after document, int32.
+        label_starts: (G,) where in ``label_pair`` each document begins.
+        halved_pair: (m,) pair of the label of each row whose label has two halves, document after document, int32.
+        half_pair: (m,) pair of the half of these rows.
+        half_starts: (G,) where in ``half_pair`` each document begins.
     """
 
     inverse_sizes: Tensor
     concentrations: Tensor
-    coarse_bin: Tensor
     row_shares: Tensor
     halved_row_shares: Tensor
     half_row_shares: Tensor
-    document_rows: Tensor
-    document_halved_rows: Tensor
-    document_half_rows: Tensor
+    label_pair: Tensor
+    label_starts: Tensor
+    halved_pair: Tensor
+    half_pair: Tensor
+    half_starts: Tensor
 
     @property
     def sizes(self) -> Tensor:
-        """(U,) harmonic mean of n in each bin."""
+        """(U,) n."""
         return 1 / self.inverse_sizes
 
     @classmethod
@@ -60,47 +58,58 @@ class SampleSizeBins:
         labels: tuple[Tensor, Tensor],
         halved_rows: Tensor,
         halves: tuple[Tensor, Tensor],
-        deletion_factors: Tensor,
-    ) -> SampleSizeBins:
-        """Bin the labels of N rows, and the halves of those labels that have two.
+    ) -> SampleSizes:
+        """Number the pairs of n and q that occur.
 
         Args:
-            documents: Documents of the rows.
-            labels: (N,) n and (N,) q of the label of each row.
-            halved_rows: (m,) rows whose label has two halves.
-            halves: (m,) n and (m,) q of the half of each of these rows.
-            deletion_factors: (m,) G_x / (G_x - 1) for a label in G_x documents, see `LabelChunk`.
+            documents: Documents of the N rows.
+            labels: (N,) n and (N,) Σ_d n_d² of the label of each row.
+            halved_rows: (m,) rows whose label has two halves, ascending.
+            halves: (m,) n and (m,) Σ_d n_d² of the half of each of these rows.
         """
         total = len(documents.index)
-        sizes, concentrations = (torch.cat(both) for both in zip(labels, halves, strict=True))
-        bin_of_row, inverse_sizes, concentrations = _bins(sizes, concentrations, BIN_RATIO, BIN_RATIO)
-        label_bin, half_bin = bin_of_row[:total], bin_of_row[total:]
-        coarse_bin, _, _ = _bins(1 / inverse_sizes, concentrations, *COARSE_RATIOS)
-        num_coarse = int(coarse_bin.max()) + 1
+        sizes, squares = (torch.cat(both) for both in zip(labels, halves, strict=True))
+        distinct, which = torch.unique(squares, return_inverse=True)
+        keys, pair = torch.unique(sizes * len(distinct) + which, return_inverse=True)
+        n = torch.div(keys, len(distinct), rounding_mode="floor").double()
+        label_pair, half_pair = pair[:total], pair[total:]
 
-        def by_document(rows: Tensor, bins: Tensor, weights: Tensor | None = None) -> Tensor:
-            cells = documents.index[rows] * num_coarse + coarse_bin[bins]
-            counts = torch.bincount(cells, weights, documents.num_documents * num_coarse)
-            return counts.view(-1, num_coarse).float()
+        def shares(pairs: Tensor) -> Tensor:
+            return torch.bincount(pairs, minlength=len(keys)).double() / total
 
-        def shares(bins: Tensor) -> Tensor:
-            return torch.bincount(bins, minlength=len(inverse_sizes)).double() / total
-
+        by_document = torch.argsort(documents.index[halved_rows], stable=True)
         return cls(
-            inverse_sizes=inverse_sizes,
-            concentrations=concentrations,
-            coarse_bin=coarse_bin,
-            row_shares=shares(label_bin),
-            halved_row_shares=shares(label_bin[halved_rows]),
-            half_row_shares=shares(half_bin),
-            document_rows=by_document(torch.arange(total), label_bin),
-            document_halved_rows=by_document(halved_rows, label_bin[halved_rows], deletion_factors),
-            document_half_rows=by_document(halved_rows, half_bin, deletion_factors),
+            inverse_sizes=1 / n,
+            concentrations=distinct[keys % len(distinct)] / n.square(),
+            row_shares=shares(label_pair),
+            halved_row_shares=shares(label_pair[halved_rows]),
+            half_row_shares=shares(half_pair),
+            label_pair=label_pair[documents.segments.rows.long()].int(),
+            label_starts=_starts(documents.index, documents.num_documents),
+            halved_pair=label_pair[halved_rows][by_document].int(),
+            half_pair=half_pair[by_document].int(),
+            half_starts=_starts(documents.index[halved_rows], documents.num_documents),
         )
 
+    def sum_by_document(self, rows: Tensor, halved_rows: Tensor, half_rows: Tensor) -> Tensor:
+        """Add up numbers that belong to pairs over the rows of each document.
 
-def concentration(groups: Tensor, cell_sizes: Tensor, num_groups: int) -> Tensor:
-    """Work out q = Σ_d n_d² / ( Σ_d n_d )² of each group.
+        Args:
+            rows: (L, U) a number for each row, by the n and q of its label.
+            halved_rows: (L, U) the same for the rows whose label has two halves.
+            half_rows: (L, U) a number for these rows, by the n and q of their half.
+
+        Returns:
+            (L, G) float32.
+        """
+        table = torch.stack([rows, halved_rows, half_rows]).float().mT  # (3, U, L)
+        sums = sum_between(self.label_starts, self.label_pair, table[0])
+        sums += sum_between(self.half_starts, self.halved_pair, table[1])
+        return (sums + sum_between(self.half_starts, self.half_pair, table[2])).T
+
+
+def square_sums(groups: Tensor, cell_sizes: Tensor, num_groups: int) -> Tensor:
+    """Work out Σ_d n_d² of each group.
 
     Args:
         groups: (number of cells,) group of each cell, where a cell holds the rows of one group and one document.
@@ -108,55 +117,12 @@ def concentration(groups: Tensor, cell_sizes: Tensor, num_groups: int) -> Tensor
         num_groups: Number of groups.
 
     Returns:
-        (num_groups,) float64, 1 for a group in one document, 1 / g for one spread evenly over g documents.
+        (num_groups,) int64.
     """
-    sizes = cell_sizes.double()
-    sums = torch.bincount(groups, sizes, minlength=num_groups).double()  # float32 if there is nothing to count
-    return torch.bincount(groups, sizes.square(), minlength=num_groups) / sums.clamp(min=1).square()
+    return cell_sizes.new_zeros(num_groups).index_add_(0, groups, cell_sizes.square())
 
 
-def size_bins(occurrences: Tensor, half_occurrences: Tensor) -> tuple[Tensor, Tensor]:
-    """Bin the sample sizes of a label set whose rows are documents of their own, so that q = 1 / n.
-
-    Args:
-        occurrences: (M,) n of each label.
-        half_occurrences: (m,) n of the halves.
-
-    Returns:
-        (U,) mean of 1 / n over the rows of each bin, and the bin of every n from 0 up.
-    """
-    number = torch.bincount(torch.cat([occurrences, half_occurrences]))
-    number[0] = 0
-    used = number.nonzero().flatten()
-    bins, inverse_sizes, _ = _bins(used, 1 / used.double(), BIN_RATIO, BIN_RATIO, rows=number[used] * used)
-    return inverse_sizes, torch.zeros_like(number).index_put_((used,), bins)
-
-
-def _bins(
-    sizes: Tensor,
-    concentrations: Tensor,
-    size_ratio: float,
-    concentration_ratio: float,
-    rows: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Bin pairs of n and q: n up to 4 one by one, then in steps of a ratio; q in steps of a ratio.
-
-    Args:
-        sizes: (m,) n.
-        concentrations: (m,) q.
-        size_ratio: Ratio of the ends of a bin of n.
-        concentration_ratio: Ratio of the ends of a bin of q.
-        rows: (m,) rows that each pair stands for; by default one.
-
-    Returns:
-        (m,) bin of each pair, (U,) mean of 1 / n and (U,) mean of q over the rows of each bin.
-    """
-    beyond = (sizes.double().clamp(min=EXACT_SIZES) / EXACT_SIZES).log() / math.log(size_ratio)
-    size_step = (sizes.double().clamp(max=EXACT_SIZES) + beyond).round().long()
-    concentration_step = (-concentrations.log() / math.log(concentration_ratio)).round().long()
-    steps = size_step * (int(concentration_step.max()) + 1) + concentration_step
-    bins = torch.unique(steps, return_inverse=True)[1]
-    weights = torch.ones_like(concentrations) if rows is None else rows.double()
-    number = torch.bincount(bins, weights)
-    inverse_sizes, means = (torch.bincount(bins, weights * v) / number for v in (1 / sizes.double(), concentrations))
-    return bins, inverse_sizes, means
+def _starts(documents: Tensor, num_documents: int) -> Tensor:
+    """Say where each document begins when rows are sorted by their documents: (G,) int32."""
+    rows = torch.bincount(documents, minlength=num_documents)
+    return (rows.cumsum(0) - rows).int()

@@ -44,7 +44,9 @@ class InformationPlaneMonitor(Callback):
         schedule: When to measure, from `ibtrack.schedules`; the first and the last step are always measured.
         path: Trajectory file; by default ``trajectory.jsonl`` in the first logger's folder of the run, such as
             ``lightning_logs/version_0``, and without a logger in the trainer's ``default_root_dir``.
-        max_memory: Bytes for the assignments of the layers that are measured in one pass over the probe.
+        geometry_rows: Positions of the probe from which RankMe, α-ReQ and participation ratio of every layer are
+            worked out; 0 leaves them out.
+        max_memory: Bytes for the rows of the layers that are measured in one pass over the probe.
         batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: Counts the tokens in a batch of this process; by default the size of its first integer tensor.
@@ -68,6 +70,7 @@ class InformationPlaneMonitor(Callback):
         layers: str | Sequence[str] = "auto",
         schedule: Schedule = DEFAULT_SCHEDULE,
         path: str | os.PathLike[str] | None = None,
+        geometry_rows: int = 0,
         max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
@@ -92,6 +95,7 @@ class InformationPlaneMonitor(Callback):
             options=options,
             layers=layers,
             schedule=schedule,
+            geometry_rows=geometry_rows,
             max_memory=max_memory,
             batch_size=batch_size,
             max_overhead=max_overhead,

@@ -157,6 +157,6 @@ class WandbLog:
         if not trajectory.protocol["orders"]:
             return None
         order = trajectory.protocol["orders"][0]
-        if sum(map(math.isfinite, trajectory.values(metric_key("complexity", site="mean", order=order)))) < 2:
+        if sum(map(math.isfinite, trajectory.values(metric_key("kept", site="mean", order=order)))) < 2:
             return None
         return wandb.Image(Image.open(io.BytesIO(charts.to_png(charts.plane([trajectory], order=order)))))

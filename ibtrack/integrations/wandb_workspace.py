@@ -18,16 +18,19 @@ from typing import Any
 from ibtrack._checks import needs
 from ibtrack.integrations.wandb import STEP_KEY
 from ibtrack.record.keys import metric_key
+from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.tables import TABLE_COLUMNS, sites_of
+from ibtrack.report.tables import PLANE_COLUMNS, TABLE_COLUMNS, sites_of
 
 with needs("a dashboard", extra="wandb"):
     from ibtrack.report import charts
 
 _WORDS = """**How to read the plane.** Right: the layers keep more of the tokens just read, I(X;Z). Up: they say more of
-the tokens to come, I(Y;Z). Training is said to move up first (fitting), then left (compression). Bars are ± 1.96
-standard errors over the documents of the probe; another training seed is another run. Dashed: I(X;Z) = I(Y;Z), for
-orientation, no bound. `ibtrack report` makes a page that also tells which runs can be told apart."""
+the tokens to come, I(Y;Z). Training is said to move up first (fitting), then left (compression). Kept and told are
+shares of the ceiling, complexity and expressivity the same as fractions of log K, which fall also where the cloud of
+activations only narrows. Bars are ± 1.96 standard errors over the documents of the probe; another training seed is
+another run. Dashed: I(X;Z) = I(Y;Z), for orientation, no bound. `ibtrack report` makes a page that also tells which
+runs can be told apart."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,13 @@ def _wandb_errors(what: str, hint: str = "") -> Iterator[None]:
 
 
 def make_dashboard(
-    trajectory: Trajectory, *, entity: str, project: str, name: str = "Information plane", prefix: str = "ib"
+    trajectory: Trajectory,
+    *,
+    entity: str,
+    project: str,
+    name: str = "Information plane",
+    prefix: str = "ib",
+    unit: str = "share",
 ) -> Dashboard:
     """Make a workspace for runs that were measured as ``trajectory`` was.
 
@@ -108,10 +117,11 @@ def make_dashboard(
         project: Name of the wandb project.
         name: Name of the workspace.
         prefix: Prefix of the logged keys, as in the monitor.
+        unit: Unit of the plane and of the curves by layer: ``share`` of the ceiling, or ``log_k``, fraction of log K.
 
     Raises:
         ModuleNotFoundError: wandb-workspaces, from the extra ``wandb``, is not installed.
-        ValueError: ``entity`` or ``project`` is empty, or the trajectory names no label order.
+        ValueError: There is no such unit, ``entity`` or ``project`` is empty, or the trajectory names no label order.
     """
     for what, value in (("entity", entity), ("project", project)):
         if not value or "/" in value:
@@ -120,7 +130,7 @@ def make_dashboard(
     if not orders:
         raise ValueError("the trajectory must name its label orders, as those that a tracker writes do")
     ws, wr = _library()
-    spec = plane_preset()
+    spec = plane_preset(unit)
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     chart = {
         "entity": entity,
@@ -130,10 +140,10 @@ def make_dashboard(
         "access": "private",
         "spec": spec,
     }
-    panels = _Panels(wr, prefix, orders)
+    panels = _Panels(wr, prefix, orders, unit)
     sections = {
         "Plane": panels.plane(f"{entity}/{chart['name']}"),
-        "Curves, mean over the layers": panels.curves(),
+        "Curves, mean over the layers": panels.curves(GEOMETRY if "geometry_rows" in trajectory.protocol else ()),
         "Curves by layer": panels.layers(sites_of(trajectory)),
         "Phases": panels.phases(),
         "Cost": panels.cost(),
@@ -157,14 +167,21 @@ def make_dashboard(
     )
 
 
-def plane_preset() -> dict[str, Any]:
-    """Write the spec of the plane as a wandb custom chart.
+def plane_preset(unit: str = "share") -> dict[str, Any]:
+    """Write the spec of the plane as a wandb custom chart, whose columns are those of the table in one unit.
 
     Its rows are those of the tables of all runs that are shown; the string ``order`` picks the label set. What the spec
     of a chart says of its runs is left out: their names, and the ends of the axes, which follow from the rows.
+
+    Args:
+        unit: ``share`` of the ceiling, or ``log_k``, fraction of log K.
+
+    Raises:
+        ValueError: There is no such unit.
     """
-    spec = charts.to_spec(charts.plane([], colour="run"))
-    extents = [f"extent(pluck(data('wandb'), '${{field:{axis}}}'))" for axis in ("complexity", "expressivity")]
+    spec = charts.to_spec(charts.plane([], unit=unit, colour="run"))
+    names = _columns_of(unit)
+    extents = [f"extent(pluck(data('wandb'), '${{field:{names[axis]}}}'))" for axis in PLANE_COLUMNS]
     lowest, highest = (f"{name}({extents[0]}[{i}], {extents[1]}[{i}])" for i, name in enumerate(("min", "max")))
     parameters = {
         "until": "1e15",
@@ -172,7 +189,7 @@ def plane_preset() -> dict[str, Any]:
         "high": f"max(1, ceil(20 * {highest})) / 20 || 1",
         "bottleneck": "false",
     }
-    filled = _with_placeholders({key: spec[key] for key in ("layer", "config")})
+    filled = _with_placeholders({key: spec[key] for key in ("layer", "config")}, names)
     return {
         "$schema": spec["$schema"],
         "data": {"name": "wandb"},
@@ -186,24 +203,31 @@ def plane_preset() -> dict[str, Any]:
     }
 
 
-def _with_placeholders(part: Any) -> Any:
+def _columns_of(unit: str) -> dict[str, str]:
+    """Map the columns of a chart to those of the table, which has the axes of the plane in both units."""
+    names = dict(zip(PLANE_COLUMNS, PLANE_UNITS[unit][:2], strict=True))
+    in_unit = {f"{column}{suffix}": f"{name}{suffix}" for column, name in names.items() for suffix in ("", "_se")}
+    return {column: column for column in TABLE_COLUMNS} | in_unit
+
+
+def _with_placeholders(part: Any, names: Mapping[str, str]) -> Any:
     """Put wandb's placeholders for columns of the table into a part of a spec."""
     if isinstance(part, dict):
-        return {key: _with_placeholders(value) for key, value in part.items()}
+        return {key: _with_placeholders(value, names) for key, value in part.items()}
     if isinstance(part, list):
-        return [_with_placeholders(value) for value in part]
+        return [_with_placeholders(value, names) for value in part]
     if not isinstance(part, str):
         return part
-    if part in TABLE_COLUMNS:
-        return f"${{field:{part}}}"
-    return re.sub(rf"datum\.({'|'.join(TABLE_COLUMNS)})\b", r"datum['${field:\1}']", part)
+    if part in names:
+        return f"${{field:{names[part]}}}"
+    return re.sub(rf"datum\.({'|'.join(names)})\b", lambda found: f"datum['${{field:{names[found[1]]}}}']", part)
 
 
 class _Panels:
     """Makes the panels of each section, for keys of one prefix."""
 
-    def __init__(self, library: Any, prefix: str, orders: Sequence[str]) -> None:
-        self.library, self.prefix, self.orders = library, prefix, orders
+    def __init__(self, library: Any, prefix: str, orders: Sequence[str], unit: str) -> None:
+        self.library, self.prefix, self.orders, self.axes = library, prefix, orders, PLANE_UNITS[unit][:2]
 
     def plane(self, chart_id: str) -> list[Any]:
         chart = self.library.CustomChart(
@@ -215,22 +239,24 @@ class _Panels:
         pictures = self.library.MediaBrowser(title="one run at a time", media_keys=[self._key("plane")], num_columns=1)
         return [chart, pictures, self.library.MarkdownPanel(markdown=_WORDS)]
 
-    def curves(self) -> list[Any]:
-        quantities = ("complexity", "expressivity", "optimality")
-        keys = [self._key(name, "mean", self.orders[0]) for name in quantities]
+    def curves(self, geometry: Sequence[str]) -> list[Any]:
+        others = [name for names in PLANE_UNITS.values() for name in names[:2] if name not in self.axes]
+        keys = [self._key(name, "mean", self.orders[0]) for name in (*self.axes, "optimality", *others)]
         along_tokens = [self._line(key, title=f"{key}, by tokens", x=self._key("tokens_seen")) for key in keys[:2]]
-        return [*(self._line(key) for key in keys), *along_tokens, self._line(self._key("probe_loss"))]
+        of_geometry = [self._line(self._key(name, "mean")) for name in geometry]
+        return [*map(self._line, keys), *of_geometry, *along_tokens, self._line(self._key("probe_loss"))]
 
     def layers(self, sites: Sequence[str]) -> list[Any]:
-        quantities = ("complexity", "expressivity")
-        return [self._line(self._key(name, site, self.orders[0])) for site in sites for name in quantities]
+        return [self._line(self._key(name, site, self.orders[0])) for site in sites for name in self.axes]
 
     def phases(self) -> list[Any]:
         titles = {
-            "compression": "I(X;Z) falls by, fraction of log K",
+            "compression": "I(X;Z) falls by, share of the ceiling",
+            "compression_log_k": "the same fall, fraction of log K",
             "compression_num_se": "that fall in standard errors",
             "compression_start": "compression since step",
             "fitting_end": "fitting until step",
+            "narrowing_log_k": "narrowing: I(X;Z) falls by, fraction of log K",
         }
         return [
             self.library.BarPlot(title=title, metrics=[self._key(name, "phases")], max_runs_to_show=20)

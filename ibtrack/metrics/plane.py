@@ -1,6 +1,6 @@
 """The plane: all sites and label sets of a probe at once, as one metric, and the keys of its numbers.
 
-Letters: N positions of the probe, D width, K anchors, L sites, R anchor draws, G documents.
+Letters: N positions of the probe, D width, K anchors, L sites, R anchor draws, G documents, n sampled positions.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ibtrack._checks import check_option, check_rows
+from ibtrack._checks import check_integer, check_option, check_rows
 from ibtrack.information.assignments import assign_draws, draw_anchors, temperature
 from ibtrack.information.label_design import to_device
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Readings, site_readings
+from ibtrack.information.spectrum import Geometry, cloud_geometry
 from ibtrack.information.standard_errors import Estimate
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
-from ibtrack.record.keys import READINGS, metric_key
+from ibtrack.record.keys import BRACKET, READINGS, metric_key
+from ibtrack.record.quantities import SHARE_OF, SMALLEST_CEILING
 
 
 class InformationPlane(Metric):
@@ -30,12 +32,15 @@ class InformationPlane(Metric):
 
     Source: as `SoftMutualInformation`; quantities as in Conklin et al., arXiv 2604.07569: complexity I(X;Z),
     expressivity I(Y;Z), optimality I(Y;Z) / I(X;Z), regularity I(X;Z) / H(Z); variation H(Z|X) as in Conklin and Smith,
-    arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. ``mean`` is
-    the uniform mean over all sites but ``embed``; ratios are taken after it.
+    arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. Kept and
+    told are complexity and expressivity divided by the ceiling I(Z;J). ``mean`` is the uniform mean over all sites but
+    ``embed``; ratios are taken after it.
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
-    language model they are also less than the sums by label.
+    language model they are also less than the sums by label. For the geometry (`ibtrack.information.spectrum`) the
+    activations themselves are kept in the same way at a sample of positions: a covariance would be of D² numbers, and
+    would not tell what a document moves.
 
     Args:
         probe: Positions, labels and documents.
@@ -44,13 +49,15 @@ class InformationPlane(Metric):
             updates the plane has applied it.
         readings: Which of ``debiased``, ``plugin`` and ``null`` are worked out; only ``debiased`` has standard errors,
             and it takes longest.
+        geometry_rows: Number of positions n, drawn once from the probe's, from whose activations RankMe, participation
+            ratio and α-ReQ are worked out; 0 leaves these out. They take 4 n D bytes per site.
         **metric_options: Options of ``torchmetrics.Metric``.
 
     Raises:
         ValueError: There is no site, or an argument is out of its range.
 
     Example:
-        >>> probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1,))
+        >>> probe = Probe(torch.arange(64).view(8, 8) % 7, orders=(1,))
         >>> plane = InformationPlane(probe, {"L00": 8})
         >>> activations = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))[probe.inputs.flatten()]
         >>> plane.update("L00", activations, torch.arange(probe.num_positions), rows=probe.positions)
@@ -61,6 +68,8 @@ class InformationPlane(Metric):
     assignments: Tensor
     seen: Tensor
     resultants: Tensor
+    sampled_rows: Tensor
+    _places: Tensor
 
     is_differentiable = False
     higher_is_better = None
@@ -73,6 +82,7 @@ class InformationPlane(Metric):
         *,
         options: SoftOptions = SoftOptions(),
         readings: Sequence[str] = READINGS,
+        geometry_rows: int = 0,
         **metric_options: Any,
     ) -> None:
         super().__init__(**metric_options)
@@ -83,10 +93,17 @@ class InformationPlane(Metric):
         self.sites, self.widths = list(widths), dict(widths)
         self.orders, self.nested = probe.orders, probe.is_text
         self._documents, self._designs = probe.document_design, probe.label_designs
+        self._brackets = probe.bracket_design if "debiased" in self._reading_names else None
         self._unpaired_labels = {
             name: labels for name, labels in probe.label_sets.items() if name in UNPAIRED_LABEL_SETS
         }
         self._shape = (len(self.sites), options.anchor_draws, probe.num_positions, options.num_anchors)
+        number = min(check_integer("geometry_rows", geometry_rows, minimum=0), probe.num_positions)
+        sampled = torch.randperm(probe.num_positions, generator=torch.Generator().manual_seed(0))[:number].sort().values
+        self._sampled_documents = probe.documents[sampled]
+        self._sampled_shape = (len(self.sites), number, max(widths.values()))
+        places = torch.full((probe.num_positions,), -1).index_copy_(0, sampled, torch.arange(number))
+        self.register_buffer("_places", places, persistent=False)  # of a position in the sample, or -1
         self._row_faults: Tensor | None = None
         self._temperatures = {
             width: temperature(width, options.num_anchors, options.temperature) for width in set(widths.values())
@@ -99,12 +116,13 @@ class InformationPlane(Metric):
         self.add_state("seen", torch.zeros(*self._shape[::2], dtype=torch.int32), dist_reduce_fx="sum")
         resultants = torch.zeros(len(self.sites), max(widths.values()), dtype=torch.float64)
         self.add_state("resultants", resultants, dist_reduce_fx="sum")
+        self.add_state("sampled_rows", torch.zeros(0), dist_reduce_fx="sum")
 
     def reset(self) -> None:
         """Forget every row; their memory is kept for the next ones."""
-        rows = self.assignments
+        rows, sampled = self.assignments, self.sampled_rows
         super().reset()
-        self.assignments = rows.zero_()
+        self.assignments, self.sampled_rows = rows.zero_(), sampled.zero_()
 
     def release(self) -> None:
         """Forget every row and give back the memory, which the next row takes again.
@@ -121,13 +139,22 @@ class InformationPlane(Metric):
     def _make_room(self) -> None:
         if not self.assignments.numel():
             self.assignments = torch.zeros(self._shape, dtype=torch.float32, device=self.device)
+            self.sampled_rows = torch.zeros(self._sampled_shape, dtype=torch.float32, device=self.device)
 
     @property
     def num_bytes(self) -> int:
         """Memory that the rows take, in bytes."""
-        return 4 * math.prod(self._shape)
+        return 4 * (math.prod(self._shape) + math.prod(self._sampled_shape))
 
-    def update(self, site: str, activations: Tensor, positions: Tensor, rows: Tensor | None = None) -> None:
+    def update(
+        self,
+        site: str,
+        activations: Tensor,
+        positions: Tensor,
+        rows: Tensor | None = None,
+        *,
+        untransformed: Tensor | None = None,
+    ) -> None:
         """Fill in positions of the probe that were measured.
 
         Args:
@@ -135,6 +162,7 @@ class InformationPlane(Metric):
             activations: (n, D) of any floating dtype.
             positions: (m,) which of the probe's N kept positions these are.
             rows: (m,) rows of ``activations`` that hold them; by default all.
+            untransformed: (n, D) activations before the transform, for the geometry; by default ``activations``.
 
         Raises:
             ValueError: The site is unknown, or activations are not (n, D). Rows that are zero or not finite are not an
@@ -151,6 +179,12 @@ class InformationPlane(Metric):
             self.assignments[index, draw].index_add_(0, positions, assigned[:, draw])
         self.seen[index].index_add_(0, positions, torch.ones_like(positions, dtype=torch.int32))
         self.resultants[index, :width] += resultant
+        if self._sampled_shape[1]:
+            cloud = activations if untransformed is None else check_rows(untransformed, width)
+            places = self._places[positions]
+            kept = (places >= 0).nonzero().squeeze(1)
+            sampled = cloud.detach().index_select(0, kept if rows is None else rows[kept])
+            self.sampled_rows[index, :, :width].index_add_(0, places[kept], sampled.float())
 
     def compute(self) -> dict[str, Tensor]:
         """Work out every number.
@@ -158,7 +192,7 @@ class InformationPlane(Metric):
         Returns:
             Key (`ibtrack.record.keys.metric_key`) to () float64; entropies and informations as fractions of log K.
         """
-        return self.values_by_key(self.readings(), self.mean_cosines(), self.sites)
+        return self.values_by_key(self.readings(), self.mean_cosines(), self.sites, self.geometry())
 
     def readings(self) -> Readings:
         """Work out the readings of every site and draw of anchors, (sites * draws,).
@@ -170,7 +204,13 @@ class InformationPlane(Metric):
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
         designs = {name: to_device(design, self.device) for name, design in self._designs.items()}
-        read = site_readings(list(cells), designs, to_device(self._documents, self.device), readings=self._needed())
+        read = site_readings(
+            list(cells),
+            designs,
+            to_device(self._documents, self.device),
+            readings=self._needed(),
+            brackets=to_device(self._brackets, self.device),
+        )
         for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
             read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
@@ -192,6 +232,23 @@ class InformationPlane(Metric):
         """
         number = self.seen.sum(1)
         return (self.resultants.square().sum(1) - number) / (number * (number - 1))
+
+    def geometry(self) -> Geometry | None:
+        """Work out the geometry of every site, (L,), from the sampled positions; None if none are sampled.
+
+        A site whose positions were not all measured once has no numbers.
+        """
+        if not self._sampled_shape[1]:
+            return None
+        self._make_room()
+        lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan)
+        clouds = [rows[:, : self.widths[site]] for site, rows in zip(self.sites, self.sampled_rows, strict=True)]
+        return Geometry.join(
+            [
+                cloud_geometry(rows + nothing, self._sampled_documents)
+                for rows, nothing in zip(clouds, lost, strict=True)
+            ]
+        )
 
     def faults(self) -> dict[str, str]:
         """Say what was wrong with sites when their readings were last worked out.
@@ -217,13 +274,16 @@ class InformationPlane(Metric):
                 faults[site] = "; ".join(reasons)
         return faults
 
-    def values_by_key(self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
+    def values_by_key(
+        self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str], geometry: Geometry | None = None
+    ) -> dict[str, Tensor]:
         """Put every number under its key.
 
         Args:
             readings: (sites * draws,) in nats, as from `readings`, of this plane's sites or of several planes'.
             mean_cosines: (sites,) as from `mean_cosines`.
             sites: Names of the sites, in order; ``embed`` is not part of the mean.
+            geometry: (sites,) as from `geometry`.
         """
         blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
 
@@ -237,10 +297,16 @@ class InformationPlane(Metric):
         values = numbers(slice(None))
         if self.options.anchor_draws > 1:
             by_draw = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
-            for quantity, order, reading in [name for name in values if not name[0].endswith("_se")]:
+            for quantity, order, reading in [name for name in values if not name[0].endswith(("_se", "_z", *BRACKET))]:
                 spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
         values["mean_cosine", None, "debiased"] = with_mean(mean_cosines)
+        if geometry is not None:
+            for quantity, of_sites in geometry.estimates.items():
+                estimate = of_sites.map(with_mean)
+                values[quantity, None, "debiased"] = estimate.value
+                values[f"{quantity}_se", None, "debiased"] = estimate.standard_error
+                values[f"{quantity}_half", None, "debiased"] = with_mean(geometry.halves[quantity])
         return {
             metric_key(quantity, site=site, order=order, reading=reading): at_sites[index]
             for index, site in enumerate(["mean", *sites])
@@ -248,42 +314,75 @@ class InformationPlane(Metric):
         }
 
 
+_QUANTITY_OF = {"input": "complexity", "output": "expressivity"}  # what the information of a label set is called
 _Name = tuple[str, str | None, str]  # quantity, order and reading
 
 
 def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchors: float) -> dict[_Name, Tensor]:
     """Work out (L,) of every quantity, as fractions of log K where they have a unit."""
+    unit = 1 / log_anchors
+    entropy, ceiling = readings.entropy.scaled(unit), readings.ceiling.scaled(unit)
+    none = ceiling.value < SMALLEST_CEILING
+    whole = ceiling.map(lambda part: part.masked_fill(none.view(-1, *[1] * (part.ndim - 1)), torch.nan))
+    information = {name: estimate.scaled(unit) for name, estimate in readings.debiased.items()}
+    estimates: dict[tuple[str, str | None], Estimate] = {("entropy", None): entropy, ("ceiling", None): ceiling}
+    if information:
+        estimates |= _estimates(information, entropy, whole, orders, nested)
+    for name, end in readings.lower_ends.items():
+        quantity, order = _quantity_of(name)
+        estimates[f"{quantity}_low", order] = end.scaled(unit)
     values: dict[_Name, Tensor] = {}
-
-    def add(quantity: str, estimate: Estimate, order: str | None = None) -> None:
+    for (quantity, order), estimate in estimates.items():
         values[quantity, order, "debiased"] = estimate.value
         values[f"{quantity}_se", order, "debiased"] = estimate.standard_error
-
-    unit = 1 / log_anchors
-    information = {name: estimate.scaled(unit) for name, estimate in readings.debiased.items()}
-    entropy = readings.entropy.scaled(unit)
-    add("entropy", entropy)
-    add("ceiling", readings.ceiling.scaled(unit))
-    shorter = None
-    for order in orders if information else ():
-        complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
-        add("complexity", complexity, order)
-        add("expressivity", expressivity, order)
-        add("optimality", expressivity.ratio(complexity), order)
-        add("regularity", complexity.ratio(entropy), order)
-        add("variation", entropy.minus(complexity), order)
-        if nested:
-            add("share", (complexity if shorter is None else complexity.minus(shorter)).ratio(entropy), order)
-            shorter = complexity
-    for name in (name for name in information if "/" not in name):
-        add(f"{name}_information", information[name])
-    for reading, by_set in (("plugin", readings.plugin), ("null", readings.null)):
-        for name, value in by_set.items():
-            side, _, label = name.rpartition("/")
-            quantity = {"input": "complexity", "output": "expressivity"}.get(side, f"{label}_information")
-            values[quantity, label if side else None, reading] = value * unit
+    for name, score in readings.z.items():
+        quantity, order = _quantity_of(name)
+        values[f"{quantity}_z", order, "debiased"] = score
+    for name, nats in readings.null.items():
+        values |= _with_share(*_quantity_of(name), "null", nats * unit, whole.value)
+    for name, nats in readings.plugin.items():
+        quantity, order = _quantity_of(name)
+        values |= _with_share(quantity, order, "plugin", nats * unit, whole.value)
+        if name in readings.lower_ends:
+            values[f"{quantity}_high", order, "debiased"] = nats * unit
     for order in orders if readings.plugin else ():
         plugin_complexity = values["complexity", order, "plugin"]
         values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity
         values["regularity", order, "plugin"] = plugin_complexity / entropy.value
     return values
+
+
+def _estimates(
+    information: Mapping[str, Estimate], entropy: Estimate, whole: Estimate, orders: Sequence[str], nested: bool
+) -> dict[tuple[str, str | None], Estimate]:
+    """Work out the debiased quantities of every order, and the information of label sets without one."""
+    estimates: dict[tuple[str, str | None], Estimate] = {}
+    shorter = None
+    for order in orders:
+        complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
+        estimates |= {
+            ("complexity", order): complexity,
+            ("expressivity", order): expressivity,
+            ("kept", order): complexity.ratio(whole),
+            ("told", order): expressivity.ratio(whole),
+            ("optimality", order): expressivity.ratio(complexity),
+            ("regularity", order): complexity.ratio(entropy),
+            ("variation", order): entropy.minus(complexity),
+        }
+        if nested:
+            beyond = complexity if shorter is None else complexity.minus(shorter)
+            estimates["share", order] = beyond.ratio(entropy)
+            shorter = complexity
+    return estimates | {_quantity_of(name): estimate for name, estimate in information.items() if "/" not in name}
+
+
+def _with_share(quantity: str, order: str | None, reading: str, value: Tensor, whole: Tensor) -> dict[_Name, Tensor]:
+    """Put a plug-in or null reading under its name, with its share of the ceiling where it has one."""
+    values: dict[_Name, Tensor] = {(quantity, order, reading): value}
+    return values | ({(SHARE_OF[quantity], order, reading): value / whole} if quantity in SHARE_OF else {})
+
+
+def _quantity_of(label_set: str) -> tuple[str, str | None]:
+    """Name the information of a label set such as ``input/token``, and its order; a set without a side has none."""
+    side, _, label = label_set.rpartition("/")
+    return (_QUANTITY_OF[side], label) if side else (f"{label}_information", None)

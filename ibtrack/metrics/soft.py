@@ -11,60 +11,63 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-from ibtrack._checks import check_integer, check_labels, check_option, check_rows
+from ibtrack._checks import check_integer, check_integers, check_labels, check_option, check_rows
 from ibtrack.information.assignments import assign, bad_rows, draw_anchors, temperature
-from ibtrack.information.counts import Counts, count, zero_counts
-from ibtrack.information.debiased import debiased_from_moments
 from ibtrack.information.entropy import entropy
-from ibtrack.information.moments import moments_of_counts
-from ibtrack.information.plugin import marginal_entropy, plugin_from_moments
+from ibtrack.information.functional import read_rows
 from ibtrack.record.keys import READINGS
 
-_SUMS = ("half_sums", "half_occurrences", "products", "row_entropy")
+OWN_DOCUMENT = -1  # of a row that came without a document: it counts as a document of its own
 
 
 class _SoftAssignment(Metric):
-    """Anchors, temperature and float64 counts, which the three streaming metrics share."""
+    """Anchors and temperature, which the three streaming metrics share."""
 
     anchors: Tensor
-    half_sums: Tensor
-    half_occurrences: Tensor
-    products: Tensor
-    row_entropy: Tensor
 
     is_differentiable = False
     higher_is_better = None
-    full_state_update = True  # which half a row is dealt to depends on the rows before it
+    full_state_update = False
 
-    def __init__(
-        self, width: int, num_labels: int, num_anchors: int, seed: int, rule: str, normalized: bool, **options: Any
-    ) -> None:
+    def __init__(self, width: int, num_anchors: int, seed: int, rule: str, normalized: bool, **options: Any) -> None:
         super().__init__(**options)
-        self.width, self.num_labels, self.num_anchors = width, num_labels, num_anchors
-        self.normalized = normalized
+        self.width, self.num_anchors, self.normalized = width, num_anchors, normalized
         self.epsilon = temperature(width, num_anchors, rule)
         self.register_buffer("anchors", draw_anchors(width, num_anchors, seed=seed), persistent=False)
-        for name in _SUMS:
-            self.add_state(name, getattr(zero_counts(num_labels, num_anchors), name), dist_reduce_fx="sum")
 
-    def _count(self, activations: Tensor, labels: Tensor) -> None:
+    def _assign(self, activations: Tensor) -> Tensor:
         assigned = assign(check_rows(activations, self.width), self.anchors, self.epsilon)
         bad = int(bad_rows(assigned).sum())
         if bad:
             raise ValueError(f"activations must be finite and not zero, got {bad} rows of {len(assigned)} that are not")
-        more = count(assigned, labels, self.num_labels, before=self.half_occurrences.sum(0))
-        for name in _SUMS:
-            setattr(self, name, getattr(self, name) + getattr(more, name))
+        return assigned
 
-    def _counts(self) -> Counts:
-        counts = Counts(**{name: getattr(self, name) for name in _SUMS})
-        if counts.total == 0:
+    def _needs_rows(self, number: int) -> None:
+        if number == 0:
             raise RuntimeError(f"{type(self).__name__}.compute() needs at least one row; call update() first")
-        return counts
 
     def _unit(self, nats: Tensor) -> Tensor:
         return nats / math.log(self.num_anchors) if self.normalized else nats
+
+
+class _SoftSums(_SoftAssignment):
+    """Sums of assignments by label, in float64: in bfloat16, 200 000 rows add up to 61 000."""
+
+    sums: Tensor
+    occurrences: Tensor
+
+    def __init__(self, num_labels: int, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        zeros = torch.zeros(num_labels, self.num_anchors, dtype=torch.float64)
+        self.add_state("sums", zeros, dist_reduce_fx="sum")
+        self.add_state("occurrences", zeros[:, 0].clone(), dist_reduce_fx="sum")
+
+    def _add(self, activations: Tensor, labels: Tensor) -> None:
+        rows = self._assign(activations).double()
+        self.sums = self.sums.index_add(0, labels, rows)
+        self.occurrences = self.occurrences.index_add(0, labels, torch.ones_like(rows[:, 0]))
 
     def set_dtype(self, dst_type: str | torch.dtype) -> Metric:
         """Refuse anything but float64, as sums in half precision stop growing.
@@ -77,7 +80,7 @@ class _SoftAssignment(Metric):
         return super().set_dtype(dst_type)
 
 
-class SoftEntropy(_SoftAssignment):
+class SoftEntropy(_SoftSums):
     """Soft entropy H(Z) of activations on the sphere.
 
     Source: Conklin et al., arXiv 2604.07569; Conklin, arXiv 2505.23960, section 5.4.
@@ -110,7 +113,7 @@ class SoftEntropy(_SoftAssignment):
         normalized: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(width, 1, num_anchors, seed, temperature, normalized, **options)
+        super().__init__(1, width, num_anchors, seed, temperature, normalized, **options)
 
     def update(self, activations: Tensor) -> None:
         """Add (N, D) activations.
@@ -118,7 +121,7 @@ class SoftEntropy(_SoftAssignment):
         Raises:
             ValueError: Activations are not (N, width), or rows are zero or not finite; nothing is added then.
         """
-        self._count(activations, torch.zeros(len(activations), dtype=torch.int64, device=activations.device))
+        self._add(activations, torch.zeros(len(activations), dtype=torch.int64, device=activations.device))
 
     def compute(self) -> Tensor:
         """Work out H(Z): () float64, in nats or as a fraction of log K.
@@ -126,24 +129,25 @@ class SoftEntropy(_SoftAssignment):
         Raises:
             RuntimeError: There has been no row yet.
         """
-        return self._unit(marginal_entropy(moments_of_counts(self._counts())))
+        self._needs_rows(int(self.occurrences.sum()))
+        return self._unit(entropy(self.sums[0] / self.occurrences[0]))
 
 
 class SoftMutualInformation(_SoftAssignment):
     """Soft mutual information I(X; Z) of activations with discrete labels.
 
-    Source: as `SoftEntropy`; for ``debiased`` see `ibtrack.information.debiased`. That reading
-    deals the rows of each label to two halves in turn, on each process by itself: over several processes it differs
-    from that of one by the noise of this, about .001 log K, while ``plugin`` is the same.
+    Source: as `SoftEntropy`; for ``debiased`` see `ibtrack.information.debiased`. It is the estimator of
+    `InformationPlane`: the same rows, labels and documents give the same number, however they are split into updates
+    and processes. The state is the assignments, K numbers for each row.
 
     Args:
         width: Width D of the activations.
         num_labels: Number of labels M.
         num_anchors: Number of anchors K.
-        seed: Seed of the anchors, and of the permutations of ``null``.
+        seed: Seed of the anchors.
         temperature: Rule of the softmax temperature, ``exact``, ``bounds`` or ``leading_order``.
-        reading: ``debiased``; ``plugin``, the published number; or ``null``, the plug-in after permuting the labels
-            within each update, which says how much of ``plugin`` is bias if rows come in random order.
+        reading: ``debiased``; ``plugin``, the published number; or ``null``, what the plug-in would read if labels told
+            nothing.
         normalized: Whether to return a fraction of log K instead of nats.
         **options: Options of ``torchmetrics.Metric``.
 
@@ -160,6 +164,10 @@ class SoftMutualInformation(_SoftAssignment):
         True
     """
 
+    assignments: list[Tensor]
+    labels: list[Tensor]
+    documents: list[Tensor]
+
     def __init__(
         self,
         width: int,
@@ -173,37 +181,58 @@ class SoftMutualInformation(_SoftAssignment):
         **options: Any,
     ) -> None:
         self.reading = check_option("reading", reading, READINGS)
-        check_integer("num_labels", num_labels, minimum=2)
-        super().__init__(width, num_labels, num_anchors, seed, temperature, normalized, **options)
-        self.seed = seed
+        self.num_labels = check_integer("num_labels", num_labels, minimum=2)
+        super().__init__(width, num_anchors, seed, temperature, normalized, **options)
+        for name in ("assignments", "labels", "documents"):
+            self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, activations: Tensor, labels: Tensor) -> None:
+    def update(self, activations: Tensor, labels: Tensor, documents: Tensor | None = None) -> None:
         """Add (N, D) activations with (N,) labels in [0, M).
+
+        Args:
+            activations: (N, D) of any floating dtype.
+            labels: (N,) integers in [0, M).
+            documents: (N,) integers of at least 0, the document of each row, numbered alike in every update and on
+                every process. Rows of one document resemble each other for other reasons than their label, as a text
+                repeats itself. Without documents each row counts as one, and what rows of a document share is read as
+                information.
 
         Raises:
             ValueError: Shapes, types or values are out of range, or rows are zero or not finite; nothing is added
                 then.
         """
         labels = check_labels(labels, self.num_labels, len(activations))
-        if self.reading == "null":
-            generator = torch.Generator().manual_seed(self.seed + self._update_count)
-            labels = labels[torch.randperm(len(labels), generator=generator).to(labels.device)]
-        self._count(activations, labels)
+        if documents is None:
+            documents = torch.full_like(labels, OWN_DOCUMENT)
+        else:
+            documents = check_integers("documents", documents, ndim=1).to(labels.device)
+            if len(documents) != len(labels) or bool((documents < 0).any()):
+                smallest = int(documents.min()) if len(documents) else None
+                raise ValueError(
+                    "documents must be one integer of at least 0 per row, "
+                    f"got {len(documents)} for {len(labels)} rows, the smallest {smallest}"
+                )
+        self.assignments.append(self._assign(activations))
+        self.labels.append(labels)
+        self.documents.append(documents)
 
     def compute(self) -> Tensor:
         """Work out I(X;Z): () float64, in nats or as a fraction of log K.
 
         Returns:
-            ``nan`` for ``debiased`` when no label occurs twice, or when only one label occurs.
+            ``nan`` for ``debiased`` when no label occurs in two documents, or when only one label occurs.
 
         Raises:
             RuntimeError: There has been no row yet.
         """
-        read = debiased_from_moments if self.reading == "debiased" else plugin_from_moments
-        return self._unit(read(moments_of_counts(self._counts())))
+        self._needs_rows(len(self.labels) and len(dim_zero_cat(self.labels)))  # there are updates without rows
+        rows, labels, documents = (dim_zero_cat(state) for state in (self.assignments, self.labels, self.documents))
+        own = documents == OWN_DOCUMENT
+        documents = torch.where(own, documents.max() + 1 + own.cumsum(0), documents)
+        return self._unit(read_rows(rows, labels, documents, self.reading))
 
 
-class SoftDisentanglement(_SoftAssignment):
+class SoftDisentanglement(_SoftSums):
     """How far apart the activations of one label lie from those of all others, on average over labels.
 
     Source: Conklin and Smith, arXiv 2406.02449: the Jensen-Shannon divergence between the distributions of Z given a
@@ -240,7 +269,7 @@ class SoftDisentanglement(_SoftAssignment):
         **options: Any,
     ) -> None:
         check_integer("num_labels", num_labels, minimum=2)
-        super().__init__(width, num_labels, num_anchors, seed, temperature, normalized=False, **options)
+        super().__init__(num_labels, width, num_anchors, seed, temperature, normalized=False, **options)
         self.min_count = check_integer("min_count", min_count, minimum=1)
 
     def update(self, activations: Tensor, labels: Tensor) -> None:
@@ -250,7 +279,7 @@ class SoftDisentanglement(_SoftAssignment):
             ValueError: Shapes, types or values are out of range, or rows are zero or not finite; nothing is added
                 then.
         """
-        self._count(activations, check_labels(labels, self.num_labels, len(activations)))
+        self._add(activations, check_labels(labels, len(self.sums), len(activations)))
 
     def compute(self) -> Tensor:
         """Work out the mean divergence: () float64 in [0, 1].
@@ -261,9 +290,9 @@ class SoftDisentanglement(_SoftAssignment):
         Raises:
             RuntimeError: There has been no row yet.
         """
-        counts = self._counts()
-        sums, number = counts.sums, counts.occurrences
-        other_sums, other_number = sums.sum(0) - sums, counts.total - number
+        sums, number = self.sums, self.occurrences
+        self._needs_rows(int(number.sum()))
+        other_sums, other_number = sums.sum(0) - sums, number.sum() - number
         chosen = (number >= self.min_count) & (other_number > 0)
         if not chosen.any():
             return sums.new_tensor(math.nan)

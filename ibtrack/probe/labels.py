@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
+from ibtrack.probe.copies import KEPT, LEFT_OUT, Copies, copies_in_blocks
 from ibtrack.probe.kgrams import SIDES, kept_positions, kgram_labels
 from ibtrack.record.keys import order_name
 
@@ -27,6 +28,7 @@ class LabelledPositions(NamedTuple):
         documents: (N,) document of each position, numbered from 0 without gaps.
         orders: Names of the label orders, such as ``("token", "bigram")``.
         label_sets: Name, such as ``input/token``, to (N,) labels, numbered from 0 without gaps.
+        copies: What was found of copies among the documents; None if they were not looked for, or cannot be told.
     """
 
     grid: tuple[int, ...]
@@ -34,9 +36,12 @@ class LabelledPositions(NamedTuple):
     documents: Tensor
     orders: tuple[str, ...]
     label_sets: dict[str, Tensor]
+    copies: Copies | None
 
 
-def label_kgrams(tokens: Tensor, orders: Sequence[int], documents: Tensor | None, skip: int) -> LabelledPositions:
+def label_kgrams(
+    tokens: Tensor, orders: Sequence[int], documents: Tensor | None, skip: int, *, keep_copies: bool = False
+) -> LabelledPositions:
     """Label every position with the k-gram that ends at it and the one that begins after it.
 
     Args:
@@ -45,9 +50,11 @@ def label_kgrams(tokens: Tensor, orders: Sequence[int], documents: Tensor | None
         documents: (S,) or (S, T) document of each block or token, negative for padding; None if every block is a
             document of its own.
         skip: Number of positions to leave out at the beginning of every block.
+        keep_copies: Whether positions of documents that are copies of others are kept.
 
     Raises:
-        ValueError: Orders or documents are not of this form, or no position has all of its k-grams.
+        ValueError: Orders or documents are not of this form, no position has all of its k-grams, or all documents are
+            copies of one.
     """
     lengths = _check_orders(orders)
     document_ids = _spread_documents(documents, tuple(tokens.shape))
@@ -58,13 +65,20 @@ def label_kgrams(tokens: Tensor, orders: Sequence[int], documents: Tensor | None
             f"orders up to {max(lengths)} and skip={skip} leave no position in blocks of length {tokens.shape[1]}; "
             f"orders need {2 * max(lengths)} tokens of one document, so use longer blocks, fewer orders or skip less"
         )
+    mask, copies = _without_copies(tokens, document_ids, mask, keep_copies)
     label_sets = {f"{side}/{order_name(k)}": ids for (side, k), ids in kgram_labels(tokens, mask, lengths).items()}
     orders_by_name = tuple(order_name(k) for k in lengths)
-    return _labelled(mask, document_ids, orders_by_name, label_sets)
+    return _labelled(mask, document_ids, orders_by_name, label_sets, copies)
 
 
 def label_as_given(
-    num_blocks: int, labels: Mapping[str, Tensor], documents: Tensor | None, skip: int
+    num_blocks: int,
+    labels: Mapping[str, Tensor],
+    documents: Tensor | None,
+    skip: int,
+    *,
+    tokens: Tensor | None = None,
+    keep_copies: bool = False,
 ) -> LabelledPositions:
     """Take labels that somebody has made, at the positions that have all of them.
 
@@ -75,9 +89,12 @@ def label_as_given(
         documents: (S,) or (S, T) document of each block or position, negative where it is not to be measured; None if
             every block is a document of its own.
         skip: Number of positions to leave out at the beginning of every block.
+        tokens: (S, T) token ids, in which copies are looked for; None if the inputs are not text.
+        keep_copies: Whether positions of documents that are copies of others are kept.
 
     Raises:
-        ValueError: Labels or documents are not of this form, or no position has all labels and a document.
+        ValueError: Labels or documents are not of this form, no position has all labels and a document, or all
+            documents are copies of one.
     """
     sets = _named_sets(labels)
     grid = _common_grid(sets, num_blocks)
@@ -91,8 +108,11 @@ def label_as_given(
         mask[:, :skip] = False
     if not mask.any():
         raise ValueError("the probe is empty: no position has all of its labels and a document")
+    copies = None
+    if tokens is not None:
+        mask, copies = _without_copies(tokens, document_ids, mask, keep_copies)
     orders = tuple(dict.fromkeys(name.partition("/")[2] for name in sets if name not in UNPAIRED_LABEL_SETS))
-    return _labelled(mask, document_ids, orders, {name: dense(ids[mask]) for name, ids in sets.items()})
+    return _labelled(mask, document_ids, orders, {name: dense(ids[mask]) for name, ids in sets.items()}, copies)
 
 
 def check_tokens(tokens: Tensor) -> Tensor:
@@ -118,13 +138,38 @@ def dense(ids: Tensor) -> Tensor:
     return numbered
 
 
+def _without_copies(tokens: Tensor, document_ids: Tensor, mask: Tensor, keep: bool) -> tuple[Tensor, Copies | None]:
+    """Take the positions of copies out of a mask, unless they are to be kept.
+
+    Raises:
+        ValueError: One document is left of several.
+    """
+    spread = [each.view(len(tokens), -1).expand(tokens.shape) for each in (document_ids, mask)]
+    found = copies_in_blocks(tokens, *spread)
+    if found is None:
+        return mask, None
+    if keep:
+        return mask, Copies(found.found, found.documents, KEPT)
+    if found.found and found.documents - found.found == 1:
+        raise ValueError(
+            f"the documents of a probe must not all be copies of one, got {found.documents} that are; take other text, "
+            "or keep_copies=True"
+        )
+    left = mask & ~found.mask.any(1) if mask.ndim == 1 else mask & ~found.mask
+    return left, Copies(found.found, found.documents, LEFT_OUT)
+
+
 def _labelled(
-    mask: Tensor, document_ids: Tensor, orders: tuple[str, ...], label_sets: dict[str, Tensor]
+    mask: Tensor,
+    document_ids: Tensor,
+    orders: tuple[str, ...],
+    label_sets: dict[str, Tensor],
+    copies: Copies | None,
 ) -> LabelledPositions:
     """Put together what a mask of positions, the document of each and the labels of those kept say."""
     positions = mask.flatten().nonzero().flatten()
     documents = dense(document_ids.flatten()[positions])
-    return LabelledPositions(tuple(mask.shape), positions, documents, orders, label_sets)
+    return LabelledPositions(tuple(mask.shape), positions, documents, orders, label_sets, copies)
 
 
 def _check_orders(orders: Sequence[int]) -> tuple[int, ...]:

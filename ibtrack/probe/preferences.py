@@ -5,13 +5,14 @@ Letters: S blocks, T block length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer
+from ibtrack.probe.copies import Copies, copies_in_blocks, take_documents
 from ibtrack.probe.tokenizer import Encode
 
 UNLABELLED = -1
@@ -24,20 +25,36 @@ class PreferenceBlocks(NamedTuple):
         tokens: (S, T) token ids, 0 after the end of a text.
         preference: (S, T) labels: 1 at the tokens of a chosen response, 0 at those of a rejected one, -1 elsewhere.
         pairs: (S,) index of the pair that each block belongs to.
+        copies: What was found of copies among the pairs; None where they cannot be told.
     """
 
     tokens: Tensor
     preference: Tensor
     pairs: Tensor
+    copies: Copies | None
+
+
+class _Pair(NamedTuple):
+    """The two blocks of a pair, (2, T), the chosen one first."""
+
+    tokens: Tensor
+    preference: Tensor
 
 
 def preference_blocks(
-    rows: Iterable[Mapping[str, Any]], encode: Encode, *, num_pairs: int, block_size: int, chosen: str, rejected: str
+    rows: Iterable[Mapping[str, Any]],
+    encode: Encode,
+    *,
+    num_pairs: int,
+    block_size: int,
+    chosen: str,
+    rejected: str,
+    keep_copies: bool = False,
 ) -> PreferenceBlocks:
     """Cut blocks from the first pairs in which both responses have tokens of their own.
 
     A block holds at most ``block_size // 2`` tokens of the beginning that both texts of its pair share, and is padded
-    on the right.
+    on the right. A pair whose responses are copies of those of another pair is skipped; prompts may be the same.
 
     Args:
         rows: Mappings with a chosen and a rejected response: texts, or lists of messages with ``role`` and
@@ -47,6 +64,7 @@ def preference_blocks(
         block_size: Tokens T of a block.
         chosen: Column of the chosen response.
         rejected: Column of the rejected response.
+        keep_copies: Whether copies are taken like other pairs.
 
     Raises:
         ValueError: There are fewer pairs, a row lacks a column, or a column holds neither text nor messages.
@@ -60,30 +78,50 @@ def preference_blocks(
     """
     check_integer("num_pairs", num_pairs, minimum=1)
     check_integer("block_size", block_size, minimum=2)
-    tokens: list[Tensor] = []
-    preference: list[Tensor] = []
     seen = 0
-    for row in rows:
-        seen += 1
-        pair = [encode(_text(row, column)) for column in (chosen, rejected)]
-        common = _common_length(*pair)
-        if min(map(len, pair)) <= common:
-            continue
-        start = max(0, common - block_size // 2)
-        for label, ids in zip((1, 0), pair, strict=True):
-            window = torch.tensor(ids[start : start + block_size])
-            labels = torch.full((block_size,), UNLABELLED)
-            labels[common - start : len(window)] = label
-            tokens.append(torch.nn.functional.pad(window, (0, block_size - len(window))))
-            preference.append(labels)
-        if len(tokens) == 2 * num_pairs:
-            break
-    if len(tokens) < 2 * num_pairs:
+
+    def pairs() -> Iterator[_Pair]:
+        nonlocal seen
+        for row in rows:
+            seen += 1
+            pair = [encode(_text(row, column)) for column in (chosen, rejected)]
+            if min(map(len, pair)) > _common_length(*pair):
+                yield _blocks_of_pair(pair, block_size)
+
+    taken, copies = take_documents(pairs(), num_pairs, _copied, keep_copies=keep_copies)
+    if len(taken) < num_pairs:
+        skipped = 0 if copies is None or keep_copies else copies.found
         raise ValueError(
-            f"the probe needs {num_pairs} pairs of responses that differ, got {len(tokens) // 2} among {seen}"
+            f"the probe needs {num_pairs} pairs of responses that differ, got {len(taken)} among {seen}"
+            f"{f' and {skipped} copies of them; keep_copies=True takes those as well' if skipped else ''}"
         )
-    pairs = torch.arange(num_pairs).repeat_interleave(2)
-    return PreferenceBlocks(torch.stack(tokens), torch.stack(preference), pairs)
+    tokens, preference = (torch.cat(blocks) for blocks in zip(*taken, strict=True))
+    return PreferenceBlocks(tokens, preference, _pair_of_blocks(num_pairs), copies)
+
+
+def _blocks_of_pair(pair: Sequence[Sequence[int]], block_size: int) -> _Pair:
+    """Cut the blocks of two texts that each have tokens of their own."""
+    common = _common_length(*pair)
+    start = max(0, common - block_size // 2)
+    tokens = torch.zeros(2, block_size, dtype=torch.int64)
+    preference = torch.full_like(tokens, UNLABELLED)
+    for block, label, ids in zip((0, 1), (1, 0), pair, strict=True):
+        window = torch.tensor(ids[start : start + block_size])
+        tokens[block, : len(window)] = window
+        preference[block, common - start : len(window)] = label
+    return _Pair(tokens, preference)
+
+
+def _pair_of_blocks(num_pairs: int) -> Tensor:
+    return torch.arange(num_pairs).repeat_interleave(2)
+
+
+def _copied(taken: list[_Pair]) -> Tensor | None:
+    """Find the pairs whose responses are copies of those of others; None where that cannot be told."""
+    tokens, preference = (torch.cat(blocks) for blocks in zip(*taken, strict=True))
+    pairs = _pair_of_blocks(len(taken)).unsqueeze(1).expand(tokens.shape)
+    found = copies_in_blocks(tokens, pairs, preference >= 0)
+    return None if found is None else found.mask.any(1).view(-1, 2).any(1)
 
 
 def _text(row: Mapping[str, Any], column: str) -> str:

@@ -9,7 +9,9 @@ import hashlib
 import math
 import os
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +20,11 @@ from torch import Tensor
 
 from ibtrack._checks import check_integer
 from ibtrack.information.bottleneck import bottleneck_curve
+from ibtrack.information.brackets import BracketDesign
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
+from ibtrack.probe.copies import KEPT, LEFT_OUT, Copies
+from ibtrack.probe.kgrams import SIDES
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_tokens, label_as_given, label_kgrams
 from ibtrack.probe.preferences import preference_blocks
 from ibtrack.probe.sources import column_texts, shuffled_rows
@@ -31,6 +36,15 @@ class Probe:
     """Frozen evaluation blocks with the labels of every measured position.
 
     Give token blocks, and k-gram labels are made for them; or give any inputs with labels of your own.
+
+    Copies of documents have equal activations at equal labels, whatever the labels are, so they read as information.
+    A document of text counts as a copy if 20 % or more of its 8-grams stand in another one (of 16-grams, 32-grams and
+    so on where text has so few symbols that shorter ones recur by chance, as with bytes). A warning says how many were
+    found, and so does ``copies``. Blocks that are given stay where they are, since activations and your own tensors
+    follow their order: the positions of copies are not measured, and the longest of several copies, or the first of
+    equally long ones, stays. `from_texts`, `from_dataset` and `from_preferences` take other documents in place of
+    copies. Copies are not looked for in inputs that are not known to be text, which are those with ``labels``; there,
+    give copies one document by ``documents``, or better, leave them out.
 
     Args:
         inputs: (S, T) token ids; with ``labels``, any tensor whose first dimension is S.
@@ -44,6 +58,7 @@ class Probe:
         skip: Number of positions to leave out at the beginning of every block: at position 0 many models keep an
             attention sink, whose activations are unlike all others. K-grams leave out the first k - 1 positions for
             the largest k anyway.
+        keep_copies: Whether copies of documents are measured like other documents.
         is_text: Whether inputs that come with ``preference`` labels are token ids, which must fit the vocabulary and
             the context of the model. Inputs without ``labels`` always are.
         tokenizer: Name of the tokenizer, for the protocol.
@@ -58,14 +73,19 @@ class Probe:
         orders: Names of the label orders, such as ``("token", "bigram")``.
         documents: (N,) document of every measured position, numbered from 0 without gaps.
         is_text: Whether the inputs are token ids. All label sets but ``preference`` then are of k-grams.
+        copies: How many documents were copies and what was done with them; None where they were not looked for (inputs
+            that are not text, a file of an earlier version) or cannot be told (no document has 8 tokens, or all repeat
+            themselves so much that equal k-grams say nothing).
         hash: sha256 of the content: inputs, positions, their documents and label sets. Name, tokenizer and ``is_text``
             change none of the numbers that two probes of one content share, so the hash does not cover them.
 
     Raises:
-        ValueError: There is no block or no position to measure, or a tensor has the wrong shape or type.
+        ValueError: There is no block or no position to measure, a tensor has the wrong shape or type, or all documents
+            are copies of one.
 
     Example:
-        >>> probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1, 2))
+        >>> tokens = torch.randint(7, (4, 16), generator=torch.Generator().manual_seed(0))
+        >>> probe = Probe(tokens, orders=(1, 2))
         >>> probe.num_positions, sorted(probe.label_sets)
         (52, ['input/bigram', 'input/token', 'output/bigram', 'output/token'])
         >>> probe.hash == Probe(probe.inputs, orders=(1, 2)).hash
@@ -80,6 +100,7 @@ class Probe:
         documents: Tensor | None = None,
         labels: Mapping[str, Tensor] | None = None,
         skip: int = 0,
+        keep_copies: bool = False,
         is_text: bool = False,
         tokenizer: str = "",
         tokenizer_hash: str = "",
@@ -93,12 +114,14 @@ class Probe:
         self.name, self.tokenizer, self.tokenizer_hash = name, tokenizer, tokenizer_hash
         self.is_text = is_text or labels is None
         self.inputs = check_tokens(inputs.cpu()) if self.is_text else inputs.cpu()
-        self.grid, self.positions, self.documents, self.orders, self.label_sets = (
-            label_kgrams(self.inputs, orders, documents, skip)
-            if labels is None
-            else label_as_given(len(inputs), labels, documents, skip)
-        )
+        if labels is None:
+            labelled = label_kgrams(self.inputs, orders, documents, skip, keep_copies=keep_copies)
+        else:
+            text = self.inputs if self.is_text else None
+            labelled = label_as_given(len(inputs), labels, documents, skip, tokens=text, keep_copies=keep_copies)
+        self.grid, self.positions, self.documents, self.orders, self.label_sets, self.copies = labelled
         self.hash = self._content_hash()
+        _warn_of_copies(self.copies, keep_copies)
 
     def _content_hash(self) -> str:
         digest = hashlib.sha256()
@@ -110,9 +133,11 @@ class Probe:
 
     def __repr__(self) -> str:
         length = f" × {self.grid[1]}" if len(self.grid) == 2 else ""
+        left_out = self.copies.found if self.copies is not None and self.copies.done == LEFT_OUT else 0
+        copies = f", {left_out} copies left out" if left_out else ""
         return (
             f"Probe({self.name!r}: {self.num_blocks} blocks{length}, {self.num_documents} documents, "
-            f"{self.num_positions} positions, hash {self.hash[:8]})"
+            f"{self.num_positions} positions{copies}, hash {self.hash[:8]})"
         )
 
     @property
@@ -144,6 +169,21 @@ class Probe:
     def label_designs(self) -> dict[str, LabelDesign]:
         """The positions by label, for each label set."""
         return {name: LabelDesign.from_labels(labels, self.document_design) for name, labels in self.label_sets.items()}
+
+    @cached_property
+    def bracket_design(self) -> BracketDesign:
+        """The positions as the lower ends of input and output need them: a k-gram tells those that are shorter."""
+        if self.is_text:
+            chains = [[f"{side}/{order}" for order in self.orders] for side in SIDES if self.orders]
+        else:
+            chains = [[f"{side}/{order}"] for order in self.orders for side in SIDES]
+        label_sets = [{name: self.label_sets[name] for name in chain} for chain in chains]
+        return BracketDesign.from_chains(label_sets, self.document_design)
+
+    @property
+    def num_copies(self) -> int:
+        """Number of documents that are measured although they are copies, as far as that is known."""
+        return self.copies.found if self.copies is not None and self.copies.done == KEPT else 0
 
     def protocol(self) -> dict[str, Any]:
         """Return what must be equal for two readings to be of the same probe."""
@@ -189,12 +229,14 @@ class Probe:
         orders: Sequence[int] = (1, 2, 3, 4),
         skip: int = 0,
         seed: int = 0,
+        keep_copies: bool = False,
         name: str = "probe",
     ) -> Probe:
         """Cut one window at random out of each of ``num_blocks`` documents.
 
-        Use documents that are held out from training. Documents of fewer than ``block_size`` tokens are skipped. A
-        sequence of texts is taken in a random order, a stream in its own.
+        Use documents that are held out from training. Documents of fewer than ``block_size`` tokens are skipped, and
+        so are copies: documents of which 20 % or more, as a whole or in their window, stand in another one. Others are
+        taken in their place, with a warning. A sequence of texts is taken in a random order, a stream in its own.
 
         Args:
             texts: Documents, one text each.
@@ -205,21 +247,33 @@ class Probe:
             orders: Lengths k of the k-grams.
             skip: Number of positions to leave out at the beginning of every block.
             seed: Seed of the order of the texts and of the windows.
+            keep_copies: Whether copies are taken like other documents.
             name: Name of the probe, for the protocol.
 
         Raises:
-            ValueError: A single text was given, fewer than ``num_blocks`` documents are long enough, or the tokenizer
-                returns something else than integers.
+            ValueError: A single text was given, fewer than ``num_blocks`` documents are long enough and no copies, or
+                the tokenizer returns something else than integers.
         """
-        blocks = text_blocks(texts, encoder(tokenizer), num_blocks=num_blocks, block_size=block_size, seed=seed)
-        return cls(
+        blocks, copies = text_blocks(
+            texts,
+            encoder(tokenizer),
+            num_blocks=num_blocks,
+            block_size=block_size,
+            seed=seed,
+            keep_copies=keep_copies,
+        )
+        probe = cls(
             blocks,
             orders,
             skip=skip,
+            keep_copies=True,  # there are none, or they are wanted
             tokenizer=tokenizer_name(tokenizer),
             tokenizer_hash=tokenizer_hash(tokenizer),
             name=name,
         )
+        probe.copies = copies
+        _warn_of_copies(copies, keep_copies)
+        return probe
 
     @classmethod
     def from_dataset(
@@ -236,7 +290,7 @@ class Probe:
             **options: Further arguments of `from_texts`.
 
         Raises:
-            ValueError: There is no such column, or too few documents are long enough.
+            ValueError: There is no such column, or too few documents are long enough and no copies.
         """
         return cls.from_texts(column_texts(dataset, column, seed), tokenizer, seed=seed, **options)
 
@@ -251,6 +305,7 @@ class Probe:
         num_pairs: int = 64,
         block_size: int = 128,
         seed: int = 0,
+        keep_copies: bool = False,
         name: str = "preferences",
     ) -> Probe:
         """Take pairs of responses, of which people chose one, for the preference information I(pref; Z).
@@ -259,7 +314,8 @@ class Probe:
         both texts share, which is the prompt and what the responses have in common; padding is not measured. Standard
         errors are over pairs. A block holds at most ``block_size // 2`` tokens of the common beginning and is padded
         on the right, which causal attention does not see. Pairs in which a response has no token of its own are
-        skipped.
+        skipped, and so are pairs whose responses are copies of those of another pair, with a warning; two pairs may
+        have the same prompt.
 
         Positions of one response resemble each other, so bias and null are those of exchanging the labels of whole
         pairs, see `ibtrack.information.permutation`.
@@ -274,28 +330,35 @@ class Probe:
             num_pairs: Number of pairs, of two blocks each.
             block_size: Tokens T of a block.
             seed: Seed of the order of the rows.
+            keep_copies: Whether copies are taken like other pairs.
             name: Name of the probe, for the protocol.
 
         Raises:
-            ValueError: Fewer than ``num_pairs`` pairs differ, or a column is missing or holds something else.
+            ValueError: Fewer than ``num_pairs`` pairs differ and are no copies, or a column is missing or holds
+                something else.
         """
-        tokens, preference, pairs = preference_blocks(
+        tokens, preference, pairs, copies = preference_blocks(
             shuffled_rows(rows, seed),
             encoder(tokenizer),
             num_pairs=num_pairs,
             block_size=block_size,
             chosen=chosen,
             rejected=rejected,
+            keep_copies=keep_copies,
         )
-        return cls(
+        probe = cls(
             tokens,
             documents=pairs,
             labels={"preference": preference},
+            keep_copies=True,  # there are none, or they are wanted
             is_text=True,
             tokenizer=tokenizer_name(tokenizer),
             tokenizer_hash=tokenizer_hash(tokenizer),
             name=name,
         )
+        probe.copies = copies
+        _warn_of_copies(copies, keep_copies)
+        return probe
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the probe to a file that `load` reads, also on another machine.
@@ -304,6 +367,8 @@ class Probe:
             path: The file to write.
         """
         state = {key: getattr(self, key) for key in _STATE}
+        if self.copies is not None:
+            state["copies"] = asdict(self.copies)
         torch.save(state, path)
 
     @classmethod
@@ -311,7 +376,8 @@ class Probe:
         """Read a probe that `save` wrote.
 
         Args:
-            path: The file to read. One that was written before tokenizers had a hash gives an empty one.
+            path: The file to read. One that was written before tokenizers had a hash gives an empty one, and one that
+                was written before copies were looked for does not say whether there are any.
 
         Raises:
             ValueError: The file is not a probe, or its content does not have the hash that it was saved with.
@@ -325,6 +391,7 @@ class Probe:
         probe = cls.__new__(cls)
         for key in _STATE:
             setattr(probe, key, state[key])
+        probe.copies = Copies(**state["copies"]) if "copies" in state else None
         if probe.hash != probe._content_hash():
             raise ValueError(f"{os.fspath(path)} is damaged: its content does not have the hash it was saved with")
         return probe
@@ -332,6 +399,12 @@ class Probe:
 
 _CONTENT = ("inputs", "grid", "positions", "orders", "label_sets", "documents", "hash")
 _STATE = ("name", "tokenizer", "tokenizer_hash", "is_text", *_CONTENT)  # what a file holds
+
+
+def _warn_of_copies(copies: Copies | None, keep: bool) -> None:
+    """Say that there were copies, at the line that asked for the probe."""
+    if copies is not None and copies.found and not keep:
+        warnings.warn(f"ibtrack: {copies.sentence()}; keep_copies=True keeps them", stacklevel=3)
 
 
 def _describe(value: object) -> str:

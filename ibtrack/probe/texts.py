@@ -5,18 +5,50 @@ Letters: S blocks, T block length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integer
+from ibtrack.probe.copies import HEAD, Copies, copies_among, take_documents
 from ibtrack.probe.sources import in_random_order
 from ibtrack.probe.tokenizer import Encode
 
 
-def text_blocks(texts: Iterable[str], encode: Encode, *, num_blocks: int, block_size: int, seed: int = 0) -> Tensor:
+class TextBlocks(NamedTuple):
+    """Windows of documents.
+
+    Attributes:
+        tokens: (S, T) token ids, int64.
+        copies: What was found of copies among the documents; None where they cannot be told.
+    """
+
+    tokens: Tensor
+    copies: Copies | None
+
+
+class _Document(NamedTuple):
+    """The beginning of a document, by which copies are told, and a window of it."""
+
+    head: Tensor
+    window: Tensor
+
+
+def text_blocks(
+    texts: Iterable[str],
+    encode: Encode,
+    *,
+    num_blocks: int,
+    block_size: int,
+    seed: int = 0,
+    keep_copies: bool = False,
+) -> TextBlocks:
     """Cut one window at random out of each text that is long enough, until there are enough windows.
+
+    A document that is a copy of another one, or whose window is, is skipped. Whole documents are compared (up to
+    `ibtrack.probe.copies.HEAD` tokens), as two windows of one text may lie in different places.
 
     Args:
         texts: Documents; a sequence is taken in a random order, a stream in its own.
@@ -24,15 +56,15 @@ def text_blocks(texts: Iterable[str], encode: Encode, *, num_blocks: int, block_
         num_blocks: Number of windows S.
         block_size: Tokens T of a window.
         seed: Seed of the order of the texts and of the windows.
-
-    Returns:
-        (S, T) token ids, int64.
+        keep_copies: Whether copies are taken like other documents.
 
     Raises:
-        ValueError: A single text was given, or fewer than ``num_blocks`` texts have ``block_size`` tokens.
+        ValueError: A single text was given, or fewer than ``num_blocks`` texts have ``block_size`` tokens and are no
+            copies.
 
     Example:
-        >>> text_blocks(["1 2", "3 4 5"], lambda text: [int(n) for n in text.split()], num_blocks=1, block_size=3)
+        >>> encode = lambda text: [int(n) for n in text.split()]
+        >>> text_blocks(["1 2", "3 4 5"], encode, num_blocks=1, block_size=3).tokens
         tensor([[3, 4, 5]])
     """
     check_integer("num_blocks", num_blocks, minimum=1)
@@ -40,18 +72,37 @@ def text_blocks(texts: Iterable[str], encode: Encode, *, num_blocks: int, block_
     if isinstance(texts, str):
         raise ValueError(f"texts must be documents, one text each, got a single text of {len(texts)} letters")
     generator = torch.Generator().manual_seed(seed)
-    blocks: list[Tensor] = []
     seen = 0
-    for text in in_random_order(texts, generator):
-        seen += 1
-        ids = torch.tensor(encode(text), dtype=torch.int64)
-        if len(ids) < block_size:
-            continue
-        start = int(torch.randint(len(ids) - block_size + 1, (), generator=generator))
-        blocks.append(ids[start : start + block_size])
-        if len(blocks) == num_blocks:
-            return torch.stack(blocks)
-    raise ValueError(
-        f"the probe needs {num_blocks} documents of at least {block_size} tokens, "
-        f"got {len(blocks)} among {seen}; use fewer or shorter blocks, or more text"
-    )
+
+    def documents() -> Iterator[_Document]:
+        nonlocal seen
+        for text in in_random_order(texts, generator):
+            seen += 1
+            ids = torch.tensor(encode(text), dtype=torch.int64)
+            if len(ids) < block_size:
+                continue
+            start = int(torch.randint(len(ids) - block_size + 1, (), generator=generator))
+            yield _Document(ids[:HEAD].clone(), ids[start : start + block_size].clone())
+
+    taken, copies = take_documents(documents(), num_blocks, _copied, keep_copies=keep_copies)
+    if len(taken) < num_blocks:
+        skipped = 0 if copies is None or keep_copies else copies.found
+        raise ValueError(
+            f"the probe needs {num_blocks} documents of at least {block_size} tokens, "
+            f"got {len(taken)} among {seen}{f' and {skipped} copies of them' if skipped else ''}; "
+            f"use fewer or shorter blocks, or more text{', or keep_copies=True' if skipped else ''}"
+        )
+    return TextBlocks(torch.stack([document.window for document in taken]), copies)
+
+
+def _copied(documents: list[_Document]) -> Tensor | None:
+    """Find the documents that are copies of others, as a whole or in their windows; None where that cannot be told."""
+    as_wholes = copies_among([document.head for document in documents])
+    windows = [document.window for document in documents]
+    if as_wholes is None:
+        return copies_among(windows)
+    stay = (~as_wholes).nonzero().flatten().tolist()
+    in_windows = copies_among([windows[i] for i in stay])
+    if in_windows is not None:
+        as_wholes[stay] = in_windows
+    return as_wholes

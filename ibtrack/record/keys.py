@@ -7,6 +7,9 @@ from typing import NamedTuple
 READINGS = ("debiased", "plugin", "null")
 """The three readings of an information."""
 
+BRACKET = ("_low", "_high")
+"""Suffixes of complexity and expressivity: the ends of the bracket of the debiased reading."""
+
 _ORDER_NAMES = {1: "token", 2: "bigram", 3: "trigram", 4: "quadgram"}
 
 
@@ -14,7 +17,9 @@ class Key(NamedTuple):
     """The parts of a metric key.
 
     Attributes:
-        quantity: Name of what was measured, such as ``complexity``; with ``_se`` its standard error.
+        quantity: Name of what was measured, such as ``complexity``; with ``_se`` its standard error, with ``_z`` how
+            far the spread between labels stands out of noise, with ``_low``, ``_low_se`` and ``_high`` the ends of its
+            bracket.
         site: Layer that was read, or ``mean``; None for a number of the whole run.
         order: Label set, such as ``token``; None for a number of the whole site.
         reading: ``debiased``, ``plugin`` or ``null``.
@@ -52,8 +57,9 @@ def metric_key(
     """Name one logged number: ``<prefix>[_<reading>]/[<site>/[<order>/]]<quantity>``.
 
     Args:
-        quantity: ``complexity``, ``expressivity``, ``optimality``, ``regularity``, any of them with ``_se``;
-            ``entropy``, ``ceiling`` of a site; ``tokens_seen``, ``probe_loss`` and others of the run.
+        quantity: ``complexity``, ``expressivity``, ``optimality``, ``regularity``, any of them with ``_se``, the first
+            two with ``_z``, ``_low``, ``_low_se`` and ``_high``; ``entropy``, ``ceiling`` of a site; ``tokens_seen``,
+            ``probe_loss`` and others of the run.
         site: Layer such as ``embed`` or ``L00``, or ``mean``; None for a number of the whole run.
         order: Label set such as ``token``; None for a number of the whole site.
         reading: ``debiased`` (no suffix), ``plugin`` or ``null``.

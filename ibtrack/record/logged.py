@@ -52,5 +52,5 @@ def summary_line(point: Point, *, prefix: str = "ib") -> str:
     return f"{head}: {', '.join(parts.values()) or 'no values'} ({point.measure_time:.2f} s)"
 
 
-_SHOWN = ("preference_information", "token/complexity", "token/expressivity", "token/optimality")
-_SHORT = dict(zip(("entropy", *_SHOWN), ("H", "I(pref;Z)", "token I(X;Z)", "I(Y;Z)", "optimality"), strict=True))
+_SHOWN = ("preference_information", "token/kept", "token/told", "token/optimality")
+_SHORT = dict(zip(("entropy", *_SHOWN), ("H", "I(pref;Z)", "token kept", "told", "optimality"), strict=True))

@@ -6,12 +6,15 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-# entries that are circumstances or consequences of a measurement, not rules of it
-CIRCUMSTANCES = ("versions", "bottleneck_curve")
+# entries that are circumstances or consequences of a measurement, not rules of it; the hash of the probe tells whether
+# copies were measured
+CIRCUMSTANCES = ("versions", "bottleneck_curve", "copies")
 # entries in which the models of comparable runs may differ: names, number and widths of their layers
 MODEL_ENTRIES = ("sites", "widths")
 # what a difference means, where the entry's name does not say it
 TOKENIZER_HASH = "probe.tokenizer_hash"
+# entries that a protocol may lack, and which then are no difference
+MAY_LACK = (TOKENIZER_HASH, "geometry_rows")
 _EXPLANATIONS = {
     "estimator": "each version of the estimator gives other numbers for the same activations, and — stands for a file "
     "that does not name its version",
@@ -81,7 +84,8 @@ def protocol_differences(
     Returns:
         One text for each entry that differs; none if the protocols are comparable. Of two probes only the hash is
         named, as the other entries of a probe then say nothing more. A tokenizer's hash that is not known, as of a
-        plain function or in an older file, is no difference: the hash of the probe covers the tokens.
+        plain function or in an older file, is no difference: the hash of the probe covers the tokens. Nor is it one
+        that only some measured the geometry; from how many rows is.
 
     Example:
         >>> protocol_differences({"a": {"seed": 0}, "b": {"seed": 1}})
@@ -91,8 +95,8 @@ def protocol_differences(
     differing = differing_keys(list(rules.values()))
     if "probe.hash" in differing:
         differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
-    hashes = {rule.get(TOKENIZER_HASH) for rule in rules.values()} - {None, ""}
-    shown = [key for key in differing if key != TOKENIZER_HASH or len(hashes) > 1]
+    known = {key: {rule.get(key) for rule in rules.values()} - {None, ""} for key in MAY_LACK}
+    shown = [key for key in differing if key not in MAY_LACK or len(known[key]) > 1]
     differences = []
     unexplained = dict(_EXPLANATIONS)  # an entry of several keys is explained at the first of them
     for key in shown:

@@ -8,6 +8,11 @@ from ibtrack._checks import check_option
 from ibtrack.record.keys import READINGS, metric_key
 
 FRACTION = "fraction of log K"
+SHARE = "share of the ceiling"
+SMALLEST_CEILING = 1e-5  # fraction of log K; float32 rows make errors of 1e-7, one hundredth of a share of this ceiling
+# z is the spread between labels in standard deviations of what it would be if labels told nothing; below this it cannot
+# be told from noise, one-sided at 2.3 % where labels are many
+TELLING_Z = 2.0
 Z95 = 1.96  # half width of a two-sided 95 % interval in standard errors of a normal distribution
 
 
@@ -27,6 +32,29 @@ class Quantity(NamedTuple):
     meaning: str
 
 
+class PlaneUnit(NamedTuple):
+    """One of the units of the plane.
+
+    Attributes:
+        complexity: Quantity that is I(X;Z) in this unit.
+        expressivity: Quantity that is I(Y;Z) in this unit.
+        whole: What its numbers are a part of, in a sentence.
+    """
+
+    complexity: str
+    expressivity: str
+    whole: str
+
+
+PLANE_UNITS = {
+    "share": PlaneUnit("kept", "told", "the ceiling"),
+    "log_k": PlaneUnit("complexity", "expressivity", "log K"),
+}
+"""Name of a unit of the plane to what it is; `share` is the one that charts, phases and rankings use unless told."""
+
+SHARE_OF = {"complexity": "kept", "expressivity": "told"}
+"""Quantity in fractions of log K to the one that is its share of the ceiling."""
+
 QUANTITIES = {
     "complexity": Quantity(
         title="complexity I(X;Z)",
@@ -39,6 +67,18 @@ QUANTITIES = {
         unit=FRACTION,
         scope="order",
         meaning="How much a site says of the k tokens that follow a position.",
+    ),
+    "kept": Quantity(
+        title="kept I(X;Z) / I(Z;J)",
+        unit=SHARE,
+        scope="order",
+        meaning="Complexity divided by the ceiling: of what a position tells, the part that its k tokens explain.",
+    ),
+    "told": Quantity(
+        title="told I(Y;Z) / I(Z;J)",
+        unit=SHARE,
+        scope="order",
+        meaning="Expressivity divided by the ceiling: of what a position tells, the part about the k tokens to come.",
     ),
     "optimality": Quantity(
         title="optimality I(Y;Z) / I(X;Z)",
@@ -82,6 +122,27 @@ QUANTITIES = {
         scope="site",
         meaning="0 for a cloud around the origin, near 1 for a narrow cone.",
     ),
+    "rankme": Quantity(
+        title="RankMe",
+        unit="directions",
+        scope="site",
+        meaning="Effective rank around the origin: exp of the entropy of the singular values; where geometry_rows is "
+        "given.",
+    ),
+    "participation_ratio": Quantity(
+        title="participation ratio",
+        unit="directions",
+        scope="site",
+        meaning="Effective rank of the covariance, (Σ λ)² / Σ λ², to which large directions count most; where "
+        "geometry_rows is given.",
+    ),
+    "alpha_req": Quantity(
+        title="α-ReQ",
+        unit="an exponent",
+        scope="site",
+        meaning="Exponent of the power law of the covariance's eigenvalues, high where few directions hold the "
+        "variance; where geometry_rows is given.",
+    ),
     "preference_information": Quantity(
         title="preference information",
         unit=FRACTION,
@@ -114,6 +175,9 @@ QUANTITIES = {
     ),
 }
 """Name of a quantity to its row of the table."""
+
+GEOMETRY = ("rankme", "participation_ratio", "alpha_req")
+"""The quantities that say how many directions a cloud fills; each has a ``_half``, what half of the documents read."""
 
 
 def quantity_key(quantity: str, site: str, order: str, reading: str) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.record.keys import parse_key
-from ibtrack.record.notes import note_names, notes_of_format_1
+from ibtrack.record.notes import doubts, note_names, notes_of_format_1
+from ibtrack.record.shares import with_shares
 
 FORMAT = "ibtrack/2"
 FIRST_FORMAT = "ibtrack/1"  # its points call their values readings, and its notes name sets of labels
@@ -36,8 +37,10 @@ class Point:
     Attributes:
         step: Number of optimizer steps taken when it was measured.
         values: Metric key (see `ibtrack.record.keys.metric_key`, prefix ``ib``) to value; entropies and informations
-            are fractions of log K, ``ib/variational_floor`` and ``ib/probe_loss`` nats; ``nan`` where there is none.
-        notes: Name (see `ibtrack.record.notes`) to the reason why the values that it names are ``nan``.
+            are fractions of log K, kept and told shares of the ceiling, ``ib/variational_floor`` and ``ib/probe_loss``
+            nats; ``nan`` where there is none.
+        notes: Name (see `ibtrack.record.notes`) to the reason why the values that it names are ``nan``; under the key
+            of a value that is not, the reason why it is not to be trusted.
         failure: Reason why the measurement did not succeed as a whole, or None.
         loss: Training loss of the step's batch in nats, or None before the first step.
         tokens_seen: Number of training tokens so far over all processes, or None where the loop does not say.
@@ -71,6 +74,11 @@ class Point:
         """
         reason = next((self.notes[name] for name in note_names(key) if name in self.notes), None)
         return reason or self.failure or "not in this trajectory"
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Metric key of a value that exists to the reason why it is not to be trusted; empty where all is well."""
+        return doubts(self.values, self.notes)
 
     def __repr__(self) -> str:
         """Show the step, and how many values there are or why there are none."""
@@ -128,7 +136,8 @@ class Trajectory:
         """Read a trajectory file, or the ``trajectory.jsonl`` of a run's folder.
 
         A last line that was cut off while it was written is left out with a warning. A file of format 1 is read with
-        a warning that says what it lacks.
+        a warning that says what it lacks. Where points have no shares of the ceiling, as those of older versions, these
+        are worked out, without standard errors.
 
         Args:
             path: Trajectory file, or folder of a run.
@@ -140,7 +149,9 @@ class Trajectory:
         path = Path(path)
         path = path / "trajectory.jsonl" if path.is_dir() else path
         header, points = read_file(path)
-        return cls(header["protocol"], header["run"], sorted(points, key=lambda point: point.step), path)
+        return cls(
+            header["protocol"], header["run"], sorted(map(with_shares, points), key=lambda point: point.step), path
+        )
 
     def __repr__(self) -> str:
         """Show the name, and how much was measured."""

@@ -17,13 +17,20 @@ from ibtrack.record.quantities import QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, ticks, tooltip_of_point, value_text
-from ibtrack.report.tables import curve_rows, heatmap_rows, missing_lines, plane_domain, plane_rows
+from ibtrack.report.tables import curve_rows, doubt_lines, heatmap_rows, missing_lines, plane_domain, plane_rows
 
 with needs("a chart", extra="report"):
     import altair as alt
 
 MIXED = "different protocols: compare shapes, never numbers"
-_REFERENCES = (("null", "dashed: the plug-in of shuffled labels"), ("ceiling", "dotted: ceiling I(Z;J)"))
+_DOUBT = "(isValid(datum.doubt) ? ' In doubt: ' + datum.doubt : '')"
+_VALUE_TEXT = f"{value_text('value', 'se', 'anchor_sd', 'low', 'high', 'z')} + {_DOUBT}"
+_REFERENCES = (
+    ("null", "dashed: the plug-in of shuffled labels"),
+    ("ceiling", "dotted: ceiling I(Z;J)"),
+    ("half", "dashed: half of the documents; far from the line, rows are too few"),
+)
+_BRACKET_WORDS = "light band: bracket"
 
 
 def plane(
@@ -32,6 +39,7 @@ def plane(
     site: str = "mean",
     order: str = "token",
     reading: str = "debiased",
+    unit: str = "share",
     colour: str | None = None,
 ) -> alt.LayerChart:
     """Draw the path of each run through the information plane, its points joined in step order.
@@ -43,36 +51,38 @@ def plane(
         site: ``mean`` or a site of the protocol, such as ``L03``.
         order: Label set, such as ``token``.
         reading: ``debiased``, ``plugin`` or ``null``.
+        unit: ``share`` of the ceiling I(Z;J), or ``log_k``, fraction of log K, as published numbers are. The share does
+            not move when a cloud of activations narrows, nor much with width and K; the fraction does.
         colour: ``step`` or ``run``; None is step for one run and run for several.
 
     Returns:
-        A square chart with one domain for both axes, in fractions of log K. Its columns are those of
-        `ibtrack.report.tables.plane_rows`; of its parameters ``until`` hides later steps, ``low`` and ``high`` are the
-        domain, and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens.
+        A square chart with one domain for both axes. Its columns are those of `ibtrack.report.tables.plane_rows`; of
+        its parameters ``until`` hides later steps, ``low`` and ``high`` are the domain, and ``bottleneck`` shows the
+        bottleneck curve, which belongs to single tokens and to fractions of log K: it has no share of the ceiling.
 
     Raises:
-        ValueError: There is no such reading or colour.
+        ValueError: There is no such reading, unit or colour.
 
     Example:
         >>> from ibtrack.record.trajectory import Point
-        >>> values = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
+        >>> values = {"ib/mean/token/kept": 0.4, "ib/mean/token/told": 0.1}
         >>> chart = plane(Trajectory({}, {"name": "a"}, [Point(0, values)]))
         >>> [(row["step"], row["complexity"]) for row in to_spec(chart)["datasets"]["points"]]
         [(0, 0.4)]
     """
     runs = _as_list(trajectories)
     style = Style(runs, colour)
-    rows = plane_rows(runs, site=site, order=order, reading=reading)
+    rows = plane_rows(runs, site=site, order=order, reading=reading, unit=unit)
     low, high = plane_domain(rows)
     last = max((row["step"] for row in rows), default=0)
     parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token"}
     lines = [_subtitle("order", site, order, reading)]
     lines += [MIXED] if why_not_comparable(dict(zip(style.labels, runs, strict=True))) else []
     lines += [] if style.by_step else ["ring: start · points grow with the step · largest: end"]
-    curve = bottleneck(runs)
+    curve = bottleneck(runs) if unit == "log_k" else []
     lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
-    layers = [*diagonal(), *curve, *path(style)]
-    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened(missing_lines(rows))])
+    layers = [*diagonal(unit), *curve, *path(style, unit)]
+    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
     return chart.properties(width=420, height=420).add_params(
         *(alt.param(name=name, value=value) for name, value in parameters.items())
     )
@@ -81,15 +91,17 @@ def plane(
 def curves(
     trajectories: Trajectory | Sequence[Trajectory],
     *,
-    quantity: str = "complexity",
+    quantity: str = "kept",
     site: str = "mean",
     order: str = "token",
     reading: str = "debiased",
     x: str = "step",
+    bracket: bool = False,
 ) -> alt.LayerChart:
     """Draw one quantity over training, a line per run, with its 95 % band.
 
-    A dashed line is the null, what the plug-in reads for shuffled labels; a dotted line is the ceiling. A cross on the
+    A dashed line is the null, what the plug-in reads for shuffled labels, or for an effective rank what half of the
+    documents read, from which it shows whether there are too few rows; a dotted line is the ceiling. A cross on the
     axis stands for a point without a value; its tooltip says why.
 
     Args:
@@ -99,9 +111,11 @@ def curves(
         order: Label set; used only by quantities of an order.
         reading: ``debiased``, ``plugin`` or ``null``.
         x: ``step`` or ``tokens``, on a symlog axis so that 0 has a place.
+        bracket: Whether a light band shows the bracket of the debiased complexity or expressivity, from a lower end
+            that assumes nothing to the plug-in reading.
 
     Returns:
-        A chart whose columns are those of `ibtrack.report.tables.curve_rows`.
+        A chart whose columns are those of `ibtrack.report.tables.curve_rows`; ``bracket`` is a parameter of it.
 
     Raises:
         ValueError: There is no such quantity, reading or x.
@@ -123,6 +137,9 @@ def curves(
     in_order = {**by_run, "order": alt.Order("step:Q")}  # on an area it would mean the order of a stack
     tooltip = [*tooltip_of_point(), alt.Tooltip("value_text:N", title=quantity.replace("_", " "))]
     layers = [
+        base.transform_filter(f"bracket && isValid(datum.low) && isValid(datum.high) && isValid(datum.{x})")
+        .mark_area(fillOpacity=0.09, opacity=1)
+        .encode(y=alt.Y("low:Q", title=_with_unit(quantity)), y2="high:Q", **by_run),
         with_value.transform_filter("isValid(datum.se)")
         .transform_calculate(band_low=f"datum.value - {Z95} * datum.se", band_high=f"datum.value + {Z95} * datum.se")
         .mark_area(fillOpacity=0.18, opacity=1)
@@ -131,23 +148,24 @@ def curves(
             base.transform_filter(f"isValid(datum.{column}) && isValid(datum.{x})")
             .mark_line(strokeDash=dash, strokeWidth=1.4, strokeOpacity=0.8)
             .encode(y=alt.Y(f"{column}:Q", title=_with_unit(quantity)), **in_order)
-            for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]))
+            for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]), ("half", [5, 4]))
         ),
         with_value.mark_line(strokeWidth=2).encode(y=y, **in_order),
-        with_value.transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
+        with_value.transform_calculate(value_text=_VALUE_TEXT)
         .mark_point(filled=True, size=36, opacity=1)
         .encode(y=y, color=style.colour_of_run(), shape=style.shape_of_run(), tooltip=tooltip),
         _crosses(base.transform_filter(f"!isValid(datum.value) && isValid(datum.{x})")).encode(y=alt.value("height")),
     ]
     lines = [_subtitle(QUANTITIES[quantity].scope, site, order, reading)]
     drawn = [name for column, name in _REFERENCES if any(row[column] is not None for row in rows)]
+    drawn += [_BRACKET_WORDS] if bracket and any(row["low"] is not None for row in rows) else []
     lines += [" · ".join(drawn)] if drawn else []
-    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened(missing_lines(rows))])
-    return chart.properties(width=520, height=300)
+    chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
+    return chart.properties(width=520, height=300).add_params(alt.param(name="bracket", value=bracket))
 
 
 def heatmap(
-    trajectory: Trajectory, *, quantity: str = "complexity", order: str = "token", reading: str = "debiased"
+    trajectory: Trajectory, *, quantity: str = "kept", order: str = "token", reading: str = "debiased"
 ) -> alt.LayerChart:
     """Draw one quantity of one run, layer by step: a column per measured step, the last layer on top.
 
@@ -172,7 +190,7 @@ def heatmap(
     tooltip = [alt.Tooltip("site:N", title="layer"), *tooltip_of_point()]
     cells = (
         base.transform_filter("isValid(datum.value)")
-        .transform_calculate(value_text=value_text("value", "se", "anchor_sd"))
+        .transform_calculate(value_text=_VALUE_TEXT)
         .mark_rect()
         .encode(
             color=alt.Color("value:Q", title=None, scale=alt.Scale(scheme="viridis"), legend=alt.Legend(format=".2~f")),

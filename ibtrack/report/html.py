@@ -94,7 +94,7 @@ def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[s
     numbers = json.dumps(payload(runs, labels, comparable=comparable), allow_nan=False)
     return Template(_asset("page.html")).substitute(
         title=html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
-        probe=html.escape(_probe_sentence([run.protocol.get("probe", {}) for run in runs])),
+        probe=html.escape(_probe_sentence([run.protocol for run in runs])),
         style=_asset("page.css"),
         banners="".join(f'<p class="banner" role="note">{html.escape(text)}</p>' for text in banners),
         protocol=_protocol_tables(runs, labels),
@@ -120,13 +120,15 @@ def _protocol_tables(runs: Sequence[Trajectory], labels: Sequence[str]) -> str:
     )
 
 
-def _probe_sentence(probes: Sequence[Mapping[str, Any]]) -> str:
+def _probe_sentence(protocols: Sequence[Mapping[str, Any]]) -> str:
     """Say on what the runs were measured; nothing if the probes differ or do not tell."""
+    probes = [protocol.get("probe", {}) for protocol in protocols]
     first = probes[0]
     if any(probe != first for probe in probes) or not first.keys() >= {"name", "blocks", "block_size", "positions"}:
         return ""
     size = f"{first['blocks']} blocks of {first['block_size']} tokens, {first['positions']:,} positions"
-    return f"Measured on {size} ({first['name']})."
+    copies = dict.fromkeys((protocol.get("copies") or {}).get("sentence") for protocol in protocols)
+    return " ".join([f"Measured on {size} ({first['name']}).", *(f"{each}." for each in copies if each)])
 
 
 def _asset(name: str) -> str:

@@ -9,25 +9,26 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ibtrack.analysis.comparison import most_telling, telling_settings
 from ibtrack.analysis.movements import Movement
-from ibtrack.analysis.phases import Phases, find_phases
+from ibtrack.analysis.phases import Phases, phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat
-from ibtrack.record.quantities import QUANTITIES, Z95
+from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, SMALLEST_CEILING, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
 from ibtrack.report.tables import sites_of, tokens_of
 
-LEFT_OUT = ("/variation", "/variation_se")  # entropy less complexity: pages of many runs stay small without it
+# pages of many runs stay small without what the script works out, kept and told; entropy less complexity; what the
+# plug-in reads; what no chart draws
+LEFT_OUT = ("/kept", "/told", "/variation", "/variation_se", "_high", "_low_se")
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
@@ -40,20 +41,26 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
         comparable: Whether the runs were measured under one protocol; else they are not ranked.
     """
     orders = list(dict.fromkeys(order for run in runs for order in run.protocol.get("orders", ()))) or ["token"]
-    phases = {
-        order: {label: find_phases(run, order) for label, run in zip(labels, runs, strict=True)} for order in orders
-    }
+    by_label = dict(zip(labels, runs, strict=True))
+    phases = {order: phases_of_runs(by_label, order) for order in orders}
+    keys = [_keys(run) for run in runs]
+    key_lists = list(dict.fromkeys(keys))  # runs of one protocol have the same, so it is written once
     configs = [flat(run.run.get("config") or {}) for run in runs]
     differing = telling_settings(configs, [run.name for run in runs])
     return {
         "runs": [
-            _run(run, label, config) | {"phases": {order: _phases(phases[order][label]) for order in orders}}
-            for run, label, config in zip(runs, labels, configs, strict=True)
+            _run(run, label, config, own)
+            | {"keys": key_lists.index(own), "phases": {order: _phases(phases[order][label]) for order in orders}}
+            for run, label, config, own in zip(runs, labels, configs, keys, strict=True)
         ],
+        "keys": key_lists,
         "orders": orders,
         "sites": ["mean", *dict.fromkeys(site for run in runs for site in sites_of(run))],
         "readings": READINGS,
         "quantities": {name: quantity._asdict() for name, quantity in QUANTITIES.items()},
+        "units": {name: unit[:2] for name, unit in PLANE_UNITS.items()},
+        "smallestCeiling": SMALLEST_CEILING,
+        "phaseUnits": {order: _unit_of(each) for order, each in phases.items()},
         "differing": differing,
         "colour": _first_colour(configs, differing, list(phases[orders[0]].values())),
         "verdicts": {order: verdict(each) if comparable else NOT_RANKED for order, each in phases.items()},
@@ -63,6 +70,7 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
         "ramp": RAMP,
         "ink": INK,
         "z95": Z95,
+        "tellingZ": TELLING_Z,
         "bottleneck": BOTTLENECK_WORDS if bottleneck(runs) else "",
         "specs": _specs(runs, orders[0]),
     }
@@ -82,8 +90,11 @@ def packed(table: Sequence[Sequence[float]]) -> str:
     return base64.b64encode(bits.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()).decode("ascii")
 
 
-def _run(run: Trajectory, label: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    keys = list(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
+def _keys(run: Trajectory) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
+
+
+def _run(run: Trajectory, label: str, config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     losses = [point.loss for point in run.points]
     return {
         "label": label,
@@ -94,7 +105,6 @@ def _run(run: Trajectory, label: str, config: Mapping[str, Any]) -> dict[str, An
         "steps": run.steps,
         "tokens": [tokens_of(point) for point in run.points],
         "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in losses],
-        "keys": keys,
         "values": packed([[point.values.get(key, math.nan) for point in run.points] for key in keys]),
         "failures": {i: point.failure for i, point in enumerate(run.points) if point.failure},
         "notes": {i: dict(point.notes) for i, point in enumerate(run.points) if point.notes},
@@ -112,7 +122,13 @@ def _phases(phases: Phases) -> dict[str, Any]:
 
 
 def _movement(movement: Movement | None) -> dict[str, Any] | None:
-    return None if movement is None else asdict(movement) | {"num_se": movement.num_se}
+    names = ("start", "end", "change", "se", "num_se")
+    return None if movement is None else {name: getattr(movement, name) for name in names}
+
+
+def _unit_of(phases: Mapping[str, Phases]) -> str:
+    """Name the unit that runs are compared in: that of the phases which were found, all of which have one unit."""
+    return next((each.unit for each in phases.values() if each.why_not is None), "share")
 
 
 def _first_colour(configs: Sequence[Mapping[str, Any]], differing: Sequence[str], phases: Sequence[Phases]) -> str:
@@ -140,7 +156,7 @@ def _places(phases: Mapping[str, Phases], *, comparable: bool) -> list[dict[str,
 
 def _specs(runs: Sequence[Trajectory], order: str) -> dict[str, Any]:
     pictures = {
-        "plane": charts.plane(runs, order=order, colour="run"),
+        **{f"plane_{unit}": charts.plane(runs, order=order, unit=unit, colour="run") for unit in PLANE_UNITS},
         "curves_step": charts.curves(runs, order=order, x="step"),
         "curves_tokens": charts.curves(runs, order=order, x="tokens"),
         "heatmap": charts.heatmap(runs[0], order=order),
@@ -154,6 +170,9 @@ def _for_page(spec: dict[str, Any]) -> dict[str, Any]:
     spec["datasets"] = spec["datasets"] | {"points": []}
     for layer in spec["layer"]:
         encoding = layer["encoding"]
+        for line in encoding.get("tooltip", ()):
+            if line["field"] == "value_text":
+                line["title"] = "value"  # of the quantity that is chosen, which the heading names
         for channel, column in (("color", "colour"), ("shape", "shape")):
             if encoding.get(channel, {}).get("field") == "run":
                 is_line = channel == "color" and layer["mark"]["type"] in ("line", "area")

@@ -8,14 +8,13 @@ from itertools import pairwise
 from typing import Any, cast
 
 from ibtrack._checks import needs
-from ibtrack.record.quantities import QUANTITIES, Z95
+from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.style import INK, RED, Style, tooltip_of_point, value_text
+from ibtrack.report.tables import PLANE_COLUMNS
 
 with needs("a chart", extra="report"):
     import altair as alt
-
-_X_TITLE, _Y_TITLE = (f"{QUANTITIES[name].title}, fraction of log K" for name in ("complexity", "expressivity"))
 
 BOTTLENECK_WORDS = "red: bottleneck curve, the most that the current token alone could say of the next"
 # The bottleneck curve is cut at one of its points where the plane ends. This distance between them, as a fraction of
@@ -23,30 +22,48 @@ BOTTLENECK_WORDS = "red: bottleneck curve, the most that the current token alone
 _CURVE_STEP = 0.005
 
 
-def path(style: Style) -> list[alt.Chart]:
+def axis_titles(unit: str) -> tuple[str, str]:
+    """Name the axes of the plane.
+
+    Args:
+        unit: ``share`` or ``log_k``.
+
+    Example:
+        >>> axis_titles("log_k")
+        ('complexity I(X;Z), fraction of log K', 'expressivity I(Y;Z), fraction of log K')
+    """
+    x, y = (QUANTITIES[name] for name in PLANE_UNITS[unit][:2])
+    return f"{x.title}, {x.unit}", f"{y.title}, {y.unit}"
+
+
+def path(style: Style, unit: str) -> list[alt.Chart]:
     """Draw the line, the bars and the points of each run, then the marks of start and end.
 
     Args:
         style: Colours and shapes of the chart.
+        unit: Unit of the rows, which names the axes and the lines of the tooltip.
     """
+    x_title, y_title = axis_titles(unit)
     scale = alt.Scale(domain=cast(Any, [{"expr": "low"}, {"expr": "high"}]), nice=False, zero=False)
     base = (
         alt.Chart()
         .transform_filter("isValid(datum.complexity) && isValid(datum.expressivity) && datum.step <= until")
         .transform_joinaggregate(first="min(step)", last="max(step)", groupby=["run"])
         .transform_calculate(
-            complexity_text=value_text("complexity", "complexity_se", "complexity_anchor_sd"),
-            expressivity_text=value_text("expressivity", "expressivity_se", "expressivity_anchor_sd"),
+            complexity_text=_text_of("complexity"),
+            expressivity_text=_text_of("expressivity"),
         )
         .encode(
-            x=alt.X("complexity:Q", title=_X_TITLE, scale=scale), y=alt.Y("expressivity:Q", title=_Y_TITLE, scale=scale)
+            x=alt.X("complexity:Q", title=x_title, scale=scale), y=alt.Y("expressivity:Q", title=y_title, scale=scale)
         )
     )
     start, end = base.transform_filter("datum.step == datum.first"), base.transform_filter("datum.step == datum.last")
     tooltip = [
         *tooltip_of_point(),
-        alt.Tooltip("complexity_text:N", title="complexity"),
-        alt.Tooltip("expressivity_text:N", title="expressivity"),
+        *(
+            alt.Tooltip(f"{column}_text:N", title=name)
+            for column, name in zip(PLANE_COLUMNS, PLANE_UNITS[unit][:2], strict=True)
+        ),
     ]
     marks = {"color": style.colour_of_point(), "shape": style.shape_of_run(), "tooltip": tooltip}
     end_size = 70 if style.is_crowded else 190  # square pixels: larger than the largest point on the way
@@ -55,10 +72,10 @@ def path(style: Style) -> list[alt.Chart]:
             color=style.colour_of_line(), detail="run:N", order=alt.Order("step:Q", sort="ascending")
         ),
         _bar(base, "complexity", style).encode(
-            x=alt.X("bar_low:Q", title=_X_TITLE), x2="bar_high:Q", color=style.colour_of_point()
+            x=alt.X("bar_low:Q", title=x_title), x2="bar_high:Q", color=style.colour_of_point()
         ),
         _bar(base, "expressivity", style).encode(
-            y=alt.Y("bar_low:Q", title=_Y_TITLE), y2="bar_high:Q", color=style.colour_of_point()
+            y=alt.Y("bar_low:Q", title=y_title), y2="bar_high:Q", color=style.colour_of_point()
         ),
         base.mark_point(filled=True, opacity=1, stroke=INK, strokeWidth=0.5).encode(
             size=style.size_of_point(), **marks
@@ -67,6 +84,10 @@ def path(style: Style) -> list[alt.Chart]:
         end.mark_point(filled=True, opacity=1, size=end_size, stroke=INK, strokeWidth=1.2).encode(**marks),
     ]
     return [*layers, *_end_labels(start, end)] if style.by_step and len(style.labels) == 1 else layers
+
+
+def _text_of(quantity: str) -> str:
+    return value_text(quantity, *(f"{quantity}_{suffix}" for suffix in ("se", "anchor_sd", "low", "high", "z")))
 
 
 def _bar(base: alt.Chart, quantity: str, style: Style) -> alt.Chart:
@@ -86,16 +107,20 @@ def _end_labels(start: alt.Chart, end: alt.Chart) -> list[alt.Chart]:
     ]
 
 
-def diagonal() -> list[alt.Chart]:
-    """Draw the diagonal from corner to corner, and its label.
+def diagonal(unit: str) -> list[alt.Chart]:
+    """Draw the diagonal from corner to corner, and its label; it is the same line in either unit.
 
     It ends where its data do, because one clip path makes a PNG ten times as slow.
+
+    Args:
+        unit: Unit of the rows, which names the axes.
     """
+    x_title, y_title = axis_titles(unit)
     text = "I(X;Z) = I(Y;Z), not a bound"
     line = _along_diagonal(0.0, 1.0).mark_line(strokeDash=[6, 4], color=INK, strokeWidth=1.2)
     place = _along_diagonal(0.72)  # past the middle: paths begin near the lower end
     label = place.mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
-    return [layer.encode(x=alt.X("at:Q", title=_X_TITLE), y=alt.Y("at:Q", title=_Y_TITLE)) for layer in (line, label)]
+    return [layer.encode(x=alt.X("at:Q", title=x_title), y=alt.Y("at:Q", title=y_title)) for layer in (line, label)]
 
 
 def _along_diagonal(first: float, last: float | None = None) -> alt.Chart:
@@ -108,11 +133,14 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     """Draw the information-bottleneck curve of the probe's tokens, if the runs agree on one.
 
     Source: Tishby, Pereira and Bialek 1999. It is the most I(Y;Z) at each I(X;Z) of a Z made from the token X alone,
-    Y being the next token of the probe; a layer that sees the context may pass it.
+    Y being the next token of the probe; a layer that sees the context may pass it. It is an information of tokens, in
+    nats over log K, and belongs to the plane in that unit alone: a description of tokens has no soft assignment, and so
+    no ceiling to have a share of.
 
     Args:
         runs: Runs of the chart; the protocol of each may hold the curve.
     """
+    x_title, y_title = axis_titles("log_k")
     curves = [run.protocol["bottleneck_curve"] for run in runs if run.protocol.get("bottleneck_curve")]
     if not curves or any(curve != curves[0] for curve in curves):
         return []
@@ -121,7 +149,7 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     visible = (
         alt.Chart(alt.InlineData(values=values))
         .transform_filter("bottleneck && datum.bound_x <= high && datum.bound_y <= high")
-        .encode(x=alt.X("bound_x:Q", title=_X_TITLE), y=alt.Y("bound_y:Q", title=_Y_TITLE))
+        .encode(x=alt.X("bound_x:Q", title=x_title), y=alt.Y("bound_y:Q", title=y_title))
     )
     labelled = (  # one point, 60 % of the way along, below which neither a path ends nor the diagonal passes
         visible.transform_joinaggregate(end="max(bound_x)")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ibtrack._checks import check_option, needs
-from ibtrack.record.quantities import Z95
+from ibtrack.record.quantities import TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.run_labels import run_labels
 
@@ -106,18 +106,25 @@ def ticks(last: float, first: float = 1) -> list[float]:
     return [0, *(10**k for k in exponents if first <= 10**k < last / 1.6), last]
 
 
-def value_text(value: str, se: str, anchor_sd: str) -> str:
-    """Write the Vega expression for a value, the half width of its 95 % interval, and its spread over anchors.
+def value_text(value: str, se: str, anchor_sd: str, low: str, high: str, z: str) -> str:
+    """Write the Vega expression for a value, the half width of its 95 % interval, its spread over anchors, its bracket.
 
     Args:
         value: Column of the value.
         se: Column of its standard error; the interval is left out where it is null.
         anchor_sd: Column of the standard deviation over draws of the anchors, which is left out where it is null.
+        low: Column of the lower end of its bracket, which is left out where this is null.
+        high: Column of the upper end.
+        z: Column of how far the spread between labels stands out of noise; below 2 the text says so.
     """
     error = f"' ± ' + format({Z95} * datum.{se}, '.4f')"
     spread = f"' (sd over anchors ' + format(datum.{anchor_sd}, '.4f') + ')'"
     shown = f"(isValid(datum.{se}) ? {error} : '') + (isValid(datum.{anchor_sd}) ? {spread} : '')"
-    return f"format(datum.{value}, '.4f') + {shown}"
+    ends = f"format(datum.{low}, '.4f') + ' to ' + format(datum.{high}, '.4f')"
+    bracket = f"(isValid(datum.{low}) && isValid(datum.{high}) ? ', bracket ' + {ends} : '')"
+    faint = f"', not told from noise (z ' + format(datum.{z}, '.1f') + ')'"
+    noise = f"(isValid(datum.{z}) && datum.{z} < {TELLING_Z} ? {faint} : '')"
+    return f"format(datum.{value}, '.4f') + {shown} + {bracket} + {noise}"
 
 
 def tooltip_of_point() -> list[alt.Tooltip]:

@@ -6,20 +6,29 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ibtrack.record.keys import metric_key
-from ibtrack.record.quantities import Z95, quantity_key
+from ibtrack._checks import check_option
+from ibtrack.record.keys import BRACKET, metric_key
+from ibtrack.record.quantities import PLANE_UNITS, SHARE_OF, Z95, quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.run_labels import run_labels
+
+PLANE_COLUMNS = ("complexity", "expressivity")  # the axes of the plane, whatever their unit
 
 # columns of `table_rows`, in the order in which a table shows them
 TABLE_COLUMNS = (
     *("run", "order", "step", "tokens", "loss"),
+    *("kept", "kept_se", "told", "told_se"),
     *("complexity", "complexity_se", "expressivity", "expressivity_se", "why"),
 )
 
 
 def plane_rows(
-    trajectories: Sequence[Trajectory], *, site: str = "mean", order: str = "token", reading: str = "debiased"
+    trajectories: Sequence[Trajectory],
+    *,
+    site: str = "mean",
+    order: str = "token",
+    reading: str = "debiased",
+    unit: str = "share",
 ) -> list[dict[str, Any]]:
     """Make the rows of the plane, one per run and point.
 
@@ -28,31 +37,46 @@ def plane_rows(
         site: ``mean`` or a site of the protocol, such as ``L03``.
         order: Label set, such as ``token``.
         reading: ``debiased``, ``plugin`` or ``null``.
+        unit: Unit of complexity and expressivity: ``share`` of the ceiling, or ``log_k``, fraction of log K.
 
     Returns:
-        Rows of plain columns. A number that does not exist is None; then ``why`` says the reason.
+        Rows of plain columns, which have the same names in both units. A number that does not exist is None; then
+        ``why`` says the reason. ``doubt`` says why one that exists is not to be trusted, and ``complexity_z`` and
+        ``expressivity_z`` how far the spread between labels stands out of noise.
+
+    Raises:
+        ValueError: There is no such reading or unit.
 
     Example:
-        >>> values = {"ib/mean/token/complexity": 0.4, "ib/mean/token/expressivity": 0.1}
+        >>> values = {"ib/mean/token/kept": 0.4, "ib/mean/token/told": 0.1}
         >>> for row in plane_rows([Trajectory({}, {"name": "a"}, [Point(8, values, loss=5.0)])]):
         ...     print(row)
         {'run': 'a', 'step': 8, 'tokens': None, 'loss': 5.0, \
-'complexity': 0.4, 'complexity_se': None, 'complexity_anchor_sd': None, \
-'expressivity': 0.1, 'expressivity_se': None, 'expressivity_anchor_sd': None, 'why': None}
+'complexity': 0.4, 'complexity_se': None, 'complexity_anchor_sd': None, 'complexity_low': None, \
+'complexity_high': None, 'complexity_z': None, 'expressivity': 0.1, 'expressivity_se': None, \
+'expressivity_anchor_sd': None, 'expressivity_low': None, 'expressivity_high': None, 'expressivity_z': None, \
+'doubt': None, 'why': None}
     """
-    keys = {name: quantity_key(name, site, order, reading) for name in ("complexity", "expressivity")}
+    names = PLANE_UNITS[check_option("unit", unit, tuple(PLANE_UNITS))]
+    keys = {
+        column: quantity_key(name, site, order, reading) for column, name in zip(PLANE_COLUMNS, names[:2], strict=True)
+    }
+    parts = {name: quantity_key(name, site, order, reading) for name in PLANE_COLUMNS}
     rows = []
     for label, point in _labelled_points(trajectories):
         row = _common_columns(label, point)
         for name, key in keys.items():
             row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in ("", "_se", "_anchor_sd")}
+            row |= {f"{name}{end}": value for end, value in _bracket(point, key, parts[name], site).items()}
+            row[f"{name}_z"] = _value(point, f"{parts[name]}_z")
         missing = [key for name, key in keys.items() if row[name] is None]
-        rows.append({**row, "why": point.why_missing(missing[0]) if missing else None})
+        doubt = next((point.doubts[key] for key in (*keys.values(), *parts.values()) if key in point.doubts), None)
+        rows.append({**row, "doubt": doubt, "why": point.why_missing(missing[0]) if missing else None})
     return rows
 
 
 def table_rows(trajectory: Trajectory, run: str) -> list[dict[str, Any]]:
-    """Make the rows of the table that wandb keeps: those of the plane at the mean, of every order.
+    """Make the rows of the table that wandb keeps: those of the plane at the mean, of every order, in both units.
 
     Args:
         trajectory: Run to show.
@@ -63,17 +87,21 @@ def table_rows(trajectory: Trajectory, run: str) -> list[dict[str, Any]]:
         >>> [(row["run"], row["order"], row["step"], row["why"]) for row in table_rows(trajectory, "a 1x")]
         [('a 1x', 'token', 8, 'not in this trajectory'), ('a 1x', 'bigram', 8, 'not in this trajectory')]
     """
-    return [
-        {**row, "run": run, "order": order}
-        for order in trajectory.protocol["orders"]
-        for row in plane_rows([trajectory], order=order)
-    ]
+    rows = []
+    for order in trajectory.protocol["orders"]:
+        in_units = (plane_rows([trajectory], order=order, unit=unit) for unit in ("log_k", "share"))
+        for row, share in zip(*in_units, strict=True):
+            columns = {
+                f"{SHARE_OF[name]}{suffix}": share[f"{name}{suffix}"] for name in SHARE_OF for suffix in ("", "_se")
+            }
+            rows.append({**row, **columns, "why": row["why"] or share["why"], "run": run, "order": order})
+    return rows
 
 
 def curve_rows(
     trajectories: Sequence[Trajectory],
     *,
-    quantity: str = "complexity",
+    quantity: str = "kept",
     site: str = "mean",
     order: str = "token",
     reading: str = "debiased",
@@ -88,8 +116,10 @@ def curve_rows(
         reading: ``debiased``, ``plugin`` or ``null``.
 
     Returns:
-        Rows of plain columns, with the null and the ceiling where they apply. A number that does not exist is None; if
-        it is the value, ``why`` says the reason.
+        Rows of plain columns, with the null, the ceiling and the ends ``low`` and ``high`` of the bracket where they
+        apply, and with what half of the documents read where that was measured. A number that does not exist is None;
+        if it is the value, ``why`` says the reason. ``doubt`` says why a value that exists is not to be trusted, and
+        ``z`` how far the spread between labels stands out of noise.
 
     Example:
         >>> (row,) = curve_rows([Trajectory({}, {"name": "a"}, [Point(8, failure="out of memory")])])
@@ -97,11 +127,14 @@ def curve_rows(
         (None, 'out of memory')
     """
     key = quantity_key(quantity, site, order, reading)
-    is_bounded = quantity in ("complexity", "expressivity")
-    null = quantity_key(quantity, site, order, "null") if is_bounded and reading != "null" else ""
-    ceiling = quantity_key("ceiling", site, order, reading) if is_bounded else ""
+    whole_of = {share: name for name, share in SHARE_OF.items()}
+    part = quantity_key(whole_of.get(quantity, quantity), site, order, reading)  # a share is as sure as its part
+    has_null = quantity in SHARE_OF or quantity in SHARE_OF.values()
+    null = quantity_key(quantity, site, order, "null") if has_null and reading != "null" else ""
+    ceiling = quantity_key("ceiling", site, order, reading) if quantity in SHARE_OF else ""  # of a share it would be 1
     rows = []
     for label, point in _labelled_points(trajectories):
+        bracket = _bracket(point, key, part, site)
         value = _finite(point.loss) if quantity == "loss" else _value(point, key)
         rows.append(
             {
@@ -109,8 +142,13 @@ def curve_rows(
                 "value": value,
                 "se": _value(point, f"{key}_se"),
                 "anchor_sd": _value(point, f"{key}_anchor_sd"),
+                "z": _value(point, f"{part}_z"),
+                "low": bracket["_low"],
+                "high": bracket["_high"],
                 "null": _value(point, null),
                 "ceiling": _value(point, ceiling),
+                "doubt": point.doubts.get(key) or point.doubts.get(part),
+                "half": _value(point, f"{key}_half"),
                 "why": point.why_missing(key) if value is None else None,
             }
         )
@@ -118,7 +156,7 @@ def curve_rows(
 
 
 def heatmap_rows(
-    trajectory: Trajectory, *, quantity: str = "complexity", order: str = "token", reading: str = "debiased"
+    trajectory: Trajectory, *, quantity: str = "kept", order: str = "token", reading: str = "debiased"
 ) -> list[dict[str, Any]]:
     """Make the rows of the heatmap, one per site and point; ``depth`` counts the sites from the input on.
 
@@ -152,7 +190,7 @@ def plane_domain(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
     """
     ends = [0.0]
     for row in rows:
-        for name in ("complexity", "expressivity"):
+        for name in PLANE_COLUMNS:
             value, bar = row[name], Z95 * (row[f"{name}_se"] or 0.0)
             ends += [] if value is None else [value - bar, value + bar]
     if len(ends) == 1:
@@ -182,6 +220,28 @@ def missing_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def doubt_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say of each run how many of its points are in doubt, the first, and why.
+
+    Args:
+        rows: Rows of a chart, as `plane_rows` or `curve_rows` makes them.
+
+    Example:
+        >>> doubt_lines([{"run": "a", "step": 0, "doubt": None}, {"run": "a", "step": 8, "doubt": "below its bracket"}])
+        ['a: 1 of 2 points in doubt, the first at step 8: below its bracket']
+    """
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        runs.setdefault(row["run"], []).append(row)
+    lines = []
+    for run, points in runs.items():
+        doubted = [point for point in points if point["doubt"]]
+        if doubted:
+            count, first, doubt = f"{len(doubted)} of {len(points)} points", doubted[0]["step"], doubted[0]["doubt"]
+            lines.append(f"{run}: {count} in doubt, the first at step {first}: {doubt}")
+    return lines
+
+
 def sites_of(trajectory: Trajectory) -> list[str]:
     """List the sites of a run from input to output, without ``mean``.
 
@@ -199,6 +259,15 @@ def tokens_of(point: Point) -> float | None:
     """
     logged = point.values.get(metric_key("tokens_seen"))
     return _finite(point.tokens_seen if point.tokens_seen is not None else logged)
+
+
+def _bracket(point: Point, key: str, part: str, site: str) -> dict[str, float | None]:
+    """Look up the ends of the bracket of a value, in its unit: those of a share are shares of the same ceiling."""
+    ends = {suffix: _value(point, f"{part}{suffix}") for suffix in BRACKET}
+    if key == part:
+        return ends
+    ceiling = _value(point, metric_key("ceiling", site=site))
+    return {suffix: end / ceiling if end is not None and ceiling else None for suffix, end in ends.items()}
 
 
 def _labelled_points(trajectories: Sequence[Trajectory]) -> Iterator[tuple[str, Point]]:

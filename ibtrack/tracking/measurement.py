@@ -17,6 +17,7 @@ from ibtrack.capture.isolation import undisturbed
 from ibtrack.distributed import MeasurementError, on_any_process, raise_together, rank, sum_over_processes, world_size
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import Readings
+from ibtrack.information.spectrum import Geometry
 from ibtrack.information.transforms import CloudStatistics, Transform
 from ibtrack.metrics.plane import InformationPlane
 from ibtrack.probe.kgrams import label_entropy
@@ -74,8 +75,9 @@ class Measurement:
         forward: Runs the model on a batch of the probe's inputs.
         batch_size: Blocks per forward pass; halved whenever that many do not fit into memory.
         device: Device of the model.
-        max_memory: Bytes for the assignments of the sites that are measured in one pass over the probe. If all sites
-            need more, the probe is run several times.
+        max_memory: Bytes for the rows of the sites that are measured in one pass over the probe. If all sites need
+            more, the probe is run several times.
+        geometry_rows: Positions from which the geometry of every site is worked out; 0 for none.
     """
 
     def __init__(
@@ -89,20 +91,23 @@ class Measurement:
         batch_size: int,
         device: torch.device,
         max_memory: int = 1 << 30,
+        geometry_rows: int = 0,
     ) -> None:
         self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
         self._widths = {site: layouts[site].width for site in sites}
-        self._device, self._options = device, options
+        self._device, self._options, self._geometry_rows = device, options, geometry_rows
         self.batch_size = batch_size
         self._batches = _batches(probe, batch_size, device)
         tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
         self._label_entropy = label_entropy(probe.label_sets["output/token"]) if tells_loss else None
         names = list(sites)
-        together = max(1, max_memory // self._plane(names[:1]).num_bytes)
+        widest = max(names, key=self._widths.__getitem__)
+        together = max(1, max_memory // self._plane([widest]).num_bytes)
         self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]
 
     def _plane(self, names: Sequence[str]) -> InformationPlane:
-        plane = InformationPlane(self._probe, {site: self._widths[site] for site in names}, options=self._options)
+        widths = {site: self._widths[site] for site in names}
+        plane = InformationPlane(self._probe, widths, options=self._options, geometry_rows=self._geometry_rows)
         return plane.to(self._device)
 
     def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
@@ -117,6 +122,7 @@ class Measurement:
         """
         read: list[Readings] = []
         cosines: list[Tensor] = []
+        geometries: list[Geometry] = []
         faults: dict[str, str] = {}
         for plane in self._planes:
             try:
@@ -124,11 +130,13 @@ class Measurement:
                 with plane.sync_context():
                     read.append(plane.readings())
                     cosines.append(plane.mean_cosines())
+                    geometries += filter(None, [plane.geometry()])
             finally:
                 if self._device.type != "cpu" or plane.num_bytes > KEPT_BYTES:
                     plane.release()
             faults |= plane.faults()
-        numbers = plane.values_by_key(Readings.join(read), torch.cat(cosines), list(self._sites))
+        geometry = Geometry.join(geometries) if geometries else None
+        numbers = plane.values_by_key(Readings.join(read), torch.cat(cosines), list(self._sites), geometry)
         values = dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
         if loss is not None and self._label_entropy is not None:
             values[metric_key("probe_loss")] = loss
@@ -167,7 +175,7 @@ class Measurement:
 
         def measure(site: str, activations: Tensor, batch: _Batch) -> None:
             changed = transforms[site](activations) if transforms else activations
-            plane.update(site, changed, batch.positions, batch.rows)
+            plane.update(site, changed, batch.positions, batch.rows, untransformed=activations)
 
         if self._options.transform != "none":
             statistics = CloudStatistics(plane.widths, self._options.transform, self._device)

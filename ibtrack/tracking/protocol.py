@@ -19,7 +19,12 @@ _PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16",
 
 
 def measurement_protocol(
-    probe: Probe, options: SoftOptions, sites: Mapping[str, str], layouts: Mapping[str, Layout], precision: str
+    probe: Probe,
+    options: SoftOptions,
+    sites: Mapping[str, str],
+    layouts: Mapping[str, Layout],
+    precision: str,
+    geometry_rows: int = 0,
 ) -> dict[str, Any]:
     """Write down how a run is measured.
 
@@ -29,13 +34,16 @@ def measurement_protocol(
         sites: Site to bare module name.
         layouts: Site to layout.
         precision: Precision that the model computes in.
+        geometry_rows: Positions from which the geometry of every site is worked out; 0 for none, and then it is not
+            named.
 
     Returns:
-        Entries that JSON can hold. ``versions`` and ``bottleneck_curve`` are circumstances, see
+        Entries that JSON can hold. ``versions``, ``bottleneck_curve`` and ``copies`` are circumstances, see
         `ibtrack.record.protocol`.
     """
     return {
         "probe": probe.protocol(),
+        "copies": None if probe.copies is None else probe.copies.protocol(),
         "orders": list(probe.orders),
         "sites": dict(sites),
         "widths": {site: layouts[site].width for site in sites},
@@ -43,6 +51,7 @@ def measurement_protocol(
         "estimator": ESTIMATOR_VERSION,
         "unit": "fraction of log K",
         "precision": precision,
+        **({"geometry_rows": min(geometry_rows, probe.num_positions)} if geometry_rows else {}),
         "bottleneck_curve": probe.bottleneck_curve(options.num_anchors),
         "versions": _versions(),
     }

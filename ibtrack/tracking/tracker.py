@@ -53,8 +53,10 @@ class InformationPlaneTracker:
         layers: ``"auto"`` for the blocks of any decoder, module names or globs; see `ibtrack.capture.sites.find_sites`.
         schedule: When to measure, from `ibtrack.schedules`; the first and the last step are always measured.
         path: Trajectory file to write; None keeps the points in memory only.
-        max_memory: Bytes for the assignments of the sites that are measured in one pass over the probe; where all
-            sites need more, the probe is run several times.
+        geometry_rows: Positions of the probe from which RankMe, α-ReQ and participation ratio of every site are worked
+            out, see `ibtrack.information.spectrum`; 0 leaves them out. They can cost as much as all other numbers.
+        max_memory: Bytes for the rows of the sites that are measured in one pass over the probe; where all sites need
+            more, the probe is run several times.
         batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
         max_overhead: Share of wall time that measuring may take. Once it is passed, due points are left out until it is
@@ -87,6 +89,7 @@ class InformationPlaneTracker:
         layers: str | Sequence[str] = "auto",
         schedule: Schedule = DEFAULT_SCHEDULE,
         path: str | os.PathLike[str] | None = None,
+        geometry_rows: int = 0,
         max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Forward = default_forward,
@@ -107,6 +110,7 @@ class InformationPlaneTracker:
         if not isinstance(options, SoftOptions):
             raise ValueError(f"options must be ibtrack.SoftOptions, got {type(options).__name__}")
         self.options = options
+        self.geometry_rows = check_integer("geometry_rows", geometry_rows, minimum=0)
         self.max_memory = check_integer("max_memory", max_memory, minimum=1)
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
         if max_overhead is not None and not 0 < max_overhead < 1:
@@ -186,9 +190,12 @@ class InformationPlaneTracker:
             batch_size=self.batch_size,
             device=device_of(model),
             max_memory=self.max_memory,
+            geometry_rows=self.geometry_rows,
         )
         precision = precision or precision_of(model)
-        self.protocol = measurement_protocol(self.probe, self.options, sites, layouts, precision)
+        self.protocol = measurement_protocol(
+            self.probe, self.options, sites, layouts, precision, geometry_rows=self.geometry_rows
+        )
         self._open_file_together(resume_from, device_of(model))
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._measurement = measurement
@@ -327,6 +334,9 @@ class InformationPlaneTracker:
         if point.failure is not None:
             in_part = any(parse_key(key).site is not None for key in point.values)
             self._complain(f"step {point.step} could not be measured{' in full' if in_part else ''}: {point.failure}")
+        if point.doubts:
+            key, first = next(iter(point.doubts.items()))
+            _warn(f"step {point.step}: {len(point.doubts)} of the values are in doubt, the first is {key}: {first}")
         if self._writer is not None:
             with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
                 self._writer.append(point)

@@ -2,11 +2,12 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
 from ibtrack.analysis.movements import Movement
-from ibtrack.analysis.phases import find_phases
+from ibtrack.analysis.phases import NO_SHARES, NOT_ALL_SHARES, find_phases, phases_of_runs
 from ibtrack.record.trajectory import Point, Trajectory
 from tests import trajectories
 
@@ -34,7 +35,7 @@ def test_a_monotone_rise_is_fitting_without_compression() -> None:
         None,
     )
     assert phases.sentence() == (
-        "Fitting still going on at step 8: I(Y;Z) +0.150 from step 0 (53.0 se). "
+        "Fitting still going on at step 8: I(Y;Z) +0.150 of the ceiling from step 0 (53.0 se; +0.150 of log K). "
         "No compression phase can be told from noise."
     )
     assert phases.short() == "fitting until 8 (53.0 se), no compression"
@@ -43,9 +44,11 @@ def test_a_monotone_rise_is_fitting_without_compression() -> None:
 def test_rise_then_fall_is_compression_since_the_peak() -> None:
     phases = find_phases(trajectories.mean_curves([0.1, 0.4, 0.35, 0.3], [0.0, 0.1, 0.15, 0.15], se=0.002))
     assert parts(phases.fitting) == pytest.approx((0, 4, 0.15, 0.002 * 2**0.5))
+    assert phases.unit == "share"
     assert parts(phases.compression) == pytest.approx((2, 8, -0.1, 0.002 * 2**0.5))
     assert sure(phases.compression).num_se == pytest.approx(0.1 / (0.002 * 2**0.5))
-    assert "Compression since step 2: I(X;Z) -0.100 by step 8 (35.4 se)." in phases.sentence()
+    words = "Compression since step 2: I(X;Z) -0.100 of the ceiling by step 8 (35.4 se; -0.100 of log K)."
+    assert words in phases.sentence()
     assert phases.short() == "compression since 2 (35.4 se)"
 
 
@@ -55,7 +58,7 @@ def test_the_collapse_of_a_fresh_model_is_not_its_compression() -> None:
     assert (sure(phases.collapse).start, sure(phases.collapse).end) == (0, 4)
     assert (sure(phases.compression).start, sure(phases.compression).end) == (16, 64)
     assert sure(phases.compression).change == pytest.approx(-0.05)
-    assert phases.sentence().startswith("First a collapse until step 4: I(X;Z) -0.370 from step 0")
+    assert phases.sentence().startswith("First a collapse until step 4: I(X;Z) -0.370 of the ceiling from step 0")
 
 
 def test_a_run_that_only_falls_has_collapsed() -> None:
@@ -73,7 +76,7 @@ def test_a_fall_on_which_expressivity_rises_from_the_start_is_a_collapse() -> No
     assert phases.compression is None
     assert sure(phases.collapse).end == 8
     assert phases.sentence().startswith(
-        "I(X;Z) falls along with the fitting, -0.300 from step 0 (106.1 se) to 8; with neither"
+        "I(X;Z) falls along with the fitting, -0.300 of the ceiling from step 0 (106.1 se; -0.300 of log K) to 8; with"
     )
 
 
@@ -81,8 +84,9 @@ def test_a_compression_that_is_over_says_so() -> None:
     phases = find_phases(trajectories.mean_curves([0.1, 0.4, 0.3, 0.35]))
     assert sure(phases.compression).end == 4
     assert sure(phases.rebound).change == pytest.approx(0.05)
-    assert "Compression from step 2 to 4: I(X;Z) -0.100 (35.4 se); since then it has risen again, +0.050 by step 8" in (
-        phases.sentence()
+    assert (
+        "Compression from step 2 to 4: I(X;Z) -0.100 of the ceiling (35.4 se; -0.100 of log K); "
+        "since then it has risen again, +0.050 by step 8" in phases.sentence()
     )
     assert phases.short() == "compression from 2 to 4 (35.4 se)"
 
@@ -134,7 +138,8 @@ def test_a_standard_error_of_zero_is_not_evidence() -> None:
         (Trajectory({}, {}, [Point(0, failure="out of memory")]), "No point has a value for token labels."),
         (
             trajectories.mean_curves([0.1, 0.4, 0.35], se=None),
-            "I(X;Z) -0.050 from step 2, its highest, to 4; without standard errors no phase can be told from noise.",
+            "I(X;Z) -0.050 of the ceiling from step 2, its highest, to 4; without standard errors no phase can be told "
+            "from noise.",
         ),
     ],
     ids=["no points", "one point", "all nan", "failed", "no errors"],
@@ -153,6 +158,125 @@ def test_each_order_has_its_own_phases() -> None:
 
 def test_the_demo_shows_its_three_movements() -> None:
     phases = find_phases(trajectories.make())
-    assert sure(phases.collapse).end <= 35
+    (narrowing,) = phases.narrowing
+    assert narrowing.end <= 35
+    assert sure(narrowing.beside).change > 0
+    assert phases.collapse is None
     assert sure(phases.compression).start == 278
-    assert sure(phases.fitting).end > 1000
+
+
+# ---- two units -------------------------------------------------------------------------------------------------------
+
+CONE = [0.55, 0.55, 0.15, 0.37, 0.49, 0.49]  # the ceiling of a cloud that narrows and widens again
+IN_LOG_K = [0.275, 0.275, 0.11, 0.30, 0.40, 0.36]  # of which labels explain .50, .50, .73, .81, .82, .73
+
+
+def test_a_fall_of_the_fraction_alone_is_narrowing_in_either_unit() -> None:
+    run = trajectories.mean_curves(IN_LOG_K, ceiling=CONE)
+    for unit in ("share", "log_k"):
+        phases = find_phases(run, unit=unit)
+        (fall,) = phases.narrowing
+        assert fall.end == 4
+        assert fall.change == pytest.approx(-0.165)
+        assert sure(fall.beside).change == pytest.approx(0.11 / 0.15 - 0.5)
+        assert phases.collapse is None
+        assert (sure(phases.compression).start, sure(phases.compression).end) == (16, 32)
+        assert phases.sentence().startswith(
+            f"Narrowing until step 4: I(X;Z) -0.165 of log K from step {fall.start} (58.3 se), while its share of the "
+            "ceiling does not fall (+0.233). "
+        )
+
+
+def test_a_fall_of_the_share_alone_is_compression() -> None:
+    """The cloud widens as much as labels lose: the fraction of log K stands still."""
+    run = trajectories.mean_curves([0.1, 0.3, 0.3, 0.3], [0.0, 0.1, 0.1, 0.1], ceiling=[0.5, 0.4, 0.5, 0.6])
+    phases = find_phases(run)
+    assert (sure(phases.compression).start, sure(phases.compression).end) == (2, 8)
+    assert sure(phases.compression).change == pytest.approx(0.3 / 0.6 - 0.3 / 0.4)
+    assert sure(sure(phases.compression).beside).change == pytest.approx(0.0)
+    assert phases.narrowing == ()
+    assert find_phases(run, unit="log_k").compression is None
+
+
+def test_a_share_that_falls_within_noise_still_makes_a_narrowing() -> None:
+    run = trajectories.mean_curves([0.4, 0.1, 0.1], [0.08, 0.0202, 0.0202], ceiling=[0.8, 0.202, 0.202])
+    phases = find_phases(run)
+    assert sure(phases.narrowing[0].beside).change == pytest.approx(0.1 / 0.202 - 0.5)
+    assert "while its share of the ceiling does not fall beyond noise (-0.005)." in phases.sentence()
+    assert phases.short() == "narrowing until 2 (106.1 se), no compression"
+    lost = trajectories.mean_curves([0.4, 0.1, 0.1], [0.1] * 3, ceiling=[0.8, 0.4, 0.4])
+    assert find_phases(lost).narrowing == ()
+    assert sure(find_phases(lost).collapse).change == pytest.approx(-0.25)
+
+
+def test_a_fall_that_is_a_part_of_a_longer_fall_of_the_share_is_no_narrowing() -> None:
+    shares, ceiling = [0.3, 0.86, 0.845, 0.84], [0.5, 0.5, 0.56, 0.5]
+    complexity = [share * whole for share, whole in zip(shares, ceiling, strict=True)]
+    run = trajectories.mean_curves(complexity, [0.1] * 4, se=0.002, ceiling=ceiling)
+    log_k = [phase for phase in (find_phases(run, unit="log_k").compression,) if phase]
+    assert [(fall.start, fall.end) for fall in log_k] == [(4, 8)]
+    phases = find_phases(run)
+    assert (sure(phases.compression).start, sure(phases.compression).end) == (2, 8)
+    assert phases.narrowing == ()
+
+
+def without(run: Trajectory, *suffixes: str) -> Trajectory:
+    """A run as an older version wrote it."""
+    points = [
+        replace(point, values={key: value for key, value in point.values.items() if not key.endswith(suffixes)})
+        for point in run.points
+    ]
+    return replace(run, points=points)
+
+
+def test_a_run_without_errors_of_its_shares_falls_back_and_says_so() -> None:
+    run = trajectories.mean_curves(IN_LOG_K, ceiling=CONE)
+    phases = find_phases(without(run, "kept_se", "told_se"))
+    assert (phases.unit, phases.remark) == ("log_k", NO_SHARES)
+    assert phases.sentence().endswith(NO_SHARES)
+    assert len(phases.narrowing) == 1  # a share that rises does not fall, whatever its error
+    assert "(14.1 se; -0.082 of the ceiling)" in phases.sentence()
+    bare = find_phases(without(run, "kept", "told", "kept_se", "told_se"))
+    assert (bare.unit, bare.remark, bare.narrowing) == ("log_k", NO_SHARES, ())
+    assert sure(bare.collapse).change == pytest.approx(-0.165)
+    assert "; " not in bare.sentence().split("Told in")[0]  # there is no second unit to speak of
+    assert find_phases(without(run, "kept", "told"), unit="share").why_not == "No point has a value for token labels."
+
+
+def test_without_any_errors_the_share_is_still_what_is_spoken_of() -> None:
+    run = trajectories.mean_curves([0.1, 0.4, 0.3], se=None, ceiling=0.5)
+    assert find_phases(run).sentence().startswith("I(X;Z) -0.200 of the ceiling from step 2, its highest, to 4")
+    assert find_phases(without(run, "kept", "told")).sentence().startswith("I(X;Z) -0.100 of log K from step 2")
+
+
+def test_numbers_have_one_unit_under_each_name() -> None:
+    run = trajectories.mean_curves(IN_LOG_K, ceiling=CONE)
+    in_shares, in_log_k = (find_phases(run, unit=unit).numbers() for unit in ("share", "log_k"))
+    for numbers in (in_shares, in_log_k):
+        assert numbers["compression"] == pytest.approx(0.40 / 0.49 - 0.36 / 0.49)
+        assert numbers["compression_log_k"] == pytest.approx(0.04)
+        assert numbers["narrowing_log_k"] == pytest.approx(0.165)
+        assert numbers["narrowing"] == pytest.approx(0.5 - 0.11 / 0.15)
+        assert numbers["narrowing_end"] == 4
+    assert in_shares["fitting"] > 0
+    assert in_log_k["fitting_log_k"] > 0
+    bare = find_phases(without(run, "kept", "told", "kept_se", "told_se")).numbers()
+    assert {name.removesuffix("_log_k") for name in bare if bare[name]} >= {"compression", "fitting"}
+    assert "compression" not in bare
+
+
+def test_runs_are_compared_in_one_unit() -> None:
+    new = trajectories.mean_curves(IN_LOG_K, ceiling=CONE)
+    old = without(new, "kept_se", "told_se")
+    assert {each.unit for each in phases_of_runs({"a": new, "b": new}).values()} == {"share"}
+    mixed = phases_of_runs({"a": new, "b": old, "c": Trajectory({}, {}, [])})
+    assert [mixed[name].unit for name in "ab"] == ["log_k", "log_k"]
+    assert mixed["a"].sentence().endswith(NOT_ALL_SHARES)
+    assert mixed["c"].why_not == "No points yet."
+    assert phases_of_runs({"a": old})["a"].remark == NO_SHARES
+    assert phases_of_runs({"a": new}, unit="log_k")["a"].remark == ""
+
+
+def test_an_unknown_unit_is_refused() -> None:
+    with pytest.raises(ValueError, match="unit must be one of 'share', 'log_k', got 'bits'"):
+        find_phases(trajectories.mean_curves([0.1, 0.2]), unit="bits")

@@ -2,11 +2,12 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
 from ibtrack.analysis.movements import Movement, noise_threshold
-from ibtrack.analysis.phases import Phases
+from ibtrack.analysis.phases import NOT_ALL_SHARES, Phases
 from ibtrack.analysis.ranking import Place, ranking, verdict
 
 
@@ -16,7 +17,7 @@ def fall(change: float, se: float = 0.01) -> Phases:
 
 def test_the_verdict_names_the_run_and_its_evidence() -> None:
     assert verdict({"a": fall(-0.02), "b": fall(-0.2), "c": Phases()}) == (
-        "b compresses most: I(X;Z) falls by 0.200 from step 64 to 512, 20.0 standard errors.\n"
+        "b compresses most: I(X;Z) falls by 0.200 of the ceiling from step 64 to 512, 20.0 standard errors.\n"
         "Next is a: its fall of 0.020 is smaller by 12.7 standard errors."
     )
 
@@ -36,6 +37,21 @@ def test_the_verdict_of_none_one_and_still_runs() -> None:
     assert verdict({"a": fall(-0.1), "b": Phases()}).endswith(
         "In no other run can a compression phase be told from noise."
     )
+
+
+def test_phases_in_two_units_are_not_ranked() -> None:
+    with pytest.raises(ValueError, match="phases must be in one unit to be ranked, as phases_of_runs finds them"):
+        verdict({"a": fall(-0.1), "b": replace(fall(-0.2), unit="log_k")})
+    assert (
+        ranking({"a": fall(-0.1), "b": Phases(unit="log_k")})[0].run == "a"
+    )  # one that has no fall is in no one's way
+
+
+def test_a_verdict_in_fractions_of_log_k_says_why() -> None:
+    runs = {name: replace(fall(-0.1), unit="log_k", remark=NOT_ALL_SHARES) for name in "ab"}
+    first, *_, last = verdict(runs).splitlines()
+    assert "falls by 0.100 of log K from" in first
+    assert last == NOT_ALL_SHARES
 
 
 def test_places_go_from_the_largest_fall_to_none() -> None:

@@ -65,10 +65,15 @@ def test_report_refuses_mixed_protocols_unless_asked(run: Run, folder: Path, tmp
 
 
 def test_list_has_a_line_per_run_with_steps_values_and_phase(run: Run, folder: Path) -> None:
-    head, first, second, *_ = run("list", folder).stdout.splitlines()
+    head, first, second, *rest = run("list", folder).stdout.splitlines()
     assert head.split()[:2] == ["run", "points"]
     assert first.split()[:4] == ["w32", "14", "4000", "2.200"]
+    assert "± 0.016" in first
+    assert "I(X;Z) and I(Y;Z) are shares of the ceiling." in rest
+    _, first, _, *rest = run("list", folder, "--unit", "log_k").stdout.splitlines()
     assert "± 0.008" in first
+    assert "I(X;Z) and I(Y;Z) are fractions of log K." in rest
+    assert any("of log K from step 278" in line for line in rest)
     assert "compression since 278 (" in second
 
 
@@ -80,7 +85,7 @@ def test_list_says_which_run_compresses_most_and_by_how_much(run: Run, folder: P
     assert "  first  " in falls["w64"]
     assert re.search(r" \d\.\d se", falls["w32"])
     assert not re.search("first| se  ", falls["still"])
-    assert lines[5].startswith("w64 compresses most: I(X;Z) falls by 0.1")
+    assert lines[7].startswith("w64 compresses most: I(X;Z) falls by 0.2")
 
 
 def test_list_does_not_rank_across_protocols(run: Run, folder: Path) -> None:
@@ -161,12 +166,22 @@ def test_show_says_of_what_its_last_sentence_speaks(run: Run, folder: Path) -> N
     assert prefix not in run("show", folder / "w32").stdout
     for options in (["--reading", "null"], ["--site", "L01"]):
         last = run("show", folder / "w32", *options).stdout.splitlines()[-1]
-        assert last.startswith(f"{prefix}First a collapse until step ")
+        assert last.startswith(f"{prefix}Narrowing until step ")
 
 
 def test_show_speaks_of_errors_only_where_there_are_some(run: Run, folder: Path) -> None:
-    assert run("show", folder / "w32").stdout.splitlines()[0].endswith("; fractions of log K, ± 1.96 standard errors")
-    assert run("show", folder / "w32", "--reading", "plugin").stdout.splitlines()[0].endswith("; fractions of log K")
+    assert (
+        run("show", folder / "w32").stdout.splitlines()[0].endswith("; shares of the ceiling, ± 1.96 standard errors")
+    )
+    assert run("show", folder / "w32", "--reading", "plugin").stdout.splitlines()[0].endswith("; shares of the ceiling")
+
+
+def test_show_has_a_unit_for_its_points_and_its_phases(run: Run, folder: Path) -> None:
+    head, *_, last = run("show", folder / "w32", "--unit", "log_k").stdout.splitlines()
+    assert head.endswith("; fractions of log K, ± 1.96 standard errors")
+    assert re.search(r"Compression since step \d+: I\(X;Z\) -0\.\d+ of log K by", last)
+    wrong = run("show", folder / "w32", "--unit", "bits", code=2)
+    assert only_line(wrong) == "error: unit must be one of 'share', 'log_k', got 'bits'"
 
 
 def test_show_marks_points_without_a_value(run: Run, tmp_path: Path) -> None:
@@ -179,6 +194,23 @@ def test_show_marks_points_without_a_value(run: Run, tmp_path: Path) -> None:
 def test_more_points_than_letters_are_drawn_as_plus(run: Run, tmp_path: Path) -> None:
     folder = trajectories.write(trajectories.make(num_points=60), tmp_path / "long")
     assert "+  4000" in run("show", folder).stdout
+
+
+def test_show_has_the_geometry_where_it_was_measured(run: Run, tmp_path: Path) -> None:
+    made = trajectories.make(num_points=3, geometry=True)
+    values = {**made.points[1].values, "ib/L01/alpha_req": float("nan")}
+    second = replace(made.points[1], values=values, notes={"ib/L01/alpha_req": "one is 0"})
+    made = replace(made, points=[made.points[0], second, made.points[2]])
+    text = run("show", trajectories.write(made, tmp_path / "run"), "--site", "L01").stdout
+    head, table = text.split("\n\n")[-2:]
+    assert head == "L01: geometry of 4096 positions, ± 1.96 standard errors (from half of the documents)"
+    rows = [re.split("  +", line) for line in table.splitlines()]
+    assert rows[0] == ["step", "RankMe", "participation ratio", "α-ReQ"]
+    value = made.points[2].values["ib/L01/rankme"]
+    assert rows[3][:2] == ["4000", f"{value:.3f} ± {1.96 * 0.01 * value:.3f} ({0.9 * value:.3f})"]
+    assert rows[2][3] == "no value: one is 0"
+    without = trajectories.write(trajectories.make(num_points=3), tmp_path / "other")
+    assert "geometry" not in run("show", without).stdout
 
 
 def test_export_writes_every_number(run: Run, folder: Path, tmp_path: Path) -> None:
@@ -311,3 +343,10 @@ def test_a_missing_extra_is_one_line_with_the_install_line(
     assert failed.returncode == 2
     sentence = f"error: {what} needs altair, which is not installed: pip install 'ibtrack[report]'\n"
     assert failed.stderr == sentence
+
+
+def test_show_says_which_points_are_in_doubt(run: Run, tmp_path: Path) -> None:
+    folder = trajectories.write(trajectories.doubted(), tmp_path / "doubted")
+    text = run("show", folder).stdout
+    assert "\ndoubted: 1 of 5 points in doubt, the first at step" in text
+    assert "in doubt" not in run("show", folder, "--order", "bigram").stdout

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibtrack.analysis.movements import Movement
+from ibtrack.analysis.phases import Phases, find_phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
 from ibtrack.record.trajectory import Point, Trajectory
@@ -26,6 +27,8 @@ def row(step: int, complexity: float | None, expressivity: float | None, **more:
         "loss": None,
         "complexity": complexity,
         "complexity_se": None,
+        "complexity_z": None,
+        "expressivity_z": None,
         "expressivity": expressivity,
         "expressivity_se": None,
         "why": None,
@@ -73,6 +76,14 @@ def test_a_missing_value_is_replaced_by_its_reason_and_its_neighbour_is_kept() -
     assert lines[2][2].split() == ["2.500", "0.250", "0.125"]
 
 
+def test_a_value_that_noise_would_explain_is_marked_and_the_mark_is_explained() -> None:
+    faint, clear = row(0, 0.01, 0.125, complexity_z=0.4, expressivity_z=5.0), row(1, 0.25, 0.125, complexity_z=9.0)
+    table = points_table([faint, clear])
+    assert table.splitlines()[1].split()[-3:] == ["0.010", "~", "0.125"]
+    assert table.endswith("~  the spread between labels cannot be told from noise (z below 2)")
+    assert "~" not in points_table([clear])
+
+
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
     assert text_table([("a", "b", "c"), ("long", "", "x")]) == "a     b  c\nlong     x"
 
@@ -88,20 +99,22 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     ],
 )
 def test_a_run_of_the_list_says_how_far_it_is_behind(place: Place | None, text: str) -> None:
-    cells = dict(zip(LIST_HEAD, list_row("a", trajectories.make(), "token", place), strict=True))
+    cells = dict(zip(LIST_HEAD, list_row("a", trajectories.make(), "token", "share", Phases(), place), strict=True))
     assert cells["behind"] == text
     assert (cells["points"], cells["last step"]) == ("14", "4000")
 
 
 def test_a_run_that_cannot_be_read_or_is_young_has_its_row() -> None:
-    assert list_row("a", "it is not text", "token", None)[-1] == "not readable: it is not text"
-    assert list_row("a", Trajectory({}, {}, []), "token", None)[-1] == "no points yet"
+    assert list_row("a", "it is not text", "token", "share", None, None)[-1] == "not readable: it is not text"
+    assert list_row("a", Trajectory({}, {}, []), "token", "share", Phases(), None)[-1] == "no points yet"
 
 
 def test_failed_points_of_a_run_are_counted() -> None:
     run = trajectories.make(num_points=3)
     run = replace(run, points=[*run.points, Point(9000, failure="out of memory")])
-    assert list_row("a", run, "token", None)[1:5] == ("4 (1 failed)", "9000", "", "no value: out of memory")
+    cells = list_row("a", run, "token", "share", find_phases(run), None)
+    assert cells[1:5] == ("4 (1 failed)", "9000", "", "no value: out of memory")
+    assert cells[-1] == find_phases(run).short()
 
 
 def test_the_table_of_a_run_has_a_line_per_point() -> None:

@@ -15,7 +15,7 @@ import ibtrack.metrics
 from ibtrack import InformationPlaneTracker, Probe, SoftOptions, schedules
 from ibtrack.record.keys import parse_key
 from ibtrack.record.logged import logged_metrics
-from ibtrack.record.quantities import QUANTITIES
+from ibtrack.record.quantities import GEOMETRY, QUANTITIES
 from tests.docs.pages import DOCS, PAGES, ROOT, name
 from tests.docs.preludes import Model, training
 
@@ -37,7 +37,7 @@ def test_every_sweep_is_in_the_table_of_sweeps() -> None:
 
 def test_the_tables_of_keys_hold_what_a_point_holds() -> None:
     tracker = InformationPlaneTracker(
-        training()["probe"], options=SoftOptions(anchor_draws=2), schedule=schedules.every(1)
+        training()["probe"], options=SoftOptions(anchor_draws=2), schedule=schedules.every(1), geometry_rows=100
     )
     point = tracker.step(Model(), 0, tokens_seen=0)
     assert point is not None
@@ -45,17 +45,21 @@ def test_the_tables_of_keys_hold_what_a_point_holds() -> None:
     forms = set()
     for key in point.values:
         parts = parse_key(key)
-        quantity, suffix = re.fullmatch(r"(.*?)(_se|_anchor_sd)?", parts.quantity).groups()  # type: ignore[union-attr]
+        quantity, suffix = re.fullmatch(r"(.*?)((?:_z|_low|_high|_half)?(?:_se|_anchor_sd)?)", parts.quantity).groups()  # type: ignore[union-attr]
         assert quantity in QUANTITIES, key
         forms.add((quantity, suffix, parts.reading))
     with_errors = {quantity for quantity, suffix, _ in forms if suffix == "_se"}
     of_sites = {quantity for quantity, of in QUANTITIES.items() if of.scope != "run"} - {"preference_information"}
     assert with_errors == of_sites - {"mean_cosine"}
+    assert {quantity for quantity, suffix, _ in forms if suffix == "_half"} == {*GEOMETRY}
     for reading, row in {
-        "plugin": {"complexity", "expressivity", "optimality", "regularity"},
-        "null": {"complexity", "expressivity"},
+        "plugin": {"complexity", "expressivity", "kept", "told", "optimality", "regularity"},
+        "null": {"complexity", "expressivity", "kept", "told"},
     }.items():
-        assert {quantity for quantity, suffix, of in forms if of == reading and suffix is None} == row
+        assert {quantity for quantity, suffix, of in forms if of == reading and not suffix} == row
+    for suffix in ("_low", "_low_se", "_high"):
+        assert {quantity for quantity, own, _ in forms if own == suffix} == {"complexity", "expressivity"}
+        assert f"`{suffix}`" in KEYS
     beyond = logged_metrics(point).keys() - point.values.keys()
     assert beyond == {"ib/tokens_seen", "ib/failed"}
     assert all(f"`{key}`" in KEYS for key in beyond)

@@ -7,13 +7,13 @@ from pathlib import Path
 from experiments.summary import places, table
 from ibtrack import Point, Trajectory
 
-VALUES = {"ib/mean/entropy": 0.9123, "ib/mean/token/complexity": 0.25, "ib/mean/token/optimality": -0.0004}
+VALUES = {"ib/mean/entropy": 0.9123, "ib/mean/token/kept": 0.25, "ib/mean/token/optimality": -0.0004}
 
 
 def test_the_table_shows_what_there_is_and_marks_what_there_is_not() -> None:
     points = [Point(0, VALUES), Point(8, VALUES, loss=2.5), Point(16, failure="L00 did not fire")]
     lines = table(Trajectory({"orders": ["token", "trigram"]}, {}, points)).splitlines()
-    assert lines[1].split() == ["step", "loss", "H", "complexity", "expressivity", "optimality"]
+    assert lines[1].split() == ["step", "loss", "H", "kept", "told", "optimality"]
     assert lines[2].split() == ["0", "–", ".912", ".250", "–", ".000"]
     assert lines[3].split()[:3] == ["8", "2.500", ".912"]
     assert lines[4].split(maxsplit=1) == ["16", "not measured: L00 did not fire"]

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ibtrack.information.counts import count
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics, label_statistics
-from ibtrack.information.moments import Moments, moments_of_counts, moments_of_rows
+from ibtrack.information.moments import Influences, Moments, moments_of_rows
 from ibtrack.information.row_statistics import RowStatistics
 
 
@@ -22,6 +21,7 @@ class Sample(NamedTuple):
     design: LabelDesign
     statistics: LabelStatistics
     moments: Moments  # without the leading dimensions
+    influences: Influences
 
 
 def random_rows(
@@ -52,17 +52,12 @@ def sample(rows: Tensor, labels: Tensor, documents: Tensor | None = None) -> Sam
     """Everything up to the moments; by default each row is a document."""
     documents = torch.arange(len(rows)) if documents is None else documents
     dense, index = (torch.unique(values, return_inverse=True)[1] for values in (labels, documents))
-    partition = DocumentDesign.from_index(index)
+    partition = DocumentDesign.from_index(index).units
     site, design = RowStatistics(rows.unsqueeze(1), partition), LabelDesign.from_labels(dense, partition)
     statistics = label_statistics([site], [design])[0]
-    moments = moments_of_rows([site], [design], [statistics])
-    single: dict[str, Any] = {name: v if isinstance(v, int) else v[0, 0] for name, v in vars(moments).items()}
-    return Sample(site, design, statistics, Moments(**single))
-
-
-def streamed(rows: Tensor, labels: Tensor, num_labels: int) -> Moments:
-    """The moments of rows that come as a stream."""
-    return moments_of_counts(count(rows, labels, num_labels))
+    moments, influences = moments_of_rows([site], [design], [statistics])
+    single: dict[str, Any] = {name: value[0, 0] for name, value in vars(moments).items()}
+    return Sample(site, design, statistics, Moments(**single), influences)
 
 
 def side_by_side(rows: Tensor, documents: Tensor) -> tuple[list[RowStatistics], list[RowStatistics]]:

@@ -3,7 +3,6 @@
 import torch
 
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.segments import Segments
 
 
 def test_influences_are_what_a_little_more_weight_of_a_document_does_to_the_mean() -> None:
@@ -29,8 +28,10 @@ def test_documents_are_partitioned_once() -> None:
     assert sum(len(chunk.rows) for chunk in documents.chunks) == 5000
 
 
-def test_a_segment_knows_its_document() -> None:
-    index = torch.tensor([0, 1, 0, 1])
-    documents = DocumentDesign.from_index(index)
-    segments = Segments.from_groups(torch.tensor([0, 0, 1, 1]), 2, cells=torch.tensor([0, 1, 2, 3]))
-    assert documents.document_of_segment(segments).tolist() == [0, 1, 0, 1]
+def test_rows_of_one_document_stand_for_documents() -> None:
+    one, several = (DocumentDesign.from_index(torch.arange(6) // size) for size in (6, 2))
+    assert one.units.index.tolist() == list(range(6))
+    assert one.units.num_documents == 6
+    assert several.units is several
+    single = DocumentDesign.from_index(torch.zeros(1).long())
+    assert single.units is single

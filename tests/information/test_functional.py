@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from ibtrack.information import assign, debiased_information, draw_anchors, plugin_information, temperature
+from ibtrack.information.functional import read_rows
 from tests import references
 from tests.information.samples import random_rows, repeated_text
 
@@ -22,6 +23,33 @@ def test_documents_tell_what_a_text_repeats_from_what_a_label_says() -> None:
     assert blind.value > aware.value  # what rows of one document share is taken for information
     assert aware.influence.shape == (1, 40)
     assert 0 < float(aware.standard_error) < 0.1
+
+
+def test_rows_of_one_document_and_rows_without_documents_read_the_same() -> None:
+    rows, labels, _ = repeated_text()
+    alone, one = debiased_information(rows, labels), debiased_information(rows, labels, torch.zeros(1200).long())
+    assert float(one.value) == float(alone.value)
+    assert alone.influence.shape == (1, 1200)
+    assert one.influence.tolist() == [[0.0]]
+    assert one.standard_error.isnan()  # one document does not say how much documents differ
+
+
+def test_documents_may_have_any_numbers() -> None:
+    rows, labels, documents = repeated_text()
+    one, other = debiased_information(rows, labels, documents), debiased_information(rows, labels, 5 * documents - 90)
+    assert float(one.value) == float(other.value)
+
+
+@pytest.mark.parametrize("reading", ["debiased", "plugin", "null"])
+def test_one_reading_at_a_time(reading: str) -> None:
+    rows, labels, documents = repeated_text()
+    read = float(read_rows(rows, labels, documents, reading))
+    if reading == "debiased":
+        assert read == float(debiased_information(rows, labels, documents).value)
+    elif reading == "plugin":
+        assert read == pytest.approx(float(plugin_information(rows, labels)), abs=1e-7)  # other sums of float32
+    else:
+        assert 0 < read < float(plugin_information(rows, labels))
 
 
 def test_activations_that_follow_their_label_from_end_to_end() -> None:

@@ -12,11 +12,12 @@ from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.readings import ESTIMATOR_VERSION, Readings, site_readings
 from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.standard_errors import Estimate
-from tests.information.samples import repeated_text
+from ibtrack.information.variance_components import label_share, null_deviation
+from tests.information.samples import repeated_text, sample
 
-# what version 1 of the estimator reads of `repeated_text`, nats
+# what each version of the estimator reads of `repeated_text`, nats
 READ_BY_VERSION = {
-    1: {"debiased": 0.330632, "standard_error": 0.014820, "plugin": 0.443408, "null": 0.128497},
+    2: {"debiased": 0.343204, "standard_error": 0.021155, "plugin": 0.443408, "null": 0.128815},
 }
 
 
@@ -155,12 +156,14 @@ def test_permutations_give_bias_and_error() -> None:
         debiased={"preference": before},
         plugin={"preference": torch.tensor([0.5])},
         null={},
+        z={"preference": torch.tensor([9.0])},
     )
     after = read.with_permutations("preference", torch.tensor([[0.1, 0.2, 0.3]]))
     estimate = after.debiased["preference"]
     assert float(estimate.value) == pytest.approx(0.3)
     assert float(after.null["preference"]) == pytest.approx(0.2)
     assert float(estimate.systematic) == pytest.approx(0.1)
+    assert float(after.z["preference"]) == pytest.approx(3.0)
     assert estimate.influence is before.influence
 
 
@@ -169,3 +172,28 @@ def test_readings_that_were_not_asked_for_are_left_out() -> None:
     assert kept.plugin
     assert not kept.debiased
     assert not kept.null
+    assert not kept.z
+
+
+def test_z_is_the_share_of_labels_over_what_chance_makes_of_it() -> None:
+    rows, labels, index = repeated_text()
+    moments = sample(rows, labels, index).moments
+    documents = DocumentDesign.from_index(index)
+    read = site_readings([rows], {"x": LabelDesign.from_labels(labels, documents)}, documents, readings=("debiased",))
+    assert float(read.z["x"]) == pytest.approx(float(label_share(moments) / null_deviation(moments)))
+    assert float(read.z["x"]) > 20
+    assert set(read.z) == set(read.debiased)
+    shuffled = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+    design = LabelDesign.from_labels(shuffled, documents)
+    assert abs(float(site_readings([rows], {"x": design}, documents).z["x"])) < 3
+
+
+def test_one_document_stands_for_all_rows() -> None:
+    rows, labels, _ = repeated_text()
+    one = DocumentDesign.from_index(torch.zeros(1200).long())
+    read = site_readings([rows], {"x": LabelDesign.from_labels(labels, one)}, one)
+    for estimate in (read.entropy, read.ceiling, read.debiased["x"]):
+        assert estimate.value.isfinite()
+        assert estimate.influence.shape == (1, 1)
+        assert estimate.standard_error.isnan()
+    assert read.z["x"].isfinite()

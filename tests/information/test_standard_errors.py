@@ -4,16 +4,9 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
-from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.label_design import LabelDesign
-from ibtrack.information.label_statistics import label_statistics
-from ibtrack.information.moments import moments_of_rows
-from ibtrack.information.row_statistics import RowStatistics
-from ibtrack.information.standard_errors import Estimate, correction_error, document_influences
-from tests.information.samples import repeated_text, sample, side_by_side
+from ibtrack.information.standard_errors import Estimate, correction_error
 
 
 def estimate(value: float, influence: list[float], systematic: float = 0.0) -> Estimate:
@@ -62,54 +55,26 @@ def test_a_change_is_made_to_each_part() -> None:
     assert doubled.systematic.tolist() == [0.5, 0.5]
 
 
-def test_a_correction_of_labels_that_tell_nothing_is_not_wrong() -> None:
-    values = torch.tensor([0.0, 1.0]).double()
-    errors = correction_error(values, values + 0.5, num_anchors=100)
-    assert float(errors[0]) == 0
-    assert 0.015 < float(errors[1]) < 0.02
+def test_a_factor_scales_each_part() -> None:
+    scaled = estimate(3.0, [0.25, -0.25], 0.5).scaled(-2.0)
+    assert float(scaled.value) == -6.0
+    assert scaled.influence.tolist() == [[-0.5, 0.5]]
+    assert float(scaled.systematic) == 1.0
 
 
-def _debiased(rows: Tensor, labels: Tensor, documents: Tensor) -> Tensor:
-    return debiased_from_moments(sample(rows, labels, documents).moments)
+def test_a_correction_of_labels_that_tell_nothing_or_need_none_is_not_wrong() -> None:
+    information, correction = torch.tensor([0.0, 0.4, 0.4, -0.4]).double(), torch.tensor([0.5, 0.0, 0.1, 0.1]).double()
+    errors = correction_error(information, information + correction, met_share=1.0)
+    assert errors.tolist() == pytest.approx([0.0, 0.0, 0.016, 0.016])  # .08 of the geometric mean
 
 
-def test_influences_have_the_spread_of_leaving_each_document_out() -> None:
-    rows, labels, documents = repeated_text()
-    site, design, statistics, _ = sample(rows, labels, documents)
-    moments = moments_of_rows([site], [design], [statistics])
-    (influences,) = document_influences([site], [design], [statistics], debiased_gradient(moments))[0]
-    kept = [documents != d for d in range(40)]
-    left_out = torch.stack([_debiased(rows[k], labels[k], documents[k]) for k in kept])
-    changes = left_out.mean() - left_out
-    assert float(torch.corrcoef(torch.stack([influences, changes]))[0, 1]) > 0.75
-    assert float(influences.norm() / changes.norm()) == pytest.approx(1, abs=0.25)
-    assert abs(float(influences.sum())) < 1e-9
+@pytest.mark.parametrize(("met", "factor"), [(1.0, 1), (0.1, 1), (0.05, 2), (0.001, 100)])
+def test_a_correction_learned_from_few_rows_is_less_certain(met: float, factor: float) -> None:
+    """The other rows are of labels that no pair of documents tells anything of."""
+    information = torch.tensor([0.4]).double()
+    assert float(correction_error(information, information + 0.1, met_share=met)) == pytest.approx(0.016 * factor)
 
 
-def test_sites_side_by_side_have_the_influences_of_each() -> None:
-    rows, labels, documents = repeated_text()
-    together, apart = side_by_side(rows, documents)
-    design = LabelDesign.from_labels(labels, together[0].documents)
-
-    def influences(sites: list[RowStatistics]) -> Tensor:
-        statistics = label_statistics(sites, [design])
-        gradient = debiased_gradient(moments_of_rows(sites, [design], statistics))
-        return document_influences(sites, [design], statistics, gradient)
-
-    torch.testing.assert_close(influences(together), influences(apart), rtol=1e-3, atol=1e-8)
-
-
-def test_label_sets_side_by_side_are_those_of_each() -> None:
-    rows, labels, documents = repeated_text()
-    partition = DocumentDesign.from_index(documents)
-    designs = [LabelDesign.from_labels(ids, partition) for ids in (labels, torch.arange(len(labels)) % 7)]
-    sites = [RowStatistics(rows.unsqueeze(1), partition)]
-    statistics = label_statistics(sites, designs)
-    together = moments_of_rows(sites, designs, statistics)
-    influences = document_influences(sites, designs, statistics, debiased_gradient(together))
-    for index in range(2):
-        mine = sites, designs[index : index + 1], statistics[index : index + 1]
-        moments = moments_of_rows(*mine)
-        torch.testing.assert_close(debiased_from_moments(together)[index], debiased_from_moments(moments)[0])
-        own = document_influences(*mine, debiased_gradient(moments))
-        torch.testing.assert_close(influences[index], own[0], rtol=1e-5, atol=1e-9)
+def test_a_correction_learned_from_no_rows_has_no_error() -> None:
+    values = torch.ones(1).double()
+    assert correction_error(values, values + 0.5, met_share=0.0).isnan()

@@ -18,6 +18,7 @@ from ibtrack.cli import app
 from ibtrack.integrations import wandb_workspace
 from ibtrack.integrations.wandb_workspace import Dashboard, make_dashboard, plane_preset
 from ibtrack.record.logged import logged_metrics
+from ibtrack.record.quantities import PLANE_UNITS
 from ibtrack.report import charts, style, tables
 from tests import trajectories
 from tests.report.test_charts import near
@@ -120,11 +121,20 @@ def test_panels_show_what_is_logged(made: Dashboard) -> None:
     logged = {*logged_metrics(trajectories.make(num_layers=2).points[-1])}
     logged |= {"ib/plane", *(f"ib/phases/{name}" for name in ("compression", "compression_num_se"))}
     logged |= {"ib/phases/compression_start", "ib/phases/fitting_end"}
+    logged |= {f"ib/phases/{name}_log_k" for name in ("compression", "narrowing")}
     shown = {key for panel in panels(made) for key in keys_of(panel)}
     assert shown <= logged
-    assert {"ib/embed/token/complexity", "ib/L01/token/expressivity", "ib/overhead_fraction"} <= shown
+    assert {"ib/embed/token/kept", "ib/L01/token/told", "ib/mean/token/complexity", "ib/overhead_fraction"} <= shown
     axes = {panel.x.name if hasattr(panel.x, "name") else panel.x for panel in panels(made) if hasattr(panel, "x")}
     assert axes == {"trainer/global_step", "ib/tokens_seen"}
+
+
+def test_the_geometry_has_its_panels_where_it_was_measured(made: Dashboard) -> None:
+    run = trajectories.make(num_layers=2, geometry=True)
+    of_run = make_dashboard(run, entity="team", project="plane")
+    shown, without = ({key for panel in panels(each) for key in keys_of(panel)} for each in (of_run, made))
+    assert shown - without == {"ib/mean/rankme", "ib/mean/participation_ratio", "ib/mean/alpha_req"}
+    assert shown - without <= {*logged_metrics(run.points[-1])}
 
 
 def test_another_prefix_and_order_are_used_throughout() -> None:
@@ -132,7 +142,7 @@ def test_another_prefix_and_order_are_used_throughout() -> None:
     made = make_dashboard(run, entity="team", project="plane", prefix="train")
     keys = {key for panel in panels(made) for key in keys_of(panel)}
     assert {key.split("/")[0] for key in keys} == {"train"}
-    assert "train/mean/bigram/complexity" in keys
+    assert "train/mean/bigram/kept" in keys
     (chart,) = [panel for panel in panels(made) if isinstance(panel, wr.CustomChart)]
     assert chart.query == {"summaryTable": {"tableKey": "train/points"}}
     assert chart.chart_strings == {"order": "bigram"}
@@ -167,18 +177,35 @@ def test_placeholders_name_columns_of_the_table_and_nothing_else() -> None:
     assert "datasets" not in preset
 
 
-def test_the_preset_draws_the_plane_of_charts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", PLANE_UNITS)
+def test_the_preset_reads_the_columns_of_its_unit(unit: str) -> None:
+    fields = {*re.findall(r"\$\{field:(\w+)\}", json.dumps(plane_preset(unit)))}
+    others = {name for other in PLANE_UNITS if other != unit for name in PLANE_UNITS[other][:2]}
+    assert {*PLANE_UNITS[unit][:2], f"{PLANE_UNITS[unit].complexity}_se"} <= fields
+    assert not others & fields
+
+
+def test_a_dashboard_in_fractions_of_log_k_is_another_chart(made: Dashboard) -> None:
+    other = make_dashboard(trajectories.make(num_layers=2), entity="team", project="plane", unit="log_k")
+    assert other.chart_id != made.chart_id
+    assert "ib/L01/token/complexity" in {key for panel in panels(other) for key in keys_of(panel)}
+    with pytest.raises(ValueError, match="unit must be one of 'share', 'log_k', got 'bits'"):
+        make_dashboard(trajectories.make(num_points=1), entity="team", project="plane", unit="bits")
+
+
+@pytest.mark.parametrize("unit", PLANE_UNITS)
+def test_the_preset_draws_the_plane_of_charts(tmp_path: Path, unit: str) -> None:
     """As wandb does it: the rows of all runs under the name wandb, the placeholders replaced in the text."""
     import vl_convert
 
     runs = [trajectories.make(f"r{i}", drop=0.05 * i) for i in range(3)]
-    text = json.dumps(plane_preset()).replace("${string:order}", "bigram")
+    text = json.dumps(plane_preset(unit)).replace("${string:order}", "bigram")
     spec = json.loads(re.sub(r"\$\{field:(\w+)\}", r"\1", text))
     spec["datasets"] = {"wandb": [row for run in runs for row in tables.table_rows(run, run.name)]}
     path = tmp_path / "preset.png"
     path.write_bytes(vl_convert.vegalite_to_png(spec))
     image = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    plane = charts.to_spec(charts.plane(runs, order="bigram"))
+    plane = charts.to_spec(charts.plane(runs, order="bigram", unit=unit))
     ends = {row["run"]: row["complexity"] for row in plane["datasets"]["points"]}
     middles = {}
     for label, colour in zip(ends, style.PALETTE, strict=False):

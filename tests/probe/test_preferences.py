@@ -24,12 +24,13 @@ def rows(number: int = 40, seed: int = 0) -> Iterator[dict[str, Any]]:
     """Whole dialogues that share their beginning, as in HH-RLHF: chosen answers of even letters, others of odd ones."""
     generator = torch.Generator().manual_seed(seed)
 
-    def answer(words: list[str]) -> str:
-        return " ".join(words[i] for i in torch.randint(len(words), (6,), generator=generator).tolist())
+    def answer(letters: str) -> str:
+        drawn = [letters[i] for i in torch.randint(len(letters), (18,), generator=generator).tolist()]
+        return " ".join("".join(drawn[i : i + 3]) for i in range(0, 18, 3))
 
     for i in range(number):
         prompt = f"\n\nHuman: question {i}?\n\nAssistant: "
-        yield {"chosen": prompt + answer(["bdf", "hjl", "npr"]), "rejected": prompt + answer(["ace", "gik", "moq"])}
+        yield {"chosen": prompt + answer("bdfhjlnpr"), "rejected": prompt + answer("acegikmoq")}
 
 
 ROWS = list(rows())

@@ -114,7 +114,8 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: object) ->
 
 
 def test_a_probe_shows_what_it_is() -> None:
-    probe = Probe(torch.arange(64).view(4, 16) % 7, orders=(1, 2), name="held out")
+    tokens = torch.arange(64).view(4, 16) % 7
+    probe = Probe(tokens, orders=(1, 2), keep_copies=True, name="held out")
     assert repr(probe) == "Probe('held out': 4 blocks × 16, 4 documents, 52 positions, hash 14f42afa)"
     labels = {"input": torch.arange(6), "output": torch.tensor([0, 1, 0, 1, -1, 7])}
     one_each = Probe(torch.arange(12).view(6, 2).float(), labels=labels)
@@ -175,7 +176,7 @@ def test_hashes_stay_what_they_were() -> None:
     labels = {"input": torch.arange(6), "output": torch.tensor([0, 1, 0, 1, -1, 7])}
     rows = [{"chosen": f"question {i}: yes", "rejected": f"question {i}: no."} for i in range(5)]
     probes = [
-        Probe(tokens, orders=(1, 2)),
+        Probe(tokens, orders=(1, 2), keep_copies=True),
         Probe(torch.arange(12).view(6, 2).float(), labels=labels),
         Probe.from_preferences(rows, lambda text: [ord(c) % 23 for c in text], num_pairs=4, block_size=24),
         Probe.from_texts(TEXTS, words, num_blocks=8, block_size=20),
@@ -184,7 +185,7 @@ def test_hashes_stay_what_they_were() -> None:
         "14f42afada2cdf6b331419f044aeb54707b7f68325c96e4350691b8f6ae7c376",
         "cd47722ba6f789d396f030a51cdde78e6794b853bca503d0b8f881d0a3c7e8c1",
         "53d44936276ee6e4e2534b5c959528995ad42f5297aca685c64d35e9102373d9",
-        "8fc669872b31d79db85ac1fa4c2a7df2ee58abbd817ffc1f17be375c0e738446",
+        "958adda10366ad449c6550d1e4e194202f55a2b10c416eace6026aaf96bd28d3",
     ]
 
 
@@ -257,3 +258,23 @@ def test_hashes_stay_what_they_were() -> None:
 def test_bad_input(make: Callable[[], Probe], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_copies_that_are_measured_are_counted() -> None:
+    text = torch.randint(900, (6, 40), generator=torch.Generator().manual_seed(0))
+    copies = torch.cat([text, text[:2], text[:1]])
+    assert Probe(text, orders=(1, 2)).num_copies == 0
+    assert Probe(copies, orders=(1, 2), keep_copies=True).num_copies == 3
+    with pytest.warns(UserWarning, match="3 of 9 documents"):
+        assert Probe(copies, orders=(1, 2)).num_copies == 0  # they are not measured
+
+
+def test_kgrams_are_backed_off_to_shorter_ones_and_labels_of_ones_own_stand_alone() -> None:
+    text = torch.randint(9, (6, 12), generator=torch.Generator().manual_seed(0))
+    chains = [[level.name for level in chain.levels] for chain in Probe(text, orders=(1, 3)).bracket_design.chains]
+    assert chains == [["input/token", "input/trigram"], ["output/token", "output/trigram"]]
+    labels = {f"{side}/{name}": torch.arange(6) % 2 for side in ("input", "output") for name in "ab"}
+    chains = [[level.name for level in chain.levels] for chain in Probe(text, labels=labels).bracket_design.chains]
+    assert chains == [["input/a"], ["output/a"], ["input/b"], ["output/b"]]
+    preferences = Probe(text, labels={"preference": torch.arange(6) % 2})
+    assert preferences.bracket_design.chains == ()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ibtrack.probe.texts import text_blocks
 
-TEXTS = [" ".join(f"w{(i * j) % 17}" for j in range(40 + i)) for i in range(30)]
+TEXTS = [" ".join(f"w{(j * j * (i + 3) // 5 + i * j) % 17}" for j in range(40 + i)) for i in range(30)]
 
 
 def words(text: str) -> list[int]:
@@ -17,7 +17,7 @@ def words(text: str) -> list[int]:
 
 
 def blocks(texts: Iterable[str] = TEXTS, num_blocks: int = 8, block_size: int = 20, seed: int = 0) -> Tensor:
-    return text_blocks(texts, words, num_blocks=num_blocks, block_size=block_size, seed=seed)
+    return text_blocks(texts, words, num_blocks=num_blocks, block_size=block_size, seed=seed).tokens
 
 
 def test_windows_come_from_one_document_each() -> None:

@@ -31,6 +31,17 @@ def test_circumstances_are_no_difference() -> None:
     assert protocol_differences(protocols) == []
 
 
+def test_what_copies_there_were_is_no_difference_also_to_a_file_that_does_not_say() -> None:
+    probe = {"hash": "1", "documents": 45}
+    looked = {"probe": probe, "copies": {"found": 0, "documents": 45}}
+    protocols: dict[str, dict[str, Any]] = {
+        "old": {"probe": probe},
+        "new": looked,
+        "unknown": {"probe": probe, "copies": None},
+    }
+    assert protocol_differences(protocols) == []
+
+
 def test_entries_may_be_left_out() -> None:
     protocols = {"a": {"sites": {"L00": "h.0"}}, "b": {"sites": {"L00": "h.0", "L01": "h.1"}}}
     assert protocol_differences(protocols) == [
@@ -48,6 +59,12 @@ def test_a_tokenizer_that_is_not_known_is_no_difference(one: str, other: str | N
     probes = [{"hash": "1"} | ({} if hash is None else {"tokenizer_hash": hash}) for hash in (one, other)]
     differences = protocol_differences({"a": {"probe": probes[0]}, "b": {"probe": probes[1]}})
     assert bool(differences) == differs
+
+
+@pytest.mark.parametrize(("one", "other", "differs"), [(2000, 4000, True), (2000, None, False)])
+def test_a_geometry_that_only_some_measured_is_no_difference(one: int, other: int | None, differs: bool) -> None:
+    protocols = {"a": {"geometry_rows": one}, "b": {} if other is None else {"geometry_rows": other}}
+    assert bool(protocol_differences(protocols)) == differs
 
 
 def test_a_hash_is_shown_by_its_first_digits() -> None:

@@ -101,7 +101,7 @@ def test_notes_of_format_1_are_found_at_the_quantities_that_they_explain(tmp_pat
     path = file_of_format_1(tmp_path / "t.jsonl", notes, PROTOCOL | {"orders": ["token", "quadgram"]})
     with pytest.warns(UserWarning, match="format 1"):
         (point,) = Trajectory.load(path).points
-    quantities = ("complexity", "optimality", "regularity", "variation", "share")
+    quantities = ("complexity", "kept", "optimality", "regularity", "variation", "share")
     assert point.notes == {f"quadgram/{quantity}": "all labels are distinct" for quantity in quantities} | {
         "L01": "2 rows are zero",
         "schedule": "left out: step 3",
@@ -113,7 +113,8 @@ def test_a_file_of_format_1_may_lack_its_orders(tmp_path: Path, orders: dict[str
     path = file_of_format_1(tmp_path / "t.jsonl", {"output/quadgram": "one label"}, orders)
     with pytest.warns(UserWarning, match="format 1"):
         (point,) = Trajectory.load(path).points
-    assert point.notes == {"quadgram/expressivity": "one label", "quadgram/optimality": "one label"}
+    quantities = ("expressivity", "told", "optimality")
+    assert point.notes == {f"quadgram/{quantity}": "one label" for quantity in quantities}
 
 
 def test_a_resumed_file_of_format_1_is_of_format_2_from_then_on(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain() -> 
     scales = [line["encoding"][axis]["scale"]["domain"] for axis in "xy"]
     assert scales[0] == scales[1] == [{"expr": "low"}, {"expr": "high"}]
     values = {parameter["name"]: parameter["value"] for parameter in spec["params"]}
-    assert values == {"until": 4000, "low": 0.0, "high": 0.45, "bottleneck": True}
+    assert values == {"until": 4000, "low": 0.0, "high": 0.9, "bottleneck": True}
 
 
 def test_the_plane_reads_plain_columns_from_one_named_dataset() -> None:
@@ -63,7 +63,10 @@ def test_the_plane_reads_plain_columns_from_one_named_dataset() -> None:
     assert charts.to_spec(chart)["data"] == {"name": "points"}
     first, *_, last = points(chart)
     assert (first["step"], first["loss"], last["tokens"]) == (0, None, 2048 * 4000)
-    assert first["complexity_se"] == 0.004
+    assert first["complexity_se"] == pytest.approx(0.004 * 0.5 / 0.27)  # half of a ceiling of .54
+    in_log_k = points(charts.plane(trajectories.make(num_points=3), unit="log_k"))
+    assert in_log_k[0]["complexity_se"] == 0.004
+    assert first["complexity"] == pytest.approx(in_log_k[0]["complexity"] * 0.5 / 0.27)
 
 
 def test_one_run_is_coloured_by_step_and_several_by_run() -> None:
@@ -92,11 +95,12 @@ def test_the_bottleneck_curve_is_drawn_for_tokens_where_the_runs_agree_on_one() 
         return int(near(pixels(chart), style.RED).sum()) > 50
 
     run = trajectories.make(bottleneck_curve=CURVE)
-    assert drawn(charts.plane(run))
-    assert not drawn(charts.plane(run, order="bigram"))
-    assert not drawn(charts.plane(trajectories.make()))
+    assert drawn(charts.plane(run, unit="log_k"))
+    assert not drawn(charts.plane(run))
+    assert not drawn(charts.plane(run, order="bigram", unit="log_k"))
+    assert not drawn(charts.plane(trajectories.make(), unit="log_k"))
     other = trajectories.make("other", bottleneck_curve={"complexity": [0.0], "expressivity": [0.0]})
-    assert not drawn(charts.plane([run, other]))
+    assert not drawn(charts.plane([run, other], unit="log_k"))
 
 
 def test_points_without_a_place_are_named_in_the_caption() -> None:
@@ -125,7 +129,7 @@ def test_every_site_and_reading_has_its_plane(site: str, reading: str) -> None:
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("x", ["step", "tokens"])
 def test_every_quantity_has_its_curve(quantity: str, x: str) -> None:
-    chart = charts.curves(trajectories.make(num_points=5), quantity=quantity, x=x)
+    chart = charts.curves(trajectories.make(num_points=5, geometry=True), quantity=quantity, x=x)
     assert sum(row["value"] is not None for row in points(chart)) == (4 if quantity == "loss" else 5)
     shown = [layer["encoding"]["x"]["field"] for layer in charts.to_spec(chart)["layer"]]
     assert set(shown) == {x}
@@ -133,7 +137,7 @@ def test_every_quantity_has_its_curve(quantity: str, x: str) -> None:
 
 
 def test_the_curve_has_band_null_and_ceiling() -> None:
-    chart = charts.curves(trajectories.make())
+    chart = charts.curves(trajectories.make(), quantity="complexity")
     row = points(chart)[-1]
     assert (row["se"], row["null"]) == (0.004, 0.05)
     assert row["ceiling"] > row["value"]
@@ -141,6 +145,21 @@ def test_the_curve_has_band_null_and_ceiling() -> None:
         "dashed: the plug-in of shuffled labels · dotted: ceiling I(Z;J)" in charts.to_spec(chart)["title"]["subtitle"]
     )
     assert points(charts.curves(trajectories.make(), quantity="entropy"))[-1]["null"] is None
+    share = points(charts.curves(trajectories.make()))[-1]
+    assert share["null"] == pytest.approx(0.05 / row["ceiling"])
+    assert share["ceiling"] is None
+
+
+def test_an_effective_rank_has_what_half_of_the_documents_read() -> None:
+    chart = charts.curves(trajectories.make(geometry=True), quantity="rankme")
+    row = points(chart)[-1]
+    assert row["half"] == pytest.approx(0.9 * row["value"])
+    assert row["null"] is row["ceiling"] is None
+    assert charts.to_spec(chart)["title"]["subtitle"] == [
+        "mean over the layers",
+        "dashed: half of the documents; far from the line, rows are too few",
+    ]
+    assert points(charts.curves(trajectories.make()))[-1]["half"] is None
 
 
 def test_the_heatmap_orders_layers_from_input_to_output() -> None:
@@ -154,6 +173,8 @@ def test_wrong_choices_are_named_with_the_right_ones() -> None:
     run = trajectories.make(num_points=2)
     with pytest.raises(ValueError, match="reading must be one of 'debiased', 'plugin', 'null', got 'raw'"):
         charts.plane(run, reading="raw")
+    with pytest.raises(ValueError, match="unit must be one of 'share', 'log_k', got 'bits'"):
+        charts.plane(run, unit="bits")
     with pytest.raises(ValueError, match="colour must be one of 'step', 'run', got 'loss'"):
         charts.plane(run, colour="loss")
     with pytest.raises(ValueError, match="x must be one of 'step', 'tokens', got 'time'"):
@@ -231,3 +252,20 @@ def test_a_plane_of_mixed_protocols_says_so() -> None:
 def test_save_png_names_the_file_for_what_it_is(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"path must end in \.png, as charts are written as PNG, got "):
         charts.save_png(charts.plane(trajectories.make(num_points=2)), tmp_path / name)
+
+
+def test_the_bracket_is_a_band_where_it_is_asked_for() -> None:
+    run = trajectories.doubted()
+    plain, banded = (charts.curves(run, quantity="complexity", bracket=bracket) for bracket in (False, True))
+    assert [to_param(chart) for chart in (plain, banded)] == [False, True]
+    assert len(charts.to_png(plain)) != len(charts.to_png(banded))
+    subtitles = [charts.to_spec(chart)["title"]["subtitle"] for chart in (plain, banded)]
+    assert ["light band: bracket" in " ".join(lines) for lines in subtitles] == [False, True]
+    assert "doubted: 1 of 5 points in doubt, the first at step" in " ".join(subtitles[0])
+    other = charts.to_spec(charts.curves(run, reading="plugin", bracket=True))
+    assert "light band" not in " ".join(other["title"]["subtitle"])
+
+
+def to_param(chart: Any) -> Any:
+    """The value of the chart's parameter ``bracket``."""
+    return next(each["value"] for each in charts.to_spec(chart)["params"] if each["name"] == "bracket")

@@ -47,6 +47,21 @@ def test_what_users_wrote_is_escaped_everywhere(tmp_path: Path) -> None:
     assert "&lt;script&gt;window.stolen" in text
 
 
+def test_copies_in_the_probe_are_told_below_the_title(tmp_path: Path) -> None:
+    entries = {"found": 3, "documents": 9, "sentence": f"3 of 9 documents share their text {EVIL}"}
+    runs = [trajectories.make(name, num_points=2, copies=copies) for name, copies in (("a", entries), ("b", None))]
+    runs.append(trajectories.make("c", num_points=2, copies={"found": 0, "documents": 9}))
+    text = write_report(runs, tmp_path / "r.html").read_text()
+    (small,) = re.findall(r'<p class="small">(Measured on .*?)</p>', text)
+    assert small.count("3 of 9 documents share their text") == 1
+    assert "&lt;script&gt;" in small
+    (small,) = re.findall(
+        r'<p class="small">(Measured on .*?)</p>', write_report(runs[1:], tmp_path / "r.html").read_text()
+    )
+    assert small.endswith(").")
+    assert "copies.found" in text
+
+
 def test_mixed_protocols_are_refused_with_the_difference_and_allowed_under_a_banner(tmp_path: Path) -> None:
     runs = [trajectories.make("a", num_points=2), trajectories.make("b", num_points=2, num_anchors=50, seed=7)]
     other = {**runs[1].protocol["probe"], "hash": "0000"}

@@ -26,6 +26,13 @@ def marks(page: Any, chart: str = "#plane") -> str:
     return str(page.locator(f"{chart} svg").inner_html())
 
 
+def to_log_k(page: Any) -> None:
+    """Choose fractions of log K, and wait until the plane is drawn anew."""
+    page.select_option("#unit", "log_k")
+    page.wait_for_function("document.querySelector('#plane svg')?.innerHTML.includes('fraction of log K')")
+    page.wait_for_function("document.querySelector('#plane-note').textContent.includes('fractions of log K.')")
+
+
 def with_values(run: Trajectory, change: Callable[[Mapping[str, float]], Mapping[str, float]]) -> Trajectory:
     """A run whose points have other values."""
     return replace(run, points=[replace(point, values=change(point.values)) for point in run.points])
@@ -38,29 +45,46 @@ def names(page: Any) -> list[str]:
 def test_the_answer_is_on_top(show: Show) -> None:
     page = show(trajectories.sweep())
     best = names(page)[0]
-    assert page.locator("#verdict").inner_text().startswith(f"{best} compresses most: I(X;Z) falls by 0.1")
+    assert page.locator("#verdict").inner_text().startswith(f"{best} compresses most: I(X;Z) falls by 0.2")
     assert [name[:3] for name in names(page)] == ["w64", "w64", "w32", "w32"]
     first = page.locator("#summary tbody tr").first.inner_text().split("\t")
     fall, num_se = float(first[1]), float(first[2])
-    assert fall / (0.004 * 2**0.5) == pytest.approx(num_se, abs=0.15)  # the fall is rounded to .001
+    se = 0.004 / 0.48  # under the ceilings of both ends
+    assert fall / (se * 2**0.5) == pytest.approx(num_se, abs=0.15)  # the fall is rounded to .001
     assert page.locator("#sentences dd").count() == 4
+
+
+SETTLED = """async (chart) => {  // a chart that is drawn anew is first empty
+    const drawn = () => document.querySelector(chart + " svg")?.innerHTML;
+    let before = null;
+    while (before !== drawn()) {
+        before = drawn();
+        await new Promise((done) => setTimeout(done, 100));
+    }
+}"""
+
+
+def settle(page: Any, chart: str) -> None:
+    """Wait until a chart has been drawn to its end."""
+    page.evaluate(SETTLED, chart)
 
 
 @pytest.mark.parametrize(
     ("control", "chart"),
-    [(name, "#plane") for name in ("order", "site", "reading", "colour", "focus")]
+    [(name, "#plane") for name in ("order", "site", "reading", "unit", "colour", "focus")]
     + [(name, "#curves") for name in ("quantity", "x")],
 )
 def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: str) -> None:
     page = show(trajectories.sweep())
     options = page.locator(f"#{control} option").evaluate_all("options => options.map(option => option.value)")
-    drawn = {marks(page, chart)}
     changed = "([chart, before]) => document.querySelector(chart + ' svg')?.innerHTML !== before"
+    drawn = set()
     for option in options:
         before = marks(page, chart)
         if page.locator(f"#{control}").input_value() != option:
             page.select_option(f"#{control}", option)
             page.wait_for_function(changed, arg=[chart, before])  # another axis is drawn anew, which takes a moment
+        settle(page, chart)
         drawn.add(marks(page, chart))
     assert len(drawn) == len(options) >= 2
 
@@ -93,8 +117,8 @@ def test_hovering_shows_run_step_loss_and_values_with_errors(show: Show) -> None
     page.locator("#plane svg path[aria-roledescription], #plane .mark-symbol path").last.hover()
     tip = page.locator("#vg-tooltip-element").inner_text()
     last = trajectories.make("demo").points[-1]
-    value = last.values["ib/mean/token/complexity"]
-    for part in ("demo", "4,000", "8,192,000", f"{last.loss:.3f}", f"{value:.4f} ± {1.96 * 0.004:.4f}"):
+    value = last.values["ib/mean/token/kept"]
+    for part in ("demo", "4,000", "8,192,000", f"{last.loss:.3f}", "kept", f"{value:.4f} ± {1.96 * 0.004 / 0.48:.4f}"):
         assert part in tip
 
 
@@ -120,7 +144,7 @@ def test_runs_can_be_hidden_and_highlighted(show: Show) -> None:
     assert marks(page) == everything
     page.get_by_role("button", name="w32-s1", exact=True).click()
     assert page.locator("#focus").input_value() == "1"
-    assert page.locator("#heatmap-axis").inner_text().startswith("w32-s1: complexity")
+    assert page.locator("#heatmap-axis").inner_text().startswith("w32-s1: kept")
     assert page.locator("#plane [opacity='0.15']").count() > 10
     page.get_by_role("button", name="w32-s1", exact=True).click()
     assert page.locator("#plane [opacity='0.15']").count() == 0
@@ -146,9 +170,9 @@ def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show: Sh
     assert rows[0][3] == "first"
     assert rows[3][3] == "—"
     assert re.fullmatch(r"[0-2]\.\d, tied", rows[1][3])
-    assert float(rows[2][3]) == pytest.approx((float(rows[0][1]) - float(rows[2][1])) / 0.008, abs=0.3)
+    assert float(rows[2][3]) == pytest.approx((float(rows[0][1]) - float(rows[2][1])) / (0.008 / 0.48), abs=0.3)
     assert "Tied: noise could make" in page.locator("#summary-note").inner_text()
-    assert page.locator("#heatmap-axis").inner_text().startswith(f"{rows[0][0]}: complexity")
+    assert page.locator("#heatmap-axis").inner_text().startswith(f"{rows[0][0]}: kept")
     assert page.locator("#sentences dt").first.inner_text() == rows[0][0]
 
 
@@ -163,7 +187,7 @@ def test_many_runs_are_coloured_by_the_setting_that_parts_them(show: Show) -> No
 
 def test_keys_that_some_runs_have_are_shown_where_they_are(show: Show) -> None:
     run, other = trajectories.make("a", num_points=4), trajectories.make("b", num_points=4)
-    more = {"ib/mean/token/complexity_anchor_sd": 0.0123, "ib/mean/preference_information_se": 0.001}
+    more = {"ib/mean/token/kept_anchor_sd": 0.0123, "ib/mean/preference_information_se": 0.001}
     run = with_values(run, lambda values: {**values, **more})
     other = with_values(
         other, lambda values: {k: v for k, v in values.items() if not k.endswith("preference_information")}
@@ -200,14 +224,57 @@ def test_a_preference_probe_has_curves_and_no_plane(show: Show) -> None:
 
 def test_null_ceiling_and_bottleneck_curve_are_drawn(show: Show) -> None:
     page = show([trajectories.make(bottleneck_curve=trajectories.CURVE)])
+    assert "bottleneck curve" not in marks(page)
+    assert "The bottleneck curve is drawn in fractions of log K alone." in page.locator("#plane-note").inner_text()
+    to_log_k(page)
     assert "bottleneck curve" in marks(page)
     assert "Red: bottleneck curve" in page.locator("#plane-note").inner_text()
     page.select_option("#order", "bigram")
     assert "bottleneck curve" not in marks(page) + page.locator("#plane-note").inner_text()
+    assert page.locator("#curves [stroke-dasharray]").count() == 1  # a share has its null, and no ceiling
+    page.select_option("#quantity", "complexity")
     assert page.locator("#curves [stroke-dasharray]").count() == 2
     assert "dashed" in page.locator("#curves-note").inner_text()
     page.locator("#references").uncheck()
     assert page.locator("#curves [stroke-dasharray]").count() == 0
+
+
+def test_the_geometry_stands_below_the_information_where_it_was_measured(show: Show) -> None:
+    page = show([trajectories.make(geometry=True)])
+    assert page.locator("#curves-axis").inner_text() == "kept I(X;Z) / I(Z;J), share of the ceiling"
+    assert page.locator("#second-axis").inner_text() == "RankMe, directions"
+    assert page.locator("#second .mark-symbol path").count() == page.locator("#curves .mark-symbol path").count() == 14
+    assert page.locator("#second [stroke-dasharray]").count() == 1
+    assert "dashed: what half of the documents read" in page.locator("#second-note").inner_text()
+    page.locator("#second .mark-symbol path").last.hover()
+    value = trajectories.make(geometry=True).points[-1].values["ib/mean/rankme"]
+    tip = page.locator("#vg-tooltip-element").inner_text()
+    assert f"{value:.2f}" in tip
+    assert "value" in tip
+    assert "complexity" not in tip
+    page.select_option("#below", "alpha_req")
+    page.wait_for_function("document.querySelector('#second-axis').innerText.startsWith('α-ReQ')")
+    page.select_option("#x", "tokens")
+    page.wait_for_function("document.querySelector('#second svg').innerHTML.includes('tokens seen')")
+    assert page.locator("#second .mark-symbol path").count() == 14
+    page.locator("#references").uncheck()
+    assert page.locator("#second [stroke-dasharray]").count() == 0
+    page.select_option("#quantity", "participation_ratio")
+    assert page.locator("#heatmap-axis").inner_text() == "run: participation ratio, directions"
+    page.select_option("#below", "")
+    page.wait_for_function("document.querySelector('#second').closest('figure').hidden")
+    page.select_option("#site", "L01")
+    assert page.locator("#curves .mark-symbol path").count() == 14
+
+
+def test_without_geometry_nothing_stands_below(show: Show) -> None:
+    page = show([trajectories.make()])
+    assert not page.locator("#second").is_visible()
+    assert page.locator("#below").input_value() == ""
+    assert page.locator("#quantity option[value=rankme]").count() == 0
+    page.select_option("#below", "expressivity")
+    page.wait_for_function("document.querySelector('#second-axis').innerText.startsWith('expressivity')")
+    assert page.locator("#second .mark-symbol path").count() == 14
 
 
 def test_everything_can_be_done_from_the_keyboard(show: Show) -> None:
@@ -222,6 +289,7 @@ def test_everything_can_be_done_from_the_keyboard(show: Show) -> None:
         "order",
         "site",
         "reading",
+        "unit",
         "colour",
         "focus",
         "play",
@@ -258,7 +326,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(show: Show) -> None:
 
 
 def test_a_phone_sees_all_of_it_without_scrolling_sideways(show: Show) -> None:
-    page = show(trajectories.sweep(), width=390, device_scale_factor=2, has_touch=True)
+    page = show(trajectories.sweep(geometry=True), width=390, device_scale_factor=2, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     box = page.locator("#plane svg").bounding_box()
     assert box["width"] <= 366
@@ -406,11 +474,15 @@ def test_an_optimality_of_zero_by_zero_is_explained(show: Show) -> None:
 
 def test_the_table_keeps_a_value_whose_neighbour_is_missing(show: Show) -> None:
     run = trajectories.make("half", num_points=3)
-    key = "ib/mean/token/expressivity"
-    points = [replace(point, values={**point.values, key: math.nan}, notes={key: "one label"}) for point in run.points]
+    keys = [f"ib/mean/token/{quantity}" for quantity in ("expressivity", "told")]
+    missing = dict.fromkeys(keys, math.nan)
+    points = [
+        replace(point, values={**point.values, **missing}, notes=dict.fromkeys(keys, "one label"))
+        for point in run.points
+    ]
     page = show([replace(run, points=points)])
     cells = page.locator("#readout tbody td").all_inner_texts()
-    assert cells[1] == f"{run.points[-1].values['ib/mean/token/complexity']:.3f} ± {1.96 * 0.004:.3f}"
+    assert cells[1] == f"{run.points[-1].values['ib/mean/token/kept']:.3f} ± {1.96 * 0.004 / 0.48:.3f}"
     assert cells[2] == "one label"
 
 
@@ -449,11 +521,48 @@ def test_a_run_with_a_collapse_alone_is_not_said_to_move_within_noise(show: Show
     assert "none shown" in page.locator("#summary tbody").inner_text()
     assert "within noise" not in page.locator("main").inner_text()
     note = page.locator("#summary-note")
-    assert "A fall at the start is a collapse and is not counted as compression." in note.inner_text()
+    assert "A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing" in (
+        note.inner_text()
+    )
+
+
+def test_the_unit_changes_the_plane_and_its_table_and_leaves_the_ranking(show: Show) -> None:
+    page = show(trajectories.sweep())
+    summary = page.locator("#summary").inner_text()
+    assert "kept I(X;Z) / I(Z;J), share of the ceiling" in marks(page)
+    assert "shares of the ceiling" in page.locator("#summary-note").inner_text()
+    before = page.locator("#readout").inner_text()
+    to_log_k(page)
+    assert "expressivity I(Y;Z), fraction of log K" in marks(page)
+    assert "fractions of log K" in page.locator("#plane-note").inner_text()
+    assert page.locator("#readout").inner_text() != before
+    assert page.locator("#summary").inner_text() == summary
+    values = trajectories.sweep()[0].points[-1].values
+    assert f"{values['ib/mean/token/complexity']:.3f} ± {1.96 * 0.004:.3f}" in page.locator("#readout").inner_text()
+
+
+def test_runs_whose_shares_have_no_errors_are_ranked_in_fractions_of_log_k(show: Show) -> None:
+    def older(run: Trajectory) -> Trajectory:
+        return with_values(
+            run, lambda values: {k: v for k, v in values.items() if not k.endswith(("kept_se", "told_se"))}
+        )
+
+    page = show([older(run) for run in trajectories.sweep(1)])
+    assert "of log K from step" in page.locator("#verdict").inner_text()
+    assert "fractions of log K" in page.locator("#summary-note").inner_text()
+    assert page.locator("#unit").input_value() == "share"  # their values are known all the same
+
+
+def test_runs_without_shares_begin_in_fractions_of_log_k(show: Show) -> None:
+    page = show([trajectories.mean_curves([0.1, 0.4, 0.3], ceiling=None)])
+    assert page.locator("#unit").input_value() == "log_k"
+    assert page.locator("#curves-axis").inner_text() == "complexity I(X;Z), fraction of log K"
+    assert "have no value" not in page.locator("#plane-note").inner_text()
 
 
 def test_the_bottleneck_curve_belongs_to_the_debiased_reading(show: Show) -> None:
     page = show([trajectories.make(bottleneck_curve=trajectories.CURVE)])
+    to_log_k(page)
     for reading in ("plugin", "null"):
         page.select_option("#reading", reading)
         assert "ottleneck curve" not in marks(page) + page.locator("#plane-note").inner_text()
@@ -464,7 +573,7 @@ def test_the_bottleneck_curve_belongs_to_the_debiased_reading(show: Show) -> Non
 def test_the_choices_of_layer_and_reading_are_read_whole_on_a_phone(show: Show) -> None:
     page = show([trajectories.make(num_points=3)], width=400)
     room = page.evaluate(
-        """() => ["site", "reading"].flatMap((id) => [...document.getElementById(id).options].map((option) => {
+        """() => ["site", "reading", "unit"].flatMap((id) => [...document.getElementById(id).options].map((option) => {
             const [select, pen] = [option.parentElement, document.createElement("canvas").getContext("2d")];
             const style = getComputedStyle(select);
             pen.font = `${style.fontSize} ${style.fontFamily}`;
@@ -501,3 +610,66 @@ def test_ticks_of_a_small_plane_stand_apart(show: Show, width: int) -> None:
     assert len(below) > 2
     for (_, end), (start, _) in pairwise(sorted(below)):
         assert start - end > 4
+
+
+# ---- brackets --------------------------------------------------------------------------------------------------------
+
+
+def test_the_bracket_is_shown_on_request_and_in_tooltips(show: Show) -> None:
+    page = show([trajectories.make("demo", num_points=5)])
+    share = marks(page, "#curves")
+    page.locator("#bracket").check()
+    assert marks(page, "#curves") != share  # a share has the bracket of what it is a share of
+    page.locator("#bracket").uncheck()
+    page.select_option("#quantity", "complexity")
+    settle(page, "#curves")
+    plain = marks(page, "#curves")
+    assert "bracket" not in page.locator("#curves-note").inner_text()
+    page.locator("#bracket").check()
+    assert marks(page, "#curves") != plain
+    assert "light band: bracket, from a lower end that assumes nothing" in page.locator("#curves-note").inner_text()
+    page.locator("#curves .mark-symbol path").last.hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    values = trajectories.make("demo", num_points=5).points[-1].values
+    low, high = (values[f"ib/mean/token/complexity_{end}"] for end in ("low", "high"))
+    assert f"bracket {low:.4f} to {high:.4f}" in page.locator("#vg-tooltip-element").inner_text()
+    page.select_option("#quantity", "optimality")
+    assert "no bracket: it belongs to the debiased complexity" in page.locator("#curves-note").inner_text()
+    page.select_option("#quantity", "complexity")
+    page.locator("#bracket").uncheck()
+    settle(page, "#curves")
+    assert marks(page, "#curves").count(" d=") == plain.count(
+        " d="
+    )  # wider labels of the axis may have left their room
+    assert "bracket" not in page.locator("#curves-note").inner_text()
+
+
+def test_a_bracket_that_does_not_exist_or_does_not_hold_says_why(show: Show) -> None:
+    run = trajectories.make("one", num_points=3)
+    key = "ib/mean/token/complexity_low"
+    alone = [replace(p, values={**p.values, key: math.nan}, notes={key: "one document"}) for p in run.points]
+    page = show([replace(run, points=alone)])
+    page.locator("#bracket").check()
+    assert "no bracket: one document" in page.locator("#curves-note").inner_text()
+    copies = [replace(point, notes={"token/complexity_low": "3 documents are copies"}) for point in run.points]
+    page = show([replace(run, points=copies)])
+    page.locator("#bracket").check()
+    assert "the plug-in reading; 3 documents are copies" in page.locator("#curves-note").inner_text()
+    old = with_values(run, lambda values: {k: v for k, v in values.items() if "_low" not in k and "_high" not in k})
+    page = show([old])
+    assert not page.locator("#bracket").is_visible()  # a file from before there were brackets
+
+
+def test_a_value_in_doubt_is_said_in_caption_table_and_tooltip(show: Show) -> None:
+    page = show([trajectories.doubted()])
+    sentence = "doubted: 1 of 5 points in doubt, the first at step"
+    for note in ("#plane-note", "#curves-note"):
+        assert sentence in page.locator(note).inner_text()
+    assert "(in doubt)" not in page.locator("#readout").inner_text()
+    page.locator("#step").fill("2")
+    assert page.locator("#readout").inner_text().count("(in doubt)") == 1
+    page.locator("#curves .mark-symbol path").nth(2).hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert "In doubt: below its bracket" in page.locator("#vg-tooltip-element").inner_text()
+    page.select_option("#order", "bigram")
+    assert "in doubt" not in page.locator("#plane-note").inner_text()

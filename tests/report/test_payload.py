@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.payload import NOT_RANKED, packed, payload
+from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.report.payload import LEFT_OUT, NOT_RANKED, packed, payload
 from ibtrack.report.run_labels import run_labels
 from ibtrack.report.style import PALETTE
 from tests import trajectories
@@ -32,15 +33,27 @@ def unpacked(text: str, num_columns: int) -> npt.NDArray[np.float32]:
 
 def test_numbers_survive_packing_to_one_part_in_100_000() -> None:
     run = trajectories.make(num_points=5)
-    (data,) = data_of([run])["runs"]
-    for key, row in zip(data["keys"], unpacked(data["values"], 5), strict=True):
+    whole = data_of([run])
+    (data,), (keys,) = whole["runs"], whole["keys"]
+    assert data["keys"] == 0
+    for key, row in zip(keys, unpacked(data["values"], 5), strict=True):
         np.testing.assert_allclose(row, run.values(key), rtol=2**-16)  # 15 of float32's 23 bits, rounded
 
 
 def test_what_is_not_a_number_stays_so() -> None:
-    (data,) = data_of([trajectories.damaged()])["runs"]
-    row = unpacked(data["values"], 6)[data["keys"].index("ib/mean/token/complexity")]
+    whole = data_of([trajectories.damaged()])
+    (data,), (keys,) = whole["runs"], whole["keys"]
+    row = unpacked(data["values"], 6)[keys.index("ib/mean/token/complexity")]
     assert np.isnan(row).tolist() == [False, True, True, False, False, False]
+
+
+def test_runs_share_a_list_of_keys_where_theirs_are_equal() -> None:
+    runs = [trajectories.make(name, num_points=2, num_layers=layers) for name, layers in (("a", 1), ("b", 2), ("c", 1))]
+    whole = data_of(runs)
+    assert [run["keys"] for run in whole["runs"]] == [0, 1, 0]
+    for run, trajectory in zip(whole["runs"], runs, strict=True):
+        in_file = {key for key in trajectory.points[0].values if not key.endswith(LEFT_OUT)}
+        assert {*whole["keys"][run["keys"]]} == in_file
 
 
 def test_no_numbers_pack_to_nothing() -> None:
@@ -80,13 +93,23 @@ def test_more_runs_than_colours_are_coloured_by_the_most_telling_setting(num_see
 def test_notes_and_failures_are_kept_by_point() -> None:
     (data,) = data_of([trajectories.damaged()])["runs"]
     assert list(data["failures"]) == ["1"]
-    assert data["notes"] == {"2": {"ib/mean/token/complexity": "zero-norm rows"}}
+    assert data["notes"]["2"]["ib/mean/token/complexity"] == "zero-norm rows"
 
 
 def test_charts_hold_no_rows_and_leave_the_looks_to_the_page() -> None:
     specs = data_of(trajectories.sweep())["specs"]
-    assert set(specs) == {"plane", "curves_step", "curves_tokens", "heatmap"}
+    assert set(specs) == {"plane_share", "plane_log_k", "curves_step", "curves_tokens", "heatmap"}
     assert all(spec["datasets"]["points"] == [] and "title" not in spec for spec in specs.values())
-    colours = [layer["encoding"].get("color", {}).get("field") for layer in specs["plane"]["layer"]]
+    colours = [layer["encoding"].get("color", {}).get("field") for layer in specs["plane_share"]["layer"]]
     assert {"line", "colour"} <= set(colours)
     assert "run" not in colours
+
+
+def test_runs_with_the_same_keys_share_one_list_of_them() -> None:
+    old = trajectories.make("old", num_points=1)
+    old = replace(old, points=[Point(0, {"ib/mean/entropy": 0.5})])
+    page = data_of([trajectories.make("a"), old, trajectories.make("b")])
+    assert [run["keys"] for run in page["runs"]] == [0, 1, 0]
+    assert page["keys"][1] == ["ib/mean/entropy"]
+    assert not any(key.endswith(("variation", "_high", "_low_se")) for key in page["keys"][0])
+    assert "ib/mean/token/complexity_low" in page["keys"][0]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ibtrack import Probe
+from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES
 from ibtrack.report import charts
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS
 from tests import trajectories
@@ -34,7 +35,7 @@ def curve_of(chart: alt.LayerChart) -> list[tuple[float, float]]:
 
 def test_the_curve_goes_through_its_points_and_reaches_the_edge_of_any_plane() -> None:
     given = {"complexity": [0.3, 0.0, 1.3], "expressivity": [0.25, 0.0, 0.9]}
-    points = curve_of(charts.plane(trajectories.make(num_points=3, bottleneck_curve=given)))
+    points = curve_of(charts.plane(trajectories.make(num_points=3, bottleneck_curve=given), unit="log_k"))
     assert points[0] == (0.0, 0.0)
     assert points[-1] == pytest.approx((1.3, 0.9))
     assert any(point == pytest.approx((0.3, 0.25)) for point in points)
@@ -44,7 +45,7 @@ def test_the_curve_goes_through_its_points_and_reaches_the_edge_of_any_plane() -
 
 def test_the_curve_is_named_for_what_it_bounds() -> None:
     curve = {"complexity": [0.0, 0.3], "expressivity": [0.0, 0.2]}
-    spec = charts.to_spec(charts.plane(trajectories.make(num_points=3, bottleneck_curve=curve)))
+    spec = charts.to_spec(charts.plane(trajectories.make(num_points=3, bottleneck_curve=curve), unit="log_k"))
     texts = [layer["mark"]["text"] for layer in spec["layer"] if "text" in layer["mark"]]
     assert "bottleneck curve" in texts
     assert BOTTLENECK_WORDS in spec["title"]["subtitle"]
@@ -53,4 +54,28 @@ def test_the_curve_is_named_for_what_it_bounds() -> None:
 def test_the_curve_of_a_probe_can_be_drawn() -> None:
     tokens = torch.randint(9, (8, 40), generator=torch.Generator().manual_seed(0))
     curve = Probe(tokens, orders=(1,)).bottleneck_curve()
-    assert curve_of(charts.plane(trajectories.make(num_points=3, bottleneck_curve=curve)))[-1][0] > 0.1
+    assert curve_of(charts.plane(trajectories.make(num_points=3, bottleneck_curve=curve), unit="log_k"))[-1][0] > 0.1
+
+
+@pytest.mark.parametrize("unit", PLANE_UNITS)
+def test_axes_and_tooltip_name_the_quantities_of_the_unit(unit: str) -> None:
+    run = trajectories.make(num_points=3, bottleneck_curve=trajectories.CURVE)
+    spec = charts.to_spec(charts.plane(run, unit=unit))
+    titles = {
+        axis: {layer["encoding"][axis].get("title") for layer in spec["layer"] if axis in layer["encoding"]}
+        for axis in "xy"
+    }
+    names = PLANE_UNITS[unit][:2]
+    for axis, name in zip("xy", names, strict=True):
+        assert titles[axis] == {f"{QUANTITIES[name].title}, {QUANTITIES[name].unit}"}
+    tooltips = [
+        each["title"] for layer in spec["layer"] for each in layer["encoding"].get("tooltip", []) if "title" in each
+    ]
+    assert {*names} <= {*tooltips}
+
+
+def test_the_bottleneck_curve_has_no_share_of_a_ceiling() -> None:
+    run = trajectories.make(num_points=3, bottleneck_curve=trajectories.CURVE)
+    spec = charts.to_spec(charts.plane(run))
+    assert [*spec["datasets"]] == ["points"]
+    assert BOTTLENECK_WORDS not in spec["title"]["subtitle"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +57,17 @@ def test_only_what_is_bounded_has_null_and_ceiling() -> None:
     assert row["null"] is row["ceiling"] is None
 
 
+def test_the_table_of_wandb_has_both_units() -> None:
+    run = trajectories.make(num_points=2)
+    (first, *_) = tables.table_rows(run, "a")
+    values = run.points[0].values
+    for name in ("complexity", "expressivity", "kept", "told"):
+        assert first[name] == values[f"ib/mean/token/{name}"]
+        assert first[f"{name}_se"] == values[f"ib/mean/token/{name}_se"]
+    gone = replace(run.points[0], values={**values, "ib/mean/token/kept": math.nan}, notes={"token/kept": "no ceiling"})
+    assert tables.table_rows(replace(run, points=[gone]), "a")[0]["why"] == "no ceiling"
+
+
 def test_tokens_come_from_the_point_or_from_what_was_logged() -> None:
     assert tables.tokens_of(Point(1, {"ib/tokens_seen": 5.0}, tokens_seen=4)) == 4
     assert tables.tokens_of(Point(1, {"ib/tokens_seen": 5.0})) == 5
@@ -85,6 +99,29 @@ def test_every_run_with_missing_points_has_a_line() -> None:
     assert line.endswith(": out of memory")
 
 
-def test_an_unknown_reading_is_refused() -> None:
+def test_an_unknown_reading_or_unit_is_refused() -> None:
+    run = trajectories.make(num_points=1)
     with pytest.raises(ValueError, match="reading must be one of 'debiased', 'plugin', 'null', got 'raw'"):
-        tables.plane_rows([], reading="raw")
+        tables.plane_rows([run], reading="raw")
+    with pytest.raises(ValueError, match="unit must be one of 'share', 'log_k', got 'bits'"):
+        tables.plane_rows([run], unit="bits")
+
+
+def test_rows_have_the_bracket_and_the_doubt() -> None:
+    run = trajectories.doubted()
+    for rows in (tables.plane_rows([run], unit="log_k"), tables.curve_rows([run])):
+        assert [row["doubt"] for row in rows] == [None, None, "below its bracket", None, None]
+        assert {row["why"] for row in rows} == {None}
+    (row, *_) = tables.curve_rows([run])
+    values = run.points[0].values
+    ceiling = values["ib/mean/ceiling"]
+    assert row["low"] == pytest.approx(row["value"] - 0.05 / ceiling)
+    assert row["high"] == pytest.approx(values["ib_plugin/mean/token/complexity"] / ceiling)
+    (row, *_) = tables.curve_rows([run], quantity="complexity")
+    assert row["low"] == pytest.approx(row["value"] - 0.05)
+    assert row["high"] == values["ib_plugin/mean/token/complexity"]
+    (row, *_) = tables.plane_rows([run], unit="log_k")
+    assert row["expressivity_low"] == pytest.approx(row["expressivity"] - 0.05)
+    assert {row["doubt"] for row in tables.curve_rows([run], quantity="expressivity")} == {None}
+    assert {row["low"] for row in tables.curve_rows([run], quantity="optimality")} == {None}
+    assert {row["high"] for row in tables.curve_rows([run], reading="plugin")} == {None}

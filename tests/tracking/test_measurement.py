@@ -14,6 +14,7 @@ from ibtrack import (
     SoftOptions,
     schedules,
 )
+from ibtrack.information import cloud_geometry
 from ibtrack.tracking import measurement
 from tests.models import Model, Module, probe
 from tests.tracking.test_tracker import due_point, tracker
@@ -89,6 +90,41 @@ def test_transformed_clouds_are_measured_around_their_own_mean(transform: str) -
     assert abs(moved["ib/L01/mean_cosine"]) < 0.02
     assert moved["ib/L01/token/complexity"] != plain["ib/L01/token/complexity"]
     assert moved["ib/probe_loss"] == pytest.approx(plain["ib/probe_loss"])
+
+
+@pytest.mark.parametrize("transform", ["none", "center", "whiten"])
+def test_the_geometry_is_that_of_the_activations_before_any_transform(transform: str) -> None:
+    model, sample = Model().eval(), probe()
+    values = tracker(options=SoftOptions(transform=transform), geometry_rows=10**6).measure(model).values
+    with torch.no_grad():
+        rows = model.blocks[0](model.embed(sample.inputs)).flatten(0, 1)[sample.positions]
+    expected = cloud_geometry(rows, sample.documents)
+    for name, estimate in expected.estimates.items():
+        found = [values[f"ib/L00/{name}{suffix}"] for suffix in ("", "_se", "_half")]
+        numbers = [estimate.value, estimate.standard_error, expected.halves[name]]
+        assert found == pytest.approx([float(number) for number in numbers], rel=1e-4)
+
+
+def test_the_geometry_changes_nothing_else_and_is_the_same_in_several_passes() -> None:
+    model = Model()
+    without, together = (tracker(geometry_rows=rows).measure(model).values for rows in (0, 150))
+    assert not any("rankme" in key for key in without)
+    assert {key: together[key] for key in without} == without
+    sample = probe()
+    one_site = sample.num_positions * 100 * 4 + 150 * 16 * 4
+    apart = tracker(geometry_rows=150, max_memory=one_site)
+    assert apart.measure(model).values == pytest.approx(together, abs=1e-7)
+    assert apart._measurement is not None
+    assert [plane.sites for plane in apart._measurement._planes] == [["embed"], ["L00"], ["L01"]]
+
+
+def test_memory_is_shared_out_by_the_widest_site() -> None:
+    model = nn.Sequential(nn.Embedding(23, 8), nn.Sequential(nn.Linear(8, 64), nn.Linear(64, 8)))
+    wide = probe().num_positions * 100 * 4 + 100 * 64 * 4
+    apart = tracker(layers=["0", "1.0", "1.1"], geometry_rows=100, max_memory=2 * wide)
+    assert apart.measure(model).failure is None
+    assert apart._measurement is not None
+    assert [len(plane.sites) for plane in apart._measurement._planes] == [2, 1]
 
 
 def test_probe_loss_is_the_models_loss_on_the_kept_positions_and_bounds_the_information() -> None:

@@ -10,6 +10,7 @@ from ibtrack import (
     __version__,
 )
 from ibtrack.information.readings import ESTIMATOR_VERSION
+from tests import models
 from tests.models import Model
 from tests.tracking.test_tracker import tracker
 
@@ -44,6 +45,13 @@ def test_precision_of_a_plain_loop_is_that_of_the_autocast_around_it() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         follow.start(Model())
     assert follow.protocol["precision"] == "bf16-mixed"
+
+
+@pytest.mark.parametrize(("rows", "named"), [(0, None), (50, 50), (10**6, models.probe().num_positions)])
+def test_the_protocol_names_the_rows_of_the_geometry_that_there_are(rows: int, named: int | None) -> None:
+    follow = tracker(geometry_rows=rows)
+    follow.start(Model())
+    assert follow.protocol.get("geometry_rows") == named
 
 
 def test_the_protocol_names_the_versions_of_estimator_and_package() -> None:

@@ -3,7 +3,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_measure_gives_all_quantities_and_records_nothing() -> None:
     point = follow.measure(Model())
     for site in ("mean", "embed", "L00", "L01"):
         for order in ("token", "bigram"):
-            for quantity in ("complexity", "expressivity", "optimality", "regularity"):
+            for quantity in ("complexity", "expressivity", "kept", "told", "optimality", "regularity"):
                 assert math.isfinite(point.values[f"ib/{site}/{order}/{quantity}"])
                 assert point.values[f"ib/{site}/{order}/{quantity}_se"] > 0
     assert point.failure is None
@@ -307,3 +307,33 @@ def test_going_on_takes_a_progress_and_misses_a_file_that_is_not_there(tmp_path:
         follow.start(Model(), resume_from=Progress(4))
     assert [warning.filename for warning in caught] == [__file__]
     assert Trajectory.load(tmp_path / "t.jsonl").steps == []
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_value_outside_of_its_bracket_is_a_warning_and_a_doubt(
+    strict: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where faults raise: nothing has failed, and the numbers are there to look at."""
+    path, key = tmp_path / "t.jsonl", "ib/L00/token/complexity"
+    follow = tracker(path=path, strict=strict)
+    follow.start(Model())
+    measured = cast(Any, follow)._measurement
+
+    def lowered(model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
+        values, faults = measured(model)
+        return {**values, key: values[f"{key}_low"] - 0.5}, faults
+
+    lowered.batch_size = follow.batch_size  # type: ignore[attr-defined]
+    monkeypatch.setattr(follow, "_measurement", lowered)
+    with pytest.warns(
+        MeasurementWarning, match=f"step 0: 1 of the values are in doubt, the first is {key}: this value"
+    ):
+        follow.step(Model(), 0)
+    (point,) = Trajectory.load(path).points
+    assert list(point.doubts) == [key]
+    assert point.failure is None
+
+
+def test_a_sound_measurement_is_not_in_doubt() -> None:
+    point = tracker(probe=probe(64), options=SoftOptions(anchor_draws=2)).measure(Model())
+    assert point.doubts == {}

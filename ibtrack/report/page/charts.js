@@ -16,49 +16,85 @@ async function draw(name, element, spec) {
   views[name] = (await vegaEmbed(element, spec, options)).view;
 }
 
+async function drawPlane() {
+  if (views.plane) views.plane.finalize();
+  await draw("plane", $("plane"), { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
+}
+
 async function drawCurves() {
   const spec = DATA.specs["curves_" + state.x];
   for (const layer of spec.layer) {
     if (layer.encoding.y && layer.encoding.y.field) layer.encoding.y.title = null;
   }
-  if (views.curves) views.curves.finalize();
-  await draw("curves", $("curves"), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $("curves").clientWidth });
+  for (const name of ["curves", "second"]) {
+    if (views[name]) views[name].finalize();
+    delete views[name];
+    $(name).closest("figure").hidden = name === "second" && !state.below;
+    if (!$(name).closest("figure").hidden) {
+      await draw(name, $(name), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
+    }
+  }
 }
 
 function fit() {
   const room = $("plane").clientWidth;
   const side = Math.max(200, Math.min(room - 64, 520));
   views.plane.width(side).height(side).run();
-  views.curves.width($("curves").clientWidth).run();
+  for (const name of ["curves", "second"]) if (views[name]) views[name].width($(name).clientWidth).run();
   views.heatmap.width($("heatmap").clientWidth).run();
 }
 
-/** The bottleneck curve belongs to single tokens, and is compared with what is estimated without bias. */
-const hasBottleneck = () => state.order === "token" && state.reading === "debiased";
+/** The bottleneck curve belongs to single tokens, is compared with what is estimated without bias, and has no ceiling. */
+const mayHaveBottleneck = () => DATA.bottleneck && state.order === "token" && state.reading === "debiased";
+const hasBottleneck = () => mayHaveBottleneck() && state.unit === "log_k";
 
 function updatePlane() {
   const rows = planeRows();
   const [low, high] = domain(rows);
   views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
-    .signal("bottleneck", hasBottleneck()).data("points", rows).run();
-  const words = [`${where()} · ${state.order} labels · ${state.reading} reading. Ring: start; points grow with the step.`];
-  if (DATA.bottleneck && hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
-  $("plane-note").textContent = [...words, ...missing(rows)].join(" ");
+    .signal("bottleneck", Boolean(hasBottleneck())).data("points", rows).run();
+  const words = [`${where()} · ${state.order} labels · ${state.reading} reading · ${unitWords[state.unit]}. Ring: start; points grow with the step.`];
+  if (hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
+  else if (mayHaveBottleneck()) words.push("The bottleneck curve is drawn in fractions of log K alone.");
+  $("plane-note").textContent = [...words, ...missing(rows), ...doubted(rows)].join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }
 
 function updateCurves() {
-  const rows = curveRows();
-  views.curves.data("points", rows).run();
-  const scope = DATA.quantities[state.quantity].scope;
+  if (views.curves) updateCurve("curves", state.quantity); // while they are drawn anew there are none
+  if (views.second) updateCurve("second", state.below);
+}
+
+function updateCurve(name, quantity) {
+  const rows = curveRows(quantity);
+  views[name].signal("bracket", state.bracket).data("points", rows).run();
+  const scope = DATA.quantities[quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
-  const drawn = ["null", "ceiling"].filter((name) => rows.some((row) => row[name] !== null));
-  const lines = { null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)" };
-  const words = [details, ...drawn.map((name) => lines[name])];
+  const drawn = ["null", "ceiling", "half"].filter((column) => rows.some((row) => row[column] !== null));
+  const lines = {
+    null: "dashed: what the plug-in reads for shuffled labels", ceiling: "dotted: the ceiling I(Z;J)",
+    half: "dashed: what half of the documents read; far from the line, rows are too few",
+  };
+  const words = [details, ...drawn.map((column) => lines[column])];
   if (rows.some((row) => row.se !== null)) words.push(`band: ± ${DATA.z95} standard errors`);
-  $("curves-note").textContent = [words.join(" · ") + ".", ...missing(rows)].join(" ");
-  $("curves-axis").textContent = titleOf(state.quantity);
-  $("curves").setAttribute("aria-label", `${titleOf(state.quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
+  if (state.bracket) words.push(bracketWords(rows, quantity));
+  $(name + "-note").textContent = [words.join(" · ") + ".", ...missing(rows), ...doubted(rows)].join(" ");
+  $(name + "-axis").textContent = titleOf(quantity);
+  $(name).setAttribute("aria-label", `${titleOf(quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
+}
+
+/** What the light band is, or why there is none. */
+function bracketWords(rows, quantity) {
+  if (state.reading !== "debiased" || !Object.values(DATA.units).flat().includes(quantity)) {
+    return "no bracket: it belongs to the debiased complexity and expressivity";
+  }
+  const key = partOf(keyOf(quantity)) + "_low";
+  if (!rows.some((row) => row.low !== null)) {
+    const [run] = shown().filter((other) => other.steps.length);
+    return `no bracket: ${run ? why(run, key, run.steps.length - 1) : "no points"}`;
+  }
+  const copies = shown().map((run) => run.notes[run.steps.length - 1]?.[key.split("/").slice(2).join("/")]).find((note) => note);
+  return "light band: bracket, from a lower end that assumes nothing to the plug-in reading" + (copies ? `; ${copies}` : "");
 }
 
 function updateHeatmap() {
@@ -69,7 +105,7 @@ function updateHeatmap() {
   $("heatmap-axis").textContent = run.sites.length ? `${run.label}: ${titleOf(quantity)}` : `${run.label} has no layers on file.`;
   const words = ["a column for each measured step, the last layer on top. For another run choose it under Highlight."];
   if (DATA.quantities[quantity].scope === "order") words.unshift(`${state.order} labels · ${state.reading} reading`);
-  if (quantity !== state.quantity) words.push("The quantity chosen above belongs to the whole run, so this is complexity.");
+  if (quantity !== state.quantity) words.push("The quantity chosen above belongs to the whole run, so this is " + titleOf(quantity) + ".");
   $("heatmap-note").textContent = words.join(" · ");
   $("heatmap").setAttribute("aria-label", `${titleOf(quantity)} of ${run.label}, layer by step.`);
 }

@@ -52,14 +52,27 @@ function choices(id, options, then = update) {
 }
 
 function controls() {
-  state.quantity = withoutPlane() ? "preference_information" : "complexity";
+  if (!isMeasured("kept")) state.unit = "log_k";
+  state.quantity = withoutPlane() ? "preference_information" : axes()[0];
   $("plane").closest("section").hidden = withoutPlane();
   choices("order", DATA.orders.map((order) => [order, order]));
   choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean of layers" : site]));
   choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
+  choices("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }), async () => {
+    await drawPlane();
+    fit();
+    update();
+  });
   choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
   choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
-  choices("quantity", Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity).map(([name, { title }]) => [name, title]));
+  const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
+  const titles = measured.map(([name, { title }]) => [name, title]);
+  choices("quantity", titles);
+  state.below = isMeasured("rankme") ? "rankme" : "";
+  choices("below", [["", "nothing"], ...titles], async () => {
+    await drawCurves();
+    update();
+  });
   $("x").addEventListener("change", async () => {
     state.x = $("x").value;
     await drawCurves();
@@ -68,6 +81,12 @@ function controls() {
   $("references").checked = state.references;
   $("references").addEventListener("change", () => {
     state.references = $("references").checked;
+    updateCurves();
+  });
+  $("bracket").checked = state.bracket;
+  $("bracket").closest("label").hidden = !isMeasured("complexity_low");
+  $("bracket").addEventListener("change", () => {
+    state.bracket = $("bracket").checked;
     updateCurves();
   });
   $("step").max = Math.max(0, STEPS.length - 1);
@@ -93,7 +112,7 @@ function controls() {
 async function start() {
   controls();
   await Promise.all([
-    draw("plane", $("plane"), { ...DATA.specs.plane, width: 420, height: 420 }),
+    drawPlane(),
     drawCurves(),
     draw("heatmap", $("heatmap"), { ...DATA.specs.heatmap, autosize: { type: "fit-x", contains: "padding" }, width: $("heatmap").clientWidth }),
   ]);

@@ -5,8 +5,8 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const state = {
-  order: DATA.orders[0], site: "mean", reading: "debiased", colour: DATA.colour, focus: "",
-  quantity: "", x: "step", references: RUNS.length <= 6, at: STEPS.length - 1,
+  order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
+  quantity: "", below: "", x: "step", references: RUNS.length <= 6, bracket: false, at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
 const views = {};
@@ -18,15 +18,25 @@ function unpack(run, number) {
   const packed = atob(run.values); // the upper three bytes of each float32, as ibtrack.report.payload packs them
   const bytes = new Uint8Array((packed.length / 3) * 4);
   for (let i = 0; i < packed.length; i++) bytes[i + Math.floor(i / 3) + 1] = packed.charCodeAt(i);
-  const index = new Map(run.keys.map((key, i) => [key, i]));
-  return { ...run, number, index, table: new Float32Array(bytes.buffer) };
+  const keys = DATA.keys[run.keys];
+  const index = new Map(keys.map((key, i) => [key, i]));
+  return { ...run, number, keys, index, table: new Float32Array(bytes.buffer) };
 }
 
+/** A value at a point. A share of the ceiling is not in the table: it is worked out, as ibtrack.record.shares does. */
 function read(run, key, i) {
+  const cut = key.lastIndexOf("/") + 1;
+  const share = DATA.units.share.indexOf(key.slice(cut));
+  if (share >= 0) {
+    const [part, ceiling] = [read(run, key.slice(0, cut) + DATA.units.log_k[share], i), read(run, ceilingKey(key), i)];
+    return part !== null && ceiling !== null && ceiling >= DATA.smallestCeiling ? part / ceiling : null;
+  }
   const row = run.index.get(key);
   const value = row === undefined ? NaN : run.table[row * run.steps.length + i];
   return Number.isFinite(value) ? value : null;
 }
+
+const ceilingKey = (key) => `ib/${key.split("/")[1]}/ceiling`;
 
 /** Whether the runs are of a preference probe, which has no plane. */
 const withoutPlane = () => isMeasured("preference_information") && !isMeasured("complexity");
@@ -34,7 +44,9 @@ const withoutPlane = () => isMeasured("preference_information") && !isMeasured("
 /** Whether any run has a quantity, for any site, order and reading. */
 function isMeasured(quantity) {
   if (quantity === "loss") return RUNS.some((run) => run.losses.some((loss) => loss !== null));
-  return RUNS.some((run) => run.keys.some((key) => key.endsWith("/" + quantity)));
+  const share = DATA.units.share.indexOf(quantity);
+  if (share >= 0) return isMeasured(DATA.units.log_k[share]) && isMeasured("ceiling");
+  return RUNS.some((run) => [...run.index.keys()].some((key) => key.endsWith("/" + quantity)));
 }
 
 function keyOf(quantity, site = state.site, reading = state.reading) {
@@ -43,6 +55,34 @@ function keyOf(quantity, site = state.site, reading = state.reading) {
   if (scope === "site") return `ib/${site}/${quantity}`;
   return `ib${reading === "debiased" ? "" : "_" + reading}/${site}/${state.order}/${quantity}`;
 }
+
+/** The lower end of the bracket, in the unit of the value. */
+function lowEnd(run, key, i) {
+  const part = partOf(key);
+  const [low, ceiling] = [read(run, part + "_low", i), part === key ? 1 : read(run, ceilingKey(key), i)];
+  return low !== null && ceiling !== null && ceiling >= DATA.smallestCeiling ? low / ceiling : null;
+}
+
+/** The upper end of the bracket, which is the plug-in reading. */
+const highEnd = (run, quantity, i, site) => (state.reading === "debiased" ? read(run, keyOf(quantity, site, "plugin"), i) : null);
+
+/** The reason not to trust a value that a run has at a point, or null; a share is as doubtful as what it is a share of. */
+function doubt(run, key, i) {
+  return read(run, key, i) === null ? null : run.notes[i]?.[key] ?? run.notes[i]?.[partOf(key)] ?? null;
+}
+
+/** How far the spread between labels stands out of noise; that of a share is that of what it is a share of. */
+const noiseOf = (run, key, i) => read(run, partOf(key) + "_z", i);
+
+/** The key of the information that a key is a share of, or the key itself. */
+function partOf(key) {
+  const cut = key.lastIndexOf("/") + 1;
+  const share = DATA.units.share.indexOf(key.slice(cut));
+  return share < 0 ? key : key.slice(0, cut) + DATA.units.log_k[share];
+}
+/** The quantities on the axes of the plane: I(X;Z) and I(Y;Z) in the unit that was chosen, or in another. */
+const axes = (unit = state.unit) => DATA.units[unit];
+const unitWords = { share: "shares of the ceiling", log_k: "fractions of log K" };
 
 /** The reason why a run has no value at a point. */
 const why = (run, key, i) => whyMissing(run.notes[i] ?? {}, run.failures[i], key);
@@ -60,7 +100,10 @@ const whole = (value) => (value === null || value === undefined ? "—" : value.
 function withError(run, quantity, i, site, reading) {
   const key = keyOf(quantity, site, reading);
   const [value, se] = i < 0 ? [null, null] : [read(run, key, i), read(run, key + "_se", i)];
-  return format(value) + (value !== null && se !== null ? ` ± ${(DATA.z95 * se).toFixed(3)}` : "");
+  const z = i < 0 || reading === "plugin" || reading === "null" ? null : noiseOf(run, key, i);
+  const noise = z !== null && z < DATA.tellingZ ? " (not told from noise)" : "";
+  const mark = i >= 0 && doubt(run, key, i) ? " (in doubt)" : noise;
+  return format(value) + (value !== null && se !== null ? ` ± ${(DATA.z95 * se).toFixed(3)}` : "") + mark;
 }
 
 // ---- colour --------------------------------------------------------------------------------------------------------
@@ -121,7 +164,7 @@ function swatch(colour, shape) {
 // ---- rows of the charts: the columns of ibtrack.report.tables ------------------------------------------------------
 
 function planeRows() {
-  const [x, y] = [keyOf("complexity"), keyOf("expressivity")];
+  const [x, y] = axes().map((quantity) => keyOf(quantity));
   return shown().flatMap((run) => {
     const { line, shape, opacity, at } = marks(run);
     return run.steps.map((step, i) => {
@@ -131,6 +174,10 @@ function planeRows() {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
         complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
         complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
+        complexity_low: lowEnd(run, x, i), expressivity_low: lowEnd(run, y, i),
+        complexity_high: highEnd(run, axes()[0], i), expressivity_high: highEnd(run, axes()[1], i),
+        complexity_z: noiseOf(run, x, i), expressivity_z: noiseOf(run, y, i),
+        doubt: doubt(run, x, i) ?? doubt(run, y, i),
         why: missingKey === null ? null : why(run, missingKey, i),
       };
     });
@@ -139,17 +186,20 @@ function planeRows() {
 
 function curveRows(quantity = state.quantity, runs = shown(), site = state.site) {
   const key = keyOf(quantity, site);
-  const isBounded = quantity === "complexity" || quantity === "expressivity";
+  const isBounded = axes("log_k").includes(quantity); // a share is a part of the ceiling, so its ceiling would be 1
+  const hasNull = isBounded || axes("share").includes(quantity);
   return runs.flatMap((run) => {
     const { colour, shape, opacity } = marks(run);
-    const withReferences = state.references && isBounded && !faded(run);
+    const withReferences = state.references && !faded(run);
     return run.steps.map((step, i) => {
       const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
-        null: withReferences && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
-        ceiling: withReferences ? read(run, keyOf("ceiling", site), i) : null,
+        z: noiseOf(run, key, i), low: lowEnd(run, key, i), high: hasNull ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
+        null: withReferences && hasNull && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
+        ceiling: withReferences && isBounded ? read(run, keyOf("ceiling", site), i) : null,
+        half: withReferences ? read(run, key + "_half", i) : null,
         why: value === null ? why(run, key, i) : null,
       };
     });
@@ -161,7 +211,7 @@ function heatmapRun() {
 }
 
 function heatmapQuantity() {
-  return DATA.quantities[state.quantity].scope === "run" ? "complexity" : state.quantity;
+  return DATA.quantities[state.quantity].scope === "run" ? axes()[0] : state.quantity;
 }
 
 function heatmapRows() {
@@ -177,6 +227,16 @@ function missing(rows) {
     if (!points.length) return [`${run.label} has no points yet.`];
     if (!empty.length) return [];
     return [`${run.label}: ${empty.length} of ${points.length} points have no value, the first at step ${whole(empty[0].step)}: ${empty[0].why}.`];
+  });
+}
+
+/** A sentence for each run that has points whose value is in doubt. */
+function doubted(rows) {
+  return shown().flatMap((run) => {
+    const points = rows.filter((row) => row.run === run.label);
+    const found = points.filter((row) => row.doubt !== null);
+    if (!found.length) return [];
+    return [`${run.label}: ${found.length} of ${points.length} points in doubt, the first at step ${whole(found[0].step)}: ${found[0].doubt}.`];
   });
 }
 

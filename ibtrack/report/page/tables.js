@@ -1,6 +1,8 @@
 // The tables and sentences beside the charts.
 
-const NAMES = { complexity: "I(X;Z)", expressivity: "I(Y;Z)", preference_information: "I(pref;Z)" };
+const NAMES = {
+  complexity: "I(X;Z)", expressivity: "I(Y;Z)", kept: "I(X;Z)", told: "I(Y;Z)", preference_information: "I(pref;Z)",
+};
 
 function cell(tag, ...content) {
   const element = document.createElement(tag);
@@ -51,12 +53,15 @@ function columns() {
     ...config,
     { id: "fitting", label: "fitting until", value: (run) => phase(run).fitting?.end ?? null, text: (run) => whole(phase(run).fitting?.end) },
     ...(isMeasured("preference_information") ? [final("preference_information")] : []),
-    final("complexity"), final("expressivity"), final("optimality"),
+    ...axes(phaseUnit()).map(final), final("optimality"),
     { id: "loss", label: "final loss", value: (run) => run.losses[end(run)] ?? null, text: (run) => format(run.losses[end(run)]) },
     { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
     ...(uneven ? [{ id: "points", label: "points", value: (run) => run.steps.length, text: points }] : []),
   ];
 }
+
+/** The unit in which runs are compared, whatever the plane is drawn in. */
+const phaseUnit = () => DATA.phaseUnits[state.order];
 
 const place = (run) => DATA.rankings[state.order].find((other) => other.run === run.number);
 
@@ -128,9 +133,9 @@ function updateSummary() {
   const tied = DATA.rankings[state.order].some((other) => other.tied && other.behind)
     ? " Tied: noise could make the difference to the first in one of twenty such sets of runs." : "";
   $("summary-note").textContent =
-    `Mean over the layers, ${state.order} labels, debiased reading, fractions of log K. A change counts as a phase when it ` +
+    `Mean over the layers, ${state.order} labels, debiased reading, ${unitWords[phaseUnit()]}. A change counts as a phase when it ` +
     `is more standard errors than noise would reach anywhere in a run${needed}, at 5 % for the whole run. The standard errors (se) are over the probe's ` +
-    `documents, not over training seeds. A fall at the start is a collapse and is not counted as compression.${tied}${dropped}`;
+    `documents, not over training seeds. A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing: neither is counted as compression.${tied}${dropped}`;
 }
 
 function headCell(column, active) {
@@ -158,12 +163,13 @@ function updateHints() {
 
 /** Complexity and expressivity of a run at a point, or why they are missing; one reason for both has one cell. */
 function planeCells(run, i) {
+  const [x, y] = axes();
   const reason = (quantity) => (i < 0 || read(run, keyOf(quantity), i) !== null ? null : why(run, keyOf(quantity), i));
-  const reasons = [reason("complexity"), reason("expressivity")];
+  const reasons = [reason(x), reason(y)];
   if (reasons[0] !== null && reasons[0] === reasons[1]) {
     return [Object.assign(cell("td", reasons[0]), { colSpan: 2, className: "why" })];
   }
-  return ["complexity", "expressivity"].map((quantity, k) => (
+  return [x, y].map((quantity, k) => (
     reasons[k] === null ? cell("td", withError(run, quantity, i)) : Object.assign(cell("td", reasons[k]), { className: "why" })
   ));
 }

@@ -23,3 +23,10 @@ def test_half_of_the_grid_is_balanced() -> None:
     for choices in combinations(("width", "exponent", "offset", "spreads"), 2):
         assert set(Counter(attrgetter(*choices)(recipe) for recipe in recipes).values()) == {6}
     assert set(Counter(recipe.strength for recipe in recipes).values()) == {8}
+
+
+def test_documents_differ_or_are_few() -> None:
+    recipes = cases.documents()
+    assert len({recipe.name for recipe in recipes}) == len(recipes) == 18
+    assert all(recipe.document_effect > 0.3 or recipe.document_length > 120 for recipe in recipes)
+    assert cases.shrunk(recipes)

@@ -1,0 +1,379 @@
+"""A lower end of an information that assumes nothing but that documents are independent of each other.
+
+    I(X;J) ≥ E Σ_k A_k log( q_k / p_k )    for every distribution q that is made without the document of the row A
+
+For a row of label x the right side is KL( P_x ‖ p ) - KL( P_x ‖ q ) on average, and the average of the first term is
+the information (Barber and Agakov, NIPS 2003). So a q near P_x makes a tight bound, and no q makes one that is too
+high. It is made of the rows of label x in other documents, and drawn towards a prior π where they are few:
+
+    q = ( S_x - S_xd + α π ) / ( n_x - n_xd + α )
+
+S_x is the sum of the n_x rows of label x, S_xd that of the n_xd of them in the document d of the row. The prior of a
+k-gram is the q of the k-gram that is shorter by one, and the prior of a token is the mean of all rows in other
+documents. This is back-off, as language models smooth the counts of rare k-grams: Katz (IEEE Transactions on Acoustics,
+Speech, and Signal Processing 35, 1987), Kneser and Ney (ICASSP 1995), and Teh (ACL 2006), for whom it is a hierarchy of
+priors. A k-gram that no other document holds has its prior as q. That a row is judged without its own document is
+cross-validation (Stone, Journal of the Royal Statistical Society B 36, 1974).
+
+The upper end is the plug-in reading, which is biased upward. Nothing in the two is a model of how labels differ, so
+they tell when the debiased reading, which has one, has gone wrong. Only copies may raise the lower end above the
+information: if documents share text that was not written anew in each, leaving out one does not leave out its rows. The
+derivation is in docs/brackets.md.
+
+Letters: N rows, m of them that are evaluated, K anchors, L sites, G documents, n_x rows of label x.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ibtrack._checks import check_integers
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.entropy import TINY
+from ibtrack.information.label_design import to_device
+from ibtrack.information.row_statistics import RowStatistics
+from ibtrack.information.segments import Segments, occurrence_ranks, sum_between
+from ibtrack.information.standard_errors import Estimate
+
+# rows whose q is worked out: of a probe of 15k rows they make standard errors of .001 to .008 of log K, where all rows
+# would make .001 to .003; with them brackets.py --cost stays below a fifth of the time of the readings
+EVALUATED_ROWS = 3 << 9
+STRATUM_ROWS = 1 << 4  # evaluated rows of a stratum of rows with alike labels
+STRENGTH_ROWS = 1 << 7  # evaluated rows that choose α: with 1024 the lower ends rise by less than .001 of log K
+# candidates for α, from labels that tell all to labels that tell nothing; with ten times as many the lower ends rise by
+# less than .004 of log K
+STRENGTHS = tuple(4.0**power for power in range(-3, 6))
+
+
+@dataclass(frozen=True)
+class LevelDesign:
+    """One label set of a chain: the evaluated rows whose label occurs in another document as well.
+
+    Attributes:
+        name: Name of the label set.
+        sums: All rows of their labels, by label; after these groups, all rows of their labels and documents, by both.
+        pairs: (2 m_c,) for each of these rows two groups of ``sums``, that of the label and that of label and document,
+            int32.
+        signs: (2 m_c,) 1 and -1 in turn, float32: so signed, a pair adds up to S_x - S_xd.
+        num_others: (m_c, 1) n_x - n_xd, float32.
+    """
+
+    name: str
+    sums: Segments
+    pairs: Tensor
+    signs: Tensor
+    num_others: Tensor
+
+    def sums_of_others(self, rows: Tensor) -> Tensor:
+        """Add up the rows of the same label in other documents: (m_c, L, K) from (N, L, K), both float32."""
+        starts = torch.arange(0, len(self.pairs), 2, dtype=torch.int32, device=rows.device)
+        sums = sum_between(starts, self.pairs, self.sums.sum_rows(rows), self.signs)
+        return sums.clamp_(min=TINY)  # where rounding leaves less than nothing
+
+
+@dataclass(frozen=True)
+class ChainDesign:
+    """Label sets of which each refines the one before it, so that its prior is the q of that one.
+
+    All rows are put into an order in which labels that are as frequent, equal labels and equal finer labels are near
+    each other, and cut into H strata; from each as many rows are drawn at random. So the evaluated rows have the labels
+    of all rows, and the labels of all rows in a document are known to its influence.
+
+    Attributes:
+        rows: (m,) evaluated rows, int32; those of every level come before those of fewer levels.
+        documents: (m,) document of each of them.
+        strata: (m,) stratum of each of them.
+        weights: (m,) rows for which each of them stands, float64.
+        stratum_rows: (G, H) rows of each document in each stratum, float64.
+        levels: The label sets, the coarsest first.
+    """
+
+    rows: Tensor
+    documents: Tensor
+    strata: Tensor
+    weights: Tensor
+    stratum_rows: Tensor
+    levels: tuple[LevelDesign, ...]
+
+
+@dataclass(frozen=True)
+class BracketDesign:
+    """All that the lower ends of a probe need and that does not depend on activations; it is worked out once.
+
+    Attributes:
+        chains: Label sets that refine each other, or single ones.
+        strengths: The candidates for α, float32.
+    """
+
+    chains: tuple[ChainDesign, ...]
+    strengths: Tensor
+
+    @classmethod
+    def from_chains(
+        cls,
+        chains: Iterable[Mapping[str, Tensor]],
+        documents: DocumentDesign,
+        *,
+        num_evaluated: int = EVALUATED_ROWS,
+    ) -> BracketDesign:
+        """Describe label sets.
+
+        Args:
+            chains: Chains of name to (N,) dense labels, each label set refining the one before it in its chain.
+            documents: Documents of the rows.
+            num_evaluated: Number of rows that are evaluated, all if there are no more than that. Standard errors count
+                that others are not.
+
+        Raises:
+            ValueError: A label set does not refine the one before it.
+        """
+        return cls(
+            chains=tuple(_chain(labels, documents, num_evaluated) for labels in chains),
+            strengths=torch.tensor(STRENGTHS, dtype=torch.float32),
+        )
+
+
+def lower_ends(sites: Sequence[RowStatistics], design: BracketDesign) -> dict[str, Estimate]:
+    """Work out the lower end of every label set at the L sites of all ``sites``.
+
+    Args:
+        sites: Rows of the sites.
+        design: The label sets.
+
+    Returns:
+        Name of a label set to its lower end, nats. It is an average over rows, so it may lie below 0, where nothing was
+        shown. Its influences are those of a plain mean over documents. What they leave out is that a document also
+        moves the q of the others: as q and P_x both sum to 1, that is a product of two small differences, q from P_x
+        and q from what it is without the document. The lower ends are ``nan`` where there is a single document.
+    """
+    parts = [_ends_of_site(site, design) for site in sites]
+    return {
+        name: Estimate(
+            value=torch.cat([part[name].value for part in parts]),
+            influence=torch.cat([part[name].influence for part in parts]),
+            systematic=torch.cat([part[name].systematic for part in parts]),
+        )
+        for name in parts[0]
+    }
+
+
+def information_lower_end(assignments: Tensor, labels: Tensor | Sequence[Tensor], documents: Tensor) -> Estimate:
+    """Work out a lower end of I(X;J) in one call, for one site; the upper end is `plugin_information`.
+
+    Args:
+        assignments: (N, K) soft assignments, from `assign`.
+        labels: (N,) integers of any range; or several such label sets, the coarsest first, of which each refines the
+            one before it. The lower end is that of the last.
+        documents: (N,) integers of any range; rows of different documents must be independent of each other.
+
+    Returns:
+        An estimate of one number, (1,): ``value`` in nats, ``standard_error`` over documents. It is ``nan`` if there is
+        a single document.
+
+    Raises:
+        ValueError: ``assignments`` are not a finite floating point matrix, there are no labels, labels or documents are
+            not one integer per row, or labels do not refine those before them.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> labels = torch.randint(0, 20, (2000,), generator=generator)
+        >>> rows = (4 * torch.eye(20)[labels] + torch.randn(2000, 20, generator=generator)).softmax(-1)
+        >>> from ibtrack.information import plugin_information
+        >>> low = information_lower_end(rows, labels, torch.arange(2000) // 50)
+        >>> bool(0.5 < low.value < plugin_information(rows, labels))
+        True
+    """
+    sets = [labels] if isinstance(labels, Tensor) else list(labels)
+    if assignments.ndim != 2 or not assignments.is_floating_point() or not len(assignments):
+        raise ValueError(
+            "assignments must be a floating point tensor of shape (N, K) with at least one row, "
+            f"got {assignments.dtype} of shape {tuple(assignments.shape)}"
+        )
+    if not assignments.isfinite().all():
+        raise ValueError("assignments must be finite, got some that are not")
+    if not sets:
+        raise ValueError("labels must be a tensor or several, got none")
+    chain = {str(level): _dense("labels", ids, len(assignments)) for level, ids in enumerate(sets)}
+    partition = DocumentDesign.from_index(_dense("documents", documents, len(assignments)))
+    design = to_device(BracketDesign.from_chains([chain], partition), assignments.device)
+    site = RowStatistics(assignments.float().unsqueeze(1), to_device(partition, assignments.device))
+    return lower_ends([site], design)[str(len(sets) - 1)]
+
+
+def _dense(name: str, values: Tensor, num_rows: int) -> Tensor:
+    """Number the distinct values from 0 on.
+
+    Raises:
+        ValueError: ``values`` are not one integer per row.
+    """
+    values = check_integers(name, values, ndim=1)
+    if len(values) != num_rows:
+        raise ValueError(f"{name} must have one entry per row of assignments, got {len(values)} for {num_rows}")
+    return torch.unique(values.cpu(), return_inverse=True)[1]
+
+
+def _chain(label_sets: Mapping[str, Tensor], documents: DocumentDesign, num_evaluated: int) -> ChainDesign:
+    """Describe a chain.
+
+    Raises:
+        ValueError: A label set does not refine the one before it.
+    """
+    cells, others = {}, {}
+    coarser = ""
+    for name, labels in label_sets.items():
+        if coarser and _number_of_pairs(labels, label_sets[coarser]) > int(labels.max()) + 1:
+            raise ValueError(f"labels must refine those before them, got {name} that does not tell {coarser}")
+        cells[name] = torch.unique(labels * documents.num_documents + documents.index, return_inverse=True)[1]
+        others[name] = torch.bincount(labels)[labels] - torch.bincount(cells[name])[cells[name]]
+        coarser = name
+    stratum = _strata(list(label_sets.values()), num_evaluated)
+    rows = _draw(stratum, num_evaluated)
+    depth = torch.stack([number[rows] > 0 for number in others.values()]).sum(0)  # a finer level has fewer of them
+    rows = rows[torch.argsort(depth, descending=True, stable=True)]
+    stratum_rows = torch.zeros(documents.num_documents, int(stratum.max()) + 1, dtype=torch.float64)
+    stratum_rows.index_put_((documents.index, stratum), stratum_rows.new_ones(()), accumulate=True)
+    return ChainDesign(
+        rows=rows.int(),
+        documents=documents.index[rows],
+        strata=stratum[rows],
+        weights=(stratum_rows.sum(0) / torch.bincount(stratum[rows]))[stratum[rows]],
+        stratum_rows=stratum_rows,
+        levels=tuple(
+            _level(name, labels, cells[name], others[name], rows[others[name][rows] > 0])
+            for name, labels in label_sets.items()
+        ),
+    )
+
+
+def _strata(label_sets: Sequence[Tensor], num_evaluated: int) -> Tensor:
+    """Cut rows into strata of alike labels, as many as there are times 16 evaluated rows: (N,)."""
+    total = len(label_sets[0])
+    order = torch.arange(total)
+    for labels in reversed(label_sets):
+        rank = torch.bincount(labels)[labels] * (int(labels.max()) + 1) + labels
+        order = order[torch.argsort(rank[order], descending=True, stable=True)]
+    number = max(1, num_evaluated // STRATUM_ROWS) if total > num_evaluated else 1
+    return torch.empty_like(order).index_put_((order,), torch.arange(total) * number // total)
+
+
+def _draw(stratum: Tensor, num_evaluated: int) -> Tensor:
+    """Draw as many rows from every stratum; all if there is one only."""
+    if len(stratum) <= num_evaluated:
+        return torch.arange(len(stratum))
+    shuffled = torch.randperm(len(stratum), generator=torch.Generator().manual_seed(0))
+    each = num_evaluated // (int(stratum.max()) + 1)
+    return shuffled[occurrence_ranks(stratum[shuffled]) < each]
+
+
+def _number_of_pairs(first: Tensor, second: Tensor) -> int:
+    return len(torch.unique(first * (int(second.max()) + 1) + second))
+
+
+def _level(name: str, labels: Tensor, cells: Tensor, others: Tensor, rows: Tensor) -> LevelDesign:
+    first = int(labels.max()) + 1
+    groups, members = torch.cat([labels, cells + first]), torch.arange(len(labels)).repeat(2)
+    pairs = torch.stack([labels[rows], cells[rows] + first], 1).flatten()
+    wanted, places = torch.unique(pairs, return_inverse=True)
+    number = torch.full((first + int(cells.max()) + 1,), -1).index_put_((wanted,), torch.arange(len(wanted)))
+    kept = (number[groups] >= 0).nonzero().flatten()
+    return LevelDesign(
+        name=name,
+        sums=Segments.from_groups(number[groups[kept]], len(wanted), members[kept]),
+        pairs=places.int(),
+        signs=torch.tensor([1.0, -1.0], dtype=torch.float32).repeat(len(rows)),
+        num_others=others[rows].float().unsqueeze(1),
+    )
+
+
+def _ends_of_site(site: RowStatistics, design: BracketDesign) -> dict[str, Estimate]:
+    """Work out the lower ends at the sites of one table."""
+    documents = site.documents
+    num_sites, num_anchors = site.mean.shape
+    if documents.num_documents == 1:
+        missing = site.mean.new_full((num_sites,), math.nan)
+        nothing = Estimate(value=missing, influence=missing.unsqueeze(1), systematic=missing)
+        return {level.name: nothing for chain in design.chains for level in chain.levels}
+    # One row that is uniform stands beside those of other documents, as anchors at which these never point would have
+    # the probability 0 otherwise, and the lower end would be minus infinity.
+    sums = site.document_sums.sum(1, keepdim=True) - site.document_sums + 1 / num_anchors  # (L, G, K)
+    without = sums / (len(documents.index) - documents.sizes + 1).view(1, -1, 1)
+    prior = without.float().movedim(0, 1).contiguous()  # (G, L, K)
+    log_mean = site.mean.clamp(min=TINY).log().float()
+    ends: dict[str, Estimate] = {}
+    for chain in design.chains:
+        estimates = _means(_gains(site, chain, prior, log_mean, design.strengths), chain, documents)
+        ends |= dict(zip((level.name for level in chain.levels), estimates, strict=True))
+    return ends
+
+
+def _gains(site: RowStatistics, chain: ChainDesign, prior: Tensor, log_mean: Tensor, strengths: Tensor) -> list[Tensor]:
+    """Work out Σ_k A_k log( q_k / p_k ) of every evaluated row: (m, L) float32 for each level.
+
+    Args:
+        site: Rows of L sites.
+        chain: The label sets.
+        prior: (G, L, K) mean of the rows outside of each document.
+        log_mean: (L, K) log p.
+        strengths: Candidates for α.
+    """
+    rows = site.rows.index_select(0, chain.rows)  # (m, L, K)
+    mean_gain = (rows * log_mean).sum(-1)
+    number = len(chain.levels[0].num_others)  # of rows whose label another document holds
+    weights = prior.index_select(0, chain.documents[:number])  # (m_c, L, K), q times ``total``
+    total = rows.new_ones(1, 1)
+    alone = prior.index_select(0, chain.documents[number:]).log_().mul_(rows[number:]).sum(-1)
+    gain = torch.cat([torch.zeros_like(mean_gain[:number]), alone - mean_gain[number:]])
+    gains = []
+    for level in chain.levels:
+        number = len(level.num_others)
+        if number:
+            rows, weights, total = rows[:number], weights[:number], total[:number]
+            sums = level.sums_of_others(site.rows)
+            alpha = _strength(rows, sums, weights, total, level.num_others, strengths)  # (L,)
+            weights = sums.addcmul_(weights, (alpha / total).unsqueeze(-1))
+            total = level.num_others + alpha  # (m_c, L)
+            gain = gain.clone()
+            gain[:number] = weights.log().mul_(rows).sum(-1) - total.log() - mean_gain[:number]
+        gains.append(gain)
+    return gains
+
+
+def _strength(
+    rows: Tensor, sums: Tensor, weights: Tensor, total: Tensor, num_others: Tensor, strengths: Tensor
+) -> Tensor:
+    """Choose α of each site, (L,), at which the lower end of some of the rows is greatest.
+
+    The lower end rises with α as long as Σ_k A_k π_k / ( S_k + α π_k ) - 1 / ( n + α ) is positive on average. It is
+    worked out half-way between the candidates, in logarithms, and counted how often it is: as good as the lower ends of
+    all candidates, and half the time, as no logarithms are taken.
+    """
+    step = -(-len(rows) // STRENGTH_ROWS)
+    prior = weights[::step] / (total[::step] if len(total) > 1 else total).unsqueeze(-1)  # (rows, L, K)
+    between = (strengths[1:] * strengths[:-1]).sqrt().view(-1, 1, 1)
+    mixed = torch.addcmul(sums[::step], prior, between.unsqueeze(-1))  # (candidates - 1, rows, L, K)
+    slope = (prior * rows[::step]).div(mixed).sum((1, 3)) - (num_others[::step] + between).reciprocal().sum(1)
+    return strengths[(slope > 0).sum(0)]
+
+
+def _means(gains: Sequence[Tensor], chain: ChainDesign, documents: DocumentDesign) -> list[Estimate]:
+    """Average the (m, L) gains of evaluated rows over all rows, for each level.
+
+    What a row gains is the mean of its stratum and a rest. The influence of a document has the means of all its rows,
+    and the rest of those that are evaluated.
+    """
+    weighted = torch.cat(list(gains), 1).double() * chain.weights.unsqueeze(1)  # (m, levels * L)
+    sums = weighted.new_zeros(chain.stratum_rows.shape[1], weighted.shape[1]).index_add_(0, chain.strata, weighted)
+    means = sums / chain.stratum_rows.sum(0).unsqueeze(1)  # (H, levels * L)
+    rest = weighted - means[chain.strata] * chain.weights.unsqueeze(1)
+    totals = (chain.stratum_rows @ means).index_add_(0, chain.documents, rest).T.contiguous()  # (levels * L, G)
+    values, influences = totals.sum(1) / len(documents.index), documents.influence(totals)
+    levels = (part.split(gains[0].shape[1]) for part in (values, influences))
+    return [
+        Estimate(value=value, influence=influence, systematic=torch.zeros_like(value))
+        for value, influence in zip(*levels, strict=True)
+    ]
