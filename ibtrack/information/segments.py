@@ -40,20 +40,16 @@ class Segments:
     shallow: bool
 
     @classmethod
-    def from_groups(
-        cls, groups: Tensor, num_groups: int, rows: Tensor | None = None, cells: Tensor | None = None
-    ) -> Segments:
+    def from_groups(cls, groups: Tensor, num_groups: int, rows: Tensor | None = None) -> Segments:
         """Sort rows into segments.
 
         Args:
             groups: (n,) group of each row, in [0, num_groups).
             num_groups: Number of groups.
             rows: (n,) indices of the rows; by default 0 to n - 1.
-            cells: (n,) dense index of a finer partition of the groups; no segment holds rows of two cells.
         """
-        cells = groups if cells is None else cells
-        order = torch.argsort(groups * (int(cells.max()) + 1 if len(cells) else 1) + cells, stable=True)
-        starts = (occurrence_ranks(cells)[order] % SEGMENT_ROWS == 0).nonzero().flatten()
+        order = torch.argsort(groups, stable=True)
+        starts = (occurrence_ranks(groups)[order] % SEGMENT_ROWS == 0).nonzero().flatten()
         group = groups[order[starts]]
         segments_per_group = torch.bincount(group, minlength=num_groups)
         return cls(

@@ -34,10 +34,12 @@ class _SoftAssignment(Metric):
     def __init__(self, width: int, num_anchors: int, seed: int, rule: str, normalized: bool, **options: Any) -> None:
         super().__init__(**options)
         self.width, self.num_anchors, self.normalized = width, num_anchors, normalized
-        self.epsilon = temperature(width, num_anchors, rule)
+        self.epsilon, self.seed = temperature(width, num_anchors, rule), seed
         self.register_buffer("anchors", draw_anchors(width, num_anchors, seed=seed), persistent=False)
 
     def _assign(self, activations: Tensor) -> Tensor:
+        if self.anchors.dtype != torch.float32:  # a module that holds the metric was cast, which moves the anchors
+            self.anchors = draw_anchors(self.width, self.num_anchors, seed=self.seed).to(self.anchors.device)
         assigned = assign(check_rows(activations, self.width), self.anchors, self.epsilon)
         bad = int(bad_rows(assigned).sum())
         if bad:

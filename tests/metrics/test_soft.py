@@ -288,6 +288,17 @@ def _measure_share(rank: int, world: int, port: int, queue: SimpleQueue[list[flo
     torch.distributed.destroy_process_group()
 
 
+def test_a_metric_in_a_module_that_is_cast_reads_the_same() -> None:
+    rows, ids = _data()
+    values = []
+    for dtype in (torch.float32, torch.float16):
+        metric = SoftMutualInformation(24, 30)
+        torch.nn.ModuleList([metric]).to(dtype)
+        metric.update(rows, ids, _documents())
+        values.append(float(metric.compute()))
+    assert values[0] == values[1]
+
+
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_with_uneven_shares_read_what_one_does(world: int) -> None:
     rows, ids = _data()
