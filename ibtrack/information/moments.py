@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ibtrack.information.gap_curves import GapCurves, gap_curves
+from ibtrack.information.gap_curves import GapCurves
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics
 from ibtrack.information.row_statistics import RowStatistics
@@ -117,7 +117,10 @@ class Influences:
 
 
 def moments_of_rows(
-    sites: Sequence[RowStatistics], designs: Sequence[LabelDesign], statistics: Sequence[LabelStatistics]
+    sites: Sequence[RowStatistics],
+    designs: Sequence[LabelDesign],
+    statistics: Sequence[LabelStatistics],
+    curves: GapCurves,
 ) -> tuple[Moments, Influences]:
     """Collect the moments of C label sets at the L sites of all ``sites``, and what documents do to them."""
     documents, number = sites[0].documents, len(designs)
@@ -141,7 +144,6 @@ def moments_of_rows(
     other, other_change = (torch.cat(parts) for parts in zip(*(site.other_products for site in sites), strict=True))
     surprise, entropy = of_sites("document_surprise"), of_sites("document_entropy")
     weighted_squares = (squares @ weight).squeeze(-1)  # (L, G)
-    curves = gap_curves(sites)
 
     cross, same = by_document("cross_products"), by_document("same_products")  # (C, L, G)
     cross_weight, same_weight = (of_designs(f"{name}_weight").unsqueeze(-1) * total for name in ("cross", "same"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from ibtrack.information.brackets import BracketDesign, lower_ends
 from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.gap_curves import gap_curves
+from ibtrack.information.gap_curves import GapCurves, gap_curves
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics, conditional_entropies, label_statistics
 from ibtrack.information.moments import moments_of_rows
@@ -160,30 +161,28 @@ def _read_together(
     sites = _side_by_side(assignments, units)
     debiased: dict[str, Estimate] = {}
     z: dict[str, Tensor] = {}
+    entropy, ceiling = _entropy_and_ceiling(sites)
+    curves = cache(lambda: gap_curves(sites))  # for all label sets, and not for the plug-in
     conditional: dict[str, Tensor] = {}  # (L,) Σ_x n_x H(P_x) of each label set
     at_once = max(1, CELLS_AT_ONCE // (len(assignments) * units.num_documents))  # sums by document are kept
     for names in _parts(list(designs), at_once):
         some = [designs[name] for name in names]
         if "debiased" in readings:
             statistics = label_statistics(sites, some)
-            estimates, scores = _debiased(sites, some, statistics)
+            estimates, scores = _debiased(sites, some, statistics, curves())
             debiased |= dict(zip(names, estimates, strict=True))
             z |= dict(zip(names, scores, strict=True))
             conditional |= {name: each.conditional for name, each in zip(names, statistics, strict=True)}
         elif "plugin" in readings:
             conditional |= dict(zip(names, conditional_entropies(sites, some), strict=True))
-    entropy, ceiling = _entropy_and_ceiling(sites)
     plugin = {name: entropy.value - sums / len(units.index) for name, sums in conditional.items()}
-    null: dict[str, Tensor] = {}
-    if "null" in readings:
-        curves = gap_curves(sites)
-        null = {name: null_information(curves, design.sizes) for name, design in designs.items()}
+    with_null = designs if "null" in readings else {}
     read = Readings(
         entropy=entropy,
         ceiling=ceiling,
         debiased=debiased,
         plugin=plugin if "plugin" in readings else {},
-        null=null,
+        null={name: null_information(curves(), design.sizes) for name, design in with_null.items()},
         z=z,
         lower_ends={} if brackets is None else lower_ends(sites, brackets),
     )
@@ -219,10 +218,13 @@ def _side_by_side(assignments: Sequence[Tensor], documents: DocumentDesign) -> l
 
 
 def _debiased(
-    sites: Sequence[RowStatistics], designs: Sequence[LabelDesign], statistics: Sequence[LabelStatistics]
+    sites: Sequence[RowStatistics],
+    designs: Sequence[LabelDesign],
+    statistics: Sequence[LabelStatistics],
+    curves: GapCurves,
 ) -> tuple[list[Estimate], Tensor]:
     """Work out one estimate of L sites for each label set, and (C, L) the spread between labels over its noise."""
-    moments, influences = moments_of_rows(sites, designs, statistics)
+    moments, influences = moments_of_rows(sites, designs, statistics, curves)
     values = debiased_from_moments(moments)
     changes = influences.of(debiased_gradient(moments))
     estimates = [

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.gap_curves import gap_curves
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics, label_statistics
 from ibtrack.information.moments import Influences, Moments, moments_of_rows
@@ -55,7 +56,7 @@ def sample(rows: Tensor, labels: Tensor, documents: Tensor | None = None) -> Sam
     partition = DocumentDesign.from_index(index).units
     site, design = RowStatistics(rows.unsqueeze(1), partition), LabelDesign.from_labels(dense, partition)
     statistics = label_statistics([site], [design])[0]
-    moments, influences = moments_of_rows([site], [design], [statistics])
+    moments, influences = moments_of_rows([site], [design], [statistics], gap_curves([site]))
     single: dict[str, Any] = {name: value[0, 0] for name, value in vars(moments).items()}
     return Sample(site, design, statistics, Moments(**single), influences)
 

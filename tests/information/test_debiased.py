@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
 from ibtrack.information.functional import debiased_information, plugin_information
+from ibtrack.information.gap_curves import gap_curves
 from ibtrack.information.moments import moments_of_rows
 from ibtrack.information.plugin import ceiling
 from ibtrack.information.standard_errors import Estimate
@@ -64,7 +65,7 @@ def test_influences_have_the_spread_of_leaving_documents_out() -> None:
 
     left_out = torch.stack([values(documents // 2 != pair) for pair in range(30)], 1)  # (3, pairs)
     changes = left_out.mean(1, keepdim=True) - left_out
-    gradient = debiased_gradient(moments_of_rows([site], [design], [statistics])[0])
+    gradient = debiased_gradient(moments_of_rows([site], [design], [statistics], gap_curves([site]))[0])
     entropy, row_entropy = (influences.site[name] for name in ("marginal_entropy", "row_entropy"))
     first_order = torch.cat([influences.of(gradient)[0], entropy - row_entropy, entropy])
     for one, other in zip(first_order.view(3, 30, 2).sum(2), changes, strict=True):
@@ -216,7 +217,7 @@ def test_a_nan_row_makes_no_number_that_looks_right() -> None:
 
 def test_a_gradient_has_the_shape_of_its_moment() -> None:
     site, design, statistics, _, _ = sample(*TEXT)
-    moments, _ = moments_of_rows([site], [design, design], [statistics, statistics])
+    moments, _ = moments_of_rows([site], [design, design], [statistics, statistics], gap_curves([site]))
     gradient = debiased_gradient(moments)
     assert gradient["conditional"].tolist() == [[-1], [-1]]
     assert gradient["beta"].shape == moments.beta.shape

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.entropy import entropy
+from ibtrack.information.gap_curves import gap_curves
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import label_statistics
 from ibtrack.information.moments import CURVES, LABEL_MOMENTS, SITE_MOMENTS, Moments, moments_of_rows
@@ -74,7 +75,7 @@ def _three_label_sets(sites: list[RowStatistics], labels: Tensor) -> tuple[list[
     number = len(labels)
     sets = (labels, torch.arange(number) % 173, torch.arange(number) % 7)
     designs = [LabelDesign.from_labels(ids, sites[0].documents) for ids in sets]
-    return designs, moments_of_rows(sites, designs, label_statistics(sites, designs))[0]
+    return designs, moments_of_rows(sites, designs, label_statistics(sites, designs), gap_curves(sites))[0]
 
 
 def test_sites_side_by_side_have_the_moments_of_each() -> None:
@@ -90,7 +91,7 @@ def test_label_sets_side_by_side_have_the_moments_of_each() -> None:
     designs, together = _three_label_sets(sites, labels)
     assert together.has_pairs.flatten().tolist() == [True, False, True]
     for c, design in enumerate(designs):
-        alone = moments_of_rows(sites, [design], label_statistics(sites, [design]))[0]
+        alone = moments_of_rows(sites, [design], label_statistics(sites, [design]), gap_curves(sites))[0]
         number = alone.row_shares.shape[-1]
         for field in fields(Moments):
             mine, own = getattr(together, field.name)[c], getattr(alone, field.name)[0]

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.gap_curves import gap_curves
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import label_statistics
 from ibtrack.information.moments import Moments, moments_of_rows
@@ -52,7 +53,7 @@ def _crossed(
     rows = (0.1 * (rows + label * effects(num_labels)[labels])).softmax(-1)
     partition = DocumentDesign.from_index(documents)
     sites, designs = [RowStatistics(rows, partition)], [LabelDesign.from_labels(labels, partition)]
-    return moments_of_rows(sites, designs, label_statistics(sites, designs))[0]
+    return moments_of_rows(sites, designs, label_statistics(sites, designs), gap_curves(sites))[0]
 
 
 def test_known_components_are_estimated() -> None:
