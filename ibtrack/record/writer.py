@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ibtrack.record.plain import plain
 from ibtrack.record.protocol import as_text, protocol_differences
 from ibtrack.record.trajectory import FORMAT, Point, read_file
 
@@ -39,14 +40,15 @@ class TrajectoryWriter:
         Args:
             path: File to write; its folder is made.
             protocol: Protocol of the measurement, for the header.
-            run: Name and config of the run, for the header.
+            run: Name and config of the run, for the header, which holds them as plain values, see
+                `ibtrack.record.plain.plain`.
 
         Raises:
             FileExistsError: The path already holds the trajectory of another run, which is never overwritten.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = {"format": FORMAT, "protocol": dict(protocol), "run": dict(run or {})}
+        header = {"format": FORMAT, "protocol": dict(protocol), "run": plain(run or {})}
         if path.exists():
             _move_aside(path, header)
         try:
@@ -54,7 +56,7 @@ class TrajectoryWriter:
         except FileExistsError:
             raise FileExistsError(f"{path} was made by another process at this moment; choose another path") from None
         writer = cls(path, [])
-        writer._append_line(json.dumps(header))
+        writer._append_line(json.dumps(header, allow_nan=False))
         return writer
 
     @classmethod

@@ -27,6 +27,7 @@ from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key, parse_key
 from ibtrack.record.logged import summary_line
+from ibtrack.record.plain import plain
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
@@ -132,7 +133,7 @@ class InformationPlaneTracker:
     @property
     def trajectory(self) -> Trajectory:
         """The points that have been recorded so far, with protocol and run."""
-        run = {"name": self.name, "config": self.config}
+        run = plain({"name": self.name, "config": self.config})
         return Trajectory(self.protocol, run, list(self._points), self.path)
 
     @property

@@ -404,3 +404,23 @@ def test_a_line_is_printed_for_each_measurement(tmp_path: Path, capsys: pytest.C
     lines = [line for line in (printed.out + printed.err).splitlines() if "ibtrack step" in line]
     assert len(lines) == 3
     assert all("optimality" in line and "±" in line for line in lines)
+
+
+class _Configured(Module):
+    """A module whose hyperparameters JSON does not hold."""
+
+    def __init__(self, data: Path, dtype: torch.dtype, weights: Tensor, lr: float, loss: type[nn.Module]) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+
+def test_any_hyperparameters_stand_in_the_file(tmp_path: Path) -> None:
+    module = _Configured(Path("a"), torch.float32, torch.ones(2), math.inf, nn.CrossEntropyLoss)
+    trainer(tmp_path, callbacks=[monitor(tmp_path)], max_steps=1).fit(module, loader())
+    assert Trajectory.load(tmp_path / "trajectory.jsonl").run["config"] == {
+        "data": "a",
+        "dtype": "torch.float32",
+        "weights": [1.0, 1.0],
+        "lr": "inf",
+        "loss": "torch.nn.modules.loss.CrossEntropyLoss",
+    }

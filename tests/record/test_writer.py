@@ -1,10 +1,14 @@
 """The file of a run: what is written, what is refused, what is moved aside."""
 
+import contextlib
+import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ibtrack import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
@@ -108,3 +112,16 @@ def test_resuming_under_another_protocol_shows_the_difference(tmp_path: Path) ->
     with pytest.raises(ValueError, match=sentence):
         TrajectoryWriter.resume(path, {**PROTOCOL, "num_anchors": 50}, last_step=2)
     assert path.read_text() == before
+
+
+def test_any_configuration_is_written_and_an_earlier_start_of_it_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    config = {"data": Path("a"), "dtype": torch.float32, "weights": torch.ones(2), "lr": math.nan, "names": {"b", "a"}}
+    for _ in range(2):
+        with contextlib.nullcontext() if not path.exists() else pytest.warns(UserWarning, match="an earlier start"):
+            TrajectoryWriter.create(path, PROTOCOL, {"name": "a", "config": config})
+    plain = {"data": "a", "dtype": "torch.float32", "weights": [1.0, 1.0], "lr": "nan", "names": ["a", "b"]}
+    header = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert header["run"]["config"] == plain == Trajectory.load(path).run["config"]
+    with pytest.raises(FileExistsError, match="the run's config"):
+        TrajectoryWriter.create(path, PROTOCOL, {"name": "a", "config": {**config, "lr": math.inf}})
