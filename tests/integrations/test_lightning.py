@@ -416,7 +416,7 @@ class _Configured(Module):
 
 def test_any_hyperparameters_stand_in_the_file(tmp_path: Path) -> None:
     module = _Configured(Path("a"), torch.float32, torch.ones(2), math.inf, nn.CrossEntropyLoss)
-    trainer(tmp_path, callbacks=[monitor(tmp_path)], max_steps=1).fit(module, loader())
+    trainer(tmp_path, callbacks=[monitor(tmp_path)], max_steps=1).fit(module, loader(), loader(shuffle=False))
     assert Trajectory.load(tmp_path / "trajectory.jsonl").run["config"] == {
         "data": "a",
         "dtype": "torch.float32",
