@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 # One deviation of what a bias correction is off: .08 of the geometric mean of correction and information, so that 95 %
-# of intervals hold over the cases of truth.py --coverage. Where labels tell nothing the gap is observed, and where they
-# are frequent there is nothing to correct. Where fewer than a tenth of the rows are of labels that are met in two
-# documents it grows as one over that share, as the others need not be like them: from probes of a trained model.
+# of intervals hold over the cases of truth.py --coverage, which is thus no test of it. Where labels tell nothing the
+# gap is observed, and where they are frequent there is nothing to correct. Where fewer than a tenth of the rows are of
+# labels that are met in two documents it grows as one over that share, as the others need not be like them: from probes
+# of a trained model.
 CORRECTION_ERROR, FEW_MET = 0.08, 0.1
 
 
