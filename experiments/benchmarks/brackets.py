@@ -31,7 +31,7 @@ from experiments.benchmarks.row import read
 from experiments.benchmarks.text import made_up_text
 from ibtrack import Probe
 from ibtrack.information.assignments import assign, draw_anchors, temperature
-from ibtrack.information.brackets import information_lower_end
+from ibtrack.information.functional import information_lower_end
 from ibtrack.information.readings import site_readings
 from ibtrack.tracking.notes import OUTSIDE
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ibtrack.information.assignments import assign, draw_anchors, temperature
 from ibtrack.information.bottleneck import bottleneck_curve
-from ibtrack.information.brackets import information_lower_end
-from ibtrack.information.functional import debiased_information, plugin_information
+from ibtrack.information.functional import debiased_information, information_lower_end, plugin_information
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import ESTIMATOR_VERSION
 from ibtrack.information.spectrum import alpha_req, cloud_geometry, participation_ratio, rankme

@@ -32,10 +32,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ibtrack._checks import check_integers
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.entropy import TINY
-from ibtrack.information.label_design import to_device
 from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.segments import Segments, occurrence_ranks, sum_between
 from ibtrack.information.standard_errors import Estimate
@@ -152,69 +150,7 @@ def lower_ends(sites: Sequence[RowStatistics], design: BracketDesign) -> dict[st
         and q from what it is without the document. The lower ends are ``nan`` where there is a single document.
     """
     parts = [_ends_of_site(site, design) for site in sites]
-    return {
-        name: Estimate(
-            value=torch.cat([part[name].value for part in parts]),
-            influence=torch.cat([part[name].influence for part in parts]),
-            systematic=torch.cat([part[name].systematic for part in parts]),
-        )
-        for name in parts[0]
-    }
-
-
-def information_lower_end(assignments: Tensor, labels: Tensor | Sequence[Tensor], documents: Tensor) -> Estimate:
-    """Work out a lower end of I(X;J) in one call, for one site; the upper end is `plugin_information`.
-
-    Args:
-        assignments: (N, K) soft assignments, from `assign`.
-        labels: (N,) integers of any range; or several such label sets, the coarsest first, of which each refines the
-            one before it. The lower end is that of the last.
-        documents: (N,) integers of any range; rows of different documents must be independent of each other.
-
-    Returns:
-        An estimate of one number, (1,): ``value`` in nats, ``standard_error`` over documents. It is ``nan`` if there is
-        a single document.
-
-    Raises:
-        ValueError: ``assignments`` are not a finite floating point matrix, there are no labels, labels or documents are
-            not one integer per row, or labels do not refine those before them.
-
-    Example:
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> labels = torch.randint(0, 20, (2000,), generator=generator)
-        >>> rows = (4 * torch.eye(20)[labels] + torch.randn(2000, 20, generator=generator)).softmax(-1)
-        >>> from ibtrack.information import plugin_information
-        >>> low = information_lower_end(rows, labels, torch.arange(2000) // 50)
-        >>> bool(0.5 < low.value < plugin_information(rows, labels))
-        True
-    """
-    sets = [labels] if isinstance(labels, Tensor) else list(labels)
-    if assignments.ndim != 2 or not assignments.is_floating_point() or not len(assignments):
-        raise ValueError(
-            "assignments must be a floating point tensor of shape (N, K) with at least one row, "
-            f"got {assignments.dtype} of shape {tuple(assignments.shape)}"
-        )
-    if not assignments.isfinite().all():
-        raise ValueError("assignments must be finite, got some that are not")
-    if not sets:
-        raise ValueError("labels must be a tensor or several, got none")
-    chain = {str(level): _dense("labels", ids, len(assignments)) for level, ids in enumerate(sets)}
-    partition = DocumentDesign.from_index(_dense("documents", documents, len(assignments)))
-    design = to_device(BracketDesign.from_chains([chain], partition), assignments.device)
-    site = RowStatistics(assignments.float().unsqueeze(1), to_device(partition, assignments.device))
-    return lower_ends([site], design)[str(len(sets) - 1)]
-
-
-def _dense(name: str, values: Tensor, num_rows: int) -> Tensor:
-    """Number the distinct values from 0 on.
-
-    Raises:
-        ValueError: ``values`` are not one integer per row.
-    """
-    values = check_integers(name, values, ndim=1)
-    if len(values) != num_rows:
-        raise ValueError(f"{name} must have one entry per row of assignments, got {len(values)} for {num_rows}")
-    return torch.unique(values.cpu(), return_inverse=True)[1]
+    return {name: Estimate.join([part[name] for part in parts]) for name in parts[0]}
 
 
 def _chain(label_sets: Mapping[str, Tensor], documents: DocumentDesign, num_evaluated: int) -> ChainDesign:

@@ -4,9 +4,9 @@
 
 The mean of the n_x rows of a label varies around p by the share t_x of a row's variance: r between labels, and the
 rest for its few rows, with an effective sample size (`ibtrack.information.variance_components`). Γ(t) is the Jensen gap
-of a mean that varies so (`ibtrack.information.gap_curves`), and the bracket is the entropy that the label's few rows
-cost. γ is a calibration by split halves; δ corrects H(p) for few documents. docs/estimator.md derives it, says which
-steps are closures, and how far the result is off.
+of a mean that varies so (`ibtrack.information.gap_curves`), and the difference in square brackets is the entropy that
+the label's few rows cost. γ is a calibration by split halves; δ corrects H(p) for few documents. docs/estimator.md
+derives it, says which steps are closures, and how far the result is off.
 
 Letters: U pairs of sample size and concentration. Leading dimensions of the moments are written (...).
 """

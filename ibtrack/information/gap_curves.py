@@ -1,10 +1,11 @@
 """Gap curves: how much entropy the mean of few rows lacks, as a function of how much it varies.
 
-Entropy is concave, so a label's mean of few rows looks purer than it is: E H(P) = H(p) - Δ for a random distribution P
-of mean p. The Jensen gap Δ depends on the distribution of P. Here P varies by t v_k around p_k, where v_k is the
+Entropy is concave, so a label's mean of few rows looks purer than it is: E H(P) = H(p) - Γ for a random distribution P
+of mean p. The Jensen gap Γ depends on the distribution of P. Here P varies by t v_k around p_k, where v_k is the
 variance of a single row: t = 1 for rows, t = 1 / n for means of n random rows. Three curves over t:
 
-- the null curve, the gap of means of 1 / t random rows, observed for up to 32 rows and continued as that of
+- the null curve, the gap of means of 1 / t random rows, observed for up to 32 rows and continued as a mixture of the
+  two others;
 - Beta marginals, as of a Dirichlet distribution (Wolpert and Wolf, Physical Review E 52, 1995, the expected entropy):
   Σ_k p_k ( digamma(p_k ν_k + 1) - digamma(ν_k + 1) - log p_k ) with ν_k = p_k (1 - p_k) / (t v_k) - 1;
 - lognormal marginals: Σ_k p_k / 2 log(1 + t v_k / p_k²), heavier tails and a smaller gap.
@@ -25,7 +26,7 @@ from torch import Tensor
 from ibtrack.information.entropy import entropy, positive, row_entropies
 from ibtrack.information.row_statistics import RowStatistics
 
-LARGEST_GROUP = 32  # rows; beyond it the observed gap is within .002 of log K of that of Beta marginals
+LARGEST_GROUP = 32  # rows; beyond it the curve keeps the mixture of the closures that it has there
 FEWEST_GROUPS = 16  # that an observed entropy must be a mean over; chosen by hand
 LARGEST_BETA_VARIANCE = 0.999  # of p (1 - p), the variance of a Beta distribution of 0 and 1 alone, where ν is 0
 BETA_VARIANCE_FLOOR = 1e-9  # of p², below which ν has no digits left

@@ -102,25 +102,17 @@ class Readings:
     @staticmethod
     def join(parts: Sequence[Readings]) -> Readings:
         """Put the sites of all parts one after the other."""
-
-        def joined(estimates: Sequence[Estimate]) -> Estimate:
-            return Estimate(
-                value=torch.cat([estimate.value for estimate in estimates]),
-                influence=torch.cat([estimate.influence for estimate in estimates]),
-                systematic=torch.cat([estimate.systematic for estimate in estimates]),
-            )
-
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
         return Readings(
-            entropy=joined([part.entropy for part in parts]),
-            ceiling=joined([part.ceiling for part in parts]),
-            debiased={name: joined([part.debiased[name] for part in parts]) for name in first.debiased},
+            entropy=Estimate.join([part.entropy for part in parts]),
+            ceiling=Estimate.join([part.ceiling for part in parts]),
+            debiased={name: Estimate.join([part.debiased[name] for part in parts]) for name in first.debiased},
             plugin={name: torch.cat([part.plugin[name] for part in parts]) for name in first.plugin},
             null={name: torch.cat([part.null[name] for part in parts]) for name in first.null},
             z={name: torch.cat([part.z[name] for part in parts]) for name in first.z},
-            lower_ends={name: joined([part.lower_ends[name] for part in parts]) for name in first.lower_ends},
+            lower_ends={name: Estimate.join([part.lower_ends[name] for part in parts]) for name in first.lower_ends},
         )
 
 

@@ -56,17 +56,9 @@ class Geometry:
     @classmethod
     def join(cls, parts: Sequence[Geometry]) -> Geometry:
         """Put the sites of several parts in one row; all are of the same documents."""
-        estimates = {
-            name: Estimate(
-                **{
-                    field: torch.cat([getattr(part.estimates[name], field) for part in parts])
-                    for field in ("value", "influence", "systematic")
-                }
-            )
-            for name in GEOMETRY
-        }
         return cls(
-            estimates=estimates, halves={name: torch.cat([part.halves[name] for part in parts]) for name in GEOMETRY}
+            estimates={name: Estimate.join([part.estimates[name] for part in parts]) for name in GEOMETRY},
+            halves={name: torch.cat([part.halves[name] for part in parts]) for name in GEOMETRY},
         )
 
 

@@ -11,7 +11,7 @@ Letters: K anchors, L sites, G documents.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +69,15 @@ class Estimate:
             value=self.value * factor,
             influence=self.influence * factor,
             systematic=self.systematic * abs(factor),
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Estimate]) -> Estimate:
+        """Put the sites of all parts one after the other."""
+        return Estimate(
+            value=torch.cat([part.value for part in parts]),
+            influence=torch.cat([part.influence for part in parts]),
+            systematic=torch.cat([part.systematic for part in parts]),
         )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Estimate:

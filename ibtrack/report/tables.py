@@ -208,16 +208,7 @@ def missing_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         >>> missing_lines([{"run": "a", "step": 0, "why": None}, {"run": "a", "step": 8, "why": "no hook fired"}])
         ['a: 1 of 2 points cannot be drawn, the first at step 8: no hook fired']
     """
-    runs: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        runs.setdefault(row["run"], []).append(row)
-    lines = []
-    for run, points in runs.items():
-        missing = [point for point in points if point["why"]]
-        if missing:
-            count, first, why = f"{len(missing)} of {len(points)} points", missing[0]["step"], missing[0]["why"]
-            lines.append(f"{run}: {count} cannot be drawn, the first at step {first}: {why}")
-    return lines
+    return _first_of_each_run(rows, "why", "cannot be drawn")
 
 
 def doubt_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -230,16 +221,7 @@ def doubt_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         >>> doubt_lines([{"run": "a", "step": 0, "doubt": None}, {"run": "a", "step": 8, "doubt": "below its bracket"}])
         ['a: 1 of 2 points in doubt, the first at step 8: below its bracket']
     """
-    runs: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        runs.setdefault(row["run"], []).append(row)
-    lines = []
-    for run, points in runs.items():
-        doubted = [point for point in points if point["doubt"]]
-        if doubted:
-            count, first, doubt = f"{len(doubted)} of {len(points)} points", doubted[0]["step"], doubted[0]["doubt"]
-            lines.append(f"{run}: {count} in doubt, the first at step {first}: {doubt}")
-    return lines
+    return _first_of_each_run(rows, "doubt", "in doubt")
 
 
 def sites_of(trajectory: Trajectory) -> list[str]:
@@ -259,6 +241,20 @@ def tokens_of(point: Point) -> float | None:
     """
     logged = point.values.get(metric_key("tokens_seen"))
     return _finite(point.tokens_seen if point.tokens_seen is not None else logged)
+
+
+def _first_of_each_run(rows: Iterable[Mapping[str, Any]], column: str, words: str) -> list[str]:
+    """Say of each run how many of its points have a text in a column, and the first with its text."""
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        runs.setdefault(row["run"], []).append(row)
+    lines = []
+    for run, points in runs.items():
+        told = [point for point in points if point[column]]
+        if told:
+            count, first = f"{len(told)} of {len(points)} points", told[0]
+            lines.append(f"{run}: {count} {words}, the first at step {first['step']}: {first[column]}")
+    return lines
 
 
 def _bracket(point: Point, key: str, part: str, site: str) -> dict[str, float | None]:

@@ -55,6 +55,13 @@ def test_a_change_is_made_to_each_part() -> None:
     assert doubled.systematic.tolist() == [0.5, 0.5]
 
 
+def test_parts_are_joined_site_after_site() -> None:
+    joined = Estimate.join([estimate(3.0, [0.25, -0.25], 0.5), estimate(1.0, [0.5, -0.5], 0.25)])
+    assert joined.value.tolist() == [3.0, 1.0]
+    assert joined.influence.tolist() == [[0.25, -0.25], [0.5, -0.5]]
+    assert joined.systematic.tolist() == [0.5, 0.25]
+
+
 def test_a_factor_scales_each_part() -> None:
     scaled = estimate(3.0, [0.25, -0.25], 0.5).scaled(-2.0)
     assert float(scaled.value) == -6.0
