@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from math import isnan
+from statistics import fmean, stdev
 from string import ascii_letters
 from typing import Any
 
+from ibtrack.analysis.effects import Effect, Effects
 from ibtrack.analysis.phases import Phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
@@ -63,6 +66,39 @@ def geometry_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """
     lines = [(str(rows[0]["step"]), *map(_geometry_cell, rows)) for rows in zip(*curves.values(), strict=True)]
     return text_table([("step", *(QUANTITIES[quantity].title for quantity in curves)), *lines])
+
+
+def groups_table(effects: Effects) -> str:
+    """Write the mean of each group of runs in each quantity, with the standard deviation between its runs.
+
+    Args:
+        effects: Effects of settings.
+    """
+    rows = [
+        (group, str(len(names)), *(_group_cell(each.values[group].values(), each) for each in effects.effects))
+        for group, names in effects.groups.members.items()
+    ]
+    return text_table([("group", "runs", *(each.title for each in effects.effects)), *rows])
+
+
+def contrasts_table(effects: Effects) -> str:
+    """Write the difference between each two groups in each quantity, with both of its errors.
+
+    Args:
+        effects: Effects of settings.
+    """
+    rows = [
+        (
+            each.title,
+            f"{pair.second} less {pair.first}",
+            each.text(pair.difference),
+            "—" if pair.interval is None else " to ".join(map(each.text, pair.interval)),
+            "—" if isnan(pair.probe_se) else f"± {each.text(Z95 * pair.probe_se, sign=False)}",
+        )
+        for each in effects.effects
+        for pair in each.contrasts
+    ]
+    return text_table([("", "groups", "difference", "95 % interval, of runs", "of the probe alone"), *rows])
 
 
 def list_row(
@@ -157,6 +193,13 @@ def _geometry_cell(row: Mapping[str, Any]) -> str:
     if row["value"] is None:
         return f"no value: {row['why']}"
     return _with_error(row["value"], row["se"]) + ("" if row["half"] is None else f" ({row['half']:.3f})")
+
+
+def _group_cell(values: Collection[float], effect: Effect) -> str:
+    if not values:
+        return "—"
+    spread = f" (sd {effect.text(stdev(values), sign=False)})" if len(values) > 1 else ""
+    return effect.text(fmean(values), sign=False) + spread
 
 
 def _with_error(value: float, se: float | None, z: float | None = None) -> str:

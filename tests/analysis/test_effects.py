@@ -1,0 +1,259 @@
+"""Effects of settings on made-up runs whose means and spread are known, and against scipy's own test."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+from scipy.stats import tukey_hsd
+
+from ibtrack.analysis import effects as module
+from ibtrack.analysis.effects import ONE_EACH, SOME_ONE, Contrast, effects, intervals, which_compresses
+from ibtrack.record.trajectory import Point, Trajectory
+from tests import trajectories
+
+SE = 0.01  # of every number of the made-up runs
+
+
+def made(numbers: dict[str, Sequence[float]], *, fall: float = 0.1) -> dict[str, Trajectory]:
+    """Runs of several recipes: what each keeps at its last step, to which it has fallen by as much."""
+    return {
+        f"{recipe}{seed}": run_of({0: 0.2, 4: kept + fall, 8: kept}, recipe, seed)
+        for recipe, group in numbers.items()
+        for seed, kept in enumerate(group)
+    }
+
+
+def run_of(kept: dict[int, float], recipe: str, seed: int, *, per_step: int = 100) -> Trajectory:
+    points = [Point(step, values_of(value, step), tokens_seen=per_step * step) for step, value in kept.items()]
+    return Trajectory({}, {"name": f"{recipe} {seed}", "config": {"recipe": recipe, "seed": seed}}, points)
+
+
+def values_of(kept: float, step: int) -> dict[str, float]:
+    numbers = {"kept": kept, "told": kept / 2, "optimality": 0.5 + kept / 10}
+    errors = {f"ib/mean/token/{name}_se": SE for name in numbers}
+    return (
+        {f"ib/mean/token/{name}": value for name, value in numbers.items()} | errors | {"ib/probe_loss": 7 - step / 2}
+    )
+
+
+def without(run: Trajectory, at: int, failure: str = "out of memory") -> Trajectory:
+    """The run, whose point at a place has failed."""
+    points = [Point(p.step, failure=failure) if i == at else p for i, p in enumerate(run.points)]
+    return replace(run, points=points)
+
+
+def test_the_difference_of_two_groups_has_their_means_and_the_pooled_interval() -> None:
+    runs = made({"constant": [0.41, 0.42, 0.43], "cosine": [0.37, 0.39, 0.41]})
+    found = effects(runs)
+    assert [each.quantity for each in found.effects] == [
+        *("complexity", "expressivity", "optimality", "fall", "probe_loss"),
+    ]
+    effect = found["complexity"]
+    assert effect.means == pytest.approx({"constant": 0.42, "cosine": 0.39})
+    (contrast,) = effect.contrasts
+    half = 2.7764 * math.sqrt((0.0002 + 0.0008) / 4 * 2 / 3)  # the t of four degrees of freedom
+    assert contrast.difference == pytest.approx(-0.03)
+    assert contrast.interval == pytest.approx((-0.03 - half, -0.03 + half), abs=1e-6)
+    assert contrast.probe_se == pytest.approx(math.hypot(SE, SE))
+    assert not contrast.is_told
+    assert found["expressivity"].contrasts[0].difference == pytest.approx(-0.015)
+    assert found["fall"].contrasts[0].difference == pytest.approx(0)
+    with pytest.raises(
+        KeyError, match="quantity must be one of complexity, expressivity, optimality, fall, probe_loss"
+    ):
+        found["entropy"]
+
+
+def test_sentences_say_what_is_lower_and_how_sure_that_is() -> None:
+    told = effects(made({"constant": [0.42, 0.43, 0.44], "cosine": [0.37, 0.38, 0.39]}))
+    assert told["complexity"].sentence() == (
+        "cosine keeps less than constant at step 8: I(X;Z) -0.050 of the ceiling, 95 % interval -0.073 to -0.027 over "
+        "3 runs each."
+    )
+    open_ = effects(made({"constant": [0.42, 0.46], "cosine": [0.40, 0.43, 0.45]}))
+    assert open_["optimality"].sentence() == (
+        "cosine cannot be told from constant at step 8: optimality -0.001, 95 % interval -0.009 to +0.006 over 3 and 2 "
+        "runs."
+    )
+    single = effects(made({"constant": [0.42], "cosine": [0.44]}))
+    sentence = f"cosine keeps more than constant at step 8: I(X;Z) +0.020 of the ceiling. {ONE_EACH}"
+    assert single["complexity"].sentence() == sentence
+    assert single["complexity"].contrasts[0].interval is None
+    assert ONE_EACH == "One seed each: differences may be chance."
+
+
+def test_of_several_groups_those_that_are_told_apart_are_named() -> None:
+    found = effects(made({"a": [0.40, 0.41], "b": [0.405, 0.415], "c": [0.50, 0.51]}))
+    assert found["complexity"].sentence() == (
+        "I(X;Z) at step 8: from 0.405 (a) to 0.505 (c). Told apart at 5 % for all 3 pairs together: c keeps more than "
+        "a (+0.100) and c keeps more than b (+0.095)."
+    )
+    assert found["probe_loss"].sentence().endswith("No two of the 3 groups can be told apart.")
+    single = effects(made({"a": [0.4], "b": [0.5], "c": [0.6]}))["complexity"].sentence()
+    assert single == f"I(X;Z) at step 8: from 0.400 (a) to 0.600 (c). {ONE_EACH}"
+
+
+def test_a_group_of_one_run_borrows_the_spread_of_the_others() -> None:
+    found = effects(made({"a": [0.40, 0.42], "b": [0.5]}))
+    (contrast,) = found["complexity"].contrasts
+    half = 12.7062 * math.sqrt(0.0002) * math.sqrt(1.5)  # one degree of freedom
+    assert contrast.interval == pytest.approx((0.09 - half, 0.09 + half), abs=1e-5)
+    assert found.sentences()[-1] == SOME_ONE
+    assert SOME_ONE not in effects(made({"a": [0.40, 0.42], "b": [0.5, 0.51]})).sentences()
+    assert SOME_ONE not in effects(made({"a": [0.40], "b": [0.5]})).sentences()
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (2, 4, 3), (2, 2, 2, 2, 2)])
+def test_intervals_are_those_of_scipy(sizes: Sequence[int]) -> None:
+    draw = random.Random(0)
+    values = {f"g{i}": [draw.gauss(i, 1) for _ in range(size)] for i, size in enumerate(sizes)}
+    theirs = tukey_hsd(*values.values()).confidence_interval(0.95)
+    for (first, second), (low, high) in intervals(values).items():
+        i, j = int(first[1:]), int(second[1:])
+        assert (low, high) == pytest.approx((theirs.low[j, i], theirs.high[j, i]), abs=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (3, 3, 3), (3, 1)])
+def test_intervals_cover_the_truth_in_95_of_100_sweeps(sizes: Sequence[int]) -> None:
+    """Of 4000 sweeps 95 % cover all pairs, give or take 0.35 %: three of these are the tolerance."""
+    draw, truth, covered = random.Random(1), (0.40, 0.43, 0.35), 0
+    for _ in range(4000):
+        values = {str(i): [draw.gauss(truth[i], 0.02) for _ in range(size)] for i, size in enumerate(sizes)}
+        covered += all(
+            low <= truth[int(second)] - truth[int(first)] <= high
+            for (first, second), (low, high) in intervals(values).items()
+        )
+    assert covered / 4000 == pytest.approx(0.95, abs=0.0105)
+
+
+def test_a_whole_sweep_covers_the_truth_as_well() -> None:
+    """From trajectories to intervals: 0.95 of 600 sweeps, give or take 0.009; the tolerance keeps to 93 to 97 %."""
+    draw, covered = random.Random(2), 0
+    for _ in range(600):
+        numbers = {name: [draw.gauss(mean, 0.01) for _ in range(3)] for name, mean in (("a", 0.4), ("b", 0.37))}
+        low, high = effects(made(numbers))["complexity"].contrasts[0].interval or (0, 0)
+        covered += low <= -0.03 <= high
+    assert 0.93 <= covered / 600 <= 0.97
+
+
+def test_at_matched_tokens_and_losses_other_places_are_read() -> None:
+    slow = {f"slow{seed}": run_of({0: 0.2, 4: 0.4, 8: 0.6 + seed / 100}, "slow", seed) for seed in (0, 1)}
+    fast = {f"fast{seed}": run_of({0: 0.2, 4: 0.5, 8: 0.7}, "fast", seed, per_step=200) for seed in (2, 3)}
+    fast["fast3"] = replace(fast["fast3"], points=fast["fast3"].points[:2])
+    runs = slow | fast
+    assert effects(runs)["complexity"].values["fast"] == {"fast2": 0.5, "fast3": 0.5}
+    at_tokens = effects(runs, at="tokens")
+    assert (at_tokens.match.target, at_tokens.match.places["fast2"]) == (800, 4.0)
+    assert at_tokens["complexity"].means == pytest.approx({"slow": 0.605, "fast": 0.5})
+    at_loss = effects(runs, at="loss")
+    assert [each.quantity for each in at_loss.effects][-1] == "steps"
+    assert at_loss["steps"].means == {"slow": 4.0, "fast": 4.0}
+    assert (
+        at_loss["steps"]
+        .sentence()
+        .startswith("fast cannot be told from slow to a loss on the probe of 5.000: steps +0")
+    )
+
+
+def test_the_training_loss_stands_in_for_that_on_the_probe() -> None:
+    runs = {
+        name: replace(
+            run,
+            points=[
+                replace(p, values={k: v for k, v in p.values.items() if "loss" not in k}, loss=3.0 + i)
+                for p in run.points
+            ],
+        )
+        for i, (name, run) in enumerate(made({"a": [0.4], "b": [0.5]}).items())
+    }
+    assert (
+        effects(runs)["loss"].sentence().startswith("b has a higher training loss than a at step 8: training loss +1")
+    )
+
+
+def test_runs_that_are_left_out_are_named_with_the_reason() -> None:
+    runs = made({"a": [0.40, 0.41, 0.42], "b": [0.50, 0.51, 0.52]})
+    runs["a0"] = without(runs["a0"], at=2)
+    runs["b0"] = replace(runs["b0"], points=[])
+    found = effects(runs)
+    assert found["complexity"].values == {
+        "a": pytest.approx({"a1": 0.41, "a2": 0.42}),
+        "b": pytest.approx({"b1": 0.51, "b2": 0.52}),
+    }
+    assert found.sentences()[-2:] == [
+        "b0 is left out at step 8: it has no points yet.",
+        "a0 is left out at step 8: its point at step 8 has no value: out of memory.",
+    ]
+    given = effects(made({"a": [0.40, 0.41], "b": [0.50]}) | {"b9": run_of({0: 0.2, 4: 0.4}, "b", 9)}, step=8)
+    assert given.sentences()[-1] == "b9 is left out at step 8: it has no point at step 8, its last is 4."
+
+
+def test_a_number_that_one_group_lacks_is_no_comparison() -> None:
+    runs = made({"a": [0.40, 0.41], "b": [0.50, 0.51]})
+    for name in ("b0", "b1"):
+        last = runs[name].points[-1]
+        values = {**last.values, "ib/mean/token/optimality": math.nan}
+        lacking = replace(last, values=values, notes={"token/optimality": "both are 0"})
+        runs[name] = replace(runs[name], points=[*runs[name].points[:-1], lacking])
+    found = effects(runs)
+    effect = found["optimality"]
+    assert effect.contrasts == ()
+    assert effect.sentence() == "Optimality at step 8: fewer than two groups have a number."
+    why = "its point at step 8 has no value: both are 0"
+    assert effect.left_out == {"b0": why, "b1": why}
+    assert found.sentences()[-2:] == [f"{name} is left out of optimality at step 8: {why}." for name in ("b0", "b1")]
+    assert found["complexity"].contrasts
+
+
+def test_groups_without_runs_at_the_place_are_refused() -> None:
+    runs = made({"a": [0.40, 0.41]}) | {"b0": run_of({0: 0.2}, "b", 0)}
+    with pytest.raises(ValueError, match=r"^only the group a has runs at step 8 \(b0: it has no point at step 8"):
+        effects(runs, step=8)
+
+
+def test_one_run_twice_is_no_two_seeds() -> None:
+    runs = made({"a": [0.40, 0.40], "b": [0.5, 0.6]})
+    with pytest.raises(ValueError, match=r"^a0 and a1 have the same numbers at all points: they are one run, or runs"):
+        effects(runs)
+
+
+def test_units_and_orders() -> None:
+    runs = {run.name: run for run in trajectories.sweep(2)}
+    share, log_k = (effects(runs, order="bigram", unit=unit)["complexity"] for unit in ("share", "log_k"))
+    assert (share.unit, log_k.unit) == ("of the ceiling", "of log K")
+    last = [run.points[-1].values for run in runs.values()]
+    for effect, quantity in ((share, "kept"), (log_k, "complexity")):
+        numbers = [values[f"ib/mean/bigram/{quantity}"] for values in last]
+        assert effect.means == pytest.approx({"width=32": fmean(numbers[:2]), "width=64": fmean(numbers[2:])})
+    with pytest.raises(ValueError, match="unit must be one of 'share', 'log_k', got 'bits'"):
+        effects(runs, unit="bits")
+
+
+def test_which_setting_compresses_more() -> None:
+    runs = {run.name: run for run in trajectories.sweep(3)}
+    assert which_compresses(runs).startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) +0.0")
+    one_each = {run.name: run for run in trajectories.sweep(1)}
+    assert which_compresses(one_each).endswith(ONE_EACH)
+    seeds_only = {name: run for name, run in runs.items() if "w32" in name}
+    assert which_compresses(seeds_only) == ""
+    assert which_compresses({}) == ""
+
+
+def test_a_contrast_is_told_where_its_interval_leaves_out_0() -> None:
+    def of(low: float, high: float) -> Contrast:
+        return Contrast(first="a", second="b", difference=0.0, interval=(low, high))
+
+    assert [of(*ends).is_told for ends in ((-1, 1), (0, 1), (0.1, 1), (-1, -0.1))] == [False, False, True, True]
+    assert not Contrast(first="a", second="b", difference=1.0).is_told
+
+
+def test_the_quantile_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    module._critical_value.cache_clear()
+    for _ in range(3):
+        intervals({"a": [1.0, 2.0], "b": [1.0, 2.0]})
+    assert module._critical_value.cache_info().misses == 1
