@@ -192,6 +192,8 @@ def _check_groups(keys: Sequence[str], members: Mapping[str, Sequence[str]], con
         raise ValueError(f"{seeds[0]} is a seed, and runs of several seeds are repetitions: name another setting")
     if len(members) > 1:
         return
+    if len(configs) < 2:
+        raise ValueError(f"an effect needs two groups of runs or more, got {len(configs)} run{'s' * (not configs)}")
     if keys:
         raise ValueError(f"{keys[0]} is {_values(keys[0], configs)[0]} in all runs; an effect needs two groups or more")
     have = "differ in no setting but seeds, names and paths" if any(configs.values()) else "have no settings on file"

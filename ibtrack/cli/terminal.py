@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from math import isnan
-from statistics import fmean, stdev
+from collections.abc import Mapping, Sequence
 from string import ascii_letters
 from typing import Any
 
-from ibtrack.analysis.effects import Effect, Effects
+from ibtrack.analysis.effects import Effects
 from ibtrack.analysis.phases import Phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
+from ibtrack.report.effect_rows import contrast_rows, group_rows
 from ibtrack.report.tables import plane_domain, plane_rows
 
 LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
@@ -74,10 +73,7 @@ def groups_table(effects: Effects) -> str:
     Args:
         effects: Effects of settings.
     """
-    rows = [
-        (group, str(len(names)), *(_group_cell(each.values[group].values(), each) for each in effects.effects))
-        for group, names in effects.groups.members.items()
-    ]
+    rows = [(row["group"], str(row["runs"]), *row["cells"]) for row in group_rows(effects)]
     return text_table([("group", "runs", *(each.title for each in effects.effects)), *rows])
 
 
@@ -87,18 +83,10 @@ def contrasts_table(effects: Effects) -> str:
     Args:
         effects: Effects of settings.
     """
-    rows = [
-        (
-            each.title,
-            f"{pair.second} less {pair.first}",
-            each.text(pair.difference),
-            "—" if pair.interval is None else " to ".join(map(each.text, pair.interval)),
-            "—" if isnan(pair.probe_se) else f"± {each.text(Z95 * pair.probe_se, sign=False)}",
-        )
-        for each in effects.effects
-        for pair in each.contrasts
-    ]
-    return text_table([("", "groups", "difference", "95 % interval, of runs", "of the probe alone"), *rows])
+    columns = ("quantity", "pair", "difference_text", "interval_text", "probe_text")
+    rows = [tuple(row[column] for column in columns) for each in effects.effects for row in contrast_rows(each)]
+    head = ("", "groups", "difference", "95 % interval, between runs", f"{Z95} se of the probe alone")
+    return text_table([head, *rows])
 
 
 def list_row(
@@ -193,13 +181,6 @@ def _geometry_cell(row: Mapping[str, Any]) -> str:
     if row["value"] is None:
         return f"no value: {row['why']}"
     return _with_error(row["value"], row["se"]) + ("" if row["half"] is None else f" ({row['half']:.3f})")
-
-
-def _group_cell(values: Collection[float], effect: Effect) -> str:
-    if not values:
-        return "—"
-    spread = f" (sd {effect.text(stdev(values), sign=False)})" if len(values) > 1 else ""
-    return effect.text(fmean(values), sign=False) + spread
 
 
 def _with_error(value: float, se: float | None, z: float | None = None) -> str:

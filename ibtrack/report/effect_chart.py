@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.analysis.effects import ONE_EACH, Effect, Effects
 from ibtrack.record.quantities import Z95
+from ibtrack.report.effect_rows import contrast_rows, run_rows
 from ibtrack.report.style import INK, PALETTE
 
 with needs("a chart", extra="report"):
@@ -26,7 +25,7 @@ def effect_chart(effects: Effects) -> alt.VConcatChart:
         effects: Effects of settings, as `ibtrack.analysis.effects.effects` finds them.
 
     Returns:
-        A chart whose rows are those of `run_rows` on the left and of `contrast_rows` on the right.
+        A chart whose rows are those of `ibtrack.report.effect_rows`: `run_rows` left and `contrast_rows` right.
     """
     shown = [each for each in effects.effects if each.contrasts]
     has_intervals = any(pair.interval for each in shown for pair in each.contrasts)
@@ -45,38 +44,6 @@ def effect_chart(effects: Effects) -> alt.VConcatChart:
         .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridOpacity=0.5, titlePadding=6)
         .configure_view(strokeOpacity=0)
     )
-
-
-def run_rows(effect: Effect) -> list[dict[str, Any]]:
-    """Make the rows of the runs: name, group, value, and the mean of the group.
-
-    Args:
-        effect: Effect on one quantity.
-    """
-    return [
-        {"group": group, "run": run, "value": value, "mean": fmean(runs.values())}
-        for group, runs in effect.values.items()
-        for run, value in runs.items()
-    ]
-
-
-def contrast_rows(effect: Effect) -> list[dict[str, Any]]:
-    """Make the rows of the differences: the ends of both errors are None where there are none.
-
-    Args:
-        effect: Effect on one quantity.
-    """
-    return [
-        {
-            "pair": f"{each.second} less {each.first}",
-            "difference": each.difference,
-            "low": each.interval[0] if each.interval else None,
-            "high": each.interval[1] if each.interval else None,
-            "probe_low": None if math.isnan(each.probe_se) else each.difference - Z95 * each.probe_se,
-            "probe_high": None if math.isnan(each.probe_se) else each.difference + Z95 * each.probe_se,
-        }
-        for each in effect.contrasts
-    ]
 
 
 def _runs(effect: Effect) -> alt.LayerChart:
@@ -98,11 +65,11 @@ def _contrasts(effect: Effect) -> alt.LayerChart:
     pairs = [row["pair"] for row in rows]
     base = _base(rows, "pair", pairs)
     title = f"difference in {_title(effect)}"
-    told = {row["pair"] for row, each in zip(rows, effect.contrasts, strict=True) if each.is_told}
     colour = alt.value(PALETTE[0])
-    weight = alt.condition(alt.FieldOneOfPredicate(field="pair", oneOf=sorted(told)), alt.value(3), alt.value(1.5))
+    weight = alt.condition("datum.told", alt.value(3), alt.value(1.5))
     return alt.layer(
-        base.transform_filter("isValid(datum.probe_low)")
+        base.transform_filter("isValid(datum.probe)")
+        .transform_calculate(probe_low="datum.difference - datum.probe", probe_high="datum.difference + datum.probe")
         .mark_bar(size=13, opacity=0.22, color=INK)
         .encode(x=alt.X("probe_low:Q", title=title, axis=_AXIS), x2="probe_high:Q"),
         alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="zero:Q"),

@@ -112,6 +112,10 @@ def test_one_group_is_no_comparison() -> None:
         group_runs(runs_of({"seed": 0}, {"seed": 1}))
     with pytest.raises(ValueError, match=r"^the runs have no settings on file; an effect needs two groups or more$"):
         group_runs(runs_of({}, {}))
+    with pytest.raises(ValueError, match=r"^an effect needs two groups of runs or more, got 1 run$"):
+        group_runs(runs_of({"lr": 1}))
+    with pytest.raises(ValueError, match=r"^an effect needs two groups of runs or more, got 0 runs$"):
+        group_runs({})
 
 
 def test_seeds_are_repetitions() -> None:
