@@ -8,6 +8,12 @@ variance. It assumes that runs are independent, that their numbers are normal ar
 all groups spread alike. Quantities are not counted together: of twenty that a setting does nothing to, one will have an
 interval without 0.
 
+Runs of one seed may start from the same weights and see the same data in every group. Then they are not independent:
+what their seed does to all of them alike cancels in a difference, and the interval above is too wide. A comparison in
+pairs takes it out (a two-way table of groups and seeds without repetition, a randomised block design), for the price of
+degrees of freedom: with three seeds and two groups it pays where runs of one seed correlate by more than about a half.
+Whether to pair is a matter of how the runs were made, and should be settled before the numbers are seen.
+
 Beside it stands the error over the documents of the probe. It is another question, what other documents would read of
 these same models, and says nothing of other seeds.
 """
@@ -80,6 +86,7 @@ class Effect:
         contrasts: Difference between each two groups.
         left_out: Name of each run without the number to the reason.
         where: Name of the place, for the sentence.
+        paired: Whether runs were compared seed by seed.
     """
 
     quantity: str
@@ -88,6 +95,7 @@ class Effect:
     contrasts: tuple[Contrast, ...]
     left_out: Mapping[str, str]
     where: str
+    paired: bool = False
 
     @property
     def title(self) -> str:
@@ -153,6 +161,8 @@ over 2 runs each.
 
     def _sizes(self, each: Contrast) -> str:
         first, second = len(self.values[each.first]), len(self.values[each.second])
+        if self.paired:
+            return f"{first} seeds, compared seed by seed"
         return f"{first} runs each" if first == second else f"{second} and {first} runs"
 
     def _capital(self) -> str:
@@ -218,6 +228,7 @@ def effects(
     at: str = "step",
     step: int | None = None,
     ignore: Sequence[str] = (),
+    paired: bool = False,
 ) -> Effects:
     """Work out what settings do to complexity, expressivity, optimality, the fall of I(X;Z) and the loss.
 
@@ -233,13 +244,14 @@ def effects(
             `ibtrack.analysis.matching.match_runs`. At a loss, the number of steps takes the place of the loss.
         step: A step in place of the last that all runs have.
         ignore: Settings that are no difference.
+        paired: Whether runs of one seed are compared with each other, as the start of this module says.
 
     Returns:
         The effects; runs that cannot be compared are named in them.
 
     Raises:
         ValueError: The runs cannot be grouped or matched, there is no such unit, two runs of a group have the same
-            numbers, or fewer than two groups are left.
+            numbers, fewer than two groups are left, or runs are to be paired and a group has no single run of a seed.
 
     Example:
         >>> from ibtrack.record.trajectory import Point
@@ -254,6 +266,8 @@ runs each.
     """
     check_option("unit", unit, tuple(PLANE_UNITS))
     groups = group_runs(runs, by, ignore=ignore)
+    if paired:
+        _check_pairs(groups)
     match = match_runs(runs, at, step=step)
     _check_left(groups, match)
     _check_distinct(groups, runs, reader(PLANE_UNITS[unit].complexity, order))
@@ -261,7 +275,9 @@ runs each.
         quantity: {name: read(runs[name], place) for name, place in match.places.items()}
         for quantity, read in _readers(unit, order, match).items()
     }
-    found = (_effect(quantity, unit, each, groups, match) for quantity, each in readings.items())
+    if paired:
+        readings = {quantity: _in_all_groups(each, groups) for quantity, each in readings.items()}
+    found = (_effect(quantity, unit, each, groups, match, paired=paired) for quantity, each in readings.items())
     return Effects(groups=groups, match=match, order=order, effects=tuple(found))
 
 
@@ -287,11 +303,14 @@ def which_compresses(runs: Mapping[str, Trajectory], order: str = "token", *, un
     return found.sentence() if found.contrasts else ""
 
 
-def intervals(values: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], tuple[float, float]]:
+def intervals(
+    values: Mapping[str, Sequence[float]], *, paired: bool = False
+) -> dict[tuple[str, str], tuple[float, float]]:
     """Work out the 95 % intervals of the differences between the means of groups, which hold for all pairs together.
 
     Args:
         values: Name of each group to its numbers, one or more. A group of one number is taken to spread as the others.
+        paired: Whether the first numbers of all groups belong together, the second, and so on.
 
     Returns:
         Names of two groups to the ends of the interval of the second's mean less the first's; nothing where no group
@@ -304,12 +323,16 @@ def intervals(values: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], tu
         a c 1.69 to 12.31
         b c 0.35 to 10.98
     """
-    free = sum(len(group) - 1 for group in values.values())
+    means = {name: fmean(group) for name, group in values.items()}
+    rests = [[number - means[name] for number in group] for name, group in values.items()]
+    if paired:
+        rests = [
+            [rest - fmean(block) for rest, block in zip(row, zip(*rests, strict=True), strict=True)] for row in rests
+        ]
+    free = sum(len(group) - 1 for group in rests) - (len(rests[0]) - 1 if paired else 0)
     if free == 0:
         return {}
-    means = {name: fmean(group) for name, group in values.items()}
-    squares = sum((number - means[name]) ** 2 for name, group in values.items() for number in group)
-    reach = _critical_value(len(values), free) * math.sqrt(squares / free)
+    reach = _critical_value(len(values), free) * math.sqrt(sum(rest**2 for row in rests for rest in row) / free)
     found = {}
     for first, second in combinations(values, 2):
         half = reach * math.sqrt(1 / len(values[first]) + 1 / len(values[second]))
@@ -339,13 +362,26 @@ def _readers(unit: str, order: str, match: Match) -> dict[str, Callable[[Traject
     return read | {match.loss: partial(read_at, read=reader(match.loss, order))}
 
 
-def _effect(quantity: str, unit: str, readings: Mapping[str, Reading], groups: Groups, match: Match) -> Effect:
+def _in_all_groups(readings: Mapping[str, Reading], groups: Groups) -> dict[str, Reading]:
+    """Leave out runs of a seed that has no number in one of the groups, and put all in the order of their seeds."""
+    lacking = {seed for name, seed in groups.seeds.items() if name not in readings or readings[name].why}
+    why = "a run of the same seed has no number"
+    return {
+        name: Reading(math.nan, why=reading.why or why) if groups.seeds[name] in lacking else reading
+        for name, reading in sorted(readings.items(), key=lambda item: groups.seeds[item[0]])
+    }
+
+
+def _effect(
+    quantity: str, unit: str, readings: Mapping[str, Reading], groups: Groups, match: Match, *, paired: bool
+) -> Effect:
     there = {name: each for name, each in readings.items() if not each.why}
     values = {
-        group: {name: there[name].value for name in names if name in there} for group, names in groups.members.items()
+        group: {name: each.value for name, each in there.items() if name in names}
+        for group, names in groups.members.items()
     }
     filled = {group: list(runs.values()) for group, runs in values.items() if runs}
-    between = intervals(filled) if len(filled) > 1 else {}
+    between = intervals(filled, paired=paired) if len(filled) > 1 else {}
     errors = {group: fmean(there[name].se for name in values[group]) for group in filled}
     contrasts = tuple(
         Contrast(
@@ -364,6 +400,7 @@ def _effect(quantity: str, unit: str, readings: Mapping[str, Reading], groups: G
         contrasts=contrasts,
         left_out={name: each.why for name, each in readings.items() if each.why},
         where=match.words().replace("at", "to", 1) if quantity == "steps" else match.words(),
+        paired=paired,
     )
 
 
@@ -383,6 +420,19 @@ def _check_left(groups: Groups, match: Match) -> None:
     if len(left) < 2:
         reasons = "; ".join(f"{name}: {why}" for name, why in match.left_out.items())
         raise ValueError(f"only the group {left[0]} has runs {match.words()} ({reasons})")
+
+
+def _check_pairs(groups: Groups) -> None:
+    """Check that each group has one run of each seed.
+
+    Raises:
+        ValueError: It has not.
+    """
+    every = sorted(set(groups.seeds.values()))
+    for group, names in groups.members.items():
+        if sorted(groups.seeds[name] for name in names) != every:
+            own = ", ".join(groups.seeds[name] or "no seed" for name in names)
+            raise ValueError(f"pairs need one run of each seed in each group, and {group} has {own}")
 
 
 def _check_distinct(groups: Groups, runs: Mapping[str, Trajectory], read: Callable[[Point], Reading]) -> None:

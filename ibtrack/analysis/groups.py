@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from ibtrack.analysis.comparison import refusal, telling_settings, why_not_comparable
-from ibtrack.record.protocol import as_text, flat
+from ibtrack.record.protocol import as_text, differing_keys, flat
 from ibtrack.record.trajectory import Trajectory
 
 Configs = Mapping[str, Mapping[str, Any]]
@@ -24,12 +24,14 @@ class Groups:
         along: Other settings that differ between groups and not within one.
         members: Name of each group to the names of its runs. Groups of numbers ascend, others are in the order in which
             they first occur.
+        seeds: Name of each run to its seeds, those that differ between runs, as a text.
         remark: Sentence on what is not known of the replicates, or an empty text.
     """
 
     by: tuple[str, ...]
     along: tuple[str, ...] = ()
     members: Mapping[str, tuple[str, ...]]
+    seeds: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
 
     def sentence(self) -> str:
@@ -81,7 +83,9 @@ def group_runs(runs: Mapping[str, Trajectory], by: str | None = None, *, ignore:
     _check_groups(keys, members, configs)
     others = tuple(key for key in telling if key not in keys)
     _check_within(others, members, configs)
-    return Groups(by=keys, along=others, members=members, remark=EQUAL_SEEDS if _shares_seeds(members, configs) else "")
+    seeds = _seeds(configs)
+    is_shared = any(len({seeds[name] for name in names}) < len(names) for names in members.values())
+    return Groups(by=keys, along=others, members=members, seeds=seeds, remark=EQUAL_SEEDS if is_shared else "")
 
 
 def is_seed(key: str) -> bool:
@@ -215,9 +219,7 @@ def _check_within(others: Sequence[str], members: Mapping[str, Sequence[str]], c
             )
 
 
-def _shares_seeds(members: Mapping[str, Sequence[str]], configs: Configs) -> bool:
-    seeds = [key for key in dict.fromkeys(key for config in configs.values() for key in config) if is_seed(key)]
-    return any(
-        len({tuple(as_text(configs[name].get(key)) for key in seeds) for name in names}) < len(names)
-        for names in members.values()
-    )
+def _seeds(configs: Configs) -> dict[str, str]:
+    """Write the seeds of each run, those in which the runs differ; nothing for runs without."""
+    keys = [key for key in differing_keys(list(configs.values())) if is_seed(key)]
+    return {name: " ".join(f"{key}={as_text(config.get(key))}" for key in keys) for name, config in configs.items()}

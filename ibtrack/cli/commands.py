@@ -129,13 +129,14 @@ def compare(
     order: Order = "token",
     unit: Unit = "share",
     ignore: Annotated[list[str] | None, typer.Option(help="A setting that is no difference; may be repeated.")] = None,
+    paired: Annotated[bool, typer.Option("--paired", help="Compare runs of one seed with each other.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG of the effects to write.")] = None,
 ) -> None:
     """Say what a setting does: differences between groups of runs, with intervals from the spread between seeds."""
     trajectories = [Trajectory.load(path) for run in runs for path in _runs_in(run)]
     _check_measured(trajectories, "mean", order)
     named = dict(zip(run_labels(trajectories), trajectories, strict=True))
-    found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or ())
+    found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
     groups, *sentences = found.sentences()
     typer.echo(f"{groups}\n\n{found.match.words()}, {order} labels; I(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}\n")
     typer.echo(f"{groups_table(found)}\n\n{contrasts_table(found)}\n\n" + "\n".join(sentences))

@@ -46,7 +46,7 @@ def effect_chart(effects: Effects) -> alt.VConcatChart:
     )
 
 
-def _runs(effect: Effect) -> alt.LayerChart:
+def _runs(effect: Effect) -> Any:
     rows = run_rows(effect)
     groups = list(effect.values)
     colours = alt.Scale(domain=groups, range=[PALETTE[i % len(PALETTE)] for i in range(len(groups))])
@@ -60,7 +60,7 @@ def _runs(effect: Effect) -> alt.LayerChart:
     ).properties(width=_WIDTH, height=_ROW * len(groups))
 
 
-def _contrasts(effect: Effect) -> alt.LayerChart:
+def _contrasts(effect: Effect) -> Any:
     rows = contrast_rows(effect)
     pairs = [row["pair"] for row in rows]
     base = _base(rows, "pair", pairs)

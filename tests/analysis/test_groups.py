@@ -43,6 +43,7 @@ def test_seeds_names_and_paths_make_no_groups(by: str | None) -> None:
         by=("choices.recipe",),
         along=("model.schedule",),
         members={"cosine": ("r0", "r1"), "constant": ("r2", "r3")},
+        seeds={"r0": "seed=0", "r1": "seed=1", "r2": "seed=0", "r3": "seed=1"},
     )
     assert groups.sentence() == (
         "Groups by choices.recipe: cosine (2 runs), constant (2 runs). They also differ in model.schedule: an effect "

@@ -392,6 +392,13 @@ def test_compare_takes_place_order_and_unit(run: Run, swept: Path) -> None:
     assert "after 8,192,000 tokens, token" in run("compare", swept, "--at", "tokens").stdout
 
 
+def test_compare_pairs_runs_of_one_seed(run: Run, swept: Path) -> None:
+    assert run("compare", swept, "--paired").stdout.count("over 3 seeds, compared seed by seed.") == 5
+    (swept / "w32-s0" / "trajectory.jsonl").unlink()
+    refused = only_line(run("compare", swept, "--paired", code=2))
+    assert refused == "error: pairs need one run of each seed in each group, and width=32 has seed=1, seed=2"
+
+
 def test_compare_of_one_seed_each_says_so(run: Run, swept: Path) -> None:
     text = run("compare", swept / "w32-s0", swept / "w64-s0").stdout
     assert text.count("One seed each: differences may be chance.") == 5
