@@ -131,7 +131,8 @@ def choices() -> dict[str, str]:
 
 def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    config = {"choices": choices()} | config  # first, as the first of several equal settings names a group of runs
+    if chosen := choices():
+        config = {"choices": chosen} | config  # first, as the first of several equal settings names a group of runs
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
     data.setup()

@@ -35,6 +35,7 @@ from ibtrack.record.trajectory import Point, Trajectory
 
 CONFIDENCE = 0.95  # of all pairs of one quantity together: the customary level
 ONE_EACH = "One seed each: differences may be chance."
+NO_SPREAD = "Runs of one group do not differ, so there is no interval."
 SOME_ONE = "A group of one run is taken to spread as the others do."
 # quantity to its name, its unit where it has one of its own, and the words for a first group that is lower and higher
 _WORDS = {
@@ -57,7 +58,7 @@ class Contrast:
         second: Name of the other group.
         difference: Mean of the second group less that of the first, in the unit of the quantity.
         interval: Ends of the 95 % interval of the difference, from the spread between runs; None where no group has two
-            runs.
+            runs, or where those of a group do not differ, as where none has fallen yet.
         probe_se: Standard error of the difference over the documents of the probe, the two groups as if independent;
             ``nan`` where a run has none. It is no part of the interval.
     """
@@ -134,7 +135,7 @@ over 2 runs each.
     def _of_one(self, each: Contrast) -> str:
         head = f"{self._comparison(each)} {self.where}"
         if each.interval is None:
-            return f"{head}: {self._size(each)}. {ONE_EACH}"
+            return f"{head}: {self._size(each)}. {self._why_none()}"
         if not each.is_told:
             head = f"{each.second} cannot be told from {each.first} {self.where}"
         ends = " to ".join(map(self.text, each.interval))
@@ -145,15 +146,20 @@ over 2 runs each.
         ends = " to ".join(f"{self.text(value, sign=False)} ({name})" for name, value in (means[0], means[-1]))
         head = f"{self._capital()} {self.where}: from {ends}."
         if all(each.interval is None for each in self.contrasts):
-            return f"{head} {ONE_EACH}"
+            return f"{head} {self._why_none()}"
         told = [each for each in self.contrasts if each.is_told]
         if not told:
             return f"{head} No two of the {len(means)} groups can be told apart."
         words = listed([f"{self._comparison(each)} ({self.text(each.difference)})" for each in told])
         return f"{head} Told apart at 5 % for all {len(self.contrasts)} pairs together: {words}."
 
+    def _why_none(self) -> str:
+        return NO_SPREAD if any(len(runs) > 1 for runs in self.values.values()) else ONE_EACH
+
     def _comparison(self, each: Contrast) -> str:
         _, lower, higher = _WORDS[self.quantity]
+        if each.difference == 0:
+            return f"{each.second} does not differ from {each.first}"
         return f"{each.second} {lower if each.difference < 0 else higher} {each.first}"
 
     def _size(self, each: Contrast) -> str:
@@ -314,7 +320,7 @@ def intervals(
 
     Returns:
         Names of two groups to the ends of the interval of the second's mean less the first's; nothing where no group
-        has two numbers, as then nothing tells their spread.
+        has two numbers that differ, as then nothing tells their spread.
 
     Example:
         >>> for pair, (low, high) in intervals({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 5.0], "c": [9.0]}).items():
@@ -330,9 +336,10 @@ def intervals(
             [rest - fmean(block) for rest, block in zip(row, zip(*rests, strict=True), strict=True)] for row in rests
         ]
     free = sum(len(group) - 1 for group in rests) - (len(rests[0]) - 1 if paired else 0)
-    if free == 0:
+    squares = sum(rest**2 for row in rests for rest in row)
+    if free == 0 or squares == 0:
         return {}
-    reach = _critical_value(len(values), free) * math.sqrt(sum(rest**2 for row in rests for rest in row) / free)
+    reach = _critical_value(len(values), free) * math.sqrt(squares / free)
     found = {}
     for first, second in combinations(values, 2):
         half = reach * math.sqrt(1 / len(values[first]) + 1 / len(values[second]))

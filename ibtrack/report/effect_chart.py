@@ -81,7 +81,7 @@ def _contrasts(effect: Effect) -> Any:
 
 
 def _base(rows: Sequence[Mapping[str, Any]], name: str, names: Sequence[str]) -> alt.Chart:
-    axis = alt.Axis(labelLimit=200, grid=False)
+    axis = alt.Axis(labelLimit=340, grid=False)
     return alt.Chart(alt.InlineData(values=[dict(row) for row in rows])).encode(
         y=alt.Y(f"{name}:N", title=None, sort=list(names), axis=axis)
     )

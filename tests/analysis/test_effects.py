@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import ttest_rel, tukey_hsd
 
 from ibtrack.analysis import effects as module
-from ibtrack.analysis.effects import ONE_EACH, SOME_ONE, Contrast, effects, intervals, which_compresses
+from ibtrack.analysis.effects import NO_SPREAD, ONE_EACH, SOME_ONE, Contrast, effects, intervals, which_compresses
 from ibtrack.record.trajectory import Point, Trajectory
 from tests import trajectories
 
@@ -93,7 +93,9 @@ def test_of_several_groups_those_that_are_told_apart_are_named() -> None:
         "I(X;Z) at step 8: from 0.405 (a) to 0.505 (c). Told apart at 5 % for all 3 pairs together: c keeps more than "
         "a (+0.100) and c keeps more than b (+0.095)."
     )
-    assert found["probe_loss"].sentence().endswith("No two of the 3 groups can be told apart.")
+    near = effects(made({"a": [0.40, 0.45], "b": [0.41, 0.44], "c": [0.42, 0.46]}))["complexity"].sentence()
+    assert near.endswith(" to 0.440 (c). No two of the 3 groups can be told apart.")
+    assert found["probe_loss"].sentence() == f"Loss on the probe at step 8: from 3.000 (a) to 3.000 (c). {NO_SPREAD}"
     single = effects(made({"a": [0.4], "b": [0.5], "c": [0.6]}))["complexity"].sentence()
     assert single == f"I(X;Z) at step 8: from 0.400 (a) to 0.600 (c). {ONE_EACH}"
 
@@ -106,6 +108,15 @@ def test_a_group_of_one_run_borrows_the_spread_of_the_others() -> None:
     assert found.sentences()[-1] == SOME_ONE
     assert SOME_ONE not in effects(made({"a": [0.40, 0.42], "b": [0.5, 0.51]})).sentences()
     assert SOME_ONE not in effects(made({"a": [0.40], "b": [0.5]})).sentences()
+
+
+def test_runs_that_do_not_differ_have_no_interval() -> None:
+    assert intervals({"a": [0.0, 0.0], "b": [0.0, 0.0]}) == {}
+    found = effects(made({"a": [0.40, 0.42], "b": [0.5, 0.51]}, fall=-0.1))["fall"]
+    assert found.sentence() == (
+        "b does not differ from a at step 8: fall of I(X;Z) +0.000 of the ceiling. Runs of one group do not "
+        "differ, so there is no interval."
+    )
 
 
 @pytest.mark.parametrize("sizes", [(3, 3), (2, 4, 3), (2, 2, 2, 2, 2)])
@@ -219,7 +230,7 @@ def test_at_matched_tokens_and_losses_other_places_are_read() -> None:
     assert (
         at_loss["steps"]
         .sentence()
-        .startswith("fast cannot be told from slow to a loss on the probe of 5.000: steps +0")
+        .startswith("fast does not differ from slow to a loss on the probe of 5.000: steps +0.")
     )
 
 

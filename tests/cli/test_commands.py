@@ -393,7 +393,7 @@ def test_compare_takes_place_order_and_unit(run: Run, swept: Path) -> None:
 
 
 def test_compare_pairs_runs_of_one_seed(run: Run, swept: Path) -> None:
-    assert run("compare", swept, "--paired").stdout.count("over 3 seeds, compared seed by seed.") == 5
+    assert run("compare", swept, "--paired").stdout.count("over 3 seeds, compared seed by seed.") == 4
     (swept / "w32-s0" / "trajectory.jsonl").unlink()
     refused = only_line(run("compare", swept, "--paired", code=2))
     assert refused == "error: pairs need one run of each seed in each group, and width=32 has seed=1, seed=2"
