@@ -37,7 +37,7 @@ CONFIDENCE = 0.95  # of all pairs of one quantity together: the customary level
 ONE_EACH = "One seed each: differences may be chance."
 NO_SPREAD = "Runs of one group do not differ, so there is no interval."
 SOME_ONE = "A group of one run is taken to spread as the others do."
-# quantity to its name, its unit where it has one of its own, and the words for a first group that is lower and higher
+# quantity to its name, and to the words for a second group that is lower and for one that is higher than the first
 _WORDS = {
     "complexity": ("I(X;Z)", "keeps less than", "keeps more than"),
     "expressivity": ("I(Y;Z)", "tells less than", "tells more than"),
@@ -158,6 +158,8 @@ over 2 runs each.
 
     def _comparison(self, each: Contrast) -> str:
         _, lower, higher = _WORDS[self.quantity]
+        if self.quantity == "fall" and self.unit == f"of {PLANE_UNITS['log_k'].whole}":
+            lower, higher = "falls less than", "falls more than"  # a narrowing cloud does so, which is no compression
         if each.difference == 0:
             return f"{each.second} does not differ from {each.first}"
         return f"{each.second} {lower if each.difference < 0 else higher} {each.first}"

@@ -76,7 +76,8 @@ def group_runs(runs: Mapping[str, Trajectory], by: str | None = None, *, ignore:
         raise ValueError(refusal(differences, "an effect needs runs of one protocol"))
     configs = {name: flat(run.run.get("config") or {}) for name, run in runs.items()}
     ignored = [_resolved(key, configs) for key in ignore]
-    differing = telling_settings(list(configs.values()), [run.name for run in runs.values()])
+    names = [str(run.run.get("name")) for run in runs.values()]  # without the prefix of a further monitor
+    differing = telling_settings(list(configs.values()), names)
     telling = [key for key in differing if not is_seed(key) and key not in ignored]
     keys = _naming(telling, configs) if by is None else (_resolved(by, configs),)
     members = _members(keys, configs)

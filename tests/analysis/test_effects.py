@@ -311,6 +311,9 @@ def test_units_and_orders() -> None:
 def test_which_setting_compresses_more() -> None:
     runs = {run.name: run for run in trajectories.sweep(3)}
     assert which_compresses(runs).startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) +0.0")
+    in_log_k = which_compresses(runs, unit="log_k")
+    assert in_log_k.startswith("width=64 falls more than width=32 at step 4000: fall of I(X;Z) +0.")
+    assert "compress" not in in_log_k  # as clouds that narrow fall too
     one_each = {run.name: run for run in trajectories.sweep(1)}
     assert which_compresses(one_each).endswith(ONE_EACH)
     seeds_only = {name: run for name, run in runs.items() if "w32" in name}

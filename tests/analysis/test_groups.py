@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +51,12 @@ def test_seeds_names_and_paths_make_no_groups(by: str | None) -> None:
         "Groups by choices.recipe: cosine (2 runs), constant (2 runs). They also differ in model.schedule: an effect "
         "is that of all together."
     )
+
+
+def test_a_name_is_no_setting_in_the_file_of_a_further_monitor_either() -> None:
+    runs = {name: replace(run, path=Path(f"{name}/trajectory_code.jsonl")) for name, run in sweep().items()}
+    assert runs["r0"].name == "run 0 · code"
+    assert group_runs(runs).by == ("choices.recipe",)
 
 
 def test_several_settings_make_groups_together_and_as_few_as_tell_them_apart_name_them() -> None:
