@@ -18,7 +18,8 @@ from ibtrack.analysis.effects import effects, which_compresses
 from ibtrack.analysis.groups import group_runs
 from ibtrack.analysis.matching import WAYS
 from ibtrack.analysis.movements import Movement
-from ibtrack.analysis.phases import Phases, phases_of_runs
+from ibtrack.analysis.phase_words import Phases
+from ibtrack.analysis.phases import phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat
