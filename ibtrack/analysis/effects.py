@@ -15,7 +15,8 @@ degrees of freedom: with three seeds and two groups it pays where runs of one se
 Whether to pair is a matter of how the runs were made, and should be settled before the numbers are seen.
 
 Beside it stands the error over the documents of the probe. It is another question, what other documents would read of
-these same models, and says nothing of other seeds.
+these same models, and says nothing of other seeds. All runs were read on the same documents, so most of the error is
+common to both groups and cancels, see `ibtrack.analysis.deviations`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import combinations
 from statistics import fmean
+from typing import Any
+
+import numpy as np
 
 from ibtrack._checks import check_option
 from ibtrack.analysis.groups import Groups, group_runs, listed
-from ibtrack.analysis.matching import Match, Reading, fall_at, match_runs, read_at, reader
+from ibtrack.analysis.matching import Match, Reading, fall_at, match_runs, moved_by, read_at, reader
 from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES
 from ibtrack.record.trajectory import Point, Trajectory
 
@@ -37,6 +41,9 @@ CONFIDENCE = 0.95  # of all pairs of one quantity together: the customary level
 ONE_EACH = "One seed each: differences may be chance."
 NO_SPREAD = "Runs of one group do not differ, so there is no interval."
 SOME_ONE = "A group of one run is taken to spread as the others do."
+AS_INDEPENDENT = (
+    "Not all points say what each document adds, so of the error of the probe nothing cancels: it is too large."
+)
 # quantity to its name, and to the words for a second group that is lower and for one that is higher than the first
 _WORDS = {
     "complexity": ("I(X;Z)", "keeps less than", "keeps more than"),
@@ -59,8 +66,10 @@ class Contrast:
         difference: Mean of the second group less that of the first, in the unit of the quantity.
         interval: Ends of the 95 % interval of the difference, from the spread between runs; None where no group has two
             runs, or where those of a group do not differ, as where none has fallen yet.
-        probe_se: Standard error of the difference over the documents of the probe, the two groups as if independent;
-            ``nan`` where a run has none. It is no part of the interval.
+        probe_se: Standard error of the difference over the documents of the probe; ``nan`` where a run has none. It is
+            no part of the interval.
+        probe_paired: Whether that error is of numbers read on the same documents. Where a point does not say what each
+            document adds, the errors of both groups are added up as if they were independent, which is too much.
     """
 
     first: str
@@ -68,6 +77,7 @@ class Contrast:
     difference: float
     interval: tuple[float, float] | None = None
     probe_se: float = math.nan
+    probe_paired: bool = False
 
     @property
     def is_told(self) -> bool:
@@ -211,6 +221,8 @@ class Effects:
         """Say the groups, the effect on each quantity, and which runs were left out of what."""
         sizes = {len(runs) for each in self.effects for runs in each.values.values()} - {0}
         caveat = [SOME_ONE] if 1 in sizes and len(sizes) > 1 else []
+        pairs = [pair for each in self.effects for pair in each.contrasts if not math.isnan(pair.probe_se)]
+        caveat += [] if all(pair.probe_paired for pair in pairs) else [AS_INDEPENDENT]
         return [self.groups.sentence(), *(each.sentence() for each in self.effects), *caveat, *self._left_out()]
 
     def _left_out(self) -> list[str]:
@@ -391,14 +403,14 @@ def _effect(
     }
     filled = {group: list(runs.values()) for group, runs in values.items() if runs}
     between = intervals(filled, paired=paired) if len(filled) > 1 else {}
-    errors = {group: fmean(there[name].se for name in values[group]) for group in filled}
+    read = {group: [there[name] for name in runs] for group, runs in values.items() if runs}
     contrasts = tuple(
         Contrast(
             first=first,
             second=second,
             difference=fmean(filled[second]) - fmean(filled[first]),
             interval=between.get((first, second)),
-            probe_se=math.hypot(errors[first], errors[second]),
+            **_of_the_probe(read[first], read[second]),
         )
         for first, second in combinations(filled, 2)
     )
@@ -411,6 +423,19 @@ def _effect(
         where=match.words().replace("at", "to", 1) if quantity == "steps" else match.words(),
         paired=paired,
     )
+
+
+def _of_the_probe(first: Sequence[Reading], second: Sequence[Reading]) -> dict[str, Any]:
+    """Work out the error over documents of the difference of two means, and say whether it is that of pairs."""
+    vectors = [[moved_by(each) for each in group] for group in (first, second)]
+    known = [[vector for vector in group if vector is not None] for group in vectors]
+    if (
+        list(map(len, known)) == list(map(len, vectors))
+        and len({vector.shape for group in known for vector in group}) == 1
+    ):
+        change = np.mean(known[1], axis=0) - np.mean(known[0], axis=0)
+        return {"probe_se": float(np.linalg.norm(change)), "probe_paired": True}
+    return {"probe_se": math.hypot(*(fmean(each.se for each in group) for group in (first, second)))}
 
 
 def _unit(quantity: str, unit: str) -> str:

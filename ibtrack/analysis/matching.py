@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from ibtrack._checks import check_option
+from ibtrack.analysis.deviations import Vector, number_of
 from ibtrack.record.keys import metric_key
 from ibtrack.record.quantities import quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
@@ -26,13 +29,18 @@ class Reading(NamedTuple):
 
     Attributes:
         value: The number; ``nan`` where there is none.
-        se: Standard error over the documents of the probe; ``nan`` where there is none.
+        se: Standard error over the documents of the probe, from those of the points; ``nan`` where there is none. That
+            of a fall is as if its two points were independent.
         why: Reason why there is no value, or an empty text.
+        key: Metric key of the number, or an empty text where it is none of a point.
+        parts: Points that the number is made of, each with its weight.
     """
 
     value: float
     se: float = math.nan
     why: str = ""
+    key: str = ""
+    parts: tuple[tuple[Point, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +134,8 @@ def read_at(run: Trajectory, place: float, read: Callable[[Point], Reading]) -> 
     if first.why:
         return first
     share = (place - run.steps[end - 1]) / (run.steps[end] - run.steps[end - 1])
-    value = (1 - share) * first.value + share * last.value
-    return Reading(value, (1 - share) * first.se + share * last.se)
+    value, se = ((1 - share) * a + share * b for a, b in ((first.value, last.value), (first.se, last.se)))
+    return Reading(value, se, key=last.key, parts=(*_scaled(first, 1 - share), *_scaled(last, share)))
 
 
 def fall_at(run: Trajectory, place: float, read: Callable[[Point], Reading]) -> Reading:
@@ -152,7 +160,24 @@ def fall_at(run: Trajectory, place: float, read: Callable[[Point], Reading]) -> 
         low = min(low, reading.value)
         if reading.value - low >= rise:
             top, rise = reading, reading.value - low
-    return Reading(top.value - end.value, math.hypot(top.se, end.se))
+    parts = (*top.parts, *_scaled(end, -1))
+    return Reading(top.value - end.value, math.hypot(top.se, end.se), key=end.key, parts=parts)
+
+
+def moved_by(reading: Reading) -> Vector | None:
+    """Work out what each cause of error moves a number of a run by, see `ibtrack.analysis.deviations`.
+
+    Args:
+        reading: Number of a run at its place.
+
+    Returns:
+        (C,) deviations; None where a point does not say what moves it.
+    """
+    numbers = [number_of(point, reading.key) for point, _ in reading.parts]
+    known = [number.deviations for number in numbers if number is not None]
+    if len(known) < len(numbers) or len({vector.shape for vector in known}) != 1:
+        return None
+    return np.sum([weight * vector for (_, weight), vector in zip(reading.parts, known, strict=True)], axis=0)
 
 
 def reader(quantity: str, order: str) -> Callable[[Point], Reading]:
@@ -168,9 +193,13 @@ def reader(quantity: str, order: str) -> Callable[[Point], Reading]:
         value = _finite(point.loss) if quantity == "loss" else point.values.get(key, math.nan)
         if not math.isfinite(value):
             return Reading(math.nan, why=f"its point at step {point.step} has no value: {point.why_missing(key)}")
-        return Reading(value, point.values.get(f"{key}_se", math.nan))
+        return Reading(value, point.values.get(f"{key}_se", math.nan), key=key, parts=((point, 1.0),))
 
     return read
+
+
+def _scaled(reading: Reading, weight: float) -> tuple[tuple[Point, float], ...]:
+    return tuple((point, weight * own) for point, own in reading.parts)
 
 
 def _at_step(runs: Mapping[str, Trajectory], step: int | None) -> tuple[float, dict[str, float]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from ibtrack.analysis.matching import Match, fall_at, match_runs, read_at, reader
+from ibtrack.analysis.matching import Match, fall_at, match_runs, moved_by, read_at, reader
+from ibtrack.record.influences import Influences
 from ibtrack.record.trajectory import Point, Trajectory
 
 KEPT = "ib/mean/token/kept"
@@ -86,6 +88,24 @@ def test_between_two_points_value_and_error_lie_on_the_line() -> None:
     run = run_of(Point(0, {KEPT: 0.2, f"{KEPT}_se": 0.01}), Point(8, {KEPT: 0.6, f"{KEPT}_se": 0.03}))
     assert read_at(run, 2.0, READ)[:2] == pytest.approx((0.3, 0.015))
     assert [read_at(run, float(step), READ).value for step in (0, 8)] == [0.2, 0.6]
+
+
+def test_between_two_points_a_number_is_moved_by_both_in_proportion() -> None:
+    rows = [np.eye(4)[i] - 0.25 for i in (0, 1)]
+    points = [
+        Point(
+            8 * i,
+            {"ib/mean/entropy": 0.5},
+            influences=Influences.pack(["mean"], ["entropy"], row[None, None], np.zeros((1, 1)), np.zeros((1, 1, 0))),
+        )
+        for i, row in enumerate(rows)
+    ]
+    read = reader("entropy", "token")
+    found = moved_by(read_at(run_of(*points), 2.0, read))
+    assert found is not None
+    assert found[:4] == pytest.approx(math.sqrt(4 / 3) * (0.75 * rows[0] + 0.25 * rows[1]), abs=1e-3)
+    assert moved_by(read_at(run_of(points[0], Point(8, {"ib/mean/entropy": 0.5})), 2.0, read)) is None
+    assert moved_by(read_at(curve({0: 0.1}), 0.0, READ)) is None
 
 
 def test_a_number_that_is_needed_and_missing_is_missing_for_its_reason() -> None:
