@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from ibtrack._checks import check_option
+from ibtrack.analysis.deviations import Vector
 from ibtrack.analysis.groups import Groups, group_runs, listed
 from ibtrack.analysis.matching import Match, Reading, fall_at, match_runs, moved_by, read_at, reader
 from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES
@@ -404,13 +405,15 @@ def _effect(
     filled = {group: list(runs.values()) for group, runs in values.items() if runs}
     between = intervals(filled, paired=paired) if len(filled) > 1 else {}
     read = {group: [there[name] for name in runs] for group, runs in values.items() if runs}
+    moved = {group: _mean_moved_by(each) for group, each in read.items()}
+    errors = {group: fmean(each.se for each in own) for group, own in read.items()}
     contrasts = tuple(
         Contrast(
             first=first,
             second=second,
             difference=fmean(filled[second]) - fmean(filled[first]),
             interval=between.get((first, second)),
-            **_of_the_probe(read[first], read[second]),
+            **_of_the_probe((moved[first], moved[second]), (errors[first], errors[second])),
         )
         for first, second in combinations(filled, 2)
     )
@@ -425,17 +428,19 @@ def _effect(
     )
 
 
-def _of_the_probe(first: Sequence[Reading], second: Sequence[Reading]) -> dict[str, Any]:
+def _mean_moved_by(readings: Sequence[Reading]) -> Vector | None:
+    """Work out what each cause of error moves a mean of runs by; None where a run does not say."""
+    vectors = [vector for vector in map(moved_by, readings) if vector is not None]
+    is_known = len(vectors) == len(readings) and len({vector.shape for vector in vectors}) == 1
+    return np.mean(vectors, axis=0) if is_known else None
+
+
+def _of_the_probe(moved: tuple[Vector | None, Vector | None], errors: tuple[float, float]) -> dict[str, Any]:
     """Work out the error over documents of the difference of two means, and say whether it is that of pairs."""
-    vectors = [[moved_by(each) for each in group] for group in (first, second)]
-    known = [[vector for vector in group if vector is not None] for group in vectors]
-    if (
-        list(map(len, known)) == list(map(len, vectors))
-        and len({vector.shape for group in known for vector in group}) == 1
-    ):
-        change = np.mean(known[1], axis=0) - np.mean(known[0], axis=0)
-        return {"probe_se": float(np.linalg.norm(change)), "probe_paired": True}
-    return {"probe_se": math.hypot(*(fmean(each.se for each in group) for group in (first, second)))}
+    first, second = moved
+    if first is None or second is None or first.shape != second.shape:
+        return {"probe_se": math.hypot(*errors)}
+    return {"probe_se": float(np.linalg.norm(second - first)), "probe_paired": True}
 
 
 def _unit(quantity: str, unit: str) -> str:
