@@ -53,12 +53,13 @@ def critical_value(curves: Sequence[Curve], *, of_changes: bool = True, at_least
     for each in compared:
         if not each.paired or len(multipliers) != each.deviations.shape[1]:
             multipliers = random.standard_normal((each.deviations.shape[1], NUM_DRAWS))
-        drawn = each.deviations @ multipliers  # (T, B)
+        drawn = (each.deviations @ multipliers).astype(np.float32)  # (T, B)
         if not of_changes:
             np.maximum(largest, (np.abs(drawn) / np.hypot(each.se, ROUNDING)[:, None]).max(0), out=largest)
             continue
+        errors = each.errors.astype(np.float32)
         for first in range(len(drawn) - 1):
-            changes = np.abs(drawn[first + 1 :] - drawn[first]) / each.errors[first, first + 1 :, None]
+            changes = np.abs(drawn[first + 1 :] - drawn[first]) / errors[first, first + 1 :, None]
             np.maximum(largest, changes.max(0), out=largest)
     normal = max(float(np.quantile(largest, 1 - LEVEL)), at_least)
     fewest = min(each.num_documents for each in compared)
