@@ -63,7 +63,7 @@ FAMILIES = {
     "still": Family(still_course),
     "narrowing": Family(narrowing_course, ("narrowing",)),
     **{
-        f"fall of {fall}": Family(partial(falling_course, fall=fall), ("fitting", "compression"), fall)
+        f"falling-{fall}": Family(partial(falling_course, fall=fall), ("fitting", "compression"), fall)
         for fall in (0.004, 0.008, 0.016)
     },
 }
@@ -277,7 +277,7 @@ def _trajectories(
     """
     for seed in range(number):
         scene, share = seed % scenes, shared[seed // scenes % len(shared)]
-        path = folder and folder / f"{family.replace(' ', '_')}_{documents}_{scene}_{share}_{seed}.jsonl"
+        path = folder and folder / f"{family}_{documents}_{scene}_{share}_{seed}.jsonl"
         if path is not None and path.exists():
             yield Trajectory.load(path)
             continue

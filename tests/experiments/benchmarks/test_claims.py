@@ -17,7 +17,7 @@ from tests.experiments.benchmarks.written import written
 LEVELS = [[0.1 + 0.01 * min(i, 6) - 0.01 * max(i - 6, 0), 0.1, 0.5] for i in range(NUM_POINTS)]
 CHANGE = Change("kept", 0, 8, true=0.1, read=0.12, se=0.02)
 ROW = ClaimRow(
-    family="fall of 0.008",
+    family="falling-0.008",
     scene=0,
     seed=0,
     shared=0.5,
@@ -49,16 +49,16 @@ def rising_and_falling() -> Trajectory:
 def test_program_writes_what_it_prints_and_keeps_trajectories(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    family, folder = ["still", "fall of 0.016"], tmp_path / "kept"
+    family, folder = ["still", "falling-0.016"], tmp_path / "kept"
     claims.main(family=family, quick=True, number=9, documents=9, scenes=9, folder=folder, file=tmp_path / "a.json")
     printed = capsys.readouterr().out
     rows, reached = written(tmp_path / "a.json")
-    assert [row["family"] for row in rows] == ["still", "still", "fall of 0.016", "fall of 0.016"]
+    assert [row["family"] for row in rows] == ["still", "still", "falling-0.016", "falling-0.016"]
     assert len(list(folder.glob("*.jsonl"))) == 4
     assert printed.count("the truth moves by") == 2
     assert printed.count(" seed ") == 4
     assert reached["still: shows a phase that is not there"] == sum(bool(row["false"]) for row in rows[:2]) / 2
-    assert reached["fall of 0.016: its compression is found"] == sum(row["found"] for row in rows[2:]) / 2
+    assert reached["falling-0.016: its compression is found"] == sum(row["found"] for row in rows[2:]) / 2
     assert all(row["fall"] > 0.01 for row in rows[2:])
 
     claims.main(family=family, quick=True, number=9, documents=9, scenes=9, folder=folder, file=tmp_path / "b.json")
@@ -67,12 +67,12 @@ def test_program_writes_what_it_prints_and_keeps_trajectories(
 
 
 def test_unknown_family_is_refused() -> None:
-    with pytest.raises(typer.BadParameter, match=r"--family must be one of still, .*fall of 0.016, got 'moving'"):
+    with pytest.raises(typer.BadParameter, match=r"--family must be one of still, .*falling-0.016, got 'moving'"):
         claims.main(family=["moving"])
 
 
 def test_claims_of_a_trajectory_that_rises_and_falls() -> None:
-    row = claims.claims("fall of 0.008", rising_and_falling())
+    row = claims.claims("falling-0.008", rising_and_falling())
     assert (row.scene, row.seed, row.shared, row.num_documents) == (3, 5, 0.8, 9)
     assert row.peak == STEPS[6]
     assert row.fall == pytest.approx(0.07)
@@ -99,7 +99,7 @@ def test_the_same_claims_are_false_of_one_that_stands_still() -> None:
 def test_a_compression_that_ends_before_the_peak_is_false() -> None:
     run = rising_and_falling()
     late = replace(run, run={"config": {**run.run["config"], "peak": NUM_POINTS - 1}})
-    row = claims.claims("fall of 0.008", late)
+    row = claims.claims("falling-0.008", late)
     assert row.false == ("compression",)
     assert not row.found
 
@@ -115,7 +115,7 @@ def test_figures_count() -> None:
     wrong = replace(ROW, begins=(64, 128), false=("collapse",), false_at=4)
     early = replace(ROW, false_at=4)
     found = {figure.name: figure for figure in claims.figures([ROW, missed, wrong, early])}
-    name = "fall of 0.008: "
+    name = "falling-0.008: "
     assert found[f"{name}shows a phase that is not there"].reached == 0.25
     assert found[f"{name}shows one at some point of the run"].reached == 0.5
     assert found[f"{name}its compression is found"].reached == 0.75
