@@ -22,10 +22,10 @@ def test_a_tiny_run_is_compared_within_and_between_seeds(tmp_path: Path, capsys:
     assert pairs == within | {("seeds", 0, f"1 at {step}") for step in (0, 4, 8)}
     assert len(rows) == len(pairs) * 4 * 5
     assert all(row["spread"] > 0 and row["paired"] > 0 for row in rows)
-    assert len(reached) == 10
+    assert len(reached) == 15
     printed = capsys.readouterr().out
     assert "3 probes of 16 windows of 32 tokens against one of 64 windows" in printed
-    assert "of 95 % intervals by sampling alone" in printed
+    assert "missed by sampling" in printed
 
 
 def test_a_text_without_two_probes_is_refused() -> None:
@@ -58,6 +58,8 @@ def test_the_counting() -> None:
     assert row.held["none"] == row.held[CHOSEN] == 0.75
     assert row.width["none"] == pytest.approx(1)
     assert (row.held_if_exact, row.held_if_known) == (0.75, 0.75)
+    few = [each for each in rows if each.quantity == "complexity"]
+    assert differences.causes_of_misses(few)[-1].split() == ["all", f"{row.paired:.2f}", "0.250", "0.250", "0.250"]
 
 
 def test_a_single_run_has_no_pairs_of_seeds() -> None:
