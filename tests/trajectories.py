@@ -9,6 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ibtrack.record.influences import Influences
 from ibtrack.record.keys import metric_key
 from ibtrack.record.quantities import SHARE_OF
 from ibtrack.record.trajectory import Point, Trajectory
@@ -71,7 +74,8 @@ def make(
     draw = random.Random(f"{name} {seed}")
     sites = {"embed": "model.embed_tokens"} | {f"L{i:02d}": f"model.layers.{i}" for i in range(num_layers)}
     points = []
-    for step in steps(num_points):
+    directions = _directions(random.Random(f"influences of {name} {seed}"))
+    for index, step in enumerate(steps(num_points)):
         values: dict[str, float] = {}
         for depth, site in enumerate(["mean", *sites]):
             values |= _site(draw, site, step, shape, 0.0 if depth == 0 else (depth - num_layers / 2) * 0.01, se, drop)
@@ -83,7 +87,17 @@ def make(
             metric_key("variational_floor"): max(0.0, 6.9 - loss),
             metric_key("overhead_fraction"): 0.02,
         }
-        points.append(Point(step, values, loss=loss if step else None, tokens_seen=2048 * step, wall_time=step / 20))
+        direction = directions[index % len(directions)]
+        points.append(
+            Point(
+                step,
+                values,
+                loss=loss if step else None,
+                tokens_seen=2048 * step,
+                wall_time=step / 20,
+                influences=None if se is None else _one_direction(direction, ["mean", *sites], se),
+            )
+        )
     rows = {"geometry_rows": 4096} if geometry else {}
     return Trajectory(_protocol(sites) | rows | protocol, {"name": name, "config": config or {}}, points)
 
@@ -155,10 +169,12 @@ def mean_curves(
     se: float | list[float] | None = 0.002,
     order: str = "token",
     ceiling: float | list[float] | None = 1.0,
+    old: bool = False,
 ) -> Trajectory:
     """Make a trajectory of the mean over the layers alone, point i at step 2^i (the first at 0).
 
-    Under a ceiling of 1 shares are equal to fractions of log K; without one there are none.
+    Under a ceiling of 1 shares are equal to fractions of log K; without one there are none. Each number is moved by a
+    document of its own, so the errors of two add up; an old file does not say what moves them.
     """
     expressivity = expressivity or [0.5 * value for value in complexity]
     points = []
@@ -173,8 +189,32 @@ def mean_curves(
                 if se is not None:
                     error = se if isinstance(se, float) else se[i]
                     values[metric_key(f"{name}_se", site="mean", order=order)] = error * factor
-        points.append(Point(2**i if i else 0, values))
+        stated = se[i] if isinstance(se, list) else se
+        known = None if old or stated is None else _one_document_each(i, len(complexity), order, stated)
+        points.append(Point(2**i if i else 0, values, influences=known))
     return Trajectory({}, {"name": "made up"}, points)
+
+
+def _one_document_each(index: int, num_points: int, order: str, se: float) -> Influences:
+    num_documents = 2 * max(num_points, 32)
+    by_document = np.zeros((1, 4, num_documents))
+    for side in (0, 1):
+        by_document[0, 2 + side, 2 * index + side] = se * math.sqrt(1 - 1 / num_documents)
+    names = ["entropy", "ceiling", f"{order}/complexity", f"{order}/expressivity"]
+    return Influences.pack(["mean"], names, by_document, np.zeros((1, 4)), np.zeros((1, 4, 0)))
+
+
+def _directions(draw: random.Random) -> np.ndarray[Any, Any]:
+    """Directions at right angles, one for each point, so that points err on their own."""
+    return np.linalg.qr(np.random.default_rng(draw.getrandbits(32)).standard_normal((64, 64)))[0]
+
+
+def _one_direction(direction: np.ndarray[Any, Any], sites: list[str], se: float) -> Influences:
+    names = ["entropy", "ceiling", *(f"{order}/{side}" for order in ORDERS for side in CURVE)]
+    by_document = np.zeros((len(sites), len(names), 64))
+    by_document[:, 2:] = se * math.sqrt(63 / 64) * direction
+    none = np.zeros((len(sites), len(names)))
+    return Influences.pack(sites, names, by_document, none, none[..., None][..., :0])
 
 
 def _site(

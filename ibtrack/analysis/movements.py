@@ -1,38 +1,20 @@
 """Movements of a curve over training: its rises and falls, each larger than noise could make it.
 
-A movement counts when the two points that bound it differ by more than chance could do among *all* pairs of points: the
-level is 5 % for the whole curve, divided by the number of pairs (Bonferroni; Dunn 1961, Multiple comparisons among
-means). So of a hundred curves that stand still at most five are said to move.
-
-The error of a difference is sqrt(se_1² + se_2²), as if the two points were independent. They are not: the same probe is
-read at both, its documents push both values the same way, and the real error of the difference is smaller. The number
-of standard errors given here is therefore conservative. It is about the probe: another training seed is another run.
+A movement counts when two points differ by more standard errors than chance would make of *all* pairs of points, see
+`ibtrack.analysis.bands`: of a hundred curves that stand still at most five are said to move. The error of a change is
+that of two numbers read on the same documents, see `ibtrack.analysis.deviations`. It is about the probe: another
+training seed is another run.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from statistics import NormalDist
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
-LEVEL = 0.05  # chance of a false movement in a whole curve: the customary level of a test
+import numpy as np
+from numpy.typing import NDArray
 
-
-class CurvePoint(NamedTuple):
-    """A point of a curve over training.
-
-    Attributes:
-        step: Optimizer steps taken.
-        value: Value at that step.
-        se: Standard error of the value.
-    """
-
-    step: int
-    value: float
-    se: float
+from ibtrack.analysis.curves import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +22,14 @@ class Movement:
     """A change between two steps.
 
     Attributes:
-        start: Step from which the curve moves.
+        start: Step from which the curve moves: where it is highest before a fall, or lowest before a rise.
         end: Step at which the movement is over.
         change: Value at the end less the value at the start, in the unit of the curve.
         se: Standard error of the change.
+        begins: Steps between which the movement begins, with 95 % certainty for all movements of a run together: the
+            last measured step before any that may be the start, and the first one after. None if it was not worked out.
         beside: The same steps in the other unit of the plane, or None where there is no number.
+        deviations: (C,) what each cause of error moves the change by; None where that is not known.
 
     Example:
         >>> Movement(start=256, end=4000, change=-0.05, se=0.01).num_se
@@ -55,7 +40,9 @@ class Movement:
     end: int
     change: float
     se: float
+    begins: tuple[int, int] | None = None
     beside: Movement | None = None
+    deviations: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property
     def num_se(self) -> float:
@@ -63,54 +50,109 @@ class Movement:
         return abs(self.change) / self.se
 
 
-def noise_threshold(num_points: int) -> float:
-    """Compute by how many standard errors two points must differ; the level is `LEVEL` for all pairs together.
+@dataclass
+class _Span:
+    """A movement while it is looked for, by the indices of its points.
+
+    Attributes:
+        sign: 1 for a rise, -1 for a fall.
+        start: Index of its first point.
+        end: Index of its last point.
+    """
+
+    sign: int
+    start: int
+    end: int
+
+
+def movement_between(curve: Curve, start: int, end: int) -> Movement:
+    """Take the change from one point of a curve to another, with its standard error.
 
     Args:
-        num_points: Number of points that are compared with each other, at least two.
+        curve: The curve.
+        start: Index of the earlier point.
+        end: Index of the later point.
+    """
+    return Movement(
+        start=curve.steps[start],
+        end=curve.steps[end],
+        change=float(curve.changes[start, end]),
+        se=float(curve.errors[start, end]),
+        deviations=curve.deviations[end] - curve.deviations[start] if curve.paired else None,
+    )
+
+
+def find_movements(curve: Curve, threshold: float) -> list[Movement]:
+    """List alternating rises and falls, each of which is larger than noise.
+
+    Each is the largest change between two points that differ beyond noise, from the end of the movement before it to
+    the start of the one after it.
+
+    Args:
+        curve: The curve.
+        threshold: Number of standard errors that a movement must exceed; see `ibtrack.analysis.bands.critical_value`.
 
     Example:
-        >>> [round(noise_threshold(n), 2) for n in (2, 14, 40)]
-        [1.96, 3.46, 4.0]
+        >>> values = np.array([0.1, 0.4, 0.41, 0.2])
+        >>> found = find_movements(Curve((0, 1, 2, 4), values, np.diag(np.full(4, 0.01)), 0), 2.0)
+        >>> [(movement.start, movement.end, movement.begins) for movement in found]
+        [(0, 2, (0, 1)), (2, 4, (0, 4))]
     """
-    num_pairs = num_points * (num_points - 1) / 2
-    return NormalDist().inv_cdf(1 - LEVEL / (2 * num_pairs))
+    sizes = curve.changes / curve.errors
+    spans = _spans(curve.values, sizes, threshold)
+    movements = []
+    for index, span in enumerate(spans):
+        first = spans[index - 1].end if index else 0
+        last = spans[index + 1].start if index + 1 < len(spans) else len(curve.values) - 1
+        start, end = _largest(curve.changes, sizes, threshold, _Span(span.sign, first, last))
+        before = spans[index - 1].start if index else 0
+        begins = _begins(curve.steps, sizes, threshold, _Span(span.sign, before, end))
+        movements.append(replace(movement_between(curve, start, end), begins=begins))
+    return movements
 
 
-def movement_between(start: CurvePoint, end: CurvePoint) -> Movement:
-    """Take the change from one point to another, with its standard error.
+def _spans(values: NDArray[np.float64], sizes: NDArray[np.float64], threshold: float) -> list[_Span]:
+    """Go along a curve and note where it turns: where a point differs beyond noise from an earlier one, the other way.
 
-    Args:
-        start: Earlier point.
-        end: Later point.
+    The end of a movement is its furthest point that differs beyond noise from its start; the next one starts there or
+    later.
     """
-    return Movement(start=start.step, end=end.step, change=end.value - start.value, se=math.hypot(start.se, end.se))
+    spans: list[_Span] = []
+    for point in range(1, len(values)):
+        current = spans[-1] if spans else None
+        first = current.end if current else 0
+        moves = [s for s in (1, -1) if current is None or s != current.sign]
+        turns = [
+            _Span(sign, first + int(np.argmin(sign * np.where(beyond, values[first:point], sign * np.inf))), point)
+            for sign in moves
+            if (beyond := sign * sizes[first:point, point] > threshold).any()
+        ]
+        if turns:
+            spans.append(max(turns, key=lambda span: abs(values[point] - values[span.start])))
+        elif current and current.sign * sizes[current.start, point] > threshold:
+            further = current.sign * (values[point] - values[current.end]) > 0
+            current.end = point if further else current.end
+    return spans
 
 
-def find_movements(points: Sequence[CurvePoint], threshold: float) -> list[Movement]:
-    """List alternating rises and falls, such that each, and each turn between two of them, is larger than noise.
+def _largest(
+    changes: NDArray[np.float64], sizes: NDArray[np.float64], threshold: float, span: _Span
+) -> tuple[int, int]:
+    """Find the two points of a span with the largest change beyond noise."""
+    inside = slice(span.start, span.end + 1)
+    beyond = np.triu(span.sign * sizes[inside, inside] > threshold)
+    size = np.where(beyond, span.sign * changes[inside, inside], -np.inf)
+    start, end = np.unravel_index(int(np.argmax(size)), size.shape)
+    return span.start + int(start), span.start + int(end)
 
-    Args:
-        points: Points of the curve in step order, at least one.
-        threshold: Number of standard errors that a movement must exceed; see `noise_threshold`.
 
-    Example:
-        >>> curve = [CurvePoint(step, value, 0.01) for step, value in [(0, 0.1), (1, 0.4), (2, 0.41), (4, 0.2)]]
-        >>> [(movement.start, movement.end) for movement in find_movements(curve, 2.0)]
-        [(0, 2), (2, 4)]
+def _begins(steps: Sequence[int], sizes: NDArray[np.float64], threshold: float, span: _Span) -> tuple[int, int]:
+    """Bound the step at which a fall begins: of all points of its span no other is higher beyond noise; a rise alike.
+
+    This is a confidence set for the place of the maximum (multiple comparisons with the best; Hsu, Annals of
+    Statistics 12, 1984). Between measured steps nothing is known, and so it reaches to the steps around it.
     """
-    turns: list[CurvePoint] = []
-    low = high = points[0]
-    rising = None
-    for point in points[1:]:
-        low, high = min(low, point, key=_value), max(high, point, key=_value)
-        if rising is not False and movement_between(high, point).num_se > threshold:
-            turns, low, rising = [*turns, high], point, False
-        elif rising is not True and movement_between(low, point).num_se > threshold:
-            turns, high, rising = [*turns, low], point, True
-    turns += [high if rising else low] if turns else []
-    return [movement_between(start, end) for start, end in pairwise(turns)]
-
-
-def _value(point: CurvePoint) -> float:
-    return point.value
+    inside = slice(span.start, span.end + 1)
+    beaten = (-span.sign * sizes[inside, inside] > threshold).any(1)
+    unbeaten = span.start + np.flatnonzero(~beaten)
+    return steps[max(unbeaten[0] - 1, 0)], steps[unbeaten[-1] + 1]

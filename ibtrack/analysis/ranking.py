@@ -2,8 +2,8 @@
 
 Runs are compared by the fall of I(X;Z) in their compression phase, see `ibtrack.analysis.phases`, and so in shares of
 the ceiling: runs of two widths, or with clouds of two shapes, do not share a scale in fractions of log K. The error of
-a difference of falls is taken as if the runs were independent; they share the documents of the probe, so it should be
-smaller. That start and end of each fall were selected from its curve is not accounted for.
+a difference of falls is that of two numbers read on the same documents. That start and end of each fall were selected
+from its curve is not accounted for, nor is chance in training: what a setting does, runs of several seeds tell.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ibtrack.analysis.movements import Movement, noise_threshold
-from ibtrack.analysis.phases import Phases
+import numpy as np
+
+from ibtrack.analysis.bands import critical_value
+from ibtrack.analysis.curves import Curve
+from ibtrack.analysis.movements import Movement
+from ibtrack.analysis.phase_words import Phases
 from ibtrack.record.quantities import PLANE_UNITS
 
 
@@ -26,7 +30,7 @@ class Place:
         fall: Compression of the run, or None if none can be told from noise.
         behind: Number of standard errors by which its fall is smaller than the largest; 0 for the first, ``nan``
             without a fall.
-        tied: Whether it cannot be told from the first, at a nominal 5 % for all pairs of runs together.
+        tied: Whether it cannot be told from the first, at 5 % for all pairs of runs together.
     """
 
     run: str
@@ -57,12 +61,12 @@ def ranking(phases: Mapping[str, Phases]) -> list[Place]:
     if len(units) > 1:
         raise ValueError("phases must be in one unit to be ranked, as phases_of_runs finds them, got share and log_k")
     falls = sorted(_falls(phases).items(), key=lambda item: item[1].change)
-    threshold = noise_threshold(max(len(phases), 2))
+    sizes = _side_by_side([fall for _, fall in falls], min((each.num_documents for each in phases.values()), default=0))
+    threshold = critical_value([sizes])
     places = []
-    for name, fall in falls:
-        _, largest = falls[0]
-        behind = (fall.change - largest.change) / math.hypot(fall.se, largest.se)
-        places.append(Place(run=name, fall=fall, behind=behind, tied=behind <= threshold))
+    for index, (name, fall) in enumerate(falls):
+        behind = float(sizes.changes[0, index] / sizes.errors[0, index])
+        places.append(Place(run=name, fall=fall, behind=behind, tied=not behind > threshold))
     others = [name for name, each in phases.items() if each.compression is None]
     return places + [Place(run=name, fall=None, behind=math.nan, tied=False) for name in others]
 
@@ -106,6 +110,15 @@ def verdict(phases: Mapping[str, Phases]) -> str:
 
 def _falls(phases: Mapping[str, Phases]) -> dict[str, Movement]:
     return {name: each.compression for name, each in phases.items() if each.compression is not None}
+
+
+def _side_by_side(falls: Sequence[Movement], num_documents: int) -> Curve:
+    """Take the changes of several runs as a curve, whose points are the runs."""
+    known = [fall.deviations for fall in falls if fall.deviations is not None]
+    paired = len(known) == len(falls) and len({each.shape for each in known}) == 1
+    errors = np.stack(known) if paired else np.diag([fall.se for fall in falls])
+    values = np.array([fall.change for fall in falls], dtype=np.float64)
+    return Curve(tuple(range(len(falls))), values, errors, num_documents if paired else 0)
 
 
 def _evidence(fall: Movement, unit: str) -> str:

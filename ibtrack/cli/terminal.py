@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_letters
 from typing import Any
 
-from ibtrack.analysis.phases import Phases
+from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory

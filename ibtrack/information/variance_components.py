@@ -32,13 +32,13 @@ def label_share(moments: Moments) -> Tensor:
     why the difference is divided by 1 - Q.
 
     Returns:
-        (...) at most .98; it may come out negative where labels tell little. Its gradient is that of the estimate
-        before it is bounded.
+        (...) at most .98; it may come out negative where labels tell little. Beyond the bound it has no gradient: no
+        document moves it there.
     """
     m = moments
     total = m.squares - m.other_products
-    share = _fraction(m.cross_products - m.other_products, total) / (1 - m.collision_probability)
-    return share + (share.clamp(max=LARGEST_SHARE) - share).detach()
+    others = torch.where(m.collision_probability < 1, 1 - m.collision_probability, torch.nan)  # nan for a single label
+    return (_fraction(m.cross_products - m.other_products, total) / others).clamp(max=LARGEST_SHARE)
 
 
 def null_deviation(moments: Moments) -> Tensor:

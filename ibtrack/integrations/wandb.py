@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ibtrack._checks import needs
-from ibtrack.analysis.phases import Phases, find_phases
+from ibtrack.analysis.phase_words import Phases
+from ibtrack.analysis.phases import find_phases
 from ibtrack.record.keys import metric_key
 from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Point, Trajectory

@@ -20,11 +20,11 @@ from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Readings, site_readings
 from ibtrack.information.spectrum import Geometry, cloud_geometry
-from ibtrack.information.standard_errors import Estimate
+from ibtrack.metrics._numbers import Name, plane_influences, plane_numbers
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
+from ibtrack.record.influences import Influences
 from ibtrack.record.keys import BRACKET, READINGS, metric_key
-from ibtrack.record.quantities import SHARE_OF, SMALLEST_CEILING
 
 
 class InformationPlane(Metric):
@@ -285,14 +285,14 @@ class InformationPlane(Metric):
             sites: Names of the sites, in order; ``embed`` is not part of the mean.
             geometry: (sites,) as from `geometry`.
         """
-        blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
+        log_anchors = math.log(self.options.num_anchors)
 
         def with_mean(part: Tensor) -> Tensor:
-            return torch.cat([part[blocks].mean(0, keepdim=True), part])
+            return _with_mean(part, sites)
 
-        def numbers(draws: slice) -> dict[_Name, Tensor]:
-            cells = readings.map_tensors(lambda part: part.unflatten(0, (len(sites), -1))[:, draws].mean(1))
-            return _numbers(cells.map_tensors(with_mean), self.orders, self.nested, math.log(self.options.num_anchors))
+        def numbers(draws: slice) -> dict[Name, Tensor]:
+            cells = readings.map_tensors(lambda part: with_mean(part.unflatten(0, (len(sites), -1))[:, draws].mean(1)))
+            return plane_numbers(cells, self.orders, self.nested, log_anchors)
 
         values = numbers(slice(None))
         if self.options.anchor_draws > 1:
@@ -313,76 +313,29 @@ class InformationPlane(Metric):
             for (quantity, order, reading), at_sites in values.items()
         }
 
+    def influences(self, readings: Readings, sites: Sequence[str]) -> Influences | None:
+        """Collect what moves the numbers of `values_by_key`, from which errors of differences are made.
 
-_QUANTITY_OF = {"input": "complexity", "output": "expressivity"}  # what the information of a label set is called
-_Name = tuple[str, str | None, str]  # quantity, order and reading
+        Args:
+            readings: (sites * draws,) in nats, as for `values_by_key`.
+            sites: Names of the sites, in order.
 
+        Returns:
+            The influences of documents, or None if there is no debiased reading.
+        """
+        if not readings.debiased:
+            return None
 
-def _numbers(readings: Readings, orders: Sequence[str], nested: bool, log_anchors: float) -> dict[_Name, Tensor]:
-    """Work out (L,) of every quantity, as fractions of log K where they have a unit."""
-    unit = 1 / log_anchors
-    entropy, ceiling = readings.entropy.scaled(unit), readings.ceiling.scaled(unit)
-    none = ceiling.value < SMALLEST_CEILING
-    whole = ceiling.map(lambda part: part.masked_fill(none.view(-1, *[1] * (part.ndim - 1)), torch.nan))
-    information = {name: estimate.scaled(unit) for name, estimate in readings.debiased.items()}
-    estimates: dict[tuple[str, str | None], Estimate] = {("entropy", None): entropy, ("ceiling", None): ceiling}
-    if information:
-        estimates |= _estimates(information, entropy, whole, orders, nested)
-    for name, end in readings.lower_ends.items():
-        quantity, order = _quantity_of(name)
-        estimates[f"{quantity}_low", order] = end.scaled(unit)
-    values: dict[_Name, Tensor] = {}
-    for (quantity, order), estimate in estimates.items():
-        values[quantity, order, "debiased"] = estimate.value
-        values[f"{quantity}_se", order, "debiased"] = estimate.standard_error
-    for name, score in readings.z.items():
-        quantity, order = _quantity_of(name)
-        values[f"{quantity}_z", order, "debiased"] = score
-    for name, nats in readings.null.items():
-        values |= _with_share(*_quantity_of(name), "null", nats * unit, whole.value)
-    for name, nats in readings.plugin.items():
-        quantity, order = _quantity_of(name)
-        values |= _with_share(quantity, order, "plugin", nats * unit, whole.value)
-        if name in readings.lower_ends:
-            values[f"{quantity}_high", order, "debiased"] = nats * unit
-    for order in orders if readings.plugin else ():
-        plugin_complexity = values["complexity", order, "plugin"]
-        values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity
-        values["regularity", order, "plugin"] = plugin_complexity / entropy.value
-    return values
+        def by_draw(part: Tensor) -> Tensor:
+            return _with_mean(part.unflatten(0, (len(sites), -1)), sites)
+
+        draws = readings.map_tensors(by_draw)
+        whole = draws.map_tensors(lambda part: part.mean(1))
+        several = draws if self.options.anchor_draws > 1 else None
+        return plane_influences(whole, several, ["mean", *sites], math.log(self.options.num_anchors))
 
 
-def _estimates(
-    information: Mapping[str, Estimate], entropy: Estimate, whole: Estimate, orders: Sequence[str], nested: bool
-) -> dict[tuple[str, str | None], Estimate]:
-    """Work out the debiased quantities of every order, and the information of label sets without one."""
-    estimates: dict[tuple[str, str | None], Estimate] = {}
-    shorter = None
-    for order in orders:
-        complexity, expressivity = information[f"input/{order}"], information[f"output/{order}"]
-        estimates |= {
-            ("complexity", order): complexity,
-            ("expressivity", order): expressivity,
-            ("kept", order): complexity.ratio(whole),
-            ("told", order): expressivity.ratio(whole),
-            ("optimality", order): expressivity.ratio(complexity),
-            ("regularity", order): complexity.ratio(entropy),
-            ("variation", order): entropy.minus(complexity),
-        }
-        if nested:
-            beyond = complexity if shorter is None else complexity.minus(shorter)
-            estimates["share", order] = beyond.ratio(entropy)
-            shorter = complexity
-    return estimates | {_quantity_of(name): estimate for name, estimate in information.items() if "/" not in name}
-
-
-def _with_share(quantity: str, order: str | None, reading: str, value: Tensor, whole: Tensor) -> dict[_Name, Tensor]:
-    """Put a plug-in or null reading under its name, with its share of the ceiling where it has one."""
-    values: dict[_Name, Tensor] = {(quantity, order, reading): value}
-    return values | ({(SHARE_OF[quantity], order, reading): value / whole} if quantity in SHARE_OF else {})
-
-
-def _quantity_of(label_set: str) -> tuple[str, str | None]:
-    """Name the information of a label set such as ``input/token``, and its order; a set without a side has none."""
-    side, _, label = label_set.rpartition("/")
-    return (_QUANTITY_OF[side], label) if side else (f"{label}_information", None)
+def _with_mean(part: Tensor, sites: Sequence[str]) -> Tensor:
+    """Put the mean over all sites but ``embed`` before a tensor of the sites."""
+    blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
+    return torch.cat([part[blocks].mean(0, keepdim=True), part])

@@ -52,6 +52,14 @@ PLANE_UNITS = {
 }
 """Name of a unit of the plane to what it is; `share` is the one that charts, phases and rankings use unless told."""
 
+RATIOS = {
+    "kept": ("complexity", "ceiling"),
+    "told": ("expressivity", "ceiling"),
+    "optimality": ("expressivity", "complexity"),
+    "regularity": ("complexity", "entropy"),
+}
+"""Quantity that is a ratio of two others to these, of the same site, and of the same order where they have one."""
+
 SHARE_OF = {"complexity": "kept", "expressivity": "told"}
 """Quantity in fractions of log K to the one that is its share of the ceiling."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ibtrack._checks import needs
+from ibtrack.record.influences import Influences
 from ibtrack.record.keys import parse_key
 from ibtrack.record.notes import doubts, note_names, notes_of_format_1
 from ibtrack.record.shares import with_shares
@@ -46,6 +47,8 @@ class Point:
         tokens_seen: Number of training tokens so far over all processes, or None where the loop does not say.
         wall_time: Seconds since training began, measurements included.
         measure_time: Seconds that this measurement took.
+        influences: What each document adds to the numbers, from which errors of differences are made; None for a
+            measurement that failed, and for a point of an older file.
     """
 
     step: int
@@ -57,6 +60,7 @@ class Point:
     tokens_seen: int | None = None
     wall_time: float = 0.0
     measure_time: float = 0.0
+    influences: Influences | None = None
 
     def why_missing(self, key: str) -> str:
         """Say why the point has no value at a key, in the words that it carries.
@@ -88,7 +92,8 @@ class Point:
 
     def to_json(self) -> str:
         """Write the point as one line of JSON; a number that is not finite becomes null, which JSON has for it."""
-        record = asdict(self)
+        record = asdict(replace(self, influences=None))
+        record["influences"] = None if self.influences is None else self.influences.to_record()
         record["values"] = {key: value if math.isfinite(value) else None for key, value in self.values.items()}
         if record["loss"] is not None and not math.isfinite(record["loss"]):
             record["loss"] = None
@@ -106,6 +111,8 @@ class Point:
         if "readings" in record:
             record["values"] = record.pop("readings")
         record["values"] = {k: math.nan if v is None else float(v) for k, v in record["values"].items()}
+        if record.get("influences") is not None:
+            record["influences"] = Influences.from_record(record["influences"])
         return cls(**record)
 
 
@@ -191,6 +198,22 @@ class Trajectory:
             hint = f"near are {', '.join(nearest)}" if nearest else f"one that they have is {next(iter(known))}"
             raise KeyError(f"no point has the key {key!r}; {hint}")
         return [point.values.get(key, math.nan) for point in self.points]
+
+    def at(self, step: int) -> Trajectory:
+        """Return the trajectory with the point of one step alone, as `ibtrack.analysis.difference` takes it.
+
+        Args:
+            step: Step that was measured.
+
+        Raises:
+            ValueError: There is no point of that step; the message names the nearest ones.
+        """
+        points = [point for point in self.points if point.step == step]
+        if not points:
+            nearest = sorted(sorted(self.steps, key=lambda other: abs(other - step))[:3])
+            hint = f"near are {', '.join(map(str, nearest))}" if nearest else "it has no points"
+            raise ValueError(f"{self.name} was not measured at step {step}; {hint}")
+        return replace(self, points=points)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Make the trajectory's long form: one row per point and number, with the parts of its key as columns.

@@ -15,7 +15,8 @@ import numpy as np
 
 from ibtrack.analysis.comparison import most_telling, telling_settings
 from ibtrack.analysis.movements import Movement
-from ibtrack.analysis.phases import Phases, phases_of_runs
+from ibtrack.analysis.phase_words import Phases
+from ibtrack.analysis.phases import phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
 from ibtrack.record.protocol import as_text, flat

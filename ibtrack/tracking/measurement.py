@@ -22,6 +22,7 @@ from ibtrack.information.transforms import CloudStatistics, Transform
 from ibtrack.metrics.plane import InformationPlane
 from ibtrack.probe.kgrams import label_entropy
 from ibtrack.probe.probe import Probe
+from ibtrack.record.influences import Influences
 from ibtrack.record.keys import metric_key
 
 Forward = Callable[[nn.Module, Tensor], Any]
@@ -110,11 +111,11 @@ class Measurement:
         plane = InformationPlane(self._probe, widths, options=self._options, geometry_rows=self._geometry_rows)
         return plane.to(self._device)
 
-    def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
+    def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, str], Influences | None]:
         """Measure now.
 
         Returns:
-            Metric key to value, and site to what is wrong with it.
+            Metric key to value, site to what is wrong with it, and what each document adds to the values.
 
         Raises:
             MeasurementError: On all processes, if the forward pass or a site failed on one, or a single block does not
@@ -136,12 +137,13 @@ class Measurement:
                     plane.release()
             faults |= plane.faults()
         geometry = Geometry.join(geometries) if geometries else None
-        numbers = plane.values_by_key(Readings.join(read), torch.cat(cosines), list(self._sites), geometry)
+        readings, sites = Readings.join(read), list(self._sites)
+        numbers = plane.values_by_key(readings, torch.cat(cosines), sites, geometry)
         values = dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
         if loss is not None and self._label_entropy is not None:
             values[metric_key("probe_loss")] = loss
             values[metric_key("variational_floor")] = self._label_entropy - loss
-        return values, faults
+        return values, faults, plane.influences(readings, sites)
 
     def _fill_in_batches(self, model: nn.Module, plane: InformationPlane) -> float | None:
         """Fill a plane; begin again with half as many blocks at once where memory runs out.

@@ -10,7 +10,7 @@ from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import Key, metric_key, parse_key
 from ibtrack.record.notes import DERIVED, NO_CEILING, note_names
-from ibtrack.record.quantities import SMALLEST_CEILING
+from ibtrack.record.quantities import RATIOS, SMALLEST_CEILING
 
 DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
 APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
@@ -42,13 +42,7 @@ NO_GEOMETRY = {
 NO_HALVES = f"half of the documents has fewer than {MIN_ROWS} sampled rows, or gives no number"
 ONE_SAMPLED = "the sampled rows are of one document, and standard errors are taken over documents"
 
-DENOMINATORS = {
-    "optimality": "complexity",
-    "regularity": "entropy",
-    "share": "entropy",
-    "kept": "ceiling",
-    "told": "ceiling",
-}
+DENOMINATORS = {"share": "entropy", **{ratio: whole for ratio, (_, whole) in RATIOS.items()}}
 
 
 def undefined_label_sets(probe: Probe) -> dict[str, str]:

@@ -275,13 +275,14 @@ class InformationPlaneTracker:
             self.start(model)
         measurement = cast(Measurement, self._measurement)  # made by start
         began = time.monotonic()
-        values, faults = measurement(model)
+        values, faults, influences = measurement(model)
         return Point(
             step,
             values,
             notes={**notes_on(values, faults, self.probe), **self._account_for_memory(measurement)},
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
+            influences=influences,
         )
 
     def _take(self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None) -> Point:

@@ -4,14 +4,18 @@ import math
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ibtrack.analysis.movements import Movement
+from ibtrack.analysis.phase_words import INDEPENDENT
 from ibtrack.analysis.phases import NO_SHARES, NOT_ALL_SHARES, find_phases, phases_of_runs
+from ibtrack.record.influences import Influences
 from ibtrack.record.trajectory import Point, Trajectory
 from tests import trajectories
 
 NAN = math.nan
+NO_DRAWS = np.zeros((1, 4, 0))
 
 
 def sure(movement: Movement | None) -> Movement:
@@ -47,9 +51,9 @@ def test_rise_then_fall_is_compression_since_the_peak() -> None:
     assert phases.unit == "share"
     assert parts(phases.compression) == pytest.approx((2, 8, -0.1, 0.002 * 2**0.5))
     assert sure(phases.compression).num_se == pytest.approx(0.1 / (0.002 * 2**0.5))
-    words = "Compression since step 2: I(X;Z) -0.100 of the ceiling by step 8 (35.4 se; -0.100 of log K)."
+    words = "Compression since step 2 (begun between 0 and 4): I(X;Z) -0.100 of the ceiling by step 8 (35.4 se; "
     assert words in phases.sentence()
-    assert phases.short() == "compression since 2 (35.4 se)"
+    assert phases.short() == "compression since 2 (35.4 se, begun 0–4)"
 
 
 def test_the_collapse_of_a_fresh_model_is_not_its_compression() -> None:
@@ -85,10 +89,10 @@ def test_a_compression_that_is_over_says_so() -> None:
     assert sure(phases.compression).end == 4
     assert sure(phases.rebound).change == pytest.approx(0.05)
     assert (
-        "Compression from step 2 to 4: I(X;Z) -0.100 of the ceiling (35.4 se; -0.100 of log K); "
-        "since then it has risen again, +0.050 by step 8" in phases.sentence()
+        "Compression from step 2 (begun between 0 and 4) to 4: I(X;Z) -0.100 of the ceiling (35.4 se; -0.100 of "
+        "log K); since then it has risen again, +0.050 by step 8" in phases.sentence()
     )
-    assert phases.short() == "compression from 2 to 4 (35.4 se)"
+    assert phases.short() == "compression from 2 to 4 (35.4 se, begun 0–4)"
 
 
 def test_of_two_falls_the_larger_counts() -> None:
@@ -123,6 +127,44 @@ def test_points_without_a_value_or_an_error_are_left_out_and_counted() -> None:
     phases = find_phases(trajectories.mean_curves([0.1, NAN, 0.4, 0.35, 0.3], se=[0.002, 0.002, 0.002, NAN, 0.002]))
     assert (sure(phases.compression).start, sure(phases.compression).end, phases.num_left_out) == (4, 16, 2)
     assert phases.sentence().endswith("(2 points without a value or a standard error left out.)")
+
+
+def test_points_of_an_old_file_are_compared_as_independent_and_it_is_said() -> None:
+    values = [0.1, 0.4, 0.39]
+    old = find_phases(trajectories.mean_curves(values, se=0.002, old=True))
+    assert (old.num_documents, old.compression is not None) == (0, True)
+    assert old.sentence().endswith(INDEPENDENT)
+    assert INDEPENDENT not in find_phases(trajectories.mean_curves(values, se=0.002)).sentence()
+
+
+def test_a_resumed_run_whose_first_points_are_old_is_compared_as_old() -> None:
+    run = trajectories.mean_curves([0.1, 0.4, 0.3, 0.2])
+    mixed = replace(run, points=[replace(run.points[0], influences=None), *run.points[1:]])
+    assert find_phases(mixed).num_documents == 0
+    assert sure(find_phases(mixed).compression).num_se == pytest.approx(sure(find_phases(run).compression).num_se)
+
+
+def test_points_that_err_alike_show_a_fall_that_points_which_err_on_their_own_do_not() -> None:
+    """A fall of .008 with errors of .01 each, of which nine tenths of the variance are common to all points."""
+    alike = still_or_moving([0.30, 0.32, 0.34, 0.336, 0.332], shared=0.99)
+    apart = still_or_moving([0.30, 0.32, 0.34, 0.336, 0.332], shared=0.0)
+    assert sure(find_phases(alike, unit="log_k").compression).end == 16
+    assert find_phases(apart, unit="log_k").compression is None
+
+
+def still_or_moving(values: list[float], *, shared: float, se: float = 0.01, documents: int = 64) -> Trajectory:
+    """A run whose points share a part of the variance of their errors, without the errors themselves."""
+    draw = np.random.default_rng(0)
+    names = ["entropy", "ceiling", "token/complexity", "token/expressivity"]
+    common = draw.standard_normal(documents)
+    points = []
+    for point in trajectories.mean_curves(values, se=se).points:
+        by_document = np.zeros((1, 4, documents))
+        by_document[0, 2] = np.sqrt(shared) * common + np.sqrt(1 - shared) * draw.standard_normal(documents)
+        by_document[0, 3] = draw.standard_normal(documents)
+        influences = Influences.pack(["mean"], names, by_document * se / documents**0.5, np.zeros((1, 4)), NO_DRAWS)
+        points.append(replace(point, influences=influences))
+    return Trajectory({}, {"name": "made up"}, points)
 
 
 def test_a_standard_error_of_zero_is_not_evidence() -> None:

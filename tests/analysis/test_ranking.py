@@ -4,10 +4,12 @@ import math
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from ibtrack.analysis.movements import Movement, noise_threshold
-from ibtrack.analysis.phases import NOT_ALL_SHARES, Phases
+from ibtrack.analysis.movements import Movement
+from ibtrack.analysis.phase_words import Phases
+from ibtrack.analysis.phases import NOT_ALL_SHARES
 from ibtrack.analysis.ranking import Place, ranking, verdict
 
 
@@ -73,9 +75,23 @@ def test_equal_runs_are_seldom_told_apart() -> None:
 
 
 def test_two_runs_are_one_comparison() -> None:
-    just = noise_threshold(2) * 0.01 * math.sqrt(2)
-    assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 0.99 * just)})] == [True, True]
-    assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 1.01 * just)})] == [True, False]
+    just = 1.96 * 0.01 * math.sqrt(2)
+    assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 0.94 * just)})] == [True, True]
+    assert [place.tied for place in ranking({"a": fall(-0.2), "b": fall(-0.2 + 1.06 * just)})] == [True, False]
+
+
+def test_runs_read_on_the_same_documents_are_told_apart_by_what_differs() -> None:
+    """Both falls are off by .01, and by nearly the same."""
+    shared, own = np.full(64, 0.01 / 8), np.where(np.arange(64) % 2, 1e-4, -1e-4)
+    runs = {
+        name: Phases(
+            compression=Movement(start=64, end=512, change=change, se=0.01, deviations=deviations), num_documents=64
+        )
+        for name, change, deviations in (("a", -0.2, shared), ("b", -0.197, shared + own))
+    }
+    _, second = ranking(runs)
+    assert second.behind == pytest.approx(0.003 / (8 * 1e-4), rel=1e-3)
+    assert not second.tied
 
 
 def test_where_nothing_can_be_said_the_verdict_says_why() -> None:

@@ -179,7 +179,7 @@ def test_show_speaks_of_errors_only_where_there_are_some(run: Run, folder: Path)
 def test_show_has_a_unit_for_its_points_and_its_phases(run: Run, folder: Path) -> None:
     head, *_, last = run("show", folder / "w32", "--unit", "log_k").stdout.splitlines()
     assert head.endswith("; fractions of log K, ± 1.96 standard errors")
-    assert re.search(r"Compression since step \d+: I\(X;Z\) -0\.\d+ of log K by", last)
+    assert re.search(r"Compression since step \d+ \(begun between \d+ and \d+\): I\(X;Z\) -0\.\d+ of log K by", last)
     wrong = run("show", folder / "w32", "--unit", "bits", code=2)
     assert only_line(wrong) == "error: unit must be one of 'share', 'log_k', got 'bits'"
 

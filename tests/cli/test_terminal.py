@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibtrack.analysis.movements import Movement
-from ibtrack.analysis.phases import Phases, find_phases
+from ibtrack.analysis.phase_words import Phases
+from ibtrack.analysis.phases import find_phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
 from ibtrack.record.trajectory import Point, Trajectory

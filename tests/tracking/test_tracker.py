@@ -19,6 +19,7 @@ from ibtrack import (
     Trajectory,
     schedules,
 )
+from ibtrack.record.influences import Influences
 from ibtrack.schedules import Progress
 from tests import models
 from tests.models import Model, probe
@@ -319,9 +320,9 @@ def test_a_value_outside_of_its_bracket_is_a_warning_and_a_doubt(
     follow.start(Model())
     measured = cast(Any, follow)._measurement
 
-    def lowered(model: nn.Module) -> tuple[dict[str, float], dict[str, str]]:
-        values, faults = measured(model)
-        return {**values, key: values[f"{key}_low"] - 0.5}, faults
+    def lowered(model: nn.Module) -> tuple[dict[str, float], dict[str, str], Influences | None]:
+        values, faults, influences = measured(model)
+        return {**values, key: values[f"{key}_low"] - 0.5}, faults, influences
 
     lowered.batch_size = follow.batch_size  # type: ignore[attr-defined]
     monkeypatch.setattr(follow, "_measurement", lowered)

@@ -1,0 +1,65 @@
+"""The multiplier bootstrap against known distributions of the largest of many comparisons."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ibtrack.analysis.bands import critical_value
+from ibtrack.analysis.curves import Curve
+
+
+def curve(deviations: np.ndarray, num_documents: int = 0) -> Curve:
+    return Curve(tuple(range(len(deviations))), np.zeros(len(deviations)), deviations, num_documents)
+
+
+def test_one_change_and_one_value_need_1_96() -> None:
+    assert critical_value([curve(np.eye(2))]) == pytest.approx(1.96, abs=0.08)
+    assert critical_value([curve(np.eye(1))], of_changes=False) == pytest.approx(1.96, abs=0.08)
+
+
+@pytest.mark.parametrize("num_points", [5, 14, 40])
+def test_independent_points_need_the_studentized_range(num_points: int) -> None:
+    """The largest of all differences of normal numbers, by its size in errors of a difference (Tukey)."""
+    expected = stats.studentized_range.ppf(0.95, num_points, np.inf) / 2**0.5
+    assert critical_value([curve(np.eye(num_points))]) == pytest.approx(expected, abs=0.08)
+
+
+def test_independent_values_need_the_largest_of_so_many_normal_numbers() -> None:
+    expected = stats.norm.isf((1 - 0.95 ** (1 / 20)) / 2)
+    assert critical_value([curve(np.eye(20))], of_changes=False) == pytest.approx(expected, abs=0.08)
+
+
+def test_points_that_err_alike_need_less() -> None:
+    alike = np.concatenate([np.ones((20, 1)), 0.1 * np.eye(20)], 1)
+    assert critical_value([curve(alike)], of_changes=False) < 2.2
+    steps = np.tril(np.ones((20, 20)))  # a random walk: neighbouring changes share what they err by
+    assert critical_value([curve(steps)]) < critical_value([curve(np.eye(20))]) - 0.1
+
+
+def test_few_documents_need_more() -> None:
+    ten = np.random.default_rng(0).standard_normal((10, 64))
+    many, few = (critical_value([curve(ten, number)]) for number in (64, 8))
+    normal = critical_value([curve(ten, 0)])
+    assert normal < many < few
+    assert many == pytest.approx(-stats.t.ppf(stats.norm.cdf(-critical_value([curve(ten, 100_000)])), 63), abs=0.01)
+
+
+def test_more_curves_need_more_and_a_copy_needs_no_more() -> None:
+    draw = np.random.default_rng(0)
+    one, other = (curve(draw.standard_normal((10, 64)), 64) for _ in range(2))
+    assert critical_value([one, one]) == critical_value([one])
+    assert critical_value([one, other]) > critical_value([one])
+
+
+def test_the_value_of_a_trajectory_is_always_the_same() -> None:
+    assert critical_value([curve(np.eye(7))]) == critical_value([curve(np.eye(7))])
+
+
+def test_points_that_are_equal_are_no_comparison() -> None:
+    same = np.ones((5, 3))
+    assert critical_value([curve(same, 3)]) == 0.0
+
+
+def test_nothing_to_compare_has_no_value() -> None:
+    assert np.isnan(critical_value([]))
+    assert np.isnan(critical_value([curve(np.eye(1))]))
