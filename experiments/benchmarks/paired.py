@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from ibtrack import Probe
+from ibtrack.analysis.deviations import CORRECTION_SCALE
 from ibtrack.information.readings import site_readings
 from ibtrack.information.standard_errors import Estimate
 from ibtrack.metrics import InformationPlane
 
 QUANTITIES = ("complexity", "expressivity", "kept", "told", "optimality")
-ALIKE = 0.6  # of the error of a point's correction, see `ASSUMPTIONS`
 PROPORTION = 0.15  # of the change of the correction
 _MADE_OF = {  # the information of which side, over what
     "complexity": ("input", "unit"),
@@ -216,11 +216,12 @@ def _constant(value: float, like: Information) -> Information:
     )
 
 
+CHOSEN = f"{CORRECTION_SCALE} of alike"  # the one that ibtrack makes
 ASSUMPTIONS: dict[str, Callable[[Part, Part], Tensor]] = {
     "none": _none,  # the corrections are exact
     "equal": _equal,  # they err by the same share of their error, with one sign
     f"{PROPORTION} of its change": _proportional,  # they err by one unknown share of themselves
-    f"{ALIKE} of alike": lambda a, b: ALIKE * _alike(a, b),
+    CHOSEN: lambda a, b: CORRECTION_SCALE * _alike(a, b),
     "alike": _alike,  # they err as alike as documents move the two numbers alike
     "independent": _independent,
 }

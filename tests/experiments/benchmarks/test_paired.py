@@ -10,8 +10,10 @@ from torch import Tensor
 
 from experiments.benchmarks import paired
 from experiments.benchmarks.paired import Information, Numbers
-from ibtrack import Probe
+from ibtrack import Probe, Trajectory
+from ibtrack.analysis import difference
 from ibtrack.metrics import InformationPlane
+from ibtrack.record.trajectory import Point
 
 
 def information(value: float, influence: list[float], systematic: float, correction: float) -> Information:
@@ -48,7 +50,7 @@ def test_errors_of_a_difference_by_hand() -> None:
     wanted = {"none": 0.0, "equal": 0.1, "0.15 of its change": 0.06, "alike": math.hypot(0.2, 0.3)}
     errors = paired.correction_errors(first, second)
     assert {name: float(errors[name]) for name in wanted} == pytest.approx(wanted)
-    assert float(errors["0.6 of alike"]) == pytest.approx(0.6 * math.hypot(0.2, 0.3))
+    assert float(errors[paired.CHOSEN]) == pytest.approx(0.6 * math.hypot(0.2, 0.3))
     assert float(paired.difference_errors(first, second)["alike"]) == pytest.approx(math.hypot(paired_error, 0.2, 0.3))
 
 
@@ -70,23 +72,37 @@ def test_a_ratio_has_the_corrections_of_both_sides() -> None:
     assert found == pytest.approx({"kept": 0.2 / 4, "told": 0.1 / 4, "optimality": math.hypot(0.1 / 2, 0.2 * 1 / 4)})
 
 
-def test_numbers_are_those_that_are_logged() -> None:
+def plane_and_activations(probe: Probe, noise: float) -> tuple[InformationPlane, dict[str, Tensor]]:
+    """Return two sites of activations, more or less determined by the token, and the plane that has them."""
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(9, (8, 16), generator=generator)
     activations = {
-        site: torch.randn(9, 8, generator=generator)[tokens] + torch.randn(8, 16, 8, generator=generator)
+        site: torch.randn(9, 8, generator=generator)[probe.inputs]
+        + noise * torch.randn(*probe.grid, 8, generator=generator)
         for site in ("L00", "L01")
     }
-    probe = Probe(tokens, orders=(1, 2), keep_copies=True)
     plane = InformationPlane(probe, {"L00": 8, "L01": 8})
     for site, rows in activations.items():
         plane.update(site, rows.flatten(0, 1), torch.arange(probe.num_positions), probe.positions)
-    logged = plane.compute()
-    reading = paired.read(probe, activations)
-    for order in ("token", "bigram"):
-        for quantity in paired.QUANTITIES:
-            number = paired.numbers(paired.join([reading, reading]), quantity, order)
-            assert number.value.tolist() == pytest.approx([float(logged[f"ib/mean/{order}/{quantity}"])] * 2)
-            # half of the error as now of a point and itself, which is that of two independent points
-            error = paired.difference_errors(number, number)["as now"] / math.sqrt(2)
-            assert error.tolist() == pytest.approx([float(logged[f"ib/mean/{order}/{quantity}_se"])] * 2)
+    return plane, activations
+
+
+def test_numbers_and_errors_are_those_of_ibtrack() -> None:
+    tokens = torch.randint(9, (8, 16), generator=torch.Generator().manual_seed(0))
+    probe = Probe(tokens, orders=(1, 2), keep_copies=True)
+    points, readings = [], []
+    for step, noise in enumerate((1.0, 2.0)):
+        plane, activations = plane_and_activations(probe, noise)
+        values = {key: float(value) for key, value in plane.compute().items()}
+        points.append(Point(step, values, influences=plane.influences(plane.readings(), plane.sites)))
+        readings.append(paired.join([paired.read(probe, activations)] * 2))
+    run = Trajectory({}, {"name": "run"}, points)
+    for key in (f"{order}/{quantity}" for order in ("token", "bigram") for quantity in paired.QUANTITIES):
+        order, quantity = key.split("/")
+        first, second = (paired.numbers(reading, quantity, order) for reading in readings)
+        found = difference(run.at(0), run.at(1), f"ib/mean/{key}")
+        assert (second.value - first.value).tolist() == pytest.approx([found.value] * 2)
+        errors = paired.difference_errors(first, second)
+        assert errors[paired.CHOSEN].tolist() == pytest.approx([found.se] * 2, rel=1e-3)  # influences are rounded
+        assert errors["as now"].tolist() == pytest.approx(
+            [math.hypot(*(point.values[f"ib/mean/{key}_se"] for point in points))] * 2
+        )
