@@ -22,7 +22,7 @@ NUM_DRAWS = 2000  # B: the level is met to half a percent
 _SEED = 0  # one trajectory has one critical value
 
 
-def critical_value(curves: Sequence[Curve], *, of_changes: bool = True) -> float:
+def critical_value(curves: Sequence[Curve], *, of_changes: bool = True, at_least: float = 0.0) -> float:
     """Work out how many standard errors a change, or a value, must exceed to be beyond chance at 5 % for all together.
 
     The random numbers are normal. As errors are themselves estimated from documents, the result is the one of Student's
@@ -31,6 +31,7 @@ def critical_value(curves: Sequence[Curve], *, of_changes: bool = True) -> float
     Args:
         curves: Curves of one run, or of runs on one probe, at least one.
         of_changes: Whether all changes between two points of a curve are compared, or else all values.
+        at_least: The least that is asked for, in standard errors of a normal distribution.
 
     Returns:
         The number of standard errors; ``nan`` where there is nothing to compare.
@@ -59,7 +60,7 @@ def critical_value(curves: Sequence[Curve], *, of_changes: bool = True) -> float
         for first in range(len(drawn) - 1):
             changes = np.abs(drawn[first + 1 :] - drawn[first]) / each.errors[first, first + 1 :, None]
             np.maximum(largest, changes.max(0), out=largest)
-    normal = float(np.quantile(largest, 1 - LEVEL))
+    normal = max(float(np.quantile(largest, 1 - LEVEL)), at_least)
     fewest = min(each.num_documents for each in compared)
     if fewest == 0:
         return normal

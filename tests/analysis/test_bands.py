@@ -63,3 +63,11 @@ def test_points_that_are_equal_are_no_comparison() -> None:
 def test_nothing_to_compare_has_no_value() -> None:
     assert np.isnan(critical_value([]))
     assert np.isnan(critical_value([curve(np.eye(1))]))
+
+
+def test_not_less_than_what_is_asked_for_at_least() -> None:
+    pair = curve(np.eye(2))
+    assert critical_value([pair], at_least=3.0) == 3.0
+    assert critical_value([pair], at_least=1.0) == critical_value([pair])
+    few = curve(np.random.default_rng(0).standard_normal((2, 8)), 8)
+    assert critical_value([few], at_least=3.0) == pytest.approx(-stats.t.ppf(stats.norm.cdf(-3.0), 7))
