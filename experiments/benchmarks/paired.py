@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from ibtrack import Probe
-from ibtrack.analysis.deviations import CORRECTION_SCALE
+from ibtrack.analysis.deviations import OF_CORRECTION, OF_SYSTEMATIC
 from ibtrack.information.readings import site_readings
 from ibtrack.information.standard_errors import Estimate
 from ibtrack.metrics import InformationPlane
 
 QUANTITIES = ("complexity", "expressivity", "kept", "told", "optimality")
-PROPORTION = 0.15  # of the change of the correction
 _MADE_OF = {  # the information of which side, over what
     "complexity": ("input", "unit"),
     "expressivity": ("output", "unit"),
@@ -184,8 +183,7 @@ def _equal(a: Part, b: Part) -> Tensor:
 
 
 def _proportional(a: Part, b: Part) -> Tensor:
-    change = b.derivative * b.information.correction - a.derivative * a.information.correction
-    return PROPORTION * change.abs()
+    return (b.derivative * b.information.correction - a.derivative * a.information.correction).abs()
 
 
 def _alike(a: Part, b: Part) -> Tensor:
@@ -216,12 +214,12 @@ def _constant(value: float, like: Information) -> Information:
     )
 
 
-CHOSEN = f"{CORRECTION_SCALE} of alike"  # the one that ibtrack makes
 ASSUMPTIONS: dict[str, Callable[[Part, Part], Tensor]] = {
     "none": _none,  # the corrections are exact
     "equal": _equal,  # they err by the same share of their error, with one sign
-    f"{PROPORTION} of its change": _proportional,  # they err by one unknown share of themselves
-    CHOSEN: lambda a, b: CORRECTION_SCALE * _alike(a, b),
+    "0.15 of its change": lambda a, b: 0.15 * _proportional(a, b),  # they err by one unknown share of themselves
+    "0.6 of alike": lambda a, b: 0.6 * _alike(a, b),
     "alike": _alike,  # they err as alike as documents move the two numbers alike
+    "ibtrack": lambda a, b: torch.hypot(OF_CORRECTION * _proportional(a, b), OF_SYSTEMATIC * _alike(a, b)),
     "independent": _independent,
 }

@@ -9,8 +9,8 @@ import torch
 import typer
 
 from experiments.benchmarks import differences
-from experiments.benchmarks.differences import QUICK, Points
-from experiments.benchmarks.paired import CHOSEN, Information
+from experiments.benchmarks.differences import CHOSEN, QUICK, Points
+from experiments.benchmarks.paired import Information
 from tests.experiments.benchmarks.written import written
 
 

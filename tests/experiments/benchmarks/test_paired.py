@@ -50,7 +50,7 @@ def test_errors_of_a_difference_by_hand() -> None:
     wanted = {"none": 0.0, "equal": 0.1, "0.15 of its change": 0.06, "alike": math.hypot(0.2, 0.3)}
     errors = paired.correction_errors(first, second)
     assert {name: float(errors[name]) for name in wanted} == pytest.approx(wanted)
-    assert float(errors[paired.CHOSEN]) == pytest.approx(0.6 * math.hypot(0.2, 0.3))
+    assert float(errors["0.6 of alike"]) == pytest.approx(0.6 * math.hypot(0.2, 0.3))
     assert float(paired.difference_errors(first, second)["alike"]) == pytest.approx(math.hypot(paired_error, 0.2, 0.3))
 
 
@@ -102,7 +102,7 @@ def test_numbers_and_errors_are_those_of_ibtrack() -> None:
         found = difference(run.at(0), run.at(1), f"ib/mean/{key}")
         assert (second.value - first.value).tolist() == pytest.approx([found.value] * 2)
         errors = paired.difference_errors(first, second)
-        assert errors[paired.CHOSEN].tolist() == pytest.approx([found.se] * 2, rel=1e-3)  # influences are rounded
+        assert errors["ibtrack"].tolist() == pytest.approx([found.se] * 2, rel=1e-3)  # influences are rounded
         assert errors["as now"].tolist() == pytest.approx(
             [math.hypot(*(point.values[f"ib/mean/{key}_se"] for point in points))] * 2
         )
