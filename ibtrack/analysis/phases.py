@@ -203,15 +203,32 @@ def _fitting(curve: Curve, threshold: float) -> Movement | None:
 def _compression(
     losses: Sequence[Movement], curve: Curve, fitting: Movement | None, threshold: float
 ) -> Movement | None:
-    """Find the largest fall that takes back what had been gained, or that begins after fitting.
+    """Find the fall from the top of the largest gain to the lowest point after it, or a larger one after fitting.
 
-    The fall of a fresh model goes below all that came before, and labels tell nothing yet: it is a collapse.
+    A fall before that top has been made good. The fall of a fresh model goes below all that came before, and labels
+    tell nothing yet: it is a collapse.
     """
-    falls = [fall for fall in losses if not _is_collapse(fall, curve)]
+    takes_back = [fall for fall in losses if not _is_collapse(fall, curve)]
+    top = max(takes_back, key=lambda fall: _gain(fall, curve), default=None)
+    falls = [_to_the_lowest(top, curve, threshold)] if top else []
     if fitting:
         late = [_without_plateau(fall, curve, threshold) for fall in losses if _is_collapse(fall, curve)]
         falls += [fall for fall in late if fall.start >= fitting.end]
     return min(falls, key=_change, default=None)
+
+
+def _gain(fall: Movement, curve: Curve) -> float:
+    """Work out how far the start of a fall lies above the lowest value before it."""
+    start = curve.steps.index(fall.start)
+    return float(curve.values[start] - curve.values[: start + 1].min())
+
+
+def _to_the_lowest(fall: Movement, curve: Curve, threshold: float) -> Movement:
+    """Let a fall go on to the lowest point after its start, though it may rise in between."""
+    start = curve.steps.index(fall.start)
+    beyond = curve.changes[start] / curve.errors[start] < -threshold
+    later = [i for i in range(start + 1, len(curve.steps)) if beyond[i]]
+    return replace(movement_between(curve, start, min(later, key=curve.values.__getitem__)), begins=fall.begins)
 
 
 def _is_collapse(fall: Movement, curve: Curve) -> bool:

@@ -19,7 +19,7 @@ class PhaseWatch:
     """
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._told: dict[str, tuple[int, int]] = {}  # steps between which each began
         self._budget = Budget(FINDING_SHARE, phases=FIRST)
 
     def look(self, trajectory: Trajectory, *, is_last: bool = False) -> tuple[Phases | None, list[str]]:
@@ -31,7 +31,8 @@ class PhaseWatch:
 
         Returns:
             The phases, or None where they are left out for their time or the run has no label orders; and a sentence
-            for each that has begun since the last look.
+            for each that has begun since the last look. A phase that turns out to be another one, which began at
+            another time, has begun anew.
 
         Example:
             >>> PhaseWatch().look(Trajectory({"orders": ["token"]}, {}, []), is_last=True)[0].sentence()
@@ -43,7 +44,11 @@ class PhaseWatch:
             return None, []
         with self._budget.spend("phases"):
             phases = find_phases(trajectory, orders[0])
-        beginnings = phases.beginnings()
-        news = [sentence for name, sentence in beginnings.items() if name not in self._told]
-        self._told.update(beginnings)
+        news = []
+        for name, movement in phases.movements().items():
+            began = movement.begins or (movement.start, movement.start)
+            known = self._told.get(name)
+            if known is None or known[1] <= began[0] or began[1] <= known[0]:
+                news.append(phases.beginning(name))
+                self._told[name] = began
         return phases, news

@@ -240,6 +240,20 @@ def test_a_fall_of_the_share_alone_is_compression() -> None:
     assert find_phases(run, unit="log_k").compression is None
 
 
+def test_a_dip_that_is_made_good_is_not_the_compression() -> None:
+    """The dip is the larger fall, but what it took has come back by the top."""
+    complexity = [0.50, 0.75, 0.65, 0.85, 0.82, 0.79]
+    phases = find_phases(trajectories.mean_curves(complexity, [0.0, 0.1, 0.2, 0.3, 0.3, 0.3]))
+    assert (sure(phases.compression).start, sure(phases.compression).end) == (8, 32)
+    assert (phases.collapse, phases.rebound) == (None, None)
+
+
+def test_compression_goes_on_to_the_lowest_point_though_it_rises_in_between() -> None:
+    phases = find_phases(trajectories.mean_curves([0.1, 0.85, 0.75, 0.78, 0.70, 0.73]))
+    assert (sure(phases.compression).start, sure(phases.compression).end) == (2, 16)
+    assert (sure(phases.rebound).start, sure(phases.rebound).end) == (16, 32)
+
+
 def test_the_collapse_after_a_small_rise_is_not_the_compression() -> None:
     """A fresh model may gain a little before it collapses; what it gains later is what it can compress."""
     complexity = [0.50, 0.52, 0.20, 0.45, 0.60, 0.55]

@@ -39,6 +39,19 @@ def test_what_was_known_before_is_no_news() -> None:
     assert watch.look(RUN, is_last=True)[1] == []
 
 
+def test_a_dip_and_the_compression_after_it_are_both_told() -> None:
+    """What was taken for compression has been made good, and later there is another."""
+    complexity = [0.50, 0.75, 0.65, 0.85, 0.82, 0.79]
+    run = trajectories.mean_curves(complexity, [0.0, 0.1, 0.2, 0.3, 0.3, 0.3])
+    run = replace(run, protocol={"orders": ["token"]}, points=[replace(p, wall_time=1e4) for p in run.points])
+    watch = PhaseWatch()
+    told = [s for n in range(1, 7) for s in watch.look(replace(run, points=run.points[:n]))[1] if "compression" in s]
+    assert [sentence.partition(":")[0] for sentence in told] == [
+        "compression has begun, between steps 0 and 4",
+        "compression has begun, between steps 4 and 16",
+    ]
+
+
 def test_phases_are_found_less_often_where_they_take_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("ibtrack.tracking.budget.time.monotonic", lambda: now[0])
