@@ -55,7 +55,7 @@ def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain() -> 
     scales = [line["encoding"][axis]["scale"]["domain"] for axis in "xy"]
     assert scales[0] == scales[1] == [{"expr": "low"}, {"expr": "high"}]
     values = {parameter["name"]: parameter["value"] for parameter in spec["params"]}
-    assert values == {"until": 4000, "low": 0.0, "high": 0.9, "bottleneck": True}
+    assert values == {"until": 4000, "low": 0.0, "high": 0.9, "bottleneck": True, "simultaneous": False}
 
 
 def test_the_plane_reads_plain_columns_from_one_named_dataset() -> None:
