@@ -61,7 +61,10 @@ function columns() {
 }
 
 /** The step at which a fall begins, and the steps between which it does with 95 % certainty. */
-const since = (fall) => whole(fall?.start) + (fall?.begins ? ` (${fall.begins.map(whole).join("–")})` : "");
+function since(fall) {
+  const steps = fall?.begins ? ` (${fall.begins.map(whole).join("–")})` : "";
+  return cell("span", whole(fall?.start), Object.assign(cell("span", steps), { className: "interval" }));
+}
 
 /** The unit in which runs are compared, whatever the plane is drawn in. */
 const phaseUnit = () => DATA.phaseUnits[state.order];
@@ -133,12 +136,13 @@ function updateSummary() {
   const thresholds = RUNS.map((run) => run.phases[state.order].threshold).filter((value) => value !== null);
   const needed = thresholds.length ? ` (here ${[...new Set([Math.min(...thresholds), Math.max(...thresholds)].map((value) => value.toFixed(1)))].join(" to ")})` : "";
   const dropped = DATA.differing.length > settings().length ? " Not all settings that differ have a column; choose them under Colour by." : "";
+  const begun = RUNS.some((run) => run.phases[state.order].compression?.begins) ? " In brackets after a step: the steps between which the fall begins, with 95 % certainty." : "";
   const tied = DATA.rankings[state.order].some((other) => other.tied && other.behind)
     ? " Tied: noise could make the difference to the first in one of twenty such sets of runs." : "";
   $("summary-note").textContent =
     `Mean over the layers, ${state.order} labels, debiased reading, ${unitWords[phaseUnit()]}. A change counts as a phase when it ` +
     `is more standard errors than noise would reach anywhere in a run${needed}, at 5 % for the whole run. The standard errors (se) are over the probe's ` +
-    `documents, not over training seeds. A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing: neither is counted as compression.${tied}${dropped}`;
+    `documents, not over training seeds. A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing: neither is counted as compression.${begun}${tied}${dropped}`;
 }
 
 function headCell(column, active) {
