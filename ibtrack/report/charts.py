@@ -55,7 +55,8 @@ def plane(
 ) -> alt.LayerChart:
     """Draw the path of each run through the information plane, its points joined in step order.
 
-    Bars are 95 % intervals: ± 1.96 standard errors, or wider, so that all of a run hold together. A point without a place in the plane is named in the caption.
+    Bars are 95 % intervals: ± 1.96 standard errors, or wider, so that all of a run hold together. A point without a
+    place in the plane is named in the caption.
 
     Args:
         trajectories: One run or more.
@@ -70,8 +71,9 @@ def plane(
 
     Returns:
         A square chart with one domain for both axes. Its columns are those of `ibtrack.report.tables.plane_rows`; of
-        its parameters ``until`` hides later steps, ``low`` and ``high`` are the domain, ``simultaneous`` picks the bars,
-        and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens and to fractions of log K: it has no share of the ceiling.
+        its parameters ``until`` hides later steps, ``low`` and ``high`` are the domain, ``simultaneous`` picks the
+        bars, and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens and to fractions of log K:
+        it has no share of the ceiling.
 
     Raises:
         ValueError: There is no such reading, unit, colour or band.

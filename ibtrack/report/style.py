@@ -117,7 +117,7 @@ def half_width(se: str, band: str) -> str:
 
 
 def value_text(value: str, se: str, band: str, anchor_sd: str, low: str, high: str, z: str) -> str:
-    """Write the Vega expression for a value, the half widths of its 95 % intervals, its spread over anchors, its bracket.
+    """Write the Vega expression for a value, half of its 95 % intervals, its spread over anchors, and its bracket.
 
     Args:
         value: Column of the value.

@@ -47,8 +47,8 @@ def plane_rows(
     Returns:
         Rows of plain columns, which have the same names in both units. ``complexity_band`` and ``expressivity_band``
         are half widths of bands that hold with 95 % certainty at all points of a run and on both axes together. A
-        number that does not exist is None; then ``why`` says the reason. ``doubt`` says why one that exists is not to be trusted, and ``complexity_z`` and
-        ``expressivity_z`` how far the spread between labels stands out of noise.
+        number that does not exist is None; then ``why`` says the reason. ``doubt`` says why one that exists is not to
+        be trusted, and ``complexity_z`` and ``expressivity_z`` how far the spread between labels stands out of noise.
 
     Raises:
         ValueError: There is no such reading or unit.

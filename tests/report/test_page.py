@@ -439,7 +439,7 @@ def tip_at_the_end(page: Any, chart: str) -> str:
     return str(page.locator("#vg-tooltip-element").inner_text())
 
 
-BAR_LENGTH = """() => Math.max(...[...document.querySelectorAll('#plane .mark-rule line')]
+BAR_LENGTH = """() => Math.max(...[...document.querySelectorAll('#plane .mark-rule.role-mark line')]
     .map(bar => bar.getBoundingClientRect().width))"""
 BAND_AREA = """() => { const box = document.querySelector('#curves .mark-area path').getBBox(); return box.height; }"""
 
@@ -490,7 +490,9 @@ def test_a_single_layer_has_the_band_of_independent_points(show: Show) -> None:
     assert "or more: it is the width that is enough" in page.locator("#curves-note").inner_text()
     (*_, row) = curve_rows([run], site="L01", bands=True)
     careful = careful_value(len(run.points), 64) * row["se"]
-    assert f"{row['value']:.4f} ± {1.96 * row['se']:.4f}, for all points ± {careful:.4f}" in tip_at_the_end(page, "#curves")
+    assert f"{row['value']:.4f} ± {1.96 * row['se']:.4f}, for all points ± {careful:.4f}" in tip_at_the_end(
+        page, "#curves"
+    )
     page.select_option("#reading", "plugin")
     assert "95 %" not in page.locator("#curves-note").inner_text() + page.locator("#plane-note").inner_text()
 
@@ -498,14 +500,15 @@ def test_a_single_layer_has_the_band_of_independent_points(show: Show) -> None:
 def test_the_page_says_when_compression_began_with_an_interval(show: Show) -> None:
     run = trajectories.make("a")
     fall = find_phases(run).compression
-    assert fall is not None and fall.begins is not None
+    assert fall is not None
+    assert fall.begins is not None
     low, high = fall.begins
     page = show([run, trajectories.make("still", shape="flat")])
     head = page.locator("#summary [data-column=since]")
-    assert head.inner_text() == "since step (95 %)"
+    assert head.inner_text() == "since step (95\u00a0%)"
     texts = [row.split("\t") for row in page.locator("#summary tbody tr").all_inner_texts()]
-    at = page.locator("#summary thead th").all_inner_texts().index("since step (95 %)")
-    assert [row[at].strip() for row in texts] == [f"{fall.start} ({low}–{high})", "—"]
+    at = page.locator("#summary thead th").all_inner_texts().index("since step (95\u00a0%)")
+    assert [row[at].strip() for row in texts] == [f"{fall.start} ({low:,}–{high:,})", "—"]
     head.click()
     assert names(page) == ["a", "still"]  # runs without one come last
     assert "the steps between which the fall begins" in page.locator("#summary-note").inner_text()

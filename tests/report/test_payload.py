@@ -123,8 +123,10 @@ def test_the_mean_has_a_number_of_errors_for_each_curve_and_for_each_plane() -> 
     (names,) = page["bandNames"]
     assert len(names) == len({*names})
     curves = [name for name in names if " " not in name]
-    assert {f"{name}_se" for name in curves} == {key for key in page["keys"][0] if key[-3:] == "_se" and "/mean/" in key}
-    sides = (("complexity", "expressivity"), ("kept", "told"))
+    assert {f"{name}_se" for name in curves} == {
+        key for key in page["keys"][0] if key[-3:] == "_se" and "/mean/" in key
+    }
+    sides = (("kept", "told"), ("complexity", "expressivity"))  # the units, the usual one first
     planes = [" ".join(f"ib/mean/{order}/{side}" for side in pair) for pair in sides for order in trajectories.ORDERS]
     assert names[len(curves) :] == planes
     for run, data in zip(runs, page["runs"], strict=True):

@@ -201,7 +201,8 @@ def drawn(draw: np.random.Generator) -> Trajectory:
         by_document[name] = truth[:, None] + 0.1 * steps
     points = []
     for point in range(12):
-        values, influences = {}, []
+        values: dict[str, float] = {}
+        influences = []
         for name, numbers in by_document.items():
             mean = numbers[point].mean()
             influences.append((numbers[point] - mean) / NUM_DOCUMENTS)

@@ -240,7 +240,7 @@ function heatmapQuantity() {
 
 function heatmapRows() {
   const run = heatmapRun();
-  return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, site, depth })));
+  return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, band: null, site, depth })));
 }
 
 /** A sentence for each run that has points without a value, or no points. */

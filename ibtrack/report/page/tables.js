@@ -49,7 +49,7 @@ function columns() {
       bar: (run) => fall(run) / (Math.max(...RUNS.map(fall)) || 1) },
     { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
     ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
-    { id: "since", label: "since step (95 %)", value: (run) => phase(run).compression?.start ?? null, text: (run) => since(phase(run).compression) },
+    { id: "since", label: "since step (95\u00a0%)", value: (run) => phase(run).compression?.start ?? null, text: (run) => since(phase(run).compression) },
     ...config,
     { id: "fitting", label: "fitting until", value: (run) => phase(run).fitting?.end ?? null, text: (run) => whole(phase(run).fitting?.end) },
     ...(isMeasured("preference_information") ? [final("preference_information")] : []),
