@@ -40,7 +40,7 @@ def critical_value(curves: Sequence[Curve], *, of_changes: bool = True) -> float
         >>> points = np.diag(np.full(10, 0.01))
         >>> still = Curve(tuple(range(10)), np.zeros(10), points, 0)
         >>> round(critical_value([still]), 1), round(critical_value([still], of_changes=False), 1)
-        (3.2, 2.8)
+        (3.2, 2.7)
     """
     compared = [each for each in curves if len(each.steps) > of_changes]
     if not compared:
