@@ -115,8 +115,24 @@ def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> f
     return value
 
 
+def choices() -> dict[str, str]:
+    """List which option of each group Hydra took, such as cosine of recipe; without Hydra there are none.
+
+    The configuration has what the options set, and not their names, by which runs are compared.
+
+    Returns:
+        Group to option; Hydra's own groups, such as the launcher, are left out.
+    """
+    if not HydraConfig.initialized():
+        return {}
+    chosen = HydraConfig.get().runtime.choices
+    return {group: option for group, option in chosen.items() if option and not group.startswith("hydra/")}
+
+
 def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    if chosen := choices():
+        config = {"choices": chosen} | config  # first, as the first of several equal settings names a group of runs
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
     data.setup()

@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": BELOW | {"record", "information", "probe"},
     "analysis": BELOW | {"record"},
     "report": BELOW | {"record", "analysis"},
-    "tracking": BELOW | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics"},
+    "tracking": BELOW
+    | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics", "analysis"},
     "integrations": BELOW
     | {"schedules", "record", "information", "probe", "capture", "tracking", "analysis", "report"},
     "cli": BELOW | {"record", "analysis", "report", "integrations"},

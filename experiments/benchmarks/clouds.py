@@ -112,7 +112,7 @@ class Cloud:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        generator = _generator(recipe.seed, CLOUD)
+        generator = stream(recipe.seed, CLOUD)
         share = torch.arange(1, recipe.num_labels + 1).double().pow(-recipe.exponent)
         self.recipe = recipe
         self.share = share / share.sum()
@@ -130,11 +130,11 @@ class Cloud:
             num_rows: Size of the sample, N.
             repetition: Number of the sample; each has random numbers of its own.
         """
-        generator = _generator(self.recipe.seed, SAMPLE, num_rows, repetition)
+        generator = stream(self.recipe.seed, SAMPLE, num_rows, repetition)
         document = torch.arange(num_rows) // self.recipe.document_length
         labels = self._draw_labels(num_rows, generator)
         if self.recipe.repeats:
-            labels = _repeated(labels, self.recipe.repeats, self.recipe.document_length, generator)
+            labels = repeated(labels, self.recipe.repeats, self.recipe.document_length, generator)
         documents = DocumentDesign.from_index(document)
         shared = self._noise(documents.num_documents, generator)
         own = self._noise(num_rows, generator)
@@ -174,7 +174,7 @@ class Cloud:
         return assign(self.means[gaussian] + scale.unsqueeze(1) * noise, self.anchors, self.temperature)
 
 
-def _repeated(labels: Tensor, share: float, length: int, generator: Generator) -> Tensor:
+def repeated(labels: Tensor, share: float, length: int, generator: Generator) -> Tensor:
     """Replace each label, with this probability, by a random one of the labels before it in its document."""
     labels = labels.clone()
     again = torch.rand(len(labels), generator=generator) < share
@@ -203,7 +203,7 @@ def true_information(cloud: Cloud, *, rows_per_label: int = 512, repetition: int
     Returns:
         The information and its standard error.
     """
-    means = _piece_means(cloud, rows_per_label, _generator(cloud.recipe.seed, TRUTH, repetition))
+    means = _piece_means(cloud, rows_per_label, stream(cloud.recipe.seed, TRUTH, repetition))
     eighths, quarters, halves, whole = (_divergences(cloud.share, _joined(means, pieces)) for pieces in (8, 4, 2, 1))
     by_label = _extrapolated(whole, halves.view(-1, 1, 2), quarters.view(-1, 1, 4)).flatten()  # (M,)
     by_half = _extrapolated(halves, quarters.view(-1, 2, 2), eighths.view(-1, 2, 4))  # (M, 2)
@@ -241,7 +241,7 @@ def _extrapolated(whole: Tensor, halves: Tensor, quarters: Tensor) -> Tensor:
     return (8 * whole - 6 * halves.mean(-1) + quarters.mean(-1)) / 3
 
 
-def _generator(*key: int) -> Generator:
+def stream(*key: int) -> Generator:
     """Return a stream of random numbers for every key; none is that of the anchors, on which means must not lie."""
     return torch.Generator().manual_seed(int(SeedSequence(key).generate_state(1, "uint64")[0]))
 

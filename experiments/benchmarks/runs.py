@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ import wandb
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
-from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch import Callback, LightningModule, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.data import TextData
@@ -54,12 +55,13 @@ def configuration(run_dir: Path, *overrides: str) -> DictConfig:
     return config
 
 
-def fit(config: DictConfig, *, watched: bool) -> Run:
+def fit(config: DictConfig, *, watched: bool, callbacks: Sequence[Callback] = ()) -> Run:
     """Train as ``experiments/train.py`` does, and time it.
 
     Args:
         config: Configuration of the run.
         watched: Whether the monitor takes part.
+        callbacks: Callbacks that take part besides.
     """
     with isolated():
         warnings.filterwarnings("ignore", message=".*does not have many workers")
@@ -70,7 +72,9 @@ def fit(config: DictConfig, *, watched: bool) -> Run:
         data, model = prepare(config)
         monitors = [_monitor(config, data)] if watched else []
         loggers = [instantiate(logger) for logger in config.logger.values()]
-        trainer = _with_settings(config.trainer)(logger=loggers, callbacks=[*monitors], enable_progress_bar=False)
+        trainer = _with_settings(config.trainer)(
+            logger=loggers, callbacks=[*monitors, *callbacks], enable_progress_bar=False
+        )
         began = time.perf_counter()
         trainer.fit(model, datamodule=data)
         seconds = time.perf_counter() - began

@@ -23,7 +23,7 @@ NUM_DRAWS = 2000  # B: the level is met to half a percent
 _SEED = 0  # one trajectory has one critical value
 
 
-def critical_value(curves: Sequence[Curve], *, of_changes: bool = True) -> float:
+def critical_value(curves: Sequence[Curve], *, of_changes: bool = True, at_least: float = 0.0) -> float:
     """Work out how many standard errors a change, or a value, must exceed to be beyond chance at 5 % for all together.
 
     The random numbers are normal. As errors are themselves estimated from documents, the result is the one of Student's
@@ -32,6 +32,7 @@ def critical_value(curves: Sequence[Curve], *, of_changes: bool = True) -> float
     Args:
         curves: Curves of one run, or of runs on one probe, at least one.
         of_changes: Whether all changes between two points of a curve are compared, or else all values.
+        at_least: The least that is asked for, in standard errors of a normal distribution.
 
     Returns:
         The number of standard errors; ``nan`` where there is nothing to compare.
@@ -40,22 +41,26 @@ def critical_value(curves: Sequence[Curve], *, of_changes: bool = True) -> float
         >>> points = np.diag(np.full(10, 0.01))
         >>> still = Curve(tuple(range(10)), np.zeros(10), points, 0)
         >>> round(critical_value([still]), 1), round(critical_value([still], of_changes=False), 1)
-        (3.2, 2.7)
+        (3.2, 2.8)
     """
     compared = [each for each in curves if len(each.steps) > of_changes]
     if not compared:
         return float("nan")
     largest = np.zeros(NUM_DRAWS)
-    for index, each in enumerate(compared):
-        multipliers = _multipliers(each.deviations.shape[1], 0 if each.paired else 1 + index)
-        drawn = each.deviations @ multipliers  # (T, B)
+    own = np.random.default_rng(_SEED + any(each.paired for each in compared))
+    for each in compared:
+        width = each.deviations.shape[1]
+        multipliers = _multipliers(width) if each.paired else own.standard_normal((width, NUM_DRAWS))
+        drawn = (each.deviations @ multipliers).astype(np.float32)  # (T, B)
         if not of_changes:
             np.maximum(largest, (np.abs(drawn) / np.hypot(each.se, ROUNDING)[:, None]).max(0), out=largest)
             continue
+        errors = each.errors.astype(np.float32)
         for first in range(len(drawn) - 1):
-            changes = np.abs(drawn[first + 1 :] - drawn[first]) / each.errors[first, first + 1 :, None]
+            changes = np.abs(drawn[first + 1 :] - drawn[first]) / errors[first, first + 1 :, None]
             np.maximum(largest, changes.max(0), out=largest)
-    return _with_estimated_errors(float(np.quantile(largest, 1 - LEVEL)), min(each.num_documents for each in compared))
+    normal = max(float(np.quantile(largest, 1 - LEVEL)), at_least)
+    return _with_estimated_errors(normal, min(each.num_documents for each in compared))
 
 
 def careful_value(num_values: int, num_documents: int = 0) -> float:
@@ -83,9 +88,9 @@ def careful_value(num_values: int, num_documents: int = 0) -> float:
 
 
 @lru_cache(maxsize=4)
-def _multipliers(num_coordinates: int, index: int) -> NDArray[np.float64]:
-    """Draw a random number for each cause of error, (C, B); curves of one index share what they err by."""
-    return np.random.default_rng(_SEED + index).standard_normal((num_coordinates, NUM_DRAWS))
+def _multipliers(num_coordinates: int) -> NDArray[np.float64]:
+    """Draw a random number for each cause of error that curves share, (C, B)."""
+    return np.random.default_rng(_SEED).standard_normal((num_coordinates, NUM_DRAWS))
 
 
 def _with_estimated_errors(normal: float, num_documents: int) -> float:

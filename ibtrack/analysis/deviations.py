@@ -6,8 +6,10 @@ of that vector. Two points of one run, or of two runs on one probe, share their 
 length of the difference of the two vectors, which is short where both move alike. The vector of a smooth function of
 numbers follows by the delta method (Oehlert, The American Statistician 46, 1992).
 
-The correction has no replicates from which to tell how alike it errs at two points. It is taken to err as alike as
-documents move the two numbers alike: its deviation points into the direction of theirs, apart for inputs and outputs.
+The correction has no replicates from which to tell how alike it errs at two points. Two assumptions bound it. Its error
+is to a part a fixed share of the correction, which cancels as far as two corrections are equal; and to a part alike at
+two points as far as documents move the two numbers alike, so that its deviation points into the direction of theirs.
+Inputs and outputs err on their own.
 
 Letters: G groups of documents, R draws of the anchors, C coordinates.
 """
@@ -26,10 +28,10 @@ from ibtrack.record.quantities import QUANTITIES, RATIOS
 from ibtrack.record.trajectory import Point
 
 Vector = NDArray[np.float64]
-# Of what a correction may be off at one point, the part that is taken for differences. Chosen on six checkpoints of one
-# small model, each read on 60 probes; on a second seed, and between the two, 95 % intervals hold 95 to 98 % with it
-# (experiments/benchmarks/differences.py).
-CORRECTION_SCALE = 0.6
+# The share of the correction, and the share of what a correction may be off at one point. Chosen on six checkpoints of
+# one small model, each read on 60 probes, and on made-up trajectories; on a second seed of the model, and between the
+# two, 95 % intervals hold 94 to 96 % with them (experiments/benchmarks/differences.py, claims.py).
+OF_CORRECTION, OF_SYSTEMATIC = 0.15, 0.2
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Number:
     Attributes:
         value: The number.
         documents: (G,) deviation by each group of documents; its length is the error of sampling.
-        correction: (2 G,) deviation by the bias corrections of the input and of the output side.
+        correction: (2 G + 2,) deviation by the bias corrections of the input and of the output side.
         anchors: (R,) deviation by each draw of the anchors, or (0,) for a single draw.
     """
 
@@ -92,7 +94,8 @@ def _number(point: Point, influences: Influences, key: Key) -> Number | None:
     name = metric_key(**key._asdict())
     influence = influences.of(name)
     if influence is not None:
-        return _basic(point.values.get(name, math.nan), key.quantity, influence)
+        plugin = point.values.get(metric_key(**key._replace(reading="plugin")._asdict()), math.nan)
+        return _basic(point.values.get(name, math.nan), plugin, influence, is_output=key.quantity == "expressivity")
     is_derived = key.quantity in (*RATIOS, "variation", "share")
     return _derived(point, influences, key) if is_derived and key.order and key.reading == "debiased" else None
 
@@ -121,16 +124,13 @@ def _order_before(influences: Influences, order: str | None) -> str | None:
     return orders[orders.index(order) - 1]
 
 
-def _basic(value: float, quantity: str, influence: Influence) -> Number:
+def _basic(value: float, plugin: float, influence: Influence, *, is_output: bool) -> Number:
     groups, draws = len(influence.by_document), len(influence.by_draw)
     documents = influence.by_document * (math.sqrt(groups / (groups - 1)) if groups > 1 else math.nan)
     length = float(np.linalg.norm(documents))
-    off = documents * (CORRECTION_SCALE * influence.systematic / length if length else 0.0)
-    none = np.zeros(groups)
+    along = documents * (OF_SYSTEMATIC * influence.systematic / length if length else 0.0)
+    corrected = plugin - value if math.isfinite(plugin) else 0.0  # entropy and ceiling have no correction
+    correction = np.zeros((2, groups + 1))
+    correction[int(is_output)] = [*along, OF_CORRECTION * corrected]
     spread = influence.by_draw - influence.by_draw.mean() if draws else influence.by_draw
-    return Number(
-        value,
-        documents,
-        np.concatenate([none, off] if quantity == "expressivity" else [off, none]),
-        spread / math.sqrt(max(draws * (draws - 1), 1)),
-    )
+    return Number(value, documents, correction.flatten(), spread / math.sqrt(max(draws * (draws - 1), 1)))

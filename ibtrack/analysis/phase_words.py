@@ -122,6 +122,33 @@ class Phases:
                     numbers |= {f"{name}_start_low": float(low), f"{name}_start_high": float(high)}
         return numbers
 
+    def beginnings(self) -> dict[str, str]:
+        """Say of each phase that it has begun, in the order of their steps.
+
+        Returns:
+            ``narrowing``, ``collapse``, ``fitting``, ``compression`` or ``rebound`` to a sentence.
+
+        Example:
+            >>> fall = Movement(start=256, end=700, change=-0.05, se=0.01, begins=(128, 512))
+            >>> Phases(compression=fall).beginnings()["compression"]
+            'compression has begun, between steps 128 and 512: I(X;Z) -0.050 of the ceiling by step 700 (5.0 se)'
+        """
+        found = {
+            "narrowing": (self.narrowing[0] if self.narrowing else None, "I(X;Z)", "log_k"),
+            "collapse": (self.collapse, "I(X;Z)", self.unit),
+            "fitting": (self.fitting, "I(Y;Z)", self.unit),
+            "compression": (self.compression, "I(X;Z)", self.unit),
+            "rebound": (self.rebound, "I(X;Z)", self.unit),
+        }
+        sentences = {}
+        for name, (movement, letter, unit) in found.items():
+            if movement is not None:
+                low, high = movement.begins or (movement.start, movement.start)
+                when = f"between steps {low} and {high}" if low < high else f"at step {low}"
+                size = f"{letter} {_change_of(movement, unit)} by step {movement.end} ({_size(movement)} se)"
+                sentences[name] = f"{name} has begun, {when}: {size}"
+        return sentences
+
     def _narrowing(self, fall: Movement) -> str:
         size = f"I(X;Z) {_change_of(fall, 'log_k')} from step {fall.start} ({_size(fall)} se)"
         share = fall.beside.change if fall.beside else 0.0

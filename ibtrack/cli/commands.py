@@ -14,12 +14,15 @@ import typer
 
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
+from ibtrack.analysis.effects import effects, which_compresses
 from ibtrack.analysis.phases import find_phases, phases_of_runs
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.cli.terminal import (
     LIST_HEAD,
     UNIT_WORDS,
+    contrasts_table,
     geometry_table,
+    groups_table,
     list_row,
     points_table,
     terminal_plane,
@@ -41,6 +44,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its trajectory.jsonl.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or their trajectory.jsonl.")]
+RunsOrFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN...", help="Folders of runs, their trajectory.jsonl, or folders of such folders."),
+]
 Order = Annotated[str, typer.Option(help="Label set: token, bigram, trigram or quadgram.")]
 Site = Annotated[str, typer.Option(help="mean, or a layer such as L03.")]
 Reading = Annotated[str, typer.Option(help="debiased, plugin or null.")]
@@ -108,7 +115,36 @@ def list_runs(
     if differences:
         typer.echo(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
     elif is_ranked:
-        typer.echo(f"\n{verdict(phases)}")
+        between = which_compresses({name: readable[name] for name in phases}, order, unit=unit)
+        typer.echo("\n".join(["", verdict(phases), *filter(None, [between])]))
+
+
+@app.command()
+@one_line_errors
+def compare(
+    runs: RunsOrFolders,
+    by: Annotated[str | None, typer.Option(help="Setting that makes the groups; all that differ unless given.")] = None,
+    at: Annotated[str, typer.Option(help="What is equal where runs are compared: step, tokens or loss.")] = "step",
+    step: Annotated[int | None, typer.Option(help="A step in place of the last that all runs have.")] = None,
+    order: Order = "token",
+    unit: Unit = "share",
+    ignore: Annotated[list[str] | None, typer.Option(help="A setting that is no difference; may be repeated.")] = None,
+    paired: Annotated[bool, typer.Option("--paired", help="Compare runs of one seed with each other.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG of the effects to write.")] = None,
+) -> None:
+    """Say what a setting does: differences between groups of runs, with intervals from the spread between seeds."""
+    trajectories = [Trajectory.load(path) for run in runs for path in _runs_in(run)]
+    _check_measured(trajectories, "mean", order)
+    named = dict(zip(run_labels(trajectories), trajectories, strict=True))
+    found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
+    groups, *sentences = found.sentences()
+    typer.echo(f"{groups}\n\n{found.match.words()}, {order} labels; I(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}\n")
+    typer.echo(f"{groups_table(found)}\n\n{contrasts_table(found)}\n\n" + "\n".join(sentences))
+    if out is not None:
+        from ibtrack.report import charts
+        from ibtrack.report.effect_chart import effect_chart
+
+        typer.echo(f"\nwrote {charts.save_png(effect_chart(found), out)}")
 
 
 @app.command()
@@ -265,6 +301,12 @@ def _trajectory_or_reason(path: Path) -> Trajectory | str:
         return Trajectory.load(path)
     except (OSError, ValueError, KeyError) as error:
         return _sentence(error)
+
+
+def _runs_in(path: Path) -> list[Path]:
+    """Return a run, or the runs whose folders lie in a folder; what lies deeper, as earlier attempts, is left out."""
+    inside = sorted(file.parent for file in path.glob("*/trajectory.jsonl"))
+    return inside if inside and not (path / "trajectory.jsonl").exists() else [_existing(path)]
 
 
 def _existing(path: Path) -> Path:

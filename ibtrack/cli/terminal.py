@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from string import ascii_letters
 from typing import Any
 
+from ibtrack.analysis.effects import Effects
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
+from ibtrack.report.effect_rows import contrast_rows, group_rows
 from ibtrack.report.tables import plane_domain, plane_rows
 
 LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
@@ -63,6 +65,28 @@ def geometry_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """
     lines = [(str(rows[0]["step"]), *map(_geometry_cell, rows)) for rows in zip(*curves.values(), strict=True)]
     return text_table([("step", *(QUANTITIES[quantity].title for quantity in curves)), *lines])
+
+
+def groups_table(effects: Effects) -> str:
+    """Write the mean of each group of runs in each quantity, with the standard deviation between its runs.
+
+    Args:
+        effects: Effects of settings.
+    """
+    rows = [(row["group"], str(row["runs"]), *row["cells"]) for row in group_rows(effects)]
+    return text_table([("group", "runs", *(each.title for each in effects.effects)), *rows])
+
+
+def contrasts_table(effects: Effects) -> str:
+    """Write the difference between each two groups in each quantity, with both of its errors.
+
+    Args:
+        effects: Effects of settings.
+    """
+    columns = ("quantity", "pair", "difference_text", "interval_text", "probe_text")
+    rows = [tuple(row[column] for column in columns) for each in effects.effects for row in contrast_rows(each)]
+    head = ("", "groups", "difference", "95 % interval, between runs", f"{Z95} se of the probe alone")
+    return text_table([head, *rows])
 
 
 def list_row(

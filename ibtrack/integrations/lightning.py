@@ -50,6 +50,7 @@ class InformationPlaneMonitor(Callback):
         batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: Counts the tokens in a batch of this process; by default the size of its first integer tensor.
+        alert: Whether wandb raises an alert when a phase begins, such as compression.
         max_overhead: Share of wall time that measuring may take; due points are left out where it would be passed.
         strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
         prefix: Prefix of the logged keys and of the state in checkpoints; it tells several monitors of one run apart.
@@ -75,6 +76,7 @@ class InformationPlaneMonitor(Callback):
         batch_size: int = 16,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
         count_tokens: Callable[[Any], int] | None = None,
+        alert: bool = False,
         max_overhead: float | None = None,
         strict: bool = False,
         prefix: str = "ib",
@@ -98,6 +100,7 @@ class InformationPlaneMonitor(Callback):
             geometry_rows=geometry_rows,
             max_memory=max_memory,
             batch_size=batch_size,
+            alert=alert,
             max_overhead=max_overhead,
             strict=strict,
             prefix=prefix,

@@ -1,60 +1,22 @@
-"""What wandb gets of a run: the points, all points as one table, the plane as a picture, the phases in the summary."""
+"""What wandb gets of a run: the points, all points as one table, the plane as a picture, the phases, and alerts."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
-import time
-from collections.abc import Iterator
 from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.analysis.phase_words import Phases
-from ibtrack.analysis.phases import find_phases
 from ibtrack.record.keys import metric_key
 from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.tables import TABLE_COLUMNS, table_rows
+from ibtrack.tracking.budget import Budget
 
 STEP_KEY = "trainer/global_step"
 SHOWING_SHARE = 0.01  # of wall time that table and pictures may take
 FIRST = {"points": 1.5, "plane": 2.0}  # seconds that the first of each is expected to take, imports included
-
-
-class Budget:
-    """A share of wall time that tables and pictures may take.
-
-    Args:
-        share: The share, between 0 and 1.
-        **expected: Seconds that each thing is expected to take the first time; after that, as long as the last one.
-
-    Example:
-        >>> budget = Budget(0.01, picture=2.0)
-        >>> budget.allows("picture", wall_time=150.0), budget.allows("picture", wall_time=250.0)
-        (False, True)
-    """
-
-    def __init__(self, share: float, **expected: float) -> None:
-        self.share, self.spent, self.expected = share, 0.0, expected
-
-    def allows(self, thing: str, wall_time: float) -> bool:
-        """Say whether one more thing of a kind stays within the share of so many seconds."""
-        return self.spent + self.expected[thing] < self.share * wall_time
-
-    @contextlib.contextmanager
-    def spend(self, thing: str) -> Iterator[None]:
-        """Time what happens inside.
-
-        Yields:
-            Nothing.
-        """
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.expected[thing] = time.monotonic() - began
-            self.spent += self.expected[thing]
 
 
 class WandbLog:
@@ -62,8 +24,8 @@ class WandbLog:
 
     Every key is defined by its full name before its first value, as overlapping globs resolve in random order. At the
     end, and before that as long as it takes less than a hundredth of the run, wandb also gets all points in one table,
-    which is replaced each time, and the plane as a picture, as terminals show no Vega; in its summary it gets the
-    phases so far.
+    which is replaced each time, and the plane as a picture, as terminals show no Vega. Its summary holds the phases so
+    far.
 
     Args:
         logger: A wandb run, or Lightning's ``WandbLogger``, whose run begins when it is first asked for.
@@ -99,8 +61,22 @@ class WandbLog:
         finally:  # a picture that fails does not cost the numbers
             run.log({**metrics, STEP_KEY: point.step})
 
+    def tell(self, phases: Phases) -> None:
+        """Put the phases so far into the summary, as a sentence and as numbers."""
+        run = self.run
+        numbers: dict[str, float | None] = {**dict.fromkeys(self._in_summary), **phases.numbers()}  # None: no longer so
+        self._in_summary = list(numbers)
+        run.summary[metric_key("phases", prefix=self.prefix)] = phases.sentence()
+        for name, number in numbers.items():
+            run.summary[metric_key(name, site="phases", prefix=self.prefix)] = number
+
+    def alert(self, title: str, text: str) -> bool:
+        """Raise an alert, which wandb sends by mail or to a chat, as its user has set it up."""
+        self.run.alert(title=title, text=text)
+        return True
+
     def finish(self, trajectory: Trajectory) -> None:
-        """Log the phases, the table and the picture as they stand at the end of a run."""
+        """Log the table and the picture as they stand at the end of a run."""
         if not trajectory.points or not trajectory.protocol["orders"]:
             return
         run = self.run
@@ -129,23 +105,15 @@ class WandbLog:
                 run.log({metric_key(thing, prefix=self.prefix): item}, commit=False)
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
-        """Make a ``wandb.Table`` of all points, and put the phases into the summary; None without label orders."""
+        """Make a ``wandb.Table`` of all points; None without label orders."""
         import wandb
 
         if not trajectory.protocol["orders"]:  # a preference probe has no plane
             return None
-        self._summarise_phases(run, find_phases(trajectory, trajectory.protocol["orders"][0]))
         name = run.name or trajectory.name
         rows = table_rows(trajectory, name if run.id in name else f"{name} {run.id}")  # names may be equal, ids not
         data = [[row[column] for column in TABLE_COLUMNS] for row in rows]
         return wandb.Table(columns=list(TABLE_COLUMNS), data=data, log_mode="MUTABLE")
-
-    def _summarise_phases(self, run: Any, phases: Phases) -> None:
-        numbers: dict[str, float | None] = {**dict.fromkeys(self._in_summary), **phases.numbers()}  # None: no longer so
-        self._in_summary = list(numbers)
-        run.summary[metric_key("phases", prefix=self.prefix)] = phases.sentence()
-        for name, number in numbers.items():
-            run.summary[metric_key(name, site="phases", prefix=self.prefix)] = number
 
     def _picture(self, run: Any, trajectory: Trajectory) -> Any:
         """Draw the plane as a ``wandb.Image``; None before there are two points of it."""

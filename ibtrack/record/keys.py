@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 READINGS = ("debiased", "plugin", "null")
@@ -46,6 +47,7 @@ def order_name(order: int) -> str:
     return _ORDER_NAMES.get(order, f"{order}gram")
 
 
+@lru_cache(maxsize=1 << 14)
 def metric_key(
     quantity: str,
     *,
@@ -75,6 +77,7 @@ def metric_key(
     return "/".join(part for part in (head, site, order, quantity) if part is not None)
 
 
+@lru_cache(maxsize=1 << 14)
 def parse_key(key: str) -> Key:
     """Take a key apart again.
 

@@ -229,7 +229,7 @@ def heatmap(
     return _finished(layers, rows, trajectory.name, [subtitle]).properties(width=520, height=max(22 * num_sites, 60))
 
 
-def to_spec(chart: alt.LayerChart) -> dict[str, Any]:
+def to_spec(chart: alt.LayerChart | alt.VConcatChart) -> dict[str, Any]:
     """Write a chart as a Vega-Lite spec; its rows lie in ``spec["datasets"]["points"]``.
 
     Args:
@@ -238,7 +238,7 @@ def to_spec(chart: alt.LayerChart) -> dict[str, Any]:
     return chart.to_dict()
 
 
-def to_png(chart: alt.LayerChart, *, scale: float = 2) -> bytes:
+def to_png(chart: alt.LayerChart | alt.VConcatChart, *, scale: float = 2) -> bytes:
     """Draw a chart as a PNG, without a browser and without the network.
 
     Args:
@@ -254,7 +254,7 @@ def to_png(chart: alt.LayerChart, *, scale: float = 2) -> bytes:
     return vl_convert.vegalite_to_png(to_spec(chart), scale=scale)
 
 
-def save_png(chart: alt.LayerChart, path: str | os.PathLike[str], *, scale: float = 2) -> Path:
+def save_png(chart: alt.LayerChart | alt.VConcatChart, path: str | os.PathLike[str], *, scale: float = 2) -> Path:
     """Draw a chart into a PNG file.
 
     Args:

@@ -26,7 +26,7 @@ from ibtrack.report.run_labels import run_labels
 with needs("the report", extra="report"):
     from ibtrack.report.payload import payload
 
-SCRIPT = ("notes.js", "rows.js", "charts.js", "tables.js", "controls.js")
+SCRIPT = ("notes.js", "rows.js", "charts.js", "tables.js", "effects.js", "controls.js")
 
 
 def write_report(

@@ -17,6 +17,9 @@ import numpy as np
 from ibtrack.analysis.bands import careful_value, critical_value
 from ibtrack.analysis.comparison import most_telling, telling_settings
 from ibtrack.analysis.curves import curve
+from ibtrack.analysis.effects import effects, which_compresses
+from ibtrack.analysis.groups import group_runs
+from ibtrack.analysis.matching import WAYS
 from ibtrack.analysis.movements import Movement
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import phases_of_runs
@@ -26,6 +29,7 @@ from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, SMALLEST_CEILING, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import charts
+from ibtrack.report.effect_rows import contrast_rows, group_rows
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
 from ibtrack.report.tables import sites_of, tokens_of
@@ -33,6 +37,7 @@ from ibtrack.report.tables import sites_of, tokens_of
 # pages of many runs stay small without what the script works out, kept and told; entropy less complexity; what the
 # plug-in reads; what no chart draws
 LEFT_OUT = ("/kept", "/told", "/variation", "/variation_se", "_high", "_low_se")
+MOST_GROUPS = 8  # as many as a reader can compare at a glance; they make 28 pairs
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
@@ -55,9 +60,12 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
     return {
         "runs": [
             _run(run, label, config, own)
-            | {"keys": key_lists.index(own), "bands": packed([_bands(run, band_names[key_lists.index(own)])])}
-            | {"careful": [_or_none(value) for value in _careful(run)]}
-            | {"phases": {order: _phases(phases[order][label]) for order in orders}}
+            | {
+                "keys": key_lists.index(own),
+                "bands": packed([_bands(run, band_names[key_lists.index(own)])]),
+                "careful": [_or_none(value) for value in _careful(run)],
+                "phases": {order: _phases(phases[order][label]) for order in orders},
+            }
             for run, label, config, own in zip(runs, labels, configs, keys, strict=True)
         ],
         "keys": key_lists,
@@ -71,7 +79,8 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
         "phaseUnits": {order: _unit_of(each) for order, each in phases.items()},
         "differing": differing,
         "colour": _first_colour(configs, differing, list(phases[orders[0]].values())),
-        "verdicts": {order: verdict(each) if comparable else NOT_RANKED for order, each in phases.items()},
+        "verdicts": {order: _verdict(by_label, order, each, comparable=comparable) for order, each in phases.items()},
+        "effects": {order: _effects(by_label, order, _unit_of(each)) for order, each in phases.items()},
         "rankings": {order: _places(each, comparable=comparable) for order, each in phases.items()},
         "palette": PALETTE,
         "shapes": SHAPES,
@@ -166,6 +175,36 @@ def _or_none(value: float) -> float | None:
 def _unit_of(phases: Mapping[str, Phases]) -> str:
     """Name the unit that runs are compared in: that of the phases which were found, all of which have one unit."""
     return next((each.unit for each in phases.values() if each.why_not is None), "share")
+
+
+def _verdict(runs: Mapping[str, Trajectory], order: str, phases: Mapping[str, Phases], *, comparable: bool) -> str:
+    """Say which run compresses most, and which settings do over seeds."""
+    if not comparable:
+        return NOT_RANKED
+    between = which_compresses(runs, order, unit=_unit_of(phases)) if len(runs) > 1 else ""
+    return "\n".join(filter(None, (verdict(phases), between)))
+
+
+def _effects(runs: Mapping[str, Trajectory], order: str, unit: str) -> dict[str, Any]:
+    """Work out the effects of settings at equal step, tokens and loss; or say why there are none."""
+    return {at: _effects_at(runs, order, unit, at) for at in WAYS} if len(runs) > 1 else {}
+
+
+def _effects_at(runs: Mapping[str, Trajectory], order: str, unit: str, at: str) -> dict[str, Any]:
+    try:
+        number = len(group_runs(runs).members)
+        if number > MOST_GROUPS:
+            raise ValueError(f"these are {number} groups; ibtrack compare --by takes one setting of them")
+        found = effects(runs, order=order, unit=unit, at=at)
+    except ValueError as error:
+        return {"why": str(error)}
+    return {
+        "where": found.match.words(),
+        "sentences": found.sentences(),
+        "titles": [each.title for each in found.effects],
+        "groups": group_rows(found),
+        "contrasts": [row for each in found.effects for row in contrast_rows(each)],
+    }
 
 
 def _first_colour(configs: Sequence[Mapping[str, Any]], differing: Sequence[str], phases: Sequence[Phases]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Protocol
 
+from ibtrack.analysis.phase_words import Phases
 from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Point, Trajectory
 
@@ -16,6 +17,12 @@ class PointLog(Protocol):
 
     def log(self, point: Point, trajectory: Trajectory) -> None:
         """Log a point, the newest of ``trajectory``."""
+
+    def tell(self, phases: Phases) -> None:
+        """Show the phases so far, in the place of those that were shown before."""
+
+    def alert(self, title: str, text: str) -> bool:
+        """Raise an alert; say whether the logger can."""
 
     def finish(self, trajectory: Trajectory) -> None:
         """Log what stands at the end of a run."""
@@ -35,6 +42,13 @@ class MetricsLog:
     def log(self, point: Point, trajectory: Trajectory) -> None:
         """Log a point in one call."""
         self.logger.log_metrics(logged_metrics(point, prefix=self.prefix), step=point.step)
+
+    def tell(self, phases: Phases) -> None:
+        """Do nothing: such a logger has no place for a sentence that changes."""
+
+    def alert(self, title: str, text: str) -> bool:
+        """Do nothing: such a logger raises no alerts."""
+        return False
 
     def finish(self, trajectory: Trajectory) -> None:
         """Do nothing: the logger has had all points."""

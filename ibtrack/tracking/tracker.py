@@ -34,6 +34,7 @@ from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.loggers import PointLog, point_log
 from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts
 from ibtrack.tracking.notes import notes_on
+from ibtrack.tracking.phase_watch import PhaseWatch
 from ibtrack.tracking.protocol import measurement_protocol, precision_of
 
 _OWN_MODULES = ("ibtrack", "contextlib")
@@ -60,6 +61,7 @@ class InformationPlaneTracker:
             more, the probe is run several times.
         batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
+        alert: Whether the wandb runs among the loggers raise an alert when a phase begins, such as compression.
         max_overhead: Share of wall time that measuring may take. Once it is passed, due points are left out until it is
             kept again, and the next point says which. The first and the last step are measured all the same.
         strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
@@ -94,6 +96,7 @@ class InformationPlaneTracker:
         max_memory: int = 1 << 30,
         batch_size: int = 16,
         forward: Forward = default_forward,
+        alert: bool = False,
         max_overhead: float | None = None,
         strict: bool = False,
         prefix: str = "ib",
@@ -117,7 +120,7 @@ class InformationPlaneTracker:
         if max_overhead is not None and not 0 < max_overhead < 1:
             raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
         self.max_overhead = max_overhead
-        self.forward, self.strict, self.prefix = forward, strict, prefix
+        self.forward, self.alert, self.strict, self.prefix = forward, alert, strict, prefix
         self.name, self.config = name, dict(config or {})
         self.loggers, self.report = list(loggers), report
         self.protocol: dict[str, Any] = {}
@@ -125,6 +128,7 @@ class InformationPlaneTracker:
         self._points: list[Point] = []
         self._writer: TrajectoryWriter | None = None
         self._logs: list[PointLog] = []
+        self._watch = PhaseWatch()
         self._measurement: Measurement | None = None
         self._last = Progress(-1)
         self._left_out: list[int] = []
@@ -199,6 +203,8 @@ class InformationPlaneTracker:
         )
         self._open_file_together(resume_from, device_of(model))
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
+        self._watch = PhaseWatch()
+        self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
         self._measurement = measurement
         self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
@@ -261,6 +267,7 @@ class InformationPlaneTracker:
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
+        self._watch_phases(is_last=True)
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
                 log.finish(self.trajectory)
@@ -346,6 +353,23 @@ class InformationPlaneTracker:
             with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
                 log.log(point, self.trajectory)
         self._report(summary_line(point, prefix=self.prefix))
+        self._watch_phases()
+
+    def _watch_phases(self, *, is_last: bool = False) -> None:
+        """Find the phases so far, show them, and say which have begun; only the first process does."""
+        if rank() != 0:
+            return
+        with self._tolerated("phases could not be found"):
+            phases, news = self._watch.look(self.trajectory, is_last=is_last)
+            for sentence in news:
+                self._report(f"{'ibtrack' if self.prefix == 'ib' else f'ibtrack {self.prefix}'}: {sentence}")
+            if phases is not None:
+                for log in self._logs:
+                    log.tell(phases)
+            for sentence in news if self.alert else ():
+                title = f"{self.name or 'A run'}: {sentence.partition(',')[0]}"
+                if not any([log.alert(title, sentence) for log in self._logs]):
+                    _warn(f"{title}; none of the loggers can raise an alert, as they are no wandb runs")
 
     def _report(self, line: str) -> None:
         """Show a line of text, on the first process alone."""

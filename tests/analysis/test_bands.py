@@ -89,3 +89,11 @@ def test_a_careful_value_needs_values_and_more_than_one_document() -> None:
     assert careful_value(1) == pytest.approx(1.96, abs=0.001)
     assert np.isnan(careful_value(0))
     assert careful_value(5, 1) == float("inf")
+
+
+def test_not_less_than_what_is_asked_for_at_least() -> None:
+    pair = curve(np.eye(2))
+    assert critical_value([pair], at_least=3.0) == 3.0
+    assert critical_value([pair], at_least=1.0) == critical_value([pair])
+    few = curve(np.random.default_rng(0).standard_normal((2, 8)), 8)
+    assert critical_value([few], at_least=3.0) == pytest.approx(-stats.t.ppf(stats.norm.cdf(-3.0), 7))

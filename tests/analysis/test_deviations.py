@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ibtrack import Probe, SoftOptions
-from ibtrack.analysis.deviations import CORRECTION_SCALE, Number, number_of
+from ibtrack.analysis.deviations import OF_CORRECTION, OF_SYSTEMATIC, Number, number_of
 from ibtrack.metrics import InformationPlane
 from ibtrack.record.influences import Influences
 from ibtrack.record.trajectory import Point
@@ -28,6 +28,7 @@ def measured(anchor_draws: int = 1) -> Point:
 
 
 POINT = measured()
+NO_DRAWS = np.zeros((1, 1, 0))
 SHARED = ("entropy", "ceiling")
 OF_ORDER = ("complexity", "expressivity", "kept", "told", "optimality", "regularity", "variation")
 
@@ -37,18 +38,22 @@ def sure(number: Number | None) -> Number:
     return number
 
 
+def along(number: Number) -> float:
+    """Length of the part of the correction's deviation that points into the direction of the documents'."""
+    return float(np.linalg.norm(number.correction.reshape(2, -1)[:, :-1])) / OF_SYSTEMATIC
+
+
 @pytest.mark.parametrize("site", ["mean", "L01"])
 @pytest.mark.parametrize("quantity", [*SHARED, *(f"bigram/{name}" for name in OF_ORDER), "token/share", "bigram/share"])
-def test_the_length_of_the_deviations_is_the_standard_error_of_the_plane(site: str, quantity: str) -> None:
+def test_the_deviations_are_those_of_the_standard_error_of_the_plane(site: str, quantity: str) -> None:
     key = f"ib/{site}/{quantity}"
     number = sure(number_of(POINT, key))
     assert number.value == pytest.approx(POINT.values[key], rel=1e-5)
-    documents, correction = (np.linalg.norm(part) for part in (number.documents, number.correction))
-    stated = POINT.values[f"{key}_se"]
+    documents, stated = np.linalg.norm(number.documents), POINT.values[f"{key}_se"]
     if quantity == "bigram/share":  # two corrections of one side: the plane takes them to err as one
         assert documents <= stated * 1.001
     else:
-        assert math.hypot(documents, correction / CORRECTION_SCALE) == pytest.approx(stated, rel=2e-3)
+        assert math.hypot(documents, along(number)) == pytest.approx(stated, rel=2e-3)
 
 
 def test_anchors_move_a_number_by_the_error_of_their_mean() -> None:
@@ -63,7 +68,7 @@ def test_anchors_move_a_number_by_the_error_of_their_mean() -> None:
 def test_the_mean_over_draws_is_what_influences_are_of() -> None:
     point = measured(anchor_draws=4)
     number = sure(number_of(point, "ib/mean/token/complexity"))
-    own = math.hypot(np.linalg.norm(number.documents), np.linalg.norm(number.correction) / CORRECTION_SCALE)
+    own = math.hypot(np.linalg.norm(number.documents), along(number))
     assert own == pytest.approx(point.values["ib/mean/token/complexity_se"], rel=2e-3)
 
 
@@ -95,11 +100,21 @@ def test_a_correction_errs_alike_where_documents_move_alike() -> None:
 
     def change(first: list[float], second: list[float]) -> float:
         numbers = (sure(number_of(point(each), "ib/mean/token/complexity")) for each in (first, second))
-        return float(np.linalg.norm(next(numbers).minus(next(numbers)).correction)) / CORRECTION_SCALE
+        return float(np.linalg.norm(next(numbers).minus(next(numbers)).correction)) / OF_SYSTEMATIC
 
     assert change([0.01, -0.01], [0.02, -0.02]) == pytest.approx(0.0, abs=1e-6)
     assert change([0.01, 0.0], [0.0, 0.01]) == pytest.approx(0.05 * 2**0.5)
     assert change([0.01, 0.0], [-0.01, 0.0]) == pytest.approx(0.1)
+
+
+def test_a_correction_errs_by_a_share_of_its_change() -> None:
+    def number(corrected: float) -> Number:
+        influences = Influences.pack(["mean"], ["entropy"], np.array([[[0.1, -0.1]]]), np.zeros((1, 1)), NO_DRAWS)
+        values = {"ib/mean/entropy": 0.3, "ib_plugin/mean/entropy": 0.3 + corrected}
+        return sure(number_of(Point(0, values, influences=influences), "ib/mean/entropy"))
+
+    assert np.linalg.norm(number(0.1).correction) == pytest.approx(OF_CORRECTION * 0.1)
+    assert np.linalg.norm(number(0.1).minus(number(0.06)).correction) == pytest.approx(OF_CORRECTION * 0.04)
 
 
 def test_the_corrections_of_the_two_sides_err_on_their_own() -> None:

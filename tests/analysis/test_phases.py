@@ -240,6 +240,26 @@ def test_a_fall_of_the_share_alone_is_compression() -> None:
     assert find_phases(run, unit="log_k").compression is None
 
 
+def test_the_collapse_after_a_small_rise_is_not_the_compression() -> None:
+    """A fresh model may gain a little before it collapses; what it gains later is what it can compress."""
+    complexity = [0.50, 0.52, 0.20, 0.45, 0.60, 0.55]
+    phases = find_phases(trajectories.mean_curves(complexity, [0.0, 0.0, 0.0, 0.1, 0.2, 0.2]))
+    assert (sure(phases.collapse).start, sure(phases.collapse).end) == (1 + 1, 4)
+    assert (sure(phases.compression).start, sure(phases.compression).end) == (16, 32)
+
+
+def test_a_fall_below_all_before_is_compression_once_fitting_is_over() -> None:
+    phases = find_phases(trajectories.mean_curves([0.5, 0.5, 0.5, 0.4, 0.3], [0.0, 0.1, 0.2, 0.2, 0.2]))
+    assert (sure(phases.compression).start, sure(phases.compression).end, phases.collapse) == (4, 16, None)
+
+
+def test_a_share_that_falls_by_less_than_a_phase_needs_and_more_than_its_error_is_no_narrowing() -> None:
+    run = trajectories.mean_curves([0.4, 0.1, 0.1], [0.1] * 3, se=0.002, ceiling=[0.8, 0.211, 0.211])
+    phases = find_phases(run)
+    assert phases.narrowing == ()
+    assert phases.collapse is None
+
+
 def test_a_share_that_falls_within_noise_still_makes_a_narrowing() -> None:
     run = trajectories.mean_curves([0.4, 0.1, 0.1], [0.08, 0.0202, 0.0202], ceiling=[0.8, 0.202, 0.202])
     phases = find_phases(run)

@@ -360,3 +360,103 @@ def test_show_says_which_points_are_in_doubt(run: Run, tmp_path: Path) -> None:
     text = run("show", folder).stdout
     assert "\ndoubted: 1 of 5 points in doubt, the first at step" in text
     assert "in doubt" not in run("show", folder, "--order", "bigram").stdout
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> Path:
+    """A sweep of two widths with three seeds each, one of which has an earlier attempt in its folder."""
+    for made in trajectories.sweep(3, num_points=8):
+        trajectories.write(made, tmp_path / "swept" / made.name)
+    trajectories.write(trajectories.make("old", num_points=2), tmp_path / "swept" / "w32-s0" / "attempt_1")
+    return tmp_path / "swept"
+
+
+def test_compare_says_what_a_setting_does(run: Run, swept: Path, tmp_path: Path) -> None:
+    text = run("compare", swept, "--by", "width", "-o", tmp_path / "new" / "e.png").stdout
+    groups, place, means, contrasts, sentences, wrote = text.split("\n\n")
+    assert groups == "Groups by model.width: width=32 (3 runs), width=64 (3 runs)."
+    assert place == "at step 4000, token labels; I(X;Z) and I(Y;Z) are shares of the ceiling"
+    assert [line.split()[:2] for line in means.splitlines()] == [
+        ["group", "runs"],
+        ["width=32", "3"],
+        ["width=64", "3"],
+    ]
+    rows = [re.split("  +", line) for line in contrasts.splitlines()]
+    assert [row[0] for row in rows[1:]] == ["I(X;Z)", "I(Y;Z)", "optimality", "fall of I(X;Z)", "loss on the probe"]
+    assert rows[1][1] == "width=64 less width=32"
+    assert re.fullmatch(r"-0\.\d{3} to -0\.\d{3}", rows[1][3])
+    assert re.fullmatch(r"± 0\.\d{3}", rows[1][4])
+    assert sentences.startswith("width=64 keeps less than width=32 at step 4000: I(X;Z) -0.")
+    assert wrote == f"wrote {tmp_path / 'new' / 'e.png'}\n"
+    assert (tmp_path / "new" / "e.png").read_bytes().startswith(b"\x89PNG")
+    files = sorted(swept.glob("*/trajectory.jsonl"))
+    assert run("compare", *files, "--by", "model.width").stdout == text.partition("\n\nwrote")[0] + "\n"
+
+
+def test_compare_takes_place_order_and_unit(run: Run, swept: Path) -> None:
+    text = run("compare", swept, "--at", "loss", "--order", "bigram", "--unit", "log_k").stdout
+    assert "\nat a loss on the probe of 2.300, bigram labels; I(X;Z) and I(Y;Z) are fractions of log K\n" in text
+    assert "\nsteps" in text
+    step = Trajectory.load(swept / "w32-s0").steps[3]
+    assert f"\nat step {step}, token labels; " in run("compare", swept, "--step", step).stdout
+    assert "after 8,192,000 tokens, token" in run("compare", swept, "--at", "tokens").stdout
+
+
+def test_compare_pairs_runs_of_one_seed(run: Run, swept: Path) -> None:
+    assert run("compare", swept, "--paired").stdout.count("over 3 seeds, compared seed by seed.") == 4
+    (swept / "w32-s0" / "trajectory.jsonl").unlink()
+    refused = only_line(run("compare", swept, "--paired", code=2))
+    assert refused == "error: pairs need one run of each seed in each group, and width=32 has seed=1, seed=2"
+
+
+def test_compare_of_one_seed_each_says_so(run: Run, swept: Path) -> None:
+    text = run("compare", swept / "w32-s0", swept / "w64-s0").stdout
+    assert text.count("One seed each: differences may be chance.") == 5
+    assert "—" in text
+
+
+def test_compare_names_what_is_left_out(run: Run, swept: Path, tmp_path: Path) -> None:
+    points = Trajectory.load(swept / "w64-s0").points
+    failed = replace(points[-1], values={}, failure="out of memory")
+    short = replace(trajectories.sweep(1)[1], points=[*points[:-1], failed])
+    (swept / "w64-s0" / "trajectory.jsonl").unlink()
+    trajectories.write(short, swept / "w64-s0")
+    last = run("compare", swept).stdout.splitlines()[-1]
+    assert last == "w64-s0 is left out at step 4000: its point at step 4000 has no value: out of memory."
+    trajectories.write(replace(short, points=[]), tmp_path / "young")
+    last = run("compare", swept, tmp_path / "young").stdout.splitlines()[-2]
+    assert last.endswith("is left out at step 4000: it has no points yet.")
+
+
+def test_compare_refuses_what_is_no_comparison(run: Run, swept: Path, tmp_path: Path) -> None:
+    def refused(*arguments: Any) -> str:
+        return only_line(run("compare", *arguments, code=2))
+
+    one_group = "error: the runs differ in no setting but seeds, names and paths; an effect needs two groups or more"
+    assert refused(swept / "w32-s0") == "error: an effect needs two groups of runs or more, got 1 run"
+    assert refused(swept / "w32-s0", swept / "w32-s1") == one_group
+    assert refused(swept, "--by", "widht") == "error: no run has a setting 'widht'; near are model.width"
+    assert refused(swept, "--by", "seed").startswith("error: seed is a seed")
+    first, second, third = Trajectory.load(swept / "w32-s0").steps[:3]
+    near = f"error: no run has a point at step 2; near are {first}, {second}, {third}"
+    assert refused(swept, "--step", "2") == near
+    assert refused(swept, "--at", "time") == "error: at must be one of 'step', 'tokens', 'loss', got 'time'"
+    assert "order must be one of 'token'" in refused(swept, "--order", "tokens")
+    assert "does not exist" in refused(tmp_path / "none")
+    config = trajectories.sweep(1, num_points=1)[0].run["config"]
+    other = trajectories.make("w32-lr", num_points=8, config={**config, "lr": 1, "seed": 7})
+    trajectories.write(other, tmp_path / "other")
+    assert "lr differs within the group width=32" in refused(swept, tmp_path / "other", "--by", "width")
+    run("compare", swept, tmp_path / "other", "--by", "width", "--ignore", "lr")
+    probe = trajectories.make("p", num_points=8, num_anchors=50, config={"model": {"width": 1}})
+    trajectories.write(probe, tmp_path / "probe")
+    assert "num_anchors: 100 in" in refused(swept, tmp_path / "probe")
+
+
+def test_list_says_what_settings_do_over_seeds(run: Run, swept: Path) -> None:
+    (swept / "w32-s0" / "attempt_1" / "trajectory.jsonl").unlink()
+    last = run("list", swept).stdout.splitlines()[-1]
+    assert last.startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) +0.")
+    for path in swept.glob("*-s[12]/trajectory.jsonl"):
+        path.unlink()
+    assert run("list", swept).stdout.splitlines()[-1].endswith("One seed each: differences may be chance.")

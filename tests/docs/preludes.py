@@ -174,11 +174,14 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/one", "FOLDER/two", "runs/bytes", "outputs/tiny_sweep/seed=0")
+SWEEP = tuple(f"outputs/tiny_sweep/recipe={recipe},seed={seed}" for recipe in ("constant", "cosine") for seed in (0, 1))
+RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/recipe=one", "FOLDER/recipe=two", "runs/bytes", *SWEEP)
 
 
 def write_runs(folder: Path, places: Sequence[str] = RUNS) -> None:
     """Put small trajectories where the pages speak of RUN, FOLDER and others."""
     for seed, place in enumerate(places):
-        made = trajectories.make(place.rpartition("/")[2], num_points=8, num_layers=2, seed=seed)
+        name = place.rpartition("/")[2]
+        config = dict(part.split("=") for part in name.split(",") if "=" in part)
+        made = trajectories.make(name, num_points=8, num_layers=2, seed=seed, config=config)
         trajectories.write(made, folder / place)

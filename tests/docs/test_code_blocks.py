@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ibtrack import MeasurementWarning, Trajectory
 from ibtrack.cli import app
 from tests.docs.pages import PAGES, ROOT, blocks, name
-from tests.docs.preludes import PRELUDES, write_runs
+from tests.docs.preludes import PRELUDES, SWEEP, write_runs
 from tests.runs import config
 
 NOT_RUN = {"howto/transformers.md": 1, "howto/wandb.md": 1}  # blocks that need the network
@@ -46,7 +46,7 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
 def test_the_python_of_a_page_runs(page: Path, at_hand: Path) -> None:
-    write_runs(at_hand, ["RUN"])
+    write_runs(at_hand, ["RUN", *SWEEP])
     names = {"__name__": "__main__", **PRELUDES.get(name(page), dict)()}
     try:
         with _quiet():

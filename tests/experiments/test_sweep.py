@@ -33,6 +33,9 @@ def test_a_sweep_is_one_group_of_runs_and_leaves_nothing_behind(tmp_path: Path) 
     runs = [Trajectory.load(folder).run for folder in folders]
     assert [run["name"] for run in runs] == names
     assert [run["config"]["seed"] for run in runs] == [seed for _, seed in jobs]
+    assert [run["config"]["choices"]["recipe"] for run in runs] == [recipe for recipe, _ in jobs]
+    assert runs[0]["config"]["choices"]["model"] == "llama_0.3M"
+    assert not any(group.startswith("hydra/") for group in runs[0]["config"]["choices"])
     records = [wandb_records(folder, "run")[0] for folder in folders]
     assert [record["display_name"] for record in records] == names
     assert {record["run_group"] for record in records} == {"sweep"}

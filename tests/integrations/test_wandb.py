@@ -95,6 +95,10 @@ class _Run:
         self.defined: list[str] = []
         self.summary: dict[str, Any] = {}
         self._open: dict[str, Any] = {}
+        self.alerts: list[tuple[str, str]] = []
+
+    def alert(self, title: str, text: str) -> None:
+        self.alerts.append((title, text))
 
     def define_metric(self, key: str, step_metric: str) -> None:
         self.defined.append(key)
@@ -122,7 +126,7 @@ def test_what_fails_to_be_drawn_does_not_cost_the_numbers(monkeypatch: pytest.Mo
 
 def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("ibtrack.integrations.wandb.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ibtrack.tracking.budget.time.monotonic", lambda: now[0])
 
     def make(seconds: float) -> Callable[[_Run, Trajectory], str]:
         def takes(run: _Run, trajectory: Trajectory) -> str:
@@ -147,7 +151,9 @@ def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch: pytes
 
 def test_the_table_names_runs_apart_and_the_summary_can_be_sorted() -> None:
     run, trajectory = _Run(), trajectories.make("demo")
-    WandbLog(run).finish(trajectory)
+    log = WandbLog(run)
+    log.tell(find_phases(trajectory))
+    log.finish(trajectory)
     (row,) = run.rows
     assert {*row["ib/points"].get_column("run")} == {"run 1x"}
     assert row["ib/points"].get_column("order").count("bigram") == len(trajectory.points)
@@ -173,8 +179,14 @@ def test_a_probe_without_label_orders_has_its_numbers_and_no_plane() -> None:
 def test_a_phase_that_is_no_longer_found_does_not_stay_in_the_summary() -> None:
     run = _Run()
     log = WandbLog(run)
-    log.finish(Trajectory({"orders": ["token"]}, {}, trajectories.make("demo").points))
+    log.tell(find_phases(trajectories.make("demo")))
     assert run.summary["ib/phases/compression"] > 0
-    log.finish(Trajectory({"orders": ["token"]}, {}, trajectories.make("demo", shape="rise").points))
+    log.tell(find_phases(trajectories.make("demo", shape="rise")))
     assert run.summary["ib/phases/compression"] is None
     assert run.summary["ib/phases/fitting"] > 0
+
+
+def test_an_alert_is_raised_by_the_run() -> None:
+    run = _Run()
+    assert WandbLog(run).alert("a: compression has begun", "compression has begun, between steps 1 and 4")
+    assert run.alerts == [("a: compression has begun", "compression has begun, between steps 1 and 4")]

@@ -762,3 +762,75 @@ def test_a_value_in_doubt_is_said_in_caption_table_and_tooltip(show: Show) -> No
     assert "In doubt: below its bracket" in page.locator("#vg-tooltip-element").inner_text()
     page.select_option("#order", "bigram")
     assert "in doubt" not in page.locator("#plane-note").inner_text()
+
+
+def test_what_settings_do_stands_in_sentences_and_tables(show: Show) -> None:
+    page = show(trajectories.sweep(3))
+    assert (
+        page.locator("#settings-groups").inner_text() == "Groups by model.width: width=32 (3 runs), width=64 (3 runs)."
+    )
+    rows = page.locator("#contrasts tbody tr")
+    assert [row.split("\t")[0].strip() for row in rows.all_inner_texts()] == [
+        *("I(X;Z), of the ceiling", "I(Y;Z), of the ceiling", "optimality"),
+        *("fall of I(X;Z), of the ceiling", "loss on the probe, nats"),
+    ]
+    assert "width=64 less width=32" in page.locator("#contrasts thead").inner_text()
+    assert page.locator("#contrasts tr.told .interval .between").count() >= 1
+    assert (
+        page.locator("#settings-sentences li")
+        .first.inner_text()
+        .startswith("width=64 keeps less than width=32 at step")
+    )
+    assert page.locator("#means tbody tr").count() == 2
+    page.select_option("#matched", "loss")
+    assert rows.last.inner_text().startswith("steps")
+    assert "at a loss on the probe of" in page.locator("#settings-sentences li").first.inner_text()
+    page.select_option("#matched", "tokens")
+    page.select_option("#order", "bigram")
+    assert "after 8,192,000 tokens" in page.locator("#settings-sentences li").first.inner_text()
+
+
+def test_several_groups_have_a_row_for_each_pair(show: Show) -> None:
+    runs = [trajectories.make(f"r{i}", num_points=4, config={"lr": i, "seed": 0}) for i in range(3)]
+    page = show(runs, width=400)
+    assert page.locator("#contrasts tbody tr").count() == 15
+    assert page.locator("#contrasts tbody tr").nth(1).inner_text().split("\t")[1] == "lr=2 less lr=0"
+    assert "One seed each: differences may be chance." in page.locator("#settings-sentences").inner_text()
+    assert page.locator("#contrasts .between").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_without_groups_a_sentence_says_why_and_a_single_run_has_no_section(show: Show) -> None:
+    runs = trajectories.sweep(2)
+    page = show(runs[:2])
+    assert page.locator("#settings-groups").inner_text() == (
+        "No effects of settings are worked out: the runs differ in no setting but seeds, names and paths; an effect "
+        "needs two groups or more."
+    )
+    assert not page.locator("#settings-found").is_visible()
+    assert not show(runs[:1]).locator("#settings").is_visible()
+
+
+def test_a_match_that_cannot_be_made_leaves_the_others(show: Show) -> None:
+    runs = [replace(run, points=[replace(p, tokens_seen=None) for p in run.points]) for run in trajectories.sweep(1)]
+    runs = [with_values(run, lambda values: {k: v for k, v in values.items() if k != "ib/tokens_seen"}) for run in runs]
+    page = show(runs)
+    page.select_option("#matched", "tokens")
+    assert page.locator("#settings-groups").inner_text() == (
+        "No effects of settings here: no run can be compared by tokens: it does not say how many tokens it has seen."
+    )
+    assert not page.locator("#contrasts").is_visible()
+    page.select_option("#matched", "step")
+    assert page.locator("#contrasts tbody tr").count() == 5
+
+
+def test_orders_without_a_number_have_no_differences(show: Show) -> None:
+    short = {name: trajectories.without_quadgrams(name) for name in ("a", "b")}
+    runs = [replace(run, run={"name": name, "config": {"lr": ord(name)}}) for name, run in short.items()]
+    page = show(runs)
+    page.select_option("#order", "quadgram")
+    assert page.locator("#contrasts tbody tr").count() == 1
+    assert (
+        "a is left out of I(X;Z), I(Y;Z), optimality and fall of I(X;Z) at step"
+        in page.locator("#settings-sentences").inner_text()
+    )

@@ -14,8 +14,9 @@ import pytest
 
 from ibtrack.analysis.bands import careful_value, critical_value
 from ibtrack.analysis.curves import curve
+from ibtrack.analysis.effects import effects
 from ibtrack.record.trajectory import Point, Trajectory
-from ibtrack.report.payload import LEFT_OUT, NOT_RANKED, packed, payload
+from ibtrack.report.payload import LEFT_OUT, MOST_GROUPS, NOT_RANKED, packed, payload
 from ibtrack.report.run_labels import run_labels
 from ibtrack.report.style import PALETTE
 from tests import trajectories
@@ -151,3 +152,34 @@ def test_a_phase_says_between_which_steps_it_begins() -> None:
     compression = run["phases"]["token"]["compression"]
     low, high = compression["begins"]
     assert low < compression["start"] < high
+
+
+def test_effects_of_settings_are_worked_out_for_every_order_and_match() -> None:
+    runs = trajectories.sweep(2)
+    found = data_of(runs)["effects"]
+    assert list(found) == ["token", "bigram", "trigram", "quadgram"]
+    assert [[*each] for each in found.values()] == [["step", "tokens", "loss"]] * 4
+    at_step = found["bigram"]["step"]
+    expected = effects(dict(zip(run_labels(runs), runs, strict=True)), order="bigram")
+    assert at_step["sentences"] == expected.sentences()
+    assert at_step["titles"] == [each.title for each in expected.effects]
+    assert len(at_step["contrasts"]) == len(at_step["groups"][0]["cells"]) == 5
+
+
+def test_where_there_are_no_effects_the_reason_is_told() -> None:
+    one, *seeds = trajectories.sweep(3)[:3]
+    assert data_of([one])["effects"]["token"] == {}
+    reason = "the runs differ in no setting but seeds, names and paths; an effect needs two groups or more"
+    assert data_of([one, *seeds])["effects"]["token"]["loss"] == {"why": reason}
+    many = [trajectories.make(f"r{i}", num_points=2, config={"lr": i}) for i in range(MOST_GROUPS + 1)]
+    assert data_of(many)["effects"]["token"]["step"]["why"].startswith("these are 9 groups; ")
+    mixed = [one, trajectories.make("b", num_anchors=50, config={"width": 1})]
+    assert "different protocols" in data_of(mixed, comparable=False)["effects"]["token"]["step"]["why"]
+
+
+def test_the_verdict_ends_with_what_settings_do_over_seeds() -> None:
+    *_, last = data_of(trajectories.sweep(3))["verdicts"]["token"].splitlines()
+    assert last.startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) +")
+    *_, last = data_of(trajectories.sweep(1))["verdicts"]["token"].splitlines()
+    assert last.endswith("One seed each: differences may be chance.")
+    assert "seed" not in data_of(trajectories.sweep(1)[:1])["verdicts"]["token"]

@@ -3,6 +3,7 @@
 import pytest
 
 from ibtrack import InformationPlaneTracker, schedules
+from ibtrack.analysis.phase_words import Phases
 from ibtrack.record.logged import logged_metrics
 from ibtrack.tracking.loggers import MetricsLog, point_log
 from tests.models import Model, probe
@@ -31,3 +32,10 @@ def test_an_object_that_takes_no_metrics_is_refused_at_the_start() -> None:
     tracker = InformationPlaneTracker(probe(), loggers=[print])
     with pytest.raises(ValueError, match=r"loggers must be wandb runs or have a method log_metrics"):
         tracker.start(Model())
+
+
+def test_a_logger_of_metrics_raises_no_alerts_and_says_so() -> None:
+    log = MetricsLog(_Rows())
+    log.tell(Phases())
+    assert not log.alert("a: compression has begun", "compression has begun")
+    assert log.logger.rows == []

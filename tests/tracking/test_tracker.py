@@ -2,6 +2,7 @@ import errno
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +20,11 @@ from ibtrack import (
     Trajectory,
     schedules,
 )
+from ibtrack.analysis import Phases, find_phases
 from ibtrack.record.influences import Influences
+from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress
-from tests import models
+from tests import models, trajectories
 from tests.models import Model, probe
 
 
@@ -338,3 +341,77 @@ def test_a_value_outside_of_its_bracket_is_a_warning_and_a_doubt(
 def test_a_sound_measurement_is_not_in_doubt() -> None:
     point = tracker(probe=probe(64), options=SoftOptions(anchor_draws=2)).measure(Model())
     assert point.doubts == {}
+
+
+class _Alerting:
+    """What of a wandb run takes numbers, phases and alerts."""
+
+    def __init__(self) -> None:
+        self.phases: list[Phases] = []
+        self.alerts: list[str] = []
+        self.logger = self
+
+    def log(self, point: Point, trajectory: Trajectory) -> None: ...
+
+    def finish(self, trajectory: Trajectory) -> None: ...
+
+    def tell(self, phases: Phases) -> None:
+        self.phases.append(phases)
+
+    def alert(self, title: str, text: str) -> bool:
+        self.alerts.append(f"{title} | {text}")
+        return True
+
+
+def following(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[InformationPlaneTracker, _Alerting, list[str]]:
+    """A tracker whose measurements are the points of a made-up run."""
+    lines: list[str] = []
+    log = _Alerting()
+    follow = tracker(report=lines.append, name="demo", **options)
+    follow.start(Model())
+    monkeypatch.setattr(follow, "_logs", [log])
+    return follow, log, lines
+
+
+def play(follow: InformationPlaneTracker, run: Trajectory) -> None:
+    follow.protocol["orders"] = run.protocol["orders"]
+    for point in run.points:
+        cast(Any, follow)._record(replace(point, wall_time=1000.0 * (1 + point.step)))
+    follow.close()
+
+
+@pytest.mark.parametrize("alert", [False, True])
+def test_a_phase_that_begins_is_said_and_raises_an_alert_where_asked(
+    alert: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow, log, lines = following(monkeypatch, alert=alert)
+    play(follow, trajectories.make())
+    begun = [line for line in lines if "has begun" in line]
+    assert [line.split()[1] for line in begun] == ["narrowing", "fitting", "compression"]
+    assert begun[2].startswith("ibtrack: compression has begun, between steps ")
+    assert len(log.alerts) == (3 if alert else 0)
+    assert all(entry.startswith("demo: ") for entry in log.alerts)
+    assert log.phases[-1].compression is not None
+    assert len(log.phases) > 10
+
+
+def test_an_alert_that_no_logger_can_raise_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    follow, log, _ = following(monkeypatch, alert=True)
+    monkeypatch.setattr(log, "alert", lambda title, text: False)
+    with pytest.warns(MeasurementWarning, match="demo: .* has begun; none of the loggers can raise an alert"):
+        play(follow, trajectories.make())
+
+
+def test_phases_that_began_before_a_restart_are_no_news(tmp_path: Path) -> None:
+    run = trajectories.make()
+    lines: list[str] = []
+    follow = tracker(path=tmp_path / "t.jsonl", report=lines.append)
+    follow.start(Model())
+    writer = TrajectoryWriter.resume(tmp_path / "t.jsonl", follow.protocol, last_step=0)
+    for point in run.points:
+        writer.append(point)
+    again = tracker(path=tmp_path / "t.jsonl", report=lines.append)
+    again.start(Model(), resume_from=Progress(4000))
+    again.close()
+    assert find_phases(again.trajectory).compression is not None
+    assert not any("has begun" in line for line in lines)

@@ -5,6 +5,7 @@ function update() {
   updateReadout();
   updateGroups();
   updateSentences();
+  updateEffects();
   updatePlane();
   updateCurves();
   updateHeatmap();
@@ -77,6 +78,10 @@ function controls() {
   choices("below", [["", "nothing"], ...titles], async () => {
     await drawCurves();
     update();
+  });
+  choices("matched", ["step", "tokens", "loss"].map((way) => [way, way]), () => {
+    updateEffects();
+    updateHints();
   });
   $("x").addEventListener("change", async () => {
     state.x = $("x").value;

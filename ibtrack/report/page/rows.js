@@ -6,7 +6,8 @@ const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
-  quantity: "", below: "", x: "step", band: "pointwise", references: RUNS.length <= 6, bracket: false, at: STEPS.length - 1,
+  quantity: "", below: "", x: "step", band: "pointwise", references: RUNS.length <= 6, bracket: false, matched: "step",
+  at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
 const views = {};
