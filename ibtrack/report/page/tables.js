@@ -63,7 +63,7 @@ function columns() {
 /** The step at which a fall begins, and the steps between which it does with 95 % certainty. */
 function since(fall) {
   const steps = fall?.begins ? ` (${fall.begins.map(whole).join("–")})` : "";
-  return cell("span", whole(fall?.start), Object.assign(cell("span", steps), { className: "interval" }));
+  return cell("span", whole(fall?.start), Object.assign(cell("span", steps), { className: "begins" }));
 }
 
 /** The unit in which runs are compared, whatever the plane is drawn in. */
