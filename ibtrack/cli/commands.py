@@ -189,6 +189,7 @@ def plane(
     site: Site = "mean",
     reading: Reading = "debiased",
     unit: Unit = "share",
+    band: Annotated[str, typer.Option(help="Bars: pointwise, or simultaneous (95 % for all points).")] = "pointwise",
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Also runs of different protocols.")] = False,
 ) -> None:
     """Draw the path of the runs through the plane as a PNG."""
@@ -198,7 +199,7 @@ def plane(
     _check_measured(trajectories, site, order)
     if not allow_mixed:
         _check_comparable(trajectories)
-    chart = charts.plane(trajectories, site=site, order=order, reading=reading, unit=unit)
+    chart = charts.plane(trajectories, site=site, order=order, reading=reading, unit=unit, band=band)
     typer.echo(f"wrote {charts.save_png(chart, out)}")
 
 

@@ -188,6 +188,7 @@ def plane_preset(unit: str = "share") -> dict[str, Any]:
         "low": f"min(0, floor(100 * {lowest}) / 100) || 0",  # or so while there is no row yet
         "high": f"max(1, ceil(20 * {highest})) / 20 || 1",
         "bottleneck": "false",
+        "simultaneous": "false",  # the table has no such bands
     }
     filled = _with_placeholders({key: spec[key] for key in ("layer", "config")}, names)
     return {

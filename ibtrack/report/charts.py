@@ -13,24 +13,34 @@ from typing import Any, cast
 
 from ibtrack._checks import check_option, needs
 from ibtrack.analysis.comparison import why_not_comparable
-from ibtrack.record.quantities import QUANTITIES, Z95
+from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
-from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, ticks, tooltip_of_point, value_text
-from ibtrack.report.tables import curve_rows, doubt_lines, heatmap_rows, missing_lines, plane_domain, plane_rows
+from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, half_width, ticks, tooltip_of_point, value_text
+from ibtrack.report.tables import (
+    BANDS,
+    PLANE_COLUMNS,
+    curve_rows,
+    doubt_lines,
+    heatmap_rows,
+    missing_lines,
+    plane_domain,
+    plane_rows,
+)
 
 with needs("a chart", extra="report"):
     import altair as alt
 
 MIXED = "different protocols: compare shapes, never numbers"
 _DOUBT = "(isValid(datum.doubt) ? ' In doubt: ' + datum.doubt : '')"
-_VALUE_TEXT = f"{value_text('value', 'se', 'anchor_sd', 'low', 'high', 'z')} + {_DOUBT}"
+_VALUE_TEXT = f"{value_text('value', 'se', 'band', 'anchor_sd', 'low', 'high', 'z')} + {_DOUBT}"
 _REFERENCES = (
     ("null", "dashed: the plug-in of shuffled labels"),
     ("ceiling", "dotted: ceiling I(Z;J)"),
     ("half", "dashed: half of the documents; far from the line, rows are too few"),
 )
 _BRACKET_WORDS = "light band: bracket"
+_BAND_WORDS = {"pointwise": "95 % at each point", "simultaneous": "95 % for all points together"}
 
 
 def plane(
@@ -41,10 +51,12 @@ def plane(
     reading: str = "debiased",
     unit: str = "share",
     colour: str | None = None,
+    band: str = "pointwise",
 ) -> alt.LayerChart:
     """Draw the path of each run through the information plane, its points joined in step order.
 
-    Bars are ± 1.96 standard errors. A point without a place in the plane is named in the caption.
+    Bars are 95 % intervals: ± 1.96 standard errors, or wider, so that all of a run hold together. A point without a
+    place in the plane is named in the caption.
 
     Args:
         trajectories: One run or more.
@@ -54,14 +66,17 @@ def plane(
         unit: ``share`` of the ceiling I(Z;J), or ``log_k``, fraction of log K, as published numbers are. The share does
             not move when a cloud of activations narrows, nor much with width and K; the fraction does.
         colour: ``step`` or ``run``; None is step for one run and run for several.
+        band: ``pointwise``, bars that each hold with 95 % certainty, or ``simultaneous``, bars that hold with 95 %
+            certainty at all points of a run and on both axes together.
 
     Returns:
         A square chart with one domain for both axes. Its columns are those of `ibtrack.report.tables.plane_rows`; of
-        its parameters ``until`` hides later steps, ``low`` and ``high`` are the domain, and ``bottleneck`` shows the
-        bottleneck curve, which belongs to single tokens and to fractions of log K: it has no share of the ceiling.
+        its parameters ``until`` hides later steps, ``low`` and ``high`` are the domain, ``simultaneous`` picks the
+        bars, and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens and to fractions of log K:
+        it has no share of the ceiling.
 
     Raises:
-        ValueError: There is no such reading, unit or colour.
+        ValueError: There is no such reading, unit, colour or band.
 
     Example:
         >>> from ibtrack.record.trajectory import Point
@@ -72,11 +87,13 @@ def plane(
     """
     runs = _as_list(trajectories)
     style = Style(runs, colour)
-    rows = plane_rows(runs, site=site, order=order, reading=reading, unit=unit)
+    together = check_option("band", band, BANDS) == "simultaneous"
+    rows = plane_rows(runs, site=site, order=order, reading=reading, unit=unit, bands=together)
     low, high = plane_domain(rows)
     last = max((row["step"] for row in rows), default=0)
-    parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token"}
-    lines = [_subtitle("order", site, order, reading)]
+    parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token", "simultaneous": together}
+    errors = [f"bars: {_BAND_WORDS[band]}"] if any(row[f"{name}_se"] for row in rows for name in PLANE_COLUMNS) else []
+    lines = [" · ".join([_subtitle("order", site, order, reading), *errors])]
     lines += [MIXED] if why_not_comparable(dict(zip(style.labels, runs, strict=True))) else []
     lines += [] if style.by_step else ["ring: start · points grow with the step · largest: end"]
     curve = bottleneck(runs) if unit == "log_k" else []
@@ -97,6 +114,7 @@ def curves(
     reading: str = "debiased",
     x: str = "step",
     bracket: bool = False,
+    band: str = "pointwise",
 ) -> alt.LayerChart:
     """Draw one quantity over training, a line per run, with its 95 % band.
 
@@ -113,12 +131,15 @@ def curves(
         x: ``step`` or ``tokens``, on a symlog axis so that 0 has a place.
         bracket: Whether a light band shows the bracket of the debiased complexity or expressivity, from a lower end
             that assumes nothing to the plug-in reading.
+        band: ``pointwise``, a band that holds with 95 % certainty at each point by itself, or ``simultaneous``, one
+            that holds with 95 % certainty at all points of a run together.
 
     Returns:
-        A chart whose columns are those of `ibtrack.report.tables.curve_rows`; ``bracket`` is a parameter of it.
+        A chart whose columns are those of `ibtrack.report.tables.curve_rows`; ``bracket`` and ``simultaneous`` are
+        parameters of it.
 
     Raises:
-        ValueError: There is no such quantity, reading or x.
+        ValueError: There is no such quantity, reading, x or band.
 
     Example:
         >>> from ibtrack.record.trajectory import Point
@@ -129,7 +150,9 @@ def curves(
     check_option("x", x, ("step", "tokens"))
     runs = _as_list(trajectories)
     style = Style(runs, "run")
-    rows = curve_rows(runs, quantity=quantity, site=site, order=order, reading=reading)
+    together = check_option("band", band, BANDS) == "simultaneous"
+    rows = curve_rows(runs, quantity=quantity, site=site, order=order, reading=reading, bands=together)
+    width = half_width("se", "band")
     base = alt.Chart().encode(x=_along_training(x, [row[x] for row in rows if row[x] is not None]))
     with_value = base.transform_filter(f"isValid(datum.value) && isValid(datum.{x})")
     y = alt.Y("value:Q", title=_with_unit(quantity), scale=alt.Scale(zero=False, nice=True))
@@ -140,8 +163,8 @@ def curves(
         base.transform_filter(f"bracket && isValid(datum.low) && isValid(datum.high) && isValid(datum.{x})")
         .mark_area(fillOpacity=0.09, opacity=1)
         .encode(y=alt.Y("low:Q", title=_with_unit(quantity)), y2="high:Q", **by_run),
-        with_value.transform_filter("isValid(datum.se)")
-        .transform_calculate(band_low=f"datum.value - {Z95} * datum.se", band_high=f"datum.value + {Z95} * datum.se")
+        with_value.transform_filter("isValid(simultaneous ? datum.band : datum.se)")
+        .transform_calculate(band_low=f"datum.value - {width}", band_high=f"datum.value + {width}")
         .mark_area(fillOpacity=0.18, opacity=1)
         .encode(y=alt.Y("band_low:Q", title=_with_unit(quantity)), y2="band_high:Q", **by_run),
         *(
@@ -156,12 +179,15 @@ def curves(
         .encode(y=y, color=style.colour_of_run(), shape=style.shape_of_run(), tooltip=tooltip),
         _crosses(base.transform_filter(f"!isValid(datum.value) && isValid(datum.{x})")).encode(y=alt.value("height")),
     ]
-    lines = [_subtitle(QUANTITIES[quantity].scope, site, order, reading)]
+    errors = [f"band: {_BAND_WORDS[band]}"] if any(row["se"] for row in rows) else []
+    lines = [" · ".join([_subtitle(QUANTITIES[quantity].scope, site, order, reading), *errors])]
     drawn = [name for column, name in _REFERENCES if any(row[column] is not None for row in rows)]
     drawn += [_BRACKET_WORDS] if bracket and any(row["low"] is not None for row in rows) else []
     lines += [" · ".join(drawn)] if drawn else []
     chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
-    return chart.properties(width=520, height=300).add_params(alt.param(name="bracket", value=bracket))
+    return chart.properties(width=520, height=300).add_params(
+        alt.param(name="bracket", value=bracket), alt.param(name="simultaneous", value=together)
+    )
 
 
 def heatmap(

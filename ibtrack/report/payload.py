@@ -9,11 +9,14 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from ibtrack.analysis.bands import careful_value, critical_value
 from ibtrack.analysis.comparison import most_telling, telling_settings
+from ibtrack.analysis.curves import curve
 from ibtrack.analysis.effects import effects, which_compresses
 from ibtrack.analysis.groups import group_runs
 from ibtrack.analysis.matching import WAYS
@@ -51,15 +54,22 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
     phases = {order: phases_of_runs(by_label, order) for order in orders}
     keys = [_keys(run) for run in runs]
     key_lists = list(dict.fromkeys(keys))  # runs of one protocol have the same, so it is written once
+    band_names = [_band_names(own) for own in key_lists]
     configs = [flat(run.run.get("config") or {}) for run in runs]
     differing = telling_settings(configs, [run.name for run in runs])
     return {
         "runs": [
             _run(run, label, config, own)
-            | {"keys": key_lists.index(own), "phases": {order: _phases(phases[order][label]) for order in orders}}
+            | {
+                "keys": key_lists.index(own),
+                "bands": packed([_bands(run, band_names[key_lists.index(own)])]),
+                "careful": [_or_none(value) for value in _careful(run)],
+                "phases": {order: _phases(phases[order][label]) for order in orders},
+            }
             for run, label, config, own in zip(runs, labels, configs, keys, strict=True)
         ],
         "keys": key_lists,
+        "bandNames": band_names,
         "orders": orders,
         "sites": ["mean", *dict.fromkeys(site for run in runs for site in sites_of(run))],
         "readings": READINGS,
@@ -118,19 +128,48 @@ def _run(run: Trajectory, label: str, config: Mapping[str, Any], keys: Sequence[
     }
 
 
+def _band_names(keys: Sequence[str]) -> list[str]:
+    """Name what has a simultaneous band at the mean over the layers: a number, or the two on the axes of the plane."""
+    names = [key.removesuffix("_se") for key in keys if key.endswith("_se") and key.startswith("ib/mean/")]
+    pairs = [
+        (name, name.removesuffix(unit.complexity) + unit.expressivity)
+        for unit in PLANE_UNITS.values()
+        for name in names
+        if name.endswith(f"/{unit.complexity}")
+    ]
+    return [*names, *(f"{x} {y}" for x, y in pairs if y in names)]
+
+
+def _bands(run: Trajectory, names: Sequence[str]) -> list[float]:
+    """Work out how many standard errors hold at all points together, for each name of `_band_names`."""
+    read = cache(lambda key: curve(run, key))
+    return [critical_value([read(key) for key in name.split()], of_changes=False) for name in names]
+
+
+def _careful(run: Trajectory) -> tuple[float, float]:
+    """Work out how many are enough for any one curve, and for any two: for single layers, of which there are many."""
+    num_documents = min((point.influences.num_groups for point in run.points if point.influences), default=0)
+    one, two = (careful_value(number * len(run.points), num_documents) for number in (1, 2))
+    return one, two
+
+
 def _phases(phases: Phases) -> dict[str, Any]:
     return {
         "sentence": phases.sentence(),
         "decided": phases.why_not is None,
         "fitting": _movement(phases.fitting),
         "compression": _movement(phases.compression),
-        "threshold": phases.threshold if math.isfinite(phases.threshold) else None,
+        "threshold": _or_none(phases.threshold),
     }
 
 
 def _movement(movement: Movement | None) -> dict[str, Any] | None:
-    names = ("start", "end", "change", "se", "num_se")
+    names = ("start", "end", "change", "se", "num_se", "begins")
     return None if movement is None else {name: getattr(movement, name) for name in names}
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _unit_of(phases: Mapping[str, Phases]) -> str:

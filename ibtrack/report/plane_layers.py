@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any, cast
 
 from ibtrack._checks import needs
-from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, Z95
+from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.style import INK, RED, Style, tooltip_of_point, value_text
+from ibtrack.report.style import INK, RED, Style, half_width, tooltip_of_point, value_text
 from ibtrack.report.tables import PLANE_COLUMNS
 
 with needs("a chart", extra="report"):
@@ -87,13 +87,14 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
 
 
 def _text_of(quantity: str) -> str:
-    return value_text(quantity, *(f"{quantity}_{suffix}" for suffix in ("se", "anchor_sd", "low", "high", "z")))
+    return value_text(quantity, *(f"{quantity}_{suffix}" for suffix in ("se", "band", "anchor_sd", "low", "high", "z")))
 
 
 def _bar(base: alt.Chart, quantity: str, style: Style) -> alt.Chart:
-    value, se = f"datum.{quantity}", f"datum.{quantity}_se"
-    with_error = base.transform_filter(f"isValid({se})")
-    ends = with_error.transform_calculate(bar_low=f"{value} - {Z95} * {se}", bar_high=f"{value} + {Z95} * {se}")
+    value, se, band = f"datum.{quantity}", f"{quantity}_se", f"{quantity}_band"
+    with_error = base.transform_filter(f"isValid(simultaneous ? datum.{band} : datum.{se})")
+    width = half_width(se, band)
+    ends = with_error.transform_calculate(bar_low=f"{value} - {width}", bar_high=f"{value} + {width}")
     return cast(alt.Chart, ends.mark_rule(strokeOpacity=0.25 if style.is_crowded else 0.55))
 
 

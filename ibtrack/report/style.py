@@ -106,20 +106,35 @@ def ticks(last: float, first: float = 1) -> list[float]:
     return [0, *(10**k for k in exponents if first <= 10**k < last / 1.6), last]
 
 
-def value_text(value: str, se: str, anchor_sd: str, low: str, high: str, z: str) -> str:
-    """Write the Vega expression for a value, the half width of its 95 % interval, its spread over anchors, its bracket.
+def half_width(se: str, band: str) -> str:
+    """Write the Vega expression for half of the interval that is drawn, which the parameter ``simultaneous`` chooses.
+
+    Args:
+        se: Column of the standard error.
+        band: Column of the half width that holds for all points together.
+    """
+    return f"(simultaneous ? datum.{band} : {Z95} * datum.{se})"
+
+
+def value_text(value: str, se: str, band: str, anchor_sd: str, low: str, high: str, z: str) -> str:
+    """Write the Vega expression for a value, half of its 95 % intervals, its spread over anchors, and its bracket.
 
     Args:
         value: Column of the value.
         se: Column of its standard error; the interval is left out where it is null.
+        band: Column of the half width that holds for all points together, which is left out where it is null.
         anchor_sd: Column of the standard deviation over draws of the anchors, which is left out where it is null.
         low: Column of the lower end of its bracket, which is left out where this is null.
         high: Column of the upper end.
         z: Column of how far the spread between labels stands out of noise; below 2 the text says so.
     """
     error = f"' ± ' + format({Z95} * datum.{se}, '.4f')"
+    together = f"', for all points ± ' + format(datum.{band}, '.4f')"
     spread = f"' (sd over anchors ' + format(datum.{anchor_sd}, '.4f') + ')'"
-    shown = f"(isValid(datum.{se}) ? {error} : '') + (isValid(datum.{anchor_sd}) ? {spread} : '')"
+    shown = " + ".join(
+        f"(isValid(datum.{column}) ? {words} : '')"
+        for column, words in ((se, error), (band, together), (anchor_sd, spread))
+    )
     ends = f"format(datum.{low}, '.4f') + ' to ' + format(datum.{high}, '.4f')"
     bracket = f"(isValid(datum.{low}) && isValid(datum.{high}) ? ', bracket ' + {ends} : '')"
     faint = f"', not told from noise (z ' + format(datum.{z}, '.1f') + ')'"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ibtrack.analysis.bands import critical_value
+from ibtrack.analysis.bands import careful_value, critical_value
 from ibtrack.analysis.curves import Curve
 
 
@@ -63,6 +63,32 @@ def test_points_that_are_equal_are_no_comparison() -> None:
 def test_nothing_to_compare_has_no_value() -> None:
     assert np.isnan(critical_value([]))
     assert np.isnan(critical_value([curve(np.eye(1))]))
+
+
+def test_a_curve_and_one_without_documents_err_on_their_own() -> None:
+    """Curves that share no documents need as much as all of their points would if each were independent."""
+    one, other = curve(np.eye(10), 100_000), curve(np.eye(10))
+    together = critical_value([other, one], of_changes=False)
+    assert together == pytest.approx(critical_value([curve(np.eye(20))], of_changes=False), abs=0.08)
+    assert critical_value([other, other], of_changes=False) == pytest.approx(together, abs=0.08)
+
+
+@pytest.mark.parametrize("num_documents", [0, 8, 64])
+def test_the_careful_value_is_that_of_independent_points_and_enough_for_others(num_documents: int) -> None:
+    careful = careful_value(20, num_documents)
+    independent = critical_value([curve(np.eye(20), num_documents)], of_changes=False)
+    assert careful == pytest.approx(independent, rel=0.04)
+    draw = np.random.default_rng(0)
+    for rank in (1, 3, 10):
+        points = draw.standard_normal((20, rank)) @ draw.standard_normal((rank, 64))
+        # 2000 draws meet the level to half a percent, which is .04 of these numbers
+        assert critical_value([curve(points, num_documents)], of_changes=False) < careful + 0.08
+
+
+def test_a_careful_value_needs_values_and_more_than_one_document() -> None:
+    assert careful_value(1) == pytest.approx(1.96, abs=0.001)
+    assert np.isnan(careful_value(0))
+    assert careful_value(5, 1) == float("inf")
 
 
 def test_not_less_than_what_is_asked_for_at_least() -> None:

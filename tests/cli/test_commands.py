@@ -227,6 +227,16 @@ def test_plane_draws_a_png(run: Run, folder: Path, tmp_path: Path) -> None:
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_plane_draws_simultaneous_bars_where_asked(run: Run, folder: Path, tmp_path: Path) -> None:
+    pictures = []
+    for options in ([], ["--band", "pointwise"], ["--band", "simultaneous"]):
+        run("plane", folder / "w32", "-o", tmp_path / "p.png", *options)
+        pictures.append((tmp_path / "p.png").read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+    refused = run("plane", folder / "w32", "--band", "wide", "-o", tmp_path / "p.png", code=2)
+    assert only_line(refused) == "error: band must be one of 'pointwise', 'simultaneous', got 'wide'"
+
+
 def test_plane_refuses_mixed_protocols_unless_asked(run: Run, folder: Path, tmp_path: Path) -> None:
     other = trajectories.write(trajectories.make("b", num_points=3, num_anchors=50), tmp_path / "b")
     refused = run("plane", folder / "w32", other, "-o", tmp_path / "p.png", code=2)

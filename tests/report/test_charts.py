@@ -16,7 +16,7 @@ from PIL import Image
 from ibtrack.record.keys import READINGS
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report import charts, style
+from ibtrack.report import charts, style, tables
 from tests import trajectories
 
 CURVE = {"complexity": [0.0, 0.2, 1.2], "expressivity": [0.0, 0.2, 0.5]}
@@ -55,7 +55,7 @@ def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain() -> 
     scales = [line["encoding"][axis]["scale"]["domain"] for axis in "xy"]
     assert scales[0] == scales[1] == [{"expr": "low"}, {"expr": "high"}]
     values = {parameter["name"]: parameter["value"] for parameter in spec["params"]}
-    assert values == {"until": 4000, "low": 0.0, "high": 0.9, "bottleneck": True}
+    assert values == {"until": 4000, "low": 0.0, "high": 0.9, "bottleneck": True, "simultaneous": False}
 
 
 def test_the_plane_reads_plain_columns_from_one_named_dataset() -> None:
@@ -156,7 +156,7 @@ def test_an_effective_rank_has_what_half_of_the_documents_read() -> None:
     assert row["half"] == pytest.approx(0.9 * row["value"])
     assert row["null"] is row["ceiling"] is None
     assert charts.to_spec(chart)["title"]["subtitle"] == [
-        "mean over the layers",
+        "mean over the layers · band: 95 % at each point",
         "dashed: half of the documents; far from the line, rows are too few",
     ]
     assert points(charts.curves(trajectories.make()))[-1]["half"] is None
@@ -179,6 +179,9 @@ def test_wrong_choices_are_named_with_the_right_ones() -> None:
         charts.plane(run, colour="loss")
     with pytest.raises(ValueError, match="x must be one of 'step', 'tokens', got 'time'"):
         charts.curves(run, x="time")
+    for draw in (charts.plane, charts.curves):
+        with pytest.raises(ValueError, match="band must be one of 'pointwise', 'simultaneous', got 'wide'"):
+            draw(run, band="wide")
     with pytest.raises(ValueError, match=r"quantity must be one of .* got 'speed'"):
         charts.curves(run, quantity="speed")
     with pytest.raises(ValueError, match=r"quantity must be one of .* got 'loss'"):
@@ -257,7 +260,7 @@ def test_save_png_names_the_file_for_what_it_is(tmp_path: Path, name: str) -> No
 def test_the_bracket_is_a_band_where_it_is_asked_for() -> None:
     run = trajectories.doubted()
     plain, banded = (charts.curves(run, quantity="complexity", bracket=bracket) for bracket in (False, True))
-    assert [to_param(chart) for chart in (plain, banded)] == [False, True]
+    assert [to_param(chart, "bracket") for chart in (plain, banded)] == [False, True]
     assert len(charts.to_png(plain)) != len(charts.to_png(banded))
     subtitles = [charts.to_spec(chart)["title"]["subtitle"] for chart in (plain, banded)]
     assert ["light band: bracket" in " ".join(lines) for lines in subtitles] == [False, True]
@@ -266,6 +269,48 @@ def test_the_bracket_is_a_band_where_it_is_asked_for() -> None:
     assert "light band" not in " ".join(other["title"]["subtitle"])
 
 
-def to_param(chart: Any) -> Any:
-    """The value of the chart's parameter ``bracket``."""
-    return next(each["value"] for each in charts.to_spec(chart)["params"] if each["name"] == "bracket")
+@pytest.mark.parametrize("draw", [charts.plane, charts.curves])
+def test_simultaneous_bands_are_wider_and_are_called_so(draw: Any) -> None:
+    runs = [trajectories.make("a", num_points=8), trajectories.make("b", num_points=8)]
+    narrow, wide = (draw(runs, band=band) for band in ("pointwise", "simultaneous"))
+    assert [to_param(chart, "simultaneous") for chart in (narrow, wide)] == [False, True]
+    first = [charts.to_spec(chart)["title"]["subtitle"][0] for chart in (narrow, wide)]
+    assert first[0].endswith(": 95 % at each point")
+    assert first[1].endswith(": 95 % for all points together")
+    column = "complexity_band" if draw is charts.plane else "band"
+    assert {row[column] for row in points(narrow)} == {None}
+    assert all(row[column] > 2.5 * row[column.replace("band", "se")] for row in points(wide))
+    ink = [int((pixels(chart).min(axis=2) < 250).sum()) for chart in (narrow, wide)]
+    assert ink[1] > ink[0] + 100
+
+
+def test_bars_are_as_long_as_the_numbers_say() -> None:
+    """The bar of one point in the middle of a square of 420 pixels for 0 to .65: 1.96 or 2.24 errors on either side."""
+    run = trajectories.mean_curves([0.3], [0.3], se=0.05)
+    for band, low in (("pointwise", 1.96), ("simultaneous", 2.24)):
+        chart = charts.plane(run, band=band)
+        numbers = to_param(chart, "low"), to_param(chart, "high")
+        image = pixels(chart)[:, :480]
+        bar = near(image, style.RAMP[0], 140) & (np.ptp(image, axis=2) > 25)
+        across = np.flatnonzero(bar.any(axis=0))
+        length = (across.max() - across.min()) * (numbers[1] - numbers[0]) / 420
+        number = tables.plane_rows([run], bands=True)[0]["complexity_band"] / 0.05
+        assert length == pytest.approx(2 * 0.05 * (1.96 if band == "pointwise" else number), abs=0.006)
+        assert (1.96 if band == "pointwise" else number) == pytest.approx(low, abs=0.12)
+
+
+def test_a_tooltip_states_the_simultaneous_error_where_there_is_one() -> None:
+    text = style.value_text("value", "se", "band", "sd", "low", "high", "z")
+    assert "(isValid(datum.se) ? ' ± ' + format(1.96 * datum.se, '.4f') : '')" in text
+    assert "(isValid(datum.band) ? ', for all points ± ' + format(datum.band, '.4f') : '')" in text
+
+
+def test_a_chart_without_errors_does_not_speak_of_them() -> None:
+    run = trajectories.make(num_points=3)
+    for chart in (charts.plane(run, reading="plugin"), charts.curves(run, quantity="loss", band="simultaneous")):
+        assert "95 %" not in " ".join(charts.to_spec(chart)["title"]["subtitle"])
+
+
+def to_param(chart: Any, name: str) -> Any:
+    """The value of a parameter of a chart."""
+    return next(each["value"] for each in charts.to_spec(chart)["params"] if each["name"] == name)

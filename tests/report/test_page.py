@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from ibtrack.analysis.bands import careful_value
+from ibtrack.analysis.phases import find_phases
 from ibtrack.record.notes import note_names
 from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.report.tables import curve_rows, plane_domain, plane_rows
 from tests import trajectories
 from tests.record.test_notes import CASES
 from tests.report.conftest import Show
@@ -71,8 +74,8 @@ def settle(page: Any, chart: str) -> None:
 
 @pytest.mark.parametrize(
     ("control", "chart"),
-    [(name, "#plane") for name in ("order", "site", "reading", "unit", "colour", "focus")]
-    + [(name, "#curves") for name in ("quantity", "x")],
+    [(name, "#plane") for name in ("order", "site", "reading", "unit", "band", "colour", "focus")]
+    + [(name, "#curves") for name in ("quantity", "x", "band")],
 )
 def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: str) -> None:
     page = show(trajectories.sweep())
@@ -290,6 +293,7 @@ def test_everything_can_be_done_from_the_keyboard(show: Show) -> None:
         "site",
         "reading",
         "unit",
+        "band",
         "colour",
         "focus",
         "play",
@@ -424,6 +428,91 @@ def test_twenty_runs_stay_below_5_megabytes_and_open_within_2_seconds(show: Show
     page.locator("#step").fill("20")
     page.select_option("#site", "L05")
     assert time.monotonic() - began < 2
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
+
+
+def tip_at_the_end(page: Any, chart: str) -> str:
+    page.locator(f"{chart} .mark-symbol path").last.hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    return str(page.locator("#vg-tooltip-element").inner_text())
+
+
+BAR_LENGTH = """() => Math.max(...[...document.querySelectorAll('#plane .mark-rule.role-mark line')]
+    .map(bar => bar.getBoundingClientRect().width))"""
+BAND_AREA = """() => { const box = document.querySelector('#curves .mark-area path').getBBox(); return box.height; }"""
+
+
+def test_errors_of_all_points_together_are_wider_in_plane_and_curves(show: Show) -> None:
+    run = trajectories.make("a")
+    page = show([run])
+    assert page.locator("#band option").all_inner_texts() == ["each point (95 %)", "all points together (95 %)"]
+    assert "Bars: ± 1.96 standard errors, 95 % at each point by itself." in page.locator("#plane-note").inner_text()
+    assert "band: ± 1.96 standard errors, 95 % at each point by itself" in page.locator("#curves-note").inner_text()
+    narrow, low = page.evaluate(BAR_LENGTH), page.evaluate(BAND_AREA)
+    page.select_option("#band", "simultaneous")
+    settle(page, "#plane")
+    settle(page, "#curves")
+    assert "95 % at all points of a run and on both axes together." in page.locator("#plane-note").inner_text()
+    assert "band: 95 % at all points of a run together" in page.locator("#curves-note").inner_text()
+    rows = plane_rows([run], bands=True)
+    number = rows[-1]["complexity_band"] / rows[-1]["complexity_se"]
+    ratio = number / 1.96 / (plane_domain(rows)[1] / plane_domain(plane_rows([run]))[1])
+    assert page.evaluate(BAR_LENGTH) / narrow == pytest.approx(ratio, rel=0.03)
+    assert page.evaluate(BAND_AREA) > low
+    page.select_option("#band", "pointwise")
+    settle(page, "#plane")
+    assert page.evaluate(BAR_LENGTH) == pytest.approx(narrow)
+
+
+def test_tooltips_state_both_errors_whichever_is_drawn(show: Show) -> None:
+    run = trajectories.make("a")
+    page = show([run])
+    for band in ("pointwise", "simultaneous"):
+        page.select_option("#band", band)
+        (*_, plane) = plane_rows([run], bands=True)
+        (*_, row) = curve_rows([run], bands=True)
+        for chart, column, se, width in (
+            ("#plane", "complexity", plane["complexity_se"], plane["complexity_band"]),
+            ("#curves", "value", row["se"], row["band"]),
+        ):
+            value = {**plane, **row}[column]
+            text = f"{value:.4f} ± {1.96 * se:.4f}, for all points ± {width:.4f}"
+            assert text in tip_at_the_end(page, chart)
+
+
+def test_a_single_layer_has_the_band_of_independent_points(show: Show) -> None:
+    run = trajectories.make("a")
+    page = show([run])
+    page.select_option("#band", "simultaneous")
+    page.select_option("#site", "L01")
+    assert "or more: it is the width that is enough" in page.locator("#curves-note").inner_text()
+    (*_, row) = curve_rows([run], site="L01", bands=True)
+    careful = careful_value(len(run.points), 64) * row["se"]
+    assert f"{row['value']:.4f} ± {1.96 * row['se']:.4f}, for all points ± {careful:.4f}" in tip_at_the_end(
+        page, "#curves"
+    )
+    page.select_option("#reading", "plugin")
+    assert "95 %" not in page.locator("#curves-note").inner_text() + page.locator("#plane-note").inner_text()
+
+
+def test_the_page_says_when_compression_began_with_an_interval(show: Show) -> None:
+    run = trajectories.make("a")
+    fall = find_phases(run).compression
+    assert fall is not None
+    assert fall.begins is not None
+    low, high = fall.begins
+    page = show([run, trajectories.make("still", shape="flat")])
+    head = page.locator("#summary [data-column=since]")
+    assert head.inner_text() == "since step (95\u00a0%)"
+    texts = [row.split("\t") for row in page.locator("#summary tbody tr").all_inner_texts()]
+    at = page.locator("#summary thead th").all_inner_texts().index("since step (95\u00a0%)")
+    assert [row[at].strip() for row in texts] == [f"{fall.start} ({low:,}–{high:,})", "—"]
+    head.click()
+    assert names(page) == ["a", "still"]  # runs without one come last
+    assert "the steps between which the fall begins" in page.locator("#summary-note").inner_text()
+    assert f"(begun between {low} and {high})" in show([run]).locator("#verdict").inner_text()
 
 
 # ---- reasons ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from ibtrack.analysis.bands import careful_value, critical_value
+from ibtrack.analysis.curves import curve
 from ibtrack.analysis.effects import effects
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.payload import LEFT_OUT, MOST_GROUPS, NOT_RANKED, packed, payload
@@ -114,6 +116,42 @@ def test_runs_with_the_same_keys_share_one_list_of_them() -> None:
     assert page["keys"][1] == ["ib/mean/entropy"]
     assert not any(key.endswith(("variation", "_high", "_low_se")) for key in page["keys"][0])
     assert "ib/mean/token/complexity_low" in page["keys"][0]
+
+
+def test_the_mean_has_a_number_of_errors_for_each_curve_and_for_each_plane() -> None:
+    runs = [trajectories.make("a", num_points=6), trajectories.make("b", num_points=9)]
+    page = data_of(runs)
+    (names,) = page["bandNames"]
+    assert len(names) == len({*names})
+    curves = [name for name in names if " " not in name]
+    assert {f"{name}_se" for name in curves} == {
+        key for key in page["keys"][0] if key[-3:] == "_se" and "/mean/" in key
+    }
+    sides = (("kept", "told"), ("complexity", "expressivity"))  # the units, the usual one first
+    planes = [" ".join(f"ib/mean/{order}/{side}" for side in pair) for pair in sides for order in trajectories.ORDERS]
+    assert names[len(curves) :] == planes
+    for run, data in zip(runs, page["runs"], strict=True):
+        numbers = dict(zip(names, unpacked(data["bands"], len(names))[0], strict=True))
+        for name in ("ib/mean/token/kept", "ib/mean/bigram/optimality", "ib/mean/token/kept ib/mean/token/told"):
+            expected = critical_value([curve(run, key) for key in name.split()], of_changes=False)
+            assert numbers[name] == pytest.approx(expected, rel=2**-16)
+        careful = [careful_value(number * len(run.points), 64) for number in (1, 2)]
+        assert data["careful"] == pytest.approx(careful)
+
+
+def test_runs_without_errors_or_points_have_no_number_of_errors() -> None:
+    runs = [trajectories.make("a", num_points=3, se=None), Trajectory(trajectories.make().protocol, {"name": "b"}, [])]
+    page = data_of(runs)
+    assert page["bandNames"] == [[], []]
+    assert [run["bands"] for run in page["runs"]] == ["", ""]
+    assert page["runs"][1]["careful"] == [None, None]
+
+
+def test_a_phase_says_between_which_steps_it_begins() -> None:
+    (run,) = data_of([trajectories.make()])["runs"]
+    compression = run["phases"]["token"]["compression"]
+    low, high = compression["begins"]
+    assert low < compression["start"] < high
 
 
 def test_effects_of_settings_are_worked_out_for_every_order_and_match() -> None:

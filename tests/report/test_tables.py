@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibtrack.analysis.bands import critical_value
+from ibtrack.analysis.curves import curve
+from ibtrack.record.influences import Influences
 from ibtrack.record.quantities import Z95
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import tables
@@ -125,3 +129,116 @@ def test_rows_have_the_bracket_and_the_doubt() -> None:
     assert {row["doubt"] for row in tables.curve_rows([run], quantity="expressivity")} == {None}
     assert {row["low"] for row in tables.curve_rows([run], quantity="optimality")} == {None}
     assert {row["high"] for row in tables.curve_rows([run], reading="plugin")} == {None}
+
+
+# ---- simultaneous bands ----------------------------------------------------------------------------------------------
+
+
+def test_a_band_is_the_error_times_one_number_for_all_points_of_a_run() -> None:
+    runs = [trajectories.make("a"), trajectories.make("b", num_points=5)]
+    rows = tables.curve_rows(runs, bands=True)
+    for run, name in zip(runs, "ab", strict=True):
+        number = critical_value([curve(run, "ib/mean/token/kept")], of_changes=False)
+        of_run = [row for row in rows if row["run"] == name]
+        assert len(of_run) == len(run.points)
+        assert [row["band"] for row in of_run] == pytest.approx([number * row["se"] for row in of_run])
+        assert number > 2.3 > Z95
+
+
+def test_both_axes_of_the_plane_share_the_number() -> None:
+    run = trajectories.make()
+    keys = ("ib/L01/bigram/complexity", "ib/L01/bigram/expressivity")
+    number = critical_value([curve(run, key) for key in keys], of_changes=False)
+    for row in tables.plane_rows([run], site="L01", order="bigram", unit="log_k", bands=True):
+        assert row["complexity_band"] == pytest.approx(number * row["complexity_se"])
+        assert row["expressivity_band"] == pytest.approx(number * row["expressivity_se"])
+
+
+def test_there_is_no_band_where_it_was_not_asked_for_or_there_is_no_error() -> None:
+    run = trajectories.make(num_points=3)
+    no_errors = trajectories.make(num_points=3, se=None)
+    for rows in (
+        tables.curve_rows([run]),
+        tables.curve_rows([run], reading="plugin", bands=True),
+        tables.curve_rows([run], quantity="loss", bands=True),
+        tables.curve_rows([no_errors], bands=True),
+    ):
+        assert [row["band"] for row in rows] == [None] * 3
+    for rows in (
+        tables.plane_rows([run]),
+        tables.plane_rows([run], reading="null", bands=True),
+        tables.plane_rows([no_errors], bands=True),
+    ):
+        assert {row[f"{name}_band"] for row in rows for name in tables.PLANE_COLUMNS} == {None}
+    gone = tables.curve_rows([trajectories.damaged()], bands=True)
+    assert [row["band"] is None for row in gone] == [False, True, False, False, False, False]
+
+
+def test_an_old_file_has_the_band_of_independent_points() -> None:
+    old = trajectories.mean_curves([0.1, 0.2, 0.3, 0.2], old=True)
+    (first, *_) = tables.curve_rows([old], bands=True)
+    assert first["band"] / first["se"] == pytest.approx(2.49, abs=0.06)  # of four: 1 - 0.95^(1/4), on two sides
+
+
+def test_the_domain_holds_the_bands() -> None:
+    runs = [trajectories.make(num_points=5, se=0.05)]
+    narrow, wide = (tables.plane_domain(tables.plane_rows(runs, bands=bands)) for bands in (False, True))
+    assert wide[0] < narrow[0]
+    assert wide[1] > narrow[1]
+
+
+NUM_DOCUMENTS, NUM_DRAWS = 64, 200
+TRUTH = {"token/complexity": np.linspace(0.5, 0.3, 12), "token/expressivity": np.linspace(0.0, 0.2, 12)}
+
+
+def drawn(draw: np.random.Generator) -> Trajectory:
+    """A run whose values are means over documents: these differ, and what one adds changes slowly along the run."""
+    by_document = {}
+    for name, truth in TRUTH.items():
+        steps = draw.standard_normal((len(truth), NUM_DOCUMENTS))
+        for point in range(1, len(truth)):
+            steps[point] = 0.8 * steps[point - 1] + 0.6 * steps[point]
+        by_document[name] = truth[:, None] + 0.1 * steps
+    points = []
+    for point in range(12):
+        values: dict[str, float] = {}
+        influences = []
+        for name, numbers in by_document.items():
+            mean = numbers[point].mean()
+            influences.append((numbers[point] - mean) / NUM_DOCUMENTS)
+            se = numbers[point].std(ddof=1) / math.sqrt(NUM_DOCUMENTS)
+            values |= {f"ib/mean/{name}": mean, f"ib/mean/{name}_se": se}
+        nothing = np.zeros((1, 2))
+        packed = Influences.pack(["mean"], [*TRUTH], np.array([influences]), nothing, nothing[..., None][..., :0])
+        points.append(Point(point, values, influences=packed))
+    return Trajectory({}, {"name": "drawn"}, points)
+
+
+def test_bands_hold_a_known_truth_at_all_points_as_often_as_they_say() -> None:
+    draw = np.random.default_rng(0)
+    names = ("curve", "plane", "curve, pointwise", "plane, pointwise")
+    held = dict.fromkeys(names, 0)
+    x, y = TRUTH.values()
+    for _ in range(NUM_DRAWS):
+        run = drawn(draw)
+        curve_rows = tables.curve_rows([run], quantity="complexity", bands=True)
+        plane_rows = tables.plane_rows([run], unit="log_k", bands=True)
+        for at, (row, true) in enumerate(zip(curve_rows, x, strict=True)):
+            assert row["se"] == pytest.approx(plane_rows[at]["complexity_se"])
+            assert abs(row["value"] - true) < 10 * row["se"]
+        held["curve"] += all(abs(r["value"] - t) <= r["band"] for r, t in zip(curve_rows, x, strict=True))
+        held["curve, pointwise"] += all(
+            abs(r["value"] - t) <= Z95 * r["se"] for r, t in zip(curve_rows, x, strict=True)
+        )
+        sides = [
+            (row, name, true[at])
+            for at, row in enumerate(plane_rows)
+            for name, true in (("complexity", x), ("expressivity", y))
+        ]
+        held["plane"] += all(abs(r[n] - t) <= r[f"{n}_band"] for r, n, t in sides)
+        held["plane, pointwise"] += all(abs(r[n] - t) <= Z95 * r[f"{n}_se"] for r, n, t in sides)
+    shares = {name: count / NUM_DRAWS for name, count in held.items()}
+    assert 0.92 <= shares["curve"] <= 0.98
+    assert 0.92 <= shares["plane"] <= 0.98
+    assert shares["curve, pointwise"] < 0.85
+    assert shares["plane, pointwise"] < 0.7

@@ -52,8 +52,9 @@ function updatePlane() {
   const rows = planeRows();
   const [low, high] = domain(rows);
   views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
-    .signal("bottleneck", Boolean(hasBottleneck())).data("points", rows).run();
+    .signal("bottleneck", Boolean(hasBottleneck())).signal("simultaneous", state.band === "simultaneous").data("points", rows).run();
   const words = [`${where()} · ${state.order} labels · ${state.reading} reading · ${unitWords[state.unit]}. Ring: start; points grow with the step.`];
+  if (rows.some((row) => row.complexity_se !== null || row.expressivity_se !== null)) words.push(`Bars: ${bandWords("plane")}.`);
   if (hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
   else if (mayHaveBottleneck()) words.push("The bottleneck curve is drawn in fractions of log K alone.");
   $("plane-note").textContent = [...words, ...missing(rows), ...doubted(rows)].join(" ");
@@ -67,7 +68,7 @@ function updateCurves() {
 
 function updateCurve(name, quantity) {
   const rows = curveRows(quantity);
-  views[name].signal("bracket", state.bracket).data("points", rows).run();
+  views[name].signal("bracket", state.bracket).signal("simultaneous", state.band === "simultaneous").data("points", rows).run();
   const scope = DATA.quantities[quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
   const drawn = ["null", "ceiling", "half"].filter((column) => rows.some((row) => row[column] !== null));
@@ -76,11 +77,18 @@ function updateCurve(name, quantity) {
     half: "dashed: what half of the documents read; far from the line, rows are too few",
   };
   const words = [details, ...drawn.map((column) => lines[column])];
-  if (rows.some((row) => row.se !== null)) words.push(`band: ± ${DATA.z95} standard errors`);
+  if (rows.some((row) => row.se !== null)) words.push(`band: ${bandWords("curve")}`);
   if (state.bracket) words.push(bracketWords(rows, quantity));
   $(name + "-note").textContent = [words.join(" · ") + ".", ...missing(rows), ...doubted(rows)].join(" ");
   $(name + "-axis").textContent = titleOf(quantity);
   $(name).setAttribute("aria-label", `${titleOf(quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
+}
+
+/** What the errors are that are drawn. */
+function bandWords(chart) {
+  if (state.band === "pointwise") return `± ${DATA.z95} standard errors, 95 % at each point by itself`;
+  const what = chart === "plane" ? "at all points of a run and on both axes together" : "at all points of a run together";
+  return `95 % ${what}` + (state.site === "mean" ? "" : ", or more: it is the width that is enough however the errors of a single layer hang together");
 }
 
 /** What the light band is, or why there is none. */

@@ -64,6 +64,11 @@ function controls() {
     fit();
     update();
   });
+  const bands = { pointwise: "each point (95 %)", simultaneous: "all points together (95 %)" };
+  choices("band", Object.entries(bands), () => {
+    updatePlane();
+    updateCurves();
+  });
   choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
   choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
   const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);

@@ -6,7 +6,8 @@ const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
-  quantity: "", below: "", x: "step", references: RUNS.length <= 6, bracket: false, matched: "step", at: STEPS.length - 1,
+  quantity: "", below: "", x: "step", band: "pointwise", references: RUNS.length <= 6, bracket: false, matched: "step",
+  at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
 };
 const views = {};
@@ -15,12 +16,19 @@ const $ = (id) => document.getElementById(id);
 // ---- numbers -------------------------------------------------------------------------------------------------------
 
 function unpack(run, number) {
-  const packed = atob(run.values); // the upper three bytes of each float32, as ibtrack.report.payload packs them
-  const bytes = new Uint8Array((packed.length / 3) * 4);
-  for (let i = 0; i < packed.length; i++) bytes[i + Math.floor(i / 3) + 1] = packed.charCodeAt(i);
   const keys = DATA.keys[run.keys];
   const index = new Map(keys.map((key, i) => [key, i]));
-  return { ...run, number, keys, index, table: new Float32Array(bytes.buffer) };
+  const widths = floats(run.bands);
+  const bands = new Map(DATA.bandNames[run.keys].map((name, i) => [name, widths[i]]));
+  return { ...run, number, keys, index, bands, table: floats(run.values) };
+}
+
+/** Numbers of which the upper three bytes of each float32 are given, as ibtrack.report.payload packs them. */
+function floats(text) {
+  const packed = atob(text);
+  const bytes = new Uint8Array((packed.length / 3) * 4);
+  for (let i = 0; i < packed.length; i++) bytes[i + Math.floor(i / 3) + 1] = packed.charCodeAt(i);
+  return new Float32Array(bytes.buffer);
 }
 
 /** A value at a point. A share of the ceiling is not in the table: it is worked out, as ibtrack.record.shares does. */
@@ -35,6 +43,20 @@ function read(run, key, i) {
   const value = row === undefined ? NaN : run.table[row * run.steps.length + i];
   return Number.isFinite(value) ? value : null;
 }
+
+/** How many standard errors hold at all points of a run together; of single layers a number that is always enough. */
+function numErrors(run, ...keys) {
+  const number = run.bands.get(keys.join(" ")) ?? run.careful[keys.length - 1];
+  return Number.isFinite(number) ? number : null;
+}
+
+function halfWidth(run, key, i, number) {
+  const se = read(run, key + "_se", i);
+  return se === null || number === null ? null : number * se;
+}
+
+/** Half of the interval that is drawn around a value with a standard error. */
+const drawnWidth = (se, band) => (state.band === "simultaneous" ? band : DATA.z95 * se);
 
 const ceilingKey = (key) => `ib/${key.split("/")[1]}/ceiling`;
 
@@ -167,12 +189,14 @@ function planeRows() {
   const [x, y] = axes().map((quantity) => keyOf(quantity));
   return shown().flatMap((run) => {
     const { line, shape, opacity, at } = marks(run);
+    const number = numErrors(run, x, y);
     return run.steps.map((step, i) => {
       const [complexity, expressivity] = [read(run, x, i), read(run, y, i)];
       const missingKey = complexity === null ? x : expressivity === null ? y : null;
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
         complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
+        complexity_band: halfWidth(run, x, i, number), expressivity_band: halfWidth(run, y, i, number),
         complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
         complexity_low: lowEnd(run, x, i), expressivity_low: lowEnd(run, y, i),
         complexity_high: highEnd(run, axes()[0], i), expressivity_high: highEnd(run, axes()[1], i),
@@ -191,11 +215,12 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
   return runs.flatMap((run) => {
     const { colour, shape, opacity } = marks(run);
     const withReferences = state.references && !faded(run);
+    const number = numErrors(run, key);
     return run.steps.map((step, i) => {
       const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
       return {
         run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
-        se: read(run, key + "_se", i), anchor_sd: read(run, key + "_anchor_sd", i),
+        se: read(run, key + "_se", i), band: halfWidth(run, key, i, number), anchor_sd: read(run, key + "_anchor_sd", i),
         z: noiseOf(run, key, i), low: lowEnd(run, key, i), high: hasNull ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
         null: withReferences && hasNull && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
         ceiling: withReferences && isBounded ? read(run, keyOf("ceiling", site), i) : null,
@@ -216,7 +241,7 @@ function heatmapQuantity() {
 
 function heatmapRows() {
   const run = heatmapRun();
-  return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, site, depth })));
+  return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, band: null, site, depth })));
 }
 
 /** A sentence for each run that has points without a value, or no points. */
@@ -245,8 +270,8 @@ function domain(rows) {
   const ends = [0];
   for (const row of rows) {
     for (const name of ["complexity", "expressivity"]) {
-      const [value, se] = [row[name], row[name + "_se"] || 0];
-      if (value !== null) ends.push(value - DATA.z95 * se, value + DATA.z95 * se);
+      const [value, width] = [row[name], drawnWidth(row[name + "_se"], row[name + "_band"]) || 0];
+      if (value !== null) ends.push(value - width, value + width);
     }
   }
   if (ends.length === 1) return [0, 1];

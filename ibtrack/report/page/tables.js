@@ -49,7 +49,7 @@ function columns() {
       bar: (run) => fall(run) / (Math.max(...RUNS.map(fall)) || 1) },
     { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
     ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
-    { id: "since", label: "since step", value: (run) => phase(run).compression?.start ?? null, text: (run) => whole(phase(run).compression?.start) },
+    { id: "since", label: "since step (95\u00a0%)", value: (run) => phase(run).compression?.start ?? null, text: (run) => since(phase(run).compression) },
     ...config,
     { id: "fitting", label: "fitting until", value: (run) => phase(run).fitting?.end ?? null, text: (run) => whole(phase(run).fitting?.end) },
     ...(isMeasured("preference_information") ? [final("preference_information")] : []),
@@ -58,6 +58,12 @@ function columns() {
     { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
     ...(uneven ? [{ id: "points", label: "points", value: (run) => run.steps.length, text: points }] : []),
   ];
+}
+
+/** The step at which a fall begins, and the steps between which it does with 95 % certainty. */
+function since(fall) {
+  const steps = fall?.begins ? ` (${fall.begins.map(whole).join("–")})` : "";
+  return cell("span", whole(fall?.start), Object.assign(cell("span", steps), { className: "begins" }));
 }
 
 /** The unit in which runs are compared, whatever the plane is drawn in. */
@@ -130,12 +136,13 @@ function updateSummary() {
   const thresholds = RUNS.map((run) => run.phases[state.order].threshold).filter((value) => value !== null);
   const needed = thresholds.length ? ` (here ${[...new Set([Math.min(...thresholds), Math.max(...thresholds)].map((value) => value.toFixed(1)))].join(" to ")})` : "";
   const dropped = DATA.differing.length > settings().length ? " Not all settings that differ have a column; choose them under Colour by." : "";
+  const begun = RUNS.some((run) => run.phases[state.order].compression?.begins) ? " In brackets after a step: the steps between which the fall begins, with 95 % certainty." : "";
   const tied = DATA.rankings[state.order].some((other) => other.tied && other.behind)
     ? " Tied: noise could make the difference to the first in one of twenty such sets of runs." : "";
   $("summary-note").textContent =
     `Mean over the layers, ${state.order} labels, debiased reading, ${unitWords[phaseUnit()]}. A change counts as a phase when it ` +
     `is more standard errors than noise would reach anywhere in a run${needed}, at 5 % for the whole run. The standard errors (se) are over the probe's ` +
-    `documents, not over training seeds. A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing: neither is counted as compression.${tied}${dropped}`;
+    `documents, not over training seeds. A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing: neither is counted as compression.${begun}${tied}${dropped}`;
 }
 
 function headCell(column, active) {
