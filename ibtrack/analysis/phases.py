@@ -205,8 +205,8 @@ def _compression(
 ) -> Movement | None:
     """Find the fall from the top of the largest gain to the lowest point after it, or a larger one after fitting.
 
-    A fall before that top has been made good. The fall of a fresh model goes below all that came before, and labels
-    tell nothing yet: it is a collapse.
+    A fall before that top has been made good. The fall of a fresh model takes what was never gained, and labels tell
+    nothing yet: it is a collapse.
     """
     takes_back = [fall for fall in losses if not _is_collapse(fall, curve)]
     top = max(takes_back, key=lambda fall: _gain(fall, curve), default=None)
@@ -232,9 +232,8 @@ def _to_the_lowest(fall: Movement, curve: Curve, threshold: float) -> Movement:
 
 
 def _is_collapse(fall: Movement, curve: Curve) -> bool:
-    """Say whether a fall ends below all values before it."""
-    start, end = curve.steps.index(fall.start), curve.steps.index(fall.end)
-    return bool(curve.values[end] < curve.values[: start + 1].min())
+    """Say whether less than half of a fall takes back what had been gained before it."""
+    return _gain(fall, curve) < -fall.change / 2
 
 
 def _without_plateau(fall: Movement, curve: Curve, threshold: float) -> Movement:

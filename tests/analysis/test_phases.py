@@ -248,6 +248,11 @@ def test_a_dip_that_is_made_good_is_not_the_compression() -> None:
     assert (phases.collapse, phases.rebound) == (None, None)
 
 
+def test_a_run_may_compress_below_where_it_began() -> None:
+    phases = find_phases(trajectories.mean_curves([0.50, 0.72, 0.85, 0.40], [0.0, 0.1, 0.2, 0.3]))
+    assert (sure(phases.compression).start, sure(phases.compression).end, phases.collapse) == (4, 8, None)
+
+
 def test_compression_goes_on_to_the_lowest_point_though_it_rises_in_between() -> None:
     phases = find_phases(trajectories.mean_curves([0.1, 0.85, 0.75, 0.78, 0.70, 0.73]))
     assert (sure(phases.compression).start, sure(phases.compression).end) == (2, 16)
