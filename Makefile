@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-BENCHMARKS := reference probe overhead scaling imports copies probe_size
+BENCHMARKS := reference probe overhead scaling imports copies probe_size influences
 RESULTS := outputs/bench
 CLOUDS := grid others repeated documents
 ERRORS := outputs/truth
@@ -55,7 +55,8 @@ bench: $(READY)
 	$(BIN)/python experiments/benchmarks/gpu.py --json $(RESULTS)/gpu.json
 	@echo; $(BIN)/python experiments/benchmarks/table.py $(RESULTS)
 
-# about an hour on two cores; the intervals (--coverage) and ablation.py take longer and are run by hand
+# about an hour on two cores; the intervals (--coverage), ablation.py, differences.py and claims.py take
+# longer and are run by hand
 truth: $(READY)
 	mkdir -p $(ERRORS)
 	set -e; for name in $(CLOUDS); do \
