@@ -22,8 +22,10 @@ class Phases:
     Attributes:
         unit: Unit of all changes but those of ``narrowing``: ``share`` of the ceiling, or ``log_k``, fraction of log K.
         fitting: Rise of expressivity, up to the first step that cannot be told from its peak; None without one.
-        compression: Fall of complexity after it had risen, or after fitting; None if none can be told from noise.
-        collapse: Fall of complexity with nothing before it, as at the start of training; it is not compression.
+        compression: Fall of complexity from the top of its largest gain to the lowest point after it, or a larger fall
+            after fitting; None if none can be told from noise.
+        collapse: Fall of which less than half had been gained before, as at the start of training; it is not
+            compression.
         rebound: Rise of complexity after the compression.
         narrowing: Falls of complexity in fractions of log K along which its share of the ceiling does not fall beyond
             noise, in the order of their steps. They are neither compression nor collapse.
@@ -164,7 +166,7 @@ class Phases:
             return ""
         if self.fitting and fall.end >= self.fitting.end:
             words = f"I(X;Z) falls along with the fitting, {self._evidence(fall)} to {fall.end}"
-            return f"{words}; with neither a rise nor a fitting before it, it is not called compression."
+            return f"{words}; what it takes had not been gained before, so it is not called compression."
         return f"First a collapse until step {fall.end}: I(X;Z) {self._evidence(fall)}."
 
     def _fitting(self) -> str:

@@ -142,7 +142,7 @@ function updateSummary() {
   $("summary-note").textContent =
     `Mean over the layers, ${state.order} labels, debiased reading, ${unitWords[phaseUnit()]}. A change counts as a phase when it ` +
     `is more standard errors than noise would reach anywhere in a run${needed}, at 5 % for the whole run. The standard errors (se) are over the probe's ` +
-    `documents, not over training seeds. A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing: neither is counted as compression.${begun}${tied}${dropped}`;
+    `documents, not over training seeds. A fall of what had not been gained before is a collapse, and a fall of the fraction of log K alone is a narrowing: neither is counted as compression.${begun}${tied}${dropped}`;
 }
 
 function headCell(column, active) {
