@@ -52,8 +52,8 @@ def debiased_from_moments(moments: Moments) -> Tensor:
     gaps = _gaps(m, r + of_documents, r + (1 - r) * inverse_effective_sizes(m))  # (..., U)
     bias = (m.row_shares * (gaps - _gaps(m, r, r))).sum(-1)
     predicted = ((m.half_row_shares - m.halved_row_shares) * gaps).sum(-1)
-    calibration = torch.where(predicted > 0, m.halving_gap / predicted, 1.0).clamp(*CALIBRATION_RANGE)
-    return plugin_from_moments(m) + m.marginal_bias - calibration * bias
+    calibration = torch.where(predicted > 0, m.halving_gap / predicted, 1.0)
+    return plugin_from_moments(m) + m.marginal_bias - _held(calibration) * bias
 
 
 def debiased_gradient(moments: Moments) -> dict[str, Tensor]:
@@ -68,6 +68,17 @@ def debiased_gradient(moments: Moments) -> dict[str, Tensor]:
         value = debiased_from_moments(replace(moments, **leaves))
         gradients = torch.autograd.grad(value.sum(), list(leaves.values()), materialize_grads=True)
     return dict(zip(leaves, gradients, strict=True))
+
+
+def _held(calibration: Tensor) -> Tensor:
+    """Hold γ in its range.
+
+    Above it γ keeps its relative derivative: noise of r and ρ moves the bias and the gap that is predicted for halves
+    alike, so it hardly moves their ratio, with γ below the bound or at it. Below the range it has none.
+    """
+    lowest, highest = CALIBRATION_RANGE
+    calibration = calibration.clamp(min=lowest)
+    return calibration.clamp(max=highest).detach() * (calibration / calibration.detach())
 
 
 def _gaps(moments: Moments, smooth: Tensor, t: Tensor) -> Tensor:

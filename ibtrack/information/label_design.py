@@ -25,6 +25,12 @@ from ibtrack.information.segments import Segments, occurrence_ranks, sum_between
 
 CHUNK_ROWS = 1 << 14  # rows of labels that are read together, so that the table of their means stays in a core's cache;
 #                       up to four times as many where documents are many, as each chunk also has sums by document
+# What the two documents of a label that is met in no third count as in the influence of its halves. How far the halves
+# are apart depends on both together: the derivative puts down half of it to each, and the squares of two halves add up
+# to half of the square of the whole. In n documents a quadratic form has 2 - 3 / n of its variance in that sum, which
+# is too little for n = 2 alone (leaving documents out counts pairs twice: Efron and Stein, Annals of Statistics 9,
+# 1981).
+HALVES_OF_TWO = 2**0.5
 
 _Design = TypeVar("_Design")
 
@@ -43,6 +49,7 @@ class LabelChunk:
         part_occurrences: (2 r + s,) rows in each part, float32.
         label_of_cell: (cells,) label of each cell, int32.
         cell_sizes: (cells,) n_c, float32.
+        cell_weights: (cells,) what each cell counts as in the influence of halves, see `half_weights`, float32.
         part_pattern: (2 r, cells of halves) sparse, an entry for each cell in the line of its half.
         label_pattern: (r + s, cells) sparse, an entry for each cell in the line of its label.
         document_order: (cells,) cells, document after document, int32.
@@ -56,6 +63,7 @@ class LabelChunk:
     part_occurrences: Tensor
     label_of_cell: Tensor
     cell_sizes: Tensor
+    cell_weights: Tensor
     part_pattern: Tensor
     label_pattern: Tensor
     document_order: Tensor
@@ -88,6 +96,7 @@ class LabelChunk:
             part_occurrences=sizes.new_zeros(num_parts).index_add_(0, parts, sizes),
             label_of_cell=label.int(),
             cell_sizes=sizes,
+            cell_weights=half_weights(torch.bincount(label))[label],
             part_pattern=_pattern(parts[:in_halves], two),
             label_pattern=_pattern(label, num_labels),
             document_order=torch.argsort(document, stable=True).int(),
@@ -184,6 +193,7 @@ class LabelDesign:
                 (occurrences[labels], label_squares[labels]),
                 halved_rows,
                 (half_occurrences[half], half_squares[half]),
+                half_weights(num_documents[labels[halved_rows]]),
             ),
             cross_weight=float((pairs / n).sum()) / total,
             document_cross_weight=by_document.index_add(0, cell_document, added),
@@ -209,6 +219,16 @@ def _chunks(
         halved = min(end, num_halved) - min(begin, num_halved)
         chunks.append(LabelChunk.from_cells(chunk, own, halved, documents[span], num_documents))
     return tuple(chunks)
+
+
+def half_weights(num_documents: Tensor) -> Tensor:
+    """Say what a label's documents count as in the influence of halves, from its number of documents.
+
+    Example:
+        >>> half_weights(torch.tensor([2, 3, 40])).tolist()
+        [1.4142135381698608, 1.0, 1.0]
+    """
+    return torch.where(num_documents == 2, HALVES_OF_TWO, 1.0)
 
 
 def null_variance_factors(weights: Tensor, cell_label: Tensor, cell_sizes: Tensor) -> tuple[float, float, float]:

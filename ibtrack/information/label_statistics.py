@@ -29,7 +29,8 @@ class LabelStatistics:
         conditional: (L,) Σ_x n_x H(P_x).
         halving_gap: (L,) Σ_x ( n_x H(P_x) - Σ_h n_xh H(P_xh) ).
         document_conditional: (L, G) Σ_i -A_i log P_x, or Σ_i H(A_i) where the label occurs once; sums to the total.
-        document_halving: (L, G) Σ_i A_i ( log P_xh - log P_x ); sums to the total.
+        document_halving: (L, G) Σ_i A_i ( log P_xh - log P_x ), which sums to the total, but that of labels in two
+            documents times `ibtrack.information.label_design.HALVES_OF_TWO`.
         document_cross_products: (L, G) Σ_c (2 / n_x) Σ_k p_k^-½ S_ck ( S_xk - S_ck ), from pairs of rows of one label
             in two documents; sums to twice the total.
         document_same_products: (L, G) Σ_c Σ_{i≠j in c} Σ_k p_k^-½ A_ik A_jk / n_c, from pairs of rows of one cell.
@@ -103,8 +104,9 @@ def _statistics_of_chunk(site: RowStatistics, chunk: LabelChunk) -> LabelStatist
     factor[in_halves:] = 0
     same = squares * (chunk.cell_sizes > 1).unsqueeze(1) / chunk.cell_sizes.unsqueeze(1)
     by_cell = torch.cat([-by_label, halving, cross * factor.unsqueeze(1), same], 1)
-    by_document = chunk.sum_by_document(by_cell).double().T.split(by_label.shape[1])
     totals = by_cell.sum(0, dtype=torch.float64).split(by_label.shape[1])
+    by_cell.split(by_label.shape[1], 1)[1].mul_(chunk.cell_weights.unsqueeze(1))  # after the totals
+    by_document = chunk.sum_by_document(by_cell).double().T.split(by_label.shape[1])
     return LabelStatistics(totals[0], totals[1], *by_document)
 
 

@@ -81,6 +81,8 @@ class Moments:
 class Influences:
     """First-order change of the moments by each of G documents; each sums to about 0 over documents.
 
+    What the halves of a label in two documents do is raised, see `ibtrack.information.label_design.HALVES_OF_TWO`.
+
     Attributes:
         site: Name in `SITE_MOMENTS` to (L, G).
         labels: Name in `LABEL_MOMENTS` to (C, L, G).

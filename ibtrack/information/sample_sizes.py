@@ -33,6 +33,7 @@ class SampleSizes:
         halved_pair: (m,) pair of the label of each row whose label has two halves, document after document, int32.
         half_pair: (m,) pair of the half of these rows.
         half_starts: (G,) where in ``half_pair`` each document begins.
+        half_weights: (m,) what these rows count as in `sum_by_document`, float32.
     """
 
     inverse_sizes: Tensor
@@ -45,6 +46,7 @@ class SampleSizes:
     halved_pair: Tensor
     half_pair: Tensor
     half_starts: Tensor
+    half_weights: Tensor
 
     @property
     def sizes(self) -> Tensor:
@@ -58,6 +60,7 @@ class SampleSizes:
         labels: tuple[Tensor, Tensor],
         halved_rows: Tensor,
         halves: tuple[Tensor, Tensor],
+        weights: Tensor,
     ) -> SampleSizes:
         """Number the pairs of n and q that occur.
 
@@ -66,6 +69,7 @@ class SampleSizes:
             labels: (N,) n and (N,) Σ_d n_d² of the label of each row.
             halved_rows: (m,) rows whose label has two halves, ascending.
             halves: (m,) n and (m,) Σ_d n_d² of the half of each of these rows.
+            weights: (m,) what each of these rows counts as in `sum_by_document`.
         """
         total = len(documents.index)
         sizes, squares = (torch.cat(both) for both in zip(labels, halves, strict=True))
@@ -89,6 +93,7 @@ class SampleSizes:
             halved_pair=label_pair[halved_rows][by_document].int(),
             half_pair=half_pair[by_document].int(),
             half_starts=_starts(documents.index[halved_rows], documents.num_documents),
+            half_weights=weights[by_document],
         )
 
     def sum_by_document(self, rows: Tensor, halved_rows: Tensor, half_rows: Tensor) -> Tensor:
@@ -96,16 +101,16 @@ class SampleSizes:
 
         Args:
             rows: (L, U) a number for each row, by the n and q of its label.
-            halved_rows: (L, U) the same for the rows whose label has two halves.
-            half_rows: (L, U) a number for these rows, by the n and q of their half.
+            halved_rows: (L, U) the same for the rows whose label has two halves, each times its weight.
+            half_rows: (L, U) a number for these rows, by the n and q of their half, each times its weight.
 
         Returns:
             (L, G) float32.
         """
         table = torch.stack([rows, halved_rows, half_rows]).float().mT  # (3, U, L)
         sums = sum_between(self.label_starts, self.label_pair, table[0])
-        sums += sum_between(self.half_starts, self.halved_pair, table[1])
-        return (sums + sum_between(self.half_starts, self.half_pair, table[2])).T
+        sums += sum_between(self.half_starts, self.halved_pair, table[1], self.half_weights)
+        return (sums + sum_between(self.half_starts, self.half_pair, table[2], self.half_weights)).T
 
 
 def square_sums(groups: Tensor, cell_sizes: Tensor, num_groups: int) -> Tensor:

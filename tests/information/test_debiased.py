@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from ibtrack.information import label_design
 from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
 from ibtrack.information.functional import debiased_information, plugin_information
 from ibtrack.information.gap_curves import gap_curves
 from ibtrack.information.moments import moments_of_rows
-from ibtrack.information.plugin import ceiling
+from ibtrack.information.plugin import ceiling, plugin_from_moments
 from ibtrack.information.standard_errors import Estimate
 from tests import references, truths
 from tests.information.samples import random_rows, repeated_text, sample
@@ -35,7 +36,8 @@ def test_it_is_the_slow_reference(which: str) -> None:
 
 
 @pytest.mark.parametrize("which", ["documents", "rows"])
-def test_influences_are_what_a_little_more_of_a_document_does(which: str) -> None:
+def test_influences_are_what_a_little_more_of_a_document_does(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
+    monkeypatch.setattr(label_design, "HALVES_OF_TWO", 1.0)
     documents, reference = DOCUMENTS[which], _reference(DOCUMENTS[which])
     influence = debiased_information(*TEXT[:2], documents).influence[0]
     step = 1e-5
@@ -71,6 +73,26 @@ def test_influences_have_the_spread_of_leaving_documents_out() -> None:
     for one, other in zip(first_order.view(3, 30, 2).sum(2), changes, strict=True):
         assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.9
         assert float(one.norm() / other.norm()) == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("times", [1, 10])  # γ in its range, and held at 3
+def test_the_correction_moves_in_proportion_to_the_gap_of_halves(times: float) -> None:
+    rows, labels, documents = TEXT
+    site, design, statistics, _, _ = sample(rows, labels, documents)
+    moments = moments_of_rows([site], [design], [statistics], gap_curves([site]))[0]
+    moments = replace(moments, halving_gap=times * moments.halving_gap)
+    correction = plugin_from_moments(moments) + moments.marginal_bias - debiased_from_moments(moments)
+    slope = debiased_gradient(moments)["halving_gap"]
+    torch.testing.assert_close(slope, -correction / moments.halving_gap)
+
+
+@pytest.mark.parametrize("gap", [0.0, -1.0])
+def test_a_gap_of_halves_that_is_not_there_has_no_derivative(gap: float) -> None:
+    site, design, statistics, _, _ = sample(*TEXT)
+    moments = moments_of_rows([site], [design], [statistics], gap_curves([site]))[0]
+    gradient = debiased_gradient(replace(moments, halving_gap=torch.full_like(moments.halving_gap, gap)))
+    assert gradient["halving_gap"].eq(0).all()
+    assert all(slope.isfinite().all() for slope in gradient.values())
 
 
 def test_one_hot_rows_read_the_entropy_of_the_labels() -> None:

@@ -58,7 +58,8 @@ def test_numbers_of_pairs_are_added_up_over_the_rows_of_each_document() -> None:
             if len(distinct) > 1:
                 own = counts[(distinct == d).nonzero().item() % 2 :: 2]  # the half that the document is in
                 in_half = pairs.index([int(own.sum()), int(own.square().sum())])
-                expected[:, d] += count * (halved[:, pair] + half[:, in_half])
+                weight = 2**0.5 if len(distinct) == 2 else 1.0
+                expected[:, d] += weight * count * (halved[:, pair] + half[:, in_half])
     torch.testing.assert_close(sums, expected, rtol=1e-5, atol=1e-5)
 
 
