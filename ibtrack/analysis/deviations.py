@@ -30,8 +30,8 @@ from ibtrack.record.trajectory import Point
 Vector = NDArray[np.float64]
 # The share of the correction, and the share of what a correction may be off at one point. Chosen on six checkpoints of
 # one small model, each read on 60 probes, and on made-up trajectories; on a second seed of the model 95 % intervals
-# hold 94 %, between the two seeds 91 % (experiments/benchmarks/differences.py, claims.py). Larger ones hold more often and
-# find fewer of the falls that are there.
+# hold 94 %, between the two seeds 91 % (experiments/benchmarks/differences.py). Larger ones hold more often, and find
+# fewer of the falls that are there (claims.py).
 OF_CORRECTION, OF_SYSTEMATIC = 0.15, 0.2
 
 
