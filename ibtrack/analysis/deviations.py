@@ -1,15 +1,16 @@
 """Deviations: what each cause of error moves a number by, so that errors of differences and ratios can be made.
 
 A number is off for three reasons: the probe holds these documents and no others, the bias correction is not exact, and
-the anchors were drawn at random. Each cause is one coordinate or more of a vector, and the standard error is the length
-of that vector. Two points of one run, or of two runs on one probe, share their causes: the error of a difference is the
-length of the difference of the two vectors, which is short where both move alike. The vector of a smooth function of
-numbers follows by the delta method (Oehlert, The American Statistician 46, 1992).
+the anchors were drawn at random. Each cause is one coordinate or more of a vector. Two points of one run, or of two
+runs on one probe, share their causes: the error of a difference is the length of the difference of the two vectors,
+which is short where both move alike. The vector of a smooth function of numbers follows by the delta method (Oehlert,
+The American Statistician 46, 1992).
 
 The correction has no replicates from which to tell how alike it errs at two points. Two assumptions bound it. Its error
 is to a part a fixed share of the correction, which cancels as far as two corrections are equal; and to a part alike at
 two points as far as documents move the two numbers alike, so that its deviation points into the direction of theirs.
-Inputs and outputs err on their own.
+Inputs and outputs err on their own. These assumptions are about differences; the error of one number is the one that is
+logged with it, and not the length of its vector.
 
 Letters: G groups of documents, R draws of the anchors, C coordinates.
 """
@@ -88,7 +89,8 @@ def number_of(point: Point, key: str) -> Number | None:
     """
     if point.influences is None or not math.isfinite(point.values.get(key, math.nan)):
         return None
-    return _number(point, point.influences, parse_key(key))
+    number = _number(point, point.influences, parse_key(key))
+    return number if number is not None and np.isfinite(number.deviations).all() else None
 
 
 def _number(point: Point, influences: Influences, key: Key) -> Number | None:

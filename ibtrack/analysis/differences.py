@@ -36,7 +36,7 @@ class Difference:
         correction: Part that is due to the bias correction; ``nan`` likewise.
         anchors: Part that is due to the draw of the anchors; ``nan`` for a single draw, and then no part of ``se``.
         paired: Whether the error is that of two numbers read on the same documents. Where a point does not say what
-            each document adds, the errors of both are added up as if they were independent, which is too much.
+            each document adds, the errors of both are added up as if they were independent.
     """
 
     key: str
@@ -89,6 +89,7 @@ def difference(a: Trajectory, b: Trajectory, key: str) -> Difference:
     Raises:
         ValueError: One of the two does not have a single point, they were measured on different probes or under
             protocols that differ otherwise, or a point has no value, or no standard error, as with one document.
+        KeyError: There is no such key; the message names the nearest ones.
 
     Example:
         >>> values = {"ib/mean/entropy": 0.5, "ib/mean/entropy_se": 0.03}
@@ -99,21 +100,23 @@ def difference(a: Trajectory, b: Trajectory, key: str) -> Difference:
     """
     if len(a.points) != 1 or len(b.points) != 1:
         raise ValueError(f"a and b must be of one point each, as trajectory.at(step) is, got {a!r} and {b!r}")
+    for run in (a, b):
+        run.values(key)  # raises where no point has the key
     differences = why_not_comparable({_label(a, b, "a"): a, _label(b, a, "b"): b})
     if differences:
-        raise ValueError(refusal(differences, "measure both on one probe"))
+        raise ValueError(refusal(differences, "measure both under one"))
     (one,), (other,) = a.points, b.points
     first, second = (_checked(run, point, key) for run, point in ((a, one), (b, other)))
     numbers = number_of(one, key), number_of(other, key)
     parts = _parts(*numbers)
-    known = (first, second) if parts is None else (ROUNDING, *(part for part in parts if not math.isnan(part)))
+    known = [part for part in parts or (first, second) if not math.isnan(part)]
     sampling, correction, anchors = parts or (math.nan, math.nan, math.nan)
     return Difference(
         key=key,
         first=f"{a.name} at step {one.step}",
         second=f"{b.name} at step {other.step}",
         value=other.values[key] - one.values[key],
-        se=math.hypot(*known),
+        se=math.hypot(ROUNDING, *known),
         sampling=sampling,
         correction=correction,
         anchors=anchors,

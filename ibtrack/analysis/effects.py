@@ -42,9 +42,7 @@ CONFIDENCE = 0.95  # of all pairs of one quantity together: the customary level
 ONE_EACH = "One seed each: differences may be chance."
 NO_SPREAD = "Runs of one group do not differ, so there is no interval."
 SOME_ONE = "A group of one run is taken to spread as the others do."
-AS_INDEPENDENT = (
-    "Not all points say what each document adds, so of the error of the probe nothing cancels: it is too large."
-)
+AS_INDEPENDENT = "Not all points say what each document adds, so of the error of the probe nothing is taken to cancel."
 # quantity to its name, and to the words for a second group that is lower and for one that is higher than the first
 _WORDS = {
     "complexity": ("I(X;Z)", "keeps less than", "keeps more than"),
@@ -70,7 +68,7 @@ class Contrast:
         probe_se: Standard error of the difference over the documents of the probe; ``nan`` where a run has none. It is
             no part of the interval.
         probe_paired: Whether that error is of numbers read on the same documents. Where a point does not say what each
-            document adds, the errors of both groups are added up as if they were independent, which is too much.
+            document adds, the errors of both groups are added up as if they were independent.
     """
 
     first: str

@@ -85,7 +85,7 @@ def match_runs(runs: Mapping[str, Trajectory], at: str = "step", *, step: int | 
 
     Returns:
         The places. Runs without a point, without a number of tokens or a loss, or without the step that was given are
-        left out, with the reason.
+        left out, with the reason, and so are runs that were first measured past the number of tokens or the loss.
 
     Raises:
         ValueError: There is no such way, a step is given with another one, no run has it, or nothing is left.
@@ -110,6 +110,9 @@ def match_runs(runs: Mapping[str, Trajectory], at: str = "step", *, step: int | 
         lacks = "it does not say how many tokens it has seen" if at == "tokens" else "it has no loss"
         left_out |= {name: lacks for name, curve in curves.items() if not curve}
         target, places = _at_level({name: curve for name, curve in curves.items() if curve}, falling=at == "loss")
+        late = [name for name in places if _is_past(curves[name][0][1], target, falling=at == "loss")]
+        left_out |= {name: f"its first point, at step {curves[name][0][0]}, is past that already" for name in late}
+        places = {name: place for name, place in places.items() if name not in late}
     if not places:
         raise ValueError(f"no run can be compared by {at}: {'; '.join(sorted(set(left_out.values())))}")
     return Match(at=at, target=target, loss=loss, places=places, left_out=left_out)
@@ -141,7 +144,8 @@ def read_at(run: Trajectory, place: float, read: Callable[[Point], Reading]) -> 
 def fall_at(run: Trajectory, place: float, read: Callable[[Point], Reading]) -> Reading:
     """Read by how much a curve has fallen at a place since the top of its largest rise; 0 where it still rises.
 
-    A fall with which a run begins, a collapse, has no rise before it and does not count.
+    A fall with which a run begins, a collapse, has no rise before it and does not count. A run whose points show no
+    rise at all has no number: it may have been measured too late to see one.
 
     Args:
         run: Trajectory of the run.
@@ -160,6 +164,8 @@ def fall_at(run: Trajectory, place: float, read: Callable[[Point], Reading]) -> 
         low = min(low, reading.value)
         if reading.value - low >= rise:
             top, rise = reading, reading.value - low
+    if rise <= 0:
+        return Reading(math.nan, why="no rise of it was measured, from the top of which it could have fallen")
     parts = (*top.parts, *_scaled(end, -1))
     return Reading(top.value - end.value, math.hypot(top.se, end.se), key=end.key, parts=parts)
 
@@ -248,6 +254,11 @@ def _at_level(curves: Mapping[str, Sequence[tuple[int, float]]], *, falling: boo
     sign = -1 if falling else 1
     target = sign * min((max(sign * value for _, value in curve) for curve in curves.values()), default=math.nan)
     return target, {name: _first_place(curve, target, sign) for name, curve in curves.items()}
+
+
+def _is_past(value: float, target: float, *, falling: bool) -> bool:
+    """Say whether a value lies beyond the target, so that nothing tells where a curve that begins there came to it."""
+    return value < target if falling else value > target
 
 
 def _first_place(curve: Sequence[tuple[int, float]], target: float, sign: int) -> float:

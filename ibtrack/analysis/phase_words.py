@@ -10,7 +10,7 @@ from ibtrack.record.quantities import PLANE_UNITS
 
 INDEPENDENT = (
     "(Points are compared as if each had been read on documents of its own, as not all of them say what each document "
-    "adds: errors of changes come out too large.)"
+    "adds.)"
 )
 _SUFFIXES = {"share": "", "log_k": "_log_k"}  # of the names of numbers
 

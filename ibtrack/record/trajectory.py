@@ -106,11 +106,16 @@ class Point:
 
         Args:
             line: Line of a trajectory file, without the header.
+
+        Raises:
+            ValueError: The line is damaged.
         """
         record = json.loads(line)
         if "readings" in record:
             record["values"] = record.pop("readings")
         record["values"] = {k: math.nan if v is None else float(v) for k, v in record["values"].items()}
+        if not isinstance(record["step"], int):
+            raise ValueError(f"its step must be a whole number, got {record['step']!r}")
         if record.get("influences") is not None:
             record["influences"] = Influences.from_record(record["influences"])
         return cls(**record)

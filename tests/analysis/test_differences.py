@@ -30,7 +30,7 @@ def test_the_error_is_that_of_what_does_not_cancel() -> None:
     a = run(point(8, 0.3, first), point(64, 0.25, first), point(65, 0.2, second))
     same = difference(a.at(8), a.at(64), KEY)
     assert same.value == pytest.approx(-0.05)
-    assert same.se == pytest.approx(0.0, abs=1e-6)
+    assert same.se == pytest.approx(0.0, abs=2e-6)
     moved = difference(a.at(8), a.at(65), KEY)
     assert moved.sampling == pytest.approx(math.sqrt(3 / 2 * 2 * 0.01**2), rel=1e-2)
     assert moved.se == pytest.approx(moved.sampling)
@@ -85,7 +85,7 @@ def test_ratios_are_paired_by_the_delta_method() -> None:
 
 def test_another_probe_is_refused() -> None:
     a, b = (run(point(8, 0.3, [0.0, 0.0]), name=name, probe={"hash": name * 8}) for name in "ab")
-    with pytest.raises(ValueError, match=r"probe\.hash: aaaaaaaa in 'a', bbbbbbbb in 'b'.*measure both on one probe"):
+    with pytest.raises(ValueError, match=r"probe\.hash: aaaaaaaa in 'a', bbbbbbbb in 'b'.*measure both under one"):
         difference(a.at(8), b.at(8), KEY)
     twin = run(point(8, 0.3, [0.0, 0.0]), name="a", seed=1)
     with pytest.raises(ValueError, match=r"seed: — in 'a \(a\)', 1 in 'a \(b\)'"):
@@ -113,3 +113,22 @@ def test_a_point_that_failed_or_has_no_error_is_refused_with_its_reason() -> Non
         difference(made.at(8), made.at(9), KEY)
     with pytest.raises(ValueError, match=f"a at step 10 has no standard error of {KEY}: one"):
         difference(made.at(8), made.at(10), KEY)
+
+
+def test_a_key_that_no_point_has_is_refused_with_the_nearest() -> None:
+    a = run(point(8, 0.3, [0.0, 0.0]), point(64, 0.25, [0.0, 0.0]))
+    with pytest.raises(KeyError, match="no point has the key 'ib/mean/token/complexitty'; near are"):
+        difference(a.at(8), a.at(64), "ib/mean/token/complexitty")
+
+
+def test_influences_that_are_no_numbers_are_not_taken_for_none() -> None:
+    a = run(point(8, 0.3, [math.nan, 0.0]), point(64, 0.25, [0.0, 0.0]))
+    found = difference(a.at(8), a.at(64), KEY)
+    assert not found.paired
+    assert found.se == pytest.approx(0.05 * 2**0.5)
+
+
+def test_errors_of_zero_make_no_difference_certain() -> None:
+    bare = Point(8, {KEY: 0.3, f"{KEY}_se": 0.0})
+    a = run(bare, replace(bare, step=64))
+    assert difference(a.at(8), a.at(64), KEY).num_se == 0.0

@@ -126,8 +126,6 @@ def test_a_number_that_is_needed_and_missing_is_missing_for_its_reason() -> None
         ({0: 0.2, 1: 0.6, 2: 0.3, 4: 0.5}, 0.1),  # nor is a rise since then
         ({0: 0.2, 1: 0.6, 2: 0.5, 4: 0.1}, 0.5),  # below all that was before
         ({0: 0.2, 1: 0.3, 2: 0.5, 4: 0.6}, 0.0),  # it rises
-        ({0: 0.9, 1: 0.5, 2: 0.4, 4: 0.3}, 0.0),  # it only collapses
-        ({0: 0.3}, 0.0),
     ],
 )
 def test_the_fall_is_that_since_the_top_of_the_largest_rise(values: dict[int, float], fall: float) -> None:
@@ -147,3 +145,25 @@ def test_losses_are_read_as_well() -> None:
     assert [reader(name, "token")(point).value for name in ("probe_loss", "loss")] == [3.0, 2.0]
     assert reader("loss", "token")(Point(8)).why == "its point at step 8 has no value: not in this trajectory"
     assert Match(at="loss", target=2.0, loss="loss", places={}, left_out={}).words() == "at a training loss of 2.000"
+
+
+@pytest.mark.parametrize("at", ["tokens", "loss"])
+def test_a_run_that_was_first_measured_past_the_place_is_left_out(at: str) -> None:
+    """Nothing tells when it came there."""
+
+    def run(steps: list[int]) -> Trajectory:
+        values = [{"ib/mean/token/kept": 0.5, "ib/probe_loss": 7.0 - step / 100} for step in steps]
+        points = [Point(step, each, tokens_seen=64 * step) for step, each in zip(steps, values, strict=True)]
+        return Trajectory({}, {}, points)
+
+    match = match_runs({"early": run([0, 1, 2]), "also": run([0, 2]), "late": run([100, 200])}, at)
+    assert set(match.places) == {"early", "also"}
+    assert match.left_out == {"late": "its first point, at step 100, is past that already"}
+
+
+def test_a_run_without_a_rise_has_no_fall() -> None:
+    values = [{"ib/mean/token/kept": value} for value in (0.8, 0.7, 0.6)]
+    run = Trajectory({}, {}, [Point(step, each) for step, each in enumerate(values)])
+    fall = fall_at(run, 2.0, reader("kept", "token"))
+    assert math.isnan(fall.value)
+    assert fall.why.startswith("no rise of it was measured")

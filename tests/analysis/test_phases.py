@@ -80,7 +80,7 @@ def test_a_fall_on_which_expressivity_rises_from_the_start_is_a_collapse() -> No
     assert phases.compression is None
     assert sure(phases.collapse).end == 8
     assert phases.sentence().startswith(
-        "I(X;Z) falls along with the fitting, -0.300 of the ceiling from step 0 (106.1 se; -0.300 of log K) to 8; with"
+        "I(X;Z) falls along with the fitting, -0.300 of the ceiling from step 0 (106.1 se; -0.300 of log K) to 8; what"
     )
 
 

@@ -172,3 +172,9 @@ def test_where_no_point_was_measured_as_a_whole_no_key_is_wrong() -> None:
     failed = Point(0, {"ib/overhead_fraction": 0.1}, failure="out of memory")  # as the tracker records it
     for point in (failed, Point(0, loss=2.0)):
         assert math.isnan(Trajectory({}, {}, [point]).values("ib/mean/entropy")[0])
+
+
+def test_a_step_that_is_no_whole_number_is_damage() -> None:
+    line = Point(8, {"ib/mean/entropy": 0.5}).to_json().replace('"step": 8', '"step": "8"')
+    with pytest.raises(ValueError, match="its step must be a whole number, got '8'"):
+        Point.from_json(line)
