@@ -228,7 +228,7 @@ def half_weights(num_documents: Tensor) -> Tensor:
         >>> half_weights(torch.tensor([2, 3, 40])).tolist()
         [1.4142135381698608, 1.0, 1.0]
     """
-    return torch.where(num_documents == 2, HALVES_OF_TWO, 1.0)
+    return torch.ones_like(num_documents, dtype=torch.float32).masked_fill_(num_documents == 2, HALVES_OF_TWO)
 
 
 def null_variance_factors(weights: Tensor, cell_label: Tensor, cell_sizes: Tensor) -> tuple[float, float, float]:

@@ -610,9 +610,8 @@ def test_a_run_with_a_collapse_alone_is_not_said_to_move_within_noise(show: Show
     assert "none shown" in page.locator("#summary tbody").inner_text()
     assert "within noise" not in page.locator("main").inner_text()
     note = page.locator("#summary-note")
-    assert "A fall at the start is a collapse, and a fall of the fraction of log K alone is a narrowing" in (
-        note.inner_text()
-    )
+    words = "A fall of what had not been gained before is a collapse, and a fall of the fraction of log K alone is a"
+    assert words in note.inner_text()
 
 
 def test_the_unit_changes_the_plane_and_its_table_and_leaves_the_ranking(show: Show) -> None:
