@@ -297,10 +297,7 @@ def figures(rows: Sequence[ClaimRow]) -> list[Figure]:
 def _figures(family: str, all_rows: Sequence[ClaimRow]) -> Iterator[Figure]:
     rows = [row for row in all_rows if row.family == family]
     number = f"{len(rows)} trajectories, {rows[0].num_documents} documents"
-    by_share = ", ".join(
-        f"{share}: {fmean(bool(row.false) for row in rows if row.shared == share):.3f}"
-        for share in sorted({row.shared for row in rows})
-    )
+    by_share = _by_share(rows, lambda row: bool(row.false))
     yield Figure(
         f"{family}: shows a phase that is not there",
         "≤",
@@ -327,12 +324,15 @@ def _figures(family: str, all_rows: Sequence[ClaimRow]) -> Iterator[Figure]:
     )
 
 
+def _by_share(rows: Sequence[ClaimRow], is_so: Callable[[ClaimRow], bool]) -> str:
+    """Say in how many rows something is so, for each share of the noise that all points have in common."""
+    shares = sorted({row.shared for row in rows})
+    return ", ".join(f"{share}: {fmean(is_so(row) for row in rows if row.shared == share):.3f}" for share in shares)
+
+
 def _figures_of_falls(family: str, rows: Sequence[ClaimRow]) -> Iterator[Figure]:
     found = [row for row in rows if row.found]
-    by_share = ", ".join(
-        f"{share}: {fmean(row.found for row in rows if row.shared == share):.3f}"
-        for share in sorted({row.shared for row in rows})
-    )
+    by_share = _by_share(rows, lambda row: row.found)
     yield Figure(
         f"{family}: its compression is found",
         "≥",

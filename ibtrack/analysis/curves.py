@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ibtrack.analysis.deviations import Number, number_of
+from ibtrack.analysis.deviations import number_of, stacked
 from ibtrack.record.trajectory import Point, Trajectory
 
 ROUNDING = 1e-6  # of any number: rows are float32, and influences are kept to a thousandth of a standard error
@@ -96,27 +96,19 @@ def curves(trajectory: Trajectory, keys: Sequence[str]) -> list[Curve]:
         One curve for each key, all of the same points.
     """
     points = [point for point in trajectory.points if all(is_usable(point, key) for key in keys)]
-    numbers = [[number_of(point, key) for point in points] for key in keys]
-    paired = bool(points) and _share_documents([number for row in numbers for number in row])
-    return [_curve(points, key, row, paired) for key, row in zip(keys, numbers, strict=True)]
+    rows = [[number_of(point, key) for point in points] for key in keys]
+    together = stacked([None if number is None else number.deviations for row in rows for number in row])
+    num_documents = len(rows[0][0].documents) if together is not None and rows[0][0] else 0
+    steps = tuple(point.step for point in points)
+    found = []
+    for index, key in enumerate(keys):
+        values, errors = (np.array([point.values[name] for point in points], np.float64) for name in (key, f"{key}_se"))
+        own = np.diag(errors) if together is None else np.split(together, len(keys))[index]
+        found.append(Curve(steps, values, own, num_documents))
+    return found
 
 
 def is_usable(point: Point, key: str) -> bool:
     """Say whether a point has a number with a standard error."""
     value, error = (point.values.get(name, math.nan) for name in (key, f"{key}_se"))
     return math.isfinite(value) and math.isfinite(error) and error > 0
-
-
-def _share_documents(numbers: Sequence[Number | None]) -> bool:
-    """Say whether all numbers have deviations, by the same causes."""
-    known = [number for number in numbers if number is not None]
-    return len(known) == len(numbers) and len({number.deviations.shape for number in known}) == 1
-
-
-def _curve(points: Sequence[Point], key: str, numbers: Sequence[Number | None], paired: bool) -> Curve:
-    steps = tuple(point.step for point in points)
-    values = np.array([point.values[key] for point in points], dtype=np.float64)
-    known = [number for number in numbers if number is not None]
-    if paired:
-        return Curve(steps, values, np.stack([number.deviations for number in known]), len(known[0].documents))
-    return Curve(steps, values, np.diag([point.values[f"{key}_se"] for point in points]).astype(np.float64), 0)

@@ -18,6 +18,7 @@ Letters: G groups of documents, R draws of the anchors, C coordinates.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,23 @@ class Number:
             weight * self.correction + other_weight * other.correction,
             weight * self.anchors + other_weight * other.anchors,
         )
+
+
+def stacked(vectors: Sequence[Vector | None]) -> NDArray[np.float64] | None:
+    """Put the deviations of several numbers into the rows of one table.
+
+    Args:
+        vectors: (C,) deviations of each number; None where they are not known.
+
+    Returns:
+        (number of vectors, C), or None if one is not known, they are not by the same causes, or there are none.
+
+    Example:
+        >>> stacked([np.zeros(2), np.ones(2)]).shape, stacked([np.zeros(2), None]), stacked([np.zeros(2), np.ones(3)])
+        ((2, 2), None, None)
+    """
+    known = [vector for vector in vectors if vector is not None]
+    return np.stack(known) if len(known) == len(vectors) and len({each.shape for each in known}) == 1 else None
 
 
 def number_of(point: Point, key: str) -> Number | None:

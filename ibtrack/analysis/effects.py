@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from ibtrack._checks import check_option
-from ibtrack.analysis.deviations import Vector
+from ibtrack.analysis.deviations import Vector, stacked
 from ibtrack.analysis.groups import Groups, group_runs, listed
 from ibtrack.analysis.matching import Match, Reading, fall_at, match_runs, moved_by, read_at, reader
 from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES
@@ -428,9 +428,8 @@ def _effect(
 
 def _mean_moved_by(readings: Sequence[Reading]) -> Vector | None:
     """Work out what each cause of error moves a mean of runs by; None where a run does not say."""
-    vectors = [vector for vector in map(moved_by, readings) if vector is not None]
-    is_known = len(vectors) == len(readings) and len({vector.shape for vector in vectors}) == 1
-    return np.mean(vectors, axis=0) if is_known else None
+    table = stacked([moved_by(reading) for reading in readings])
+    return None if table is None else table.mean(0)
 
 
 def _of_the_probe(moved: tuple[Vector | None, Vector | None], errors: tuple[float, float]) -> dict[str, Any]:

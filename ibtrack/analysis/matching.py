@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ibtrack._checks import check_option
-from ibtrack.analysis.deviations import Vector, number_of
+from ibtrack.analysis.deviations import Vector, number_of, stacked
 from ibtrack.record.keys import metric_key
 from ibtrack.record.quantities import quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
@@ -180,10 +180,8 @@ def moved_by(reading: Reading) -> Vector | None:
         (C,) deviations; None where a point does not say what moves it.
     """
     numbers = [number_of(point, reading.key) for point, _ in reading.parts]
-    known = [number.deviations for number in numbers if number is not None]
-    if len(known) < len(numbers) or len({vector.shape for vector in known}) != 1:
-        return None
-    return np.sum([weight * vector for (_, weight), vector in zip(reading.parts, known, strict=True)], axis=0)
+    table = stacked([None if number is None else number.deviations for number in numbers])
+    return None if table is None else np.array([weight for _, weight in reading.parts]) @ table
 
 
 def reader(quantity: str, order: str) -> Callable[[Point], Reading]:

@@ -16,6 +16,8 @@ import numpy as np
 
 from ibtrack.analysis.bands import critical_value
 from ibtrack.analysis.curves import Curve
+from ibtrack.analysis.deviations import stacked
+from ibtrack.analysis.groups import listed
 from ibtrack.analysis.movements import Movement
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.record.quantities import PLANE_UNITS
@@ -98,7 +100,7 @@ def verdict(phases: Mapping[str, Phases]) -> str:
     first, *others = (place for place in ranking(phases) if place.run in falls)
     lines = [f"{first.run} compresses most: {_evidence(falls[first.run], phases[first.run].unit)}."]
     if tied := [place.run for place in others if place.tied]:
-        lines.append(f"It cannot be told apart from {_listed(tied)}.")
+        lines.append(f"It cannot be told apart from {listed(tied)}.")
     if behind := [place for place in others if not place.tied]:
         run, size = behind[0].run, -falls[behind[0].run].change
         lines.append(f"Next is {run}: its fall of {size:.3f} is smaller by {behind[0].behind:.1f} standard errors.")
@@ -114,19 +116,12 @@ def _falls(phases: Mapping[str, Phases]) -> dict[str, Movement]:
 
 def _side_by_side(falls: Sequence[Movement], num_documents: int) -> Curve:
     """Take the changes of several runs as a curve, whose points are the runs."""
-    known = [fall.deviations for fall in falls if fall.deviations is not None]
-    paired = len(known) == len(falls) and len({each.shape for each in known}) == 1
-    errors = np.stack(known) if paired else np.diag([fall.se for fall in falls])
+    together = stacked([fall.deviations for fall in falls])
+    errors = np.diag([fall.se for fall in falls]) if together is None else together
     values = np.array([fall.change for fall in falls], dtype=np.float64)
-    return Curve(tuple(range(len(falls))), values, errors, num_documents if paired else 0)
+    return Curve(tuple(range(len(falls))), values, errors, 0 if together is None else num_documents)
 
 
 def _evidence(fall: Movement, unit: str) -> str:
     size = f"I(X;Z) falls by {-fall.change:.3f} of {PLANE_UNITS[unit].whole} from step {fall.start} to {fall.end}"
     return f"{size}, {fall.num_se:.1f} standard errors"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Join names to a part of a sentence; of more than five, the last is how many more there are."""
-    shown = list(names) if len(names) <= 5 else [*names[:4], f"{len(names) - 4} more"]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
