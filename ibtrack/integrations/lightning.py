@@ -46,8 +46,10 @@ class InformationPlaneMonitor(Callback):
             ``lightning_logs/version_0``, and without a logger in the trainer's ``default_root_dir``.
         geometry_rows: Positions of the probe from which RankMe, α-ReQ and participation ratio of every layer are
             worked out; 0 leaves them out.
-        max_memory: Bytes for the rows of the layers that are measured in one pass over the probe.
-        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
+        max_memory: Bytes for the rows of the layers that are measured in one pass over the probe; by default 1 GiB, and
+            on a GPU a sixteenth of its memory where that is more.
+        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory. By default 16,
+            and on an accelerator as many as have 16,384 tokens, where these are more.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: Counts the tokens in a batch of this process; by default the size of its first integer tensor.
         alert: Whether wandb raises an alert when a phase begins, such as compression.
@@ -72,8 +74,8 @@ class InformationPlaneMonitor(Callback):
         schedule: Schedule = DEFAULT_SCHEDULE,
         path: str | os.PathLike[str] | None = None,
         geometry_rows: int = 0,
-        max_memory: int = 1 << 30,
-        batch_size: int = 16,
+        max_memory: int | None = None,
+        batch_size: int | None = None,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
         count_tokens: Callable[[Any], int] | None = None,
         alert: bool = False,

@@ -15,6 +15,7 @@ from ibtrack.capture.forward import logits_of, next_token_loss
 from ibtrack.capture.hooks import CaptureError, capture
 from ibtrack.capture.isolation import undisturbed
 from ibtrack.distributed import MeasurementError, on_any_process, raise_together, rank, sum_over_processes, world_size
+from ibtrack.information.devices import to_cpu_at_once
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import Readings
 from ibtrack.information.spectrum import Geometry
@@ -26,6 +27,9 @@ from ibtrack.record.influences import Influences
 from ibtrack.record.keys import metric_key
 
 Forward = Callable[[nn.Module, Tensor], Any]
+BLOCKS_AT_ONCE, TOKENS_ON_ACCELERATOR = 16, 1 << 14  # in a forward pass of the probe on a CPU, and on an accelerator
+ROW_BYTES = 1 << 30  # for the rows of sites that are measured in one pass
+ROW_SHARE = 16  # on an accelerator at least that, and a sixteenth of its memory
 KEPT_BYTES = 1 << 26  # rows in the CPU's memory are kept until the next measurement: fresh pages cost more than they do
 
 
@@ -74,10 +78,11 @@ class Measurement:
         layouts: Layouts of the sites and of the logits, see `find_layouts`.
         options: How activations are turned into soft assignments.
         forward: Runs the model on a batch of the probe's inputs.
-        batch_size: Blocks per forward pass; halved whenever that many do not fit into memory.
+        batch_size: Blocks per forward pass, see `blocks_at_once` for the default; halved whenever that many do not fit
+            into memory.
         device: Device of the model.
-        max_memory: Bytes for the rows of the sites that are measured in one pass over the probe. If all sites need
-            more, the probe is run several times.
+        max_memory: Bytes for the rows of the sites that are measured in one pass over the probe, see `row_bytes` for
+            the default. If all sites need more, the probe is run several times.
         geometry_rows: Positions from which the geometry of every site is worked out; 0 for none.
     """
 
@@ -89,21 +94,21 @@ class Measurement:
         *,
         options: SoftOptions,
         forward: Forward,
-        batch_size: int,
+        batch_size: int | None = None,
         device: torch.device,
-        max_memory: int = 1 << 30,
+        max_memory: int | None = None,
         geometry_rows: int = 0,
     ) -> None:
         self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
         self._widths = {site: layouts[site].width for site in sites}
         self._device, self._options, self._geometry_rows = device, options, geometry_rows
-        self.batch_size = batch_size
-        self._batches = _batches(probe, batch_size, device)
+        self.batch_size = batch_size or blocks_at_once(probe, device)
+        self._batches = _batches(probe, self.batch_size, device)
         tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
         self._label_entropy = label_entropy(probe.label_sets["output/token"]) if tells_loss else None
         names = list(sites)
         widest = max(names, key=self._widths.__getitem__)
-        together = max(1, max_memory // self._plane([widest]).num_bytes)
+        together = max(1, (max_memory or row_bytes(device)) // self._plane([widest]).num_bytes)
         self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]
 
     def _plane(self, names: Sequence[str]) -> InformationPlane:
@@ -136,9 +141,12 @@ class Measurement:
                 if self._device.type != "cpu" or plane.num_bytes > KEPT_BYTES:
                     plane.release()
             faults |= plane.faults()
-        geometry = Geometry.join(geometries) if geometries else None
-        readings, sites = Readings.join(read), list(self._sites)
-        numbers = plane.values_by_key(readings, torch.cat(cosines), sites, geometry)
+        sites = list(self._sites)
+        # one transfer, and then many small steps, at which a CPU is faster
+        readings, mean_cosines, geometry = to_cpu_at_once(
+            (Readings.join(read), torch.cat(cosines), Geometry.join(geometries) if geometries else None)
+        )
+        numbers = plane.values_by_key(readings, mean_cosines, sites, geometry)
         values = dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
         if loss is not None and self._label_entropy is not None:
             values[metric_key("probe_loss")] = loss
@@ -271,6 +279,26 @@ def _what_does_not_fit(error: Exception, idle: Sequence[str]) -> str:
         f"the model's forward does not take the probe ({type(error).__name__}: {error}); pass forward=, a callable of "
         "the model and a batch of the probe's inputs, or make the probe with blocks that fit the model's context"
     )
+
+
+def blocks_at_once(probe: Probe, device: torch.device) -> int:
+    """Choose the number of blocks in a forward pass: 16, and on an accelerator as many as have 16,384 tokens.
+
+    An accelerator takes about as long for a small batch as for a large one, and the kernels of a measurement are
+    launched for each batch.
+    """
+    if device.type == "cpu":
+        return BLOCKS_AT_ONCE
+    return max(BLOCKS_AT_ONCE, TOKENS_ON_ACCELERATOR // _block_length(probe))
+
+
+def row_bytes(device: torch.device) -> int:
+    """Choose the memory for the rows of sites: 1 GiB, and on a GPU a sixteenth of its memory where that is more.
+
+    It depends on the card alone and not on what is free at the moment, so that every measurement is made alike.
+    """
+    total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+    return max(ROW_BYTES, total // ROW_SHARE)
 
 
 def device_of(model: nn.Module) -> torch.device:

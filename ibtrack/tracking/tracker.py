@@ -58,8 +58,10 @@ class InformationPlaneTracker:
         geometry_rows: Positions of the probe from which RankMe, α-ReQ and participation ratio of every site are worked
             out, see `ibtrack.information.spectrum`; 0 leaves them out. They can cost as much as all other numbers.
         max_memory: Bytes for the rows of the sites that are measured in one pass over the probe; where all sites need
-            more, the probe is run several times.
-        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
+            more, the probe is run several times. By default 1 GiB, and on a GPU a sixteenth of its memory where that is
+            more.
+        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory. By default 16,
+            and on an accelerator as many as have 16,384 tokens, where these are more.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
         alert: Whether the wandb runs among the loggers raise an alert when a phase begins, such as compression.
         max_overhead: Share of wall time that measuring may take. Once it is passed, due points are left out until it is
@@ -93,8 +95,8 @@ class InformationPlaneTracker:
         schedule: Schedule = DEFAULT_SCHEDULE,
         path: str | os.PathLike[str] | None = None,
         geometry_rows: int = 0,
-        max_memory: int = 1 << 30,
-        batch_size: int = 16,
+        max_memory: int | None = None,
+        batch_size: int | None = None,
         forward: Forward = default_forward,
         alert: bool = False,
         max_overhead: float | None = None,
@@ -115,8 +117,8 @@ class InformationPlaneTracker:
             raise ValueError(f"options must be ibtrack.SoftOptions, got {type(options).__name__}")
         self.options = options
         self.geometry_rows = check_integer("geometry_rows", geometry_rows, minimum=0)
-        self.max_memory = check_integer("max_memory", max_memory, minimum=1)
-        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        self.max_memory = None if max_memory is None else check_integer("max_memory", max_memory, minimum=1)
+        self.batch_size = None if batch_size is None else check_integer("batch_size", batch_size, minimum=1)
         if max_overhead is not None and not 0 < max_overhead < 1:
             raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
         self.max_overhead = max_overhead
@@ -205,7 +207,7 @@ class InformationPlaneTracker:
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._watch = PhaseWatch()
         self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
-        self._measurement = measurement
+        self._measurement, self.batch_size = measurement, measurement.batch_size
         self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
         self._report(
