@@ -9,8 +9,8 @@ Letters: S blocks, T block length, G documents, k tokens of a passage.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -91,8 +91,17 @@ the largest share is 3.1 %
             parts.append(f"{too_short} {'is' if too_short == 1 else 'are'} too short to be looked for")
         return "; ".join(parts)
 
-    def record(self) -> dict[str, Any]:
-        """Return the numbers, and the sentence, as the configuration of a run can hold them."""
+    def of(self, documents: Sequence[int]) -> Overlap:
+        """Return what was found of some of the documents, as if the probe had no others.
+
+        Args:
+            documents: Numbers of documents, in the order that they are to have.
+        """
+        passages, found = (tuple(counts[each] for each in documents) for counts in (self.passages, self.found))
+        return replace(self, passages=passages, found=found)
+
+    def protocol(self) -> dict[str, Any]:
+        """Return the numbers and the sentence as JSON can hold them."""
         return {
             "documents": self.documents,
             "of": len(self.passages),

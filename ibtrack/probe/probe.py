@@ -80,6 +80,8 @@ class Probe:
         copies: How many documents were copies and what was done with them; None where they were not looked for (inputs
             that are not text, a file of an earlier version) or cannot be told (no document has 8 tokens, or all repeat
             themselves so much that equal k-grams say nothing).
+        overlap: What the last `find_in` has found of the probe in training text; None before that. The protocol of a
+            run has it.
         hash: sha256 of the content: inputs, positions, their documents and label sets. Name, tokenizer and ``is_text``
             change none of the numbers that two probes of one content share, so the hash does not cover them.
 
@@ -124,6 +126,7 @@ class Probe:
             text = self.inputs if self.is_text else None
             labelled = label_as_given(len(inputs), labels, documents, skip, tokens=text, keep_copies=keep_copies)
         self.grid, self.positions, self.documents, self.orders, self.label_sets, self.copies = labelled
+        self.overlap: Overlap | None = None
         self.hash = self._content_hash()
         _warn_of_copies(self.copies, keep_copies)
 
@@ -373,7 +376,8 @@ class Probe:
         have them; of an exact copy of 128 tokens, blocks of 128 leave two thirds of the passages whole. Where text has
         few symbols, as with bytes, take a greater ``length``, since 32 of them recur by chance.
 
-        The training text is read once, as it comes, and nothing of it is kept.
+        The training text is read once, as it comes, and nothing of it is kept. What was found stands in the protocol of
+        every run that begins after it, and is no part of the hash.
 
         Args:
             training: Token ids, or texts with ``tokenizer``: batches of a loader (tensors, or mappings with
@@ -405,9 +409,9 @@ class Probe:
         if tokenizer is not None:
             self._check_same_tokenizer(tokenizer)
         encode = None if tokenizer is None else encoder(tokenizer)
-        return overlap(
-            self.inputs, self._labelled_text(), token_sequences(training, encode), length=length, share=share
-        )
+        sequences = token_sequences(training, encode)
+        self.overlap = overlap(self.inputs, self._labelled_text(), sequences, length=length, share=share)
+        return self.overlap
 
     def without(self, documents: Iterable[int]) -> Probe:
         """Return a probe that does not measure some of the documents.
@@ -438,6 +442,7 @@ class Probe:
         probe.positions, probe.documents = self.positions[stay], dense(self.documents[stay])
         probe.label_sets = {name: dense(labels[stay]) for name, labels in self.label_sets.items()}
         probe.copies = self.copies
+        probe.overlap = None if self.overlap is None else self.overlap.of(torch.unique(self.documents[stay]).tolist())
         probe.hash = probe._content_hash()
         return probe
 
@@ -498,6 +503,7 @@ class Probe:
         for key in _STATE:
             setattr(probe, key, state[key])
         probe.copies = Copies(**state["copies"]) if "copies" in state else None
+        probe.overlap = None  # a file does not know what a model will be trained on
         if probe.hash != probe._content_hash():
             raise ValueError(f"{os.fspath(path)} is damaged: its content does not have the hash it was saved with")
         return probe
