@@ -31,6 +31,7 @@ LENGTH = 32
 # Of 128 tokens, a fifth of the passages of 32 is 51 tokens in a row, such as the field calls verbatim. Of an exact copy
 # that packed blocks of 128 have cut in two, more than two thirds are left.
 SHARE = 0.2
+_MUCH = 0.5  # of the training text that was not searched, from which on the sentence says so
 _SLOTS = 16  # of the table, at least, for each passage: of 16 that are not in the probe it leaves one to be looked up
 
 _Array: TypeAlias = npt.NDArray[Any]
@@ -47,6 +48,8 @@ class Overlap:
         found: Number of those that stand in the training text.
         tokens: Number of tokens of the training text.
         share: Share of its passages from which on a document is said to stand in the training text.
+        cut: Share of the tokens of the training text after which its sequence has no whole passage left: what stands
+            there is found in part only. It is .24 in blocks of 128 tokens.
     """
 
     length: int
@@ -54,6 +57,7 @@ class Overlap:
     found: tuple[int, ...]
     tokens: int
     share: float = SHARE
+    cut: float = 0.0
 
     @property
     def shares(self) -> list[float]:
@@ -89,6 +93,10 @@ the largest share is 3.1 %
             parts.append(f"the largest share is {100 * largest:.1f} %")
         if too_short:
             parts.append(f"{too_short} {'is' if too_short == 1 else 'are'} too short to be looked for")
+        if self.cut > _MUCH:
+            parts.append(
+                f"sequences of the training text are so short that {100 * self.cut:.0f} % of it was not searched"
+            )
         return "; ".join(parts)
 
     def of(self, documents: Sequence[int]) -> Overlap:
@@ -107,6 +115,7 @@ the largest share is 3.1 %
             "of": len(self.passages),
             "length": self.length,
             "share": self.share,
+            "cut": round(self.cut, 4),
             "tokens": self.tokens,
             "sentence": self.sentence(),
         }
@@ -143,13 +152,14 @@ def overlap(
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
     passages = _Passages(tokens, documents, length)
-    num_tokens = longest = 0
+    num_tokens = whole = longest = 0
 
     def counted() -> Iterator[_Array]:
-        nonlocal num_tokens, longest
-        for each in training:
+        nonlocal num_tokens, whole, longest
+        for each in filter(np.size, training):
             num_tokens += each.size
-            longest = max(longest, each.shape[-1] if each.size else 0)
+            whole += each.size // each.shape[-1] * max(0, each.shape[-1] - length + 1)
+            longest = max(longest, each.shape[-1])
             yield each
 
     for chunk in in_chunks(counted(), length):
@@ -159,7 +169,7 @@ def overlap(
             f"training must have a sequence of {length} tokens, got at most {longest} in a row; "
             "give longer sequences, such as whole documents, or a smaller length"
         )
-    return Overlap(length, *passages.counts(), num_tokens, share)
+    return Overlap(length, *passages.counts(), num_tokens, share, 1 - whole / num_tokens)
 
 
 class _Passages:

@@ -252,6 +252,19 @@ def test_memory_depends_on_the_probe_alone() -> None:
     assert most < found.tokens, "bytes; all token ids take 8 times as many"
 
 
+def test_blocks_that_are_hardly_longer_than_a_passage_are_said_to_hide_most() -> None:
+    held_out = probe()
+    blocks = packed(planted(held_out, [2]), block_size=33)
+    found = held_out.find_in(blocks)
+    assert found.cut == pytest.approx(31 / 33)
+    assert found.sentence().endswith("sequences of the training text are so short that 94 % of it was not searched")
+    found = held_out.find_in(blocks.flatten())
+    assert found.cut == pytest.approx(31 / blocks.numel())
+    assert found.sentence().endswith("passages of 32 tokens")
+    mixed = held_out.find_in([blocks, blocks.flatten(), [1, 2]])
+    assert mixed.cut == pytest.approx((len(blocks) * 31 + 31 + 2) / (2 * blocks.numel() + 2))
+
+
 def test_sentences_and_numbers() -> None:
     found = Overlap(LENGTH, (97, 97, 97, 97), (97, 30, 3, 0), 5000)
     assert found.documents == [0, 1]
@@ -265,6 +278,7 @@ def test_sentences_and_numbers() -> None:
         "of": 4,
         "length": 32,
         "share": 0.2,
+        "cut": 0.0,
         "tokens": 5000,
         "sentence": found.sentence(),
     }
