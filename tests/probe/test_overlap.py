@@ -119,6 +119,13 @@ def test_documents_that_blocks_hold_several_of_are_told_apart() -> None:
     assert held_out.find_in([tokens[0, 20:100]], length=32).found == (0, 9, 0, 0, 0)
 
 
+def test_blocks_of_one_document_are_not_taken_for_one_text() -> None:
+    tokens = noise(3, 50, seed=4)
+    held_out = Probe(tokens, orders=(1,), documents=torch.tensor([0, 0, 1]))
+    assert held_out.find_in([tokens[:2].flatten()]).passages == (2 * 19, 19)
+    assert held_out.find_in([tokens[:2].flatten()]).found == (2 * 19, 0)
+
+
 def test_all_tokens_that_labels_are_made_of_are_looked_for_and_no_others() -> None:
     tokens = noise(3, 50, seed=5)
     assert Probe(tokens, orders=(1, 4)).find_in([tokens]).passages == (19,) * 3, "the whole block"
