@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from ibtrack import (
     InformationPlaneMonitor,
     InformationPlaneTracker,
     MeasurementError,
+    MeasurementWarning,
+    Probe,
     Trajectory,
     distributed,
     schedules,
@@ -28,12 +32,19 @@ from ibtrack import (
 from tests import models
 
 CPU = torch.device("cpu")
+STUCK = 1200.0  # seconds after which processes are taken to wait for each other for ever
 
 
 def _spawn(work: Callable[..., None], world: int, folder: Path, *arguments: str) -> None:
-    """Call a function in several processes that can meet at a port of their own."""
+    """Call a function in several processes that can meet at a port of their own, and end them if they are stuck."""
     start: Any = spawn  # which is not annotated
-    start(work, args=(world, models.free_port(), folder, *arguments), nprocs=world)
+    running = start(work, args=(world, models.free_port(), folder, *arguments), nprocs=world, join=False)
+    end = time.monotonic() + STUCK
+    while not running.join(timeout=1.0):
+        if time.monotonic() > end:
+            for process in running.processes:
+                process.kill()
+            pytest.fail(f"the processes have waited for each other for {STUCK:.0f} s")
 
 
 def _join(rank: int, world: int, port: int) -> None:
@@ -53,10 +64,25 @@ def _call_every_function(rank: int, world: int, port: int, folder: Path) -> None
     assert [distributed.decided_by_first(answer) for answer in (rank == 0, rank != 0)] == [True, False]
     distributed.raise_together(None, CPU)
     with pytest.raises(
-        ValueError if rank == 1 else MeasurementError, match="mine" if rank == 1 else "it failed on another process"
+        ValueError if rank == 1 else MeasurementError,
+        match="^mine$" if rank == 1 else "^it failed on process 1: ValueError: mine$",
     ):
         distributed.raise_together(ValueError("mine") if rank == 1 else None, CPU)
+    with pytest.raises(OSError if rank else MeasurementError, match="" if rank else "processes 1, 2: OSError: mine"):
+        _fail_together(OSError("mine") if rank else None)
+    assert distributed.of_every_process(f"of {rank}") == ["of 0", "of 1", "of 2"]
+    assert distributed.what_failed(None if rank == 0 else OSError(f"disk {rank}")) == (
+        "it failed on process 1: OSError: disk 1; it failed on process 2: OSError: disk 2"
+    )
+    distributed.meet("this", pytest.fail)
+    distributed.meet("this", pytest.fail)  # and again
     dist.destroy_process_group()
+
+
+def _fail_together(error: Exception | None) -> None:
+    with distributed.together(CPU):
+        if error is not None:
+            raise error
 
 
 def test_sums_answers_and_errors_reach_all_processes(tmp_path: Path) -> None:
@@ -70,6 +96,18 @@ def test_a_single_process_decides_alone() -> None:
     distributed.raise_together(None, CPU)
     with pytest.raises(ValueError, match="mine"):
         distributed.raise_together(ValueError("mine"), CPU)
+    with pytest.raises(ValueError, match="mine"):
+        _fail_together(ValueError("mine"))
+    assert distributed.of_every_process(1) == [1]
+    distributed.meet("this", pytest.fail)
+
+
+def test_a_sentence_names_a_few_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "of_every_process", lambda reason: [f"{index % 5}" for index in range(100)])
+    sentence = distributed.what_failed(None)
+    assert sentence.startswith("it failed on processes 0, 5, 10, ")
+    assert sentence.count("it failed on") == 3
+    assert sentence.endswith("; and for 2 more reasons on others")
 
 
 def _model() -> models.Model:
@@ -77,9 +115,9 @@ def _model() -> models.Model:
     return models.Model()
 
 
-def _tracker(**options: Any) -> InformationPlaneTracker:
+def _tracker(probe: Probe | None = None, **options: Any) -> InformationPlaneTracker:
     return InformationPlaneTracker(
-        models.probe(25), **{"schedule": schedules.every(1), "batch_size": 4, "geometry_rows": 200, **options}
+        probe or models.probe(25), **{"schedule": schedules.every(1), "batch_size": 4, "geometry_rows": 200, **options}
     )
 
 
@@ -137,7 +175,7 @@ def test_a_fault_on_one_process_is_a_failed_point_on_all(tmp_path: Path) -> None
     points = Trajectory.load(tmp_path / "t.jsonl").points
     assert [point.failure for point in points] == [
         None,
-        "MeasurementError: it failed on another process",
+        "MeasurementError: it failed on process 1: ValueError: a bad row",
         None,
         "L01: 156 of 325 positions are zero or not finite",  # those of 12 of 25 blocks
     ]
@@ -169,6 +207,143 @@ def test_memory_that_runs_out_on_one_process_means_smaller_batches_on_all(tmp_pa
     assert "4 blocks at once did not fit into memory, 2 do" in point.notes["batch_size"]
     expected = _tracker(batch_size=2).measure(_model()).values
     assert {key: point.values[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+
+
+def _count_differently(rank: int, world: int, port: int, folder: Path) -> None:
+    _join(rank, world, port)
+    follow = _tracker(path=folder / "t.jsonl", schedule=schedules.tokens(1000))
+    model, own = _model(), (30, 90)[rank]
+    for step in range(20):
+        follow.step(model, step, tokens_seen=world * own * step)
+    follow.finish(model, 19, tokens_seen=world * own * 19)
+    assert [point.tokens_seen for point in follow.trajectory.points] == [120 * step for step in (0, 9, 17, 19)]
+    silent = _tracker(schedule=schedules.tokens(1000))
+    for step in range(20):  # one that counts for all, and one that does not count
+        silent.step(model, step, tokens_seen=120 * step if rank == 0 else None)
+    assert silent.trajectory.steps == [0, 9, 17]
+    dist.destroy_process_group()
+
+
+def test_what_is_due_by_tokens_is_due_on_all_however_they_count(tmp_path: Path) -> None:
+    _spawn(_count_differently, 2, tmp_path)
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == [
+        0,
+        9,
+        17,
+        19,
+    ]  # the first to reach 1000 and 2000, and the last
+
+
+def _train_on_padded_batches(rank: int, world: int, port: int, folder: Path) -> None:
+    watch = InformationPlaneMonitor(
+        models.probe(25),
+        path=folder / "padded.jsonl",
+        schedule=schedules.tokens(80),
+        count_tokens=lambda batch: (10, 20)[rank],
+        prefix="padded",
+        verbose=False,
+    )
+    _train(rank, world, port, folder, "ddp", watch)
+    assert watch.state_dict()["progress"][1] == 120
+
+
+def test_lightning_with_batches_that_are_padded_differently(tmp_path: Path) -> None:
+    _spawn(_train_on_padded_batches, 2, tmp_path)
+    points = Trajectory.load(tmp_path / "padded.jsonl").points
+    assert [(point.step, point.tokens_seen) for point in points] == [(0, 0), (3, 90), (4, 120)]
+
+
+def _take_a_share_of_the_probe(rank: int, world: int, port: int, folder: Path) -> None:
+    _join(rank, world, port)
+    blocks = models.tokens(50, seed=99)[rank::world]
+    with pytest.raises(
+        ValueError, match=r"differ in probe\.hash: .{8} in 'process 0', .{8} in 'process 1'\. .* Probe\.save"
+    ):
+        _tracker(probe=Probe(blocks, orders=(1, 2)), path=folder / "t.jsonl").start(_model())
+    with pytest.raises(ValueError, match=r"differ in schedule: .*; batch_size: 4 in 'process 0', 5 in 'process 1'"):
+        _tracker(schedule=schedules.every(2 + rank), batch_size=4 + rank, path=folder / "t.jsonl").start(_model())
+    dist.destroy_process_group()
+
+
+def test_processes_of_different_probes_or_options_are_refused(tmp_path: Path) -> None:
+    _spawn(_take_a_share_of_the_probe, 2, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def _call_on_the_first_alone(rank: int, world: int, port: int, folder: Path) -> None:
+    _join(rank, world, port)
+    distributed.SAY_AFTER, distributed.PATIENCE = timedelta(seconds=1), timedelta(seconds=2)
+    if rank == 0:
+        with (
+            pytest.warns(MeasurementWarning, match="waits for the processes 1, 2 to call it, as every process must"),
+            pytest.raises(MeasurementError, match="of 3 processes 1, 2 did not within 2 s"),
+        ):
+            _tracker().step(_model(), 0)
+        (folder / "refused").touch()
+    while not (folder / "refused").exists():  # what trains on until it waits for the first
+        time.sleep(0.1)
+    dist.destroy_process_group()
+
+
+def test_a_tracker_of_one_process_alone_is_refused(tmp_path: Path) -> None:
+    _spawn(_call_on_the_first_alone, 3, tmp_path)
+
+
+def _train_wrapped(rank: int, measured: bool) -> list[Tensor]:
+    """Train a model with batch norm; return its weights and buffers at the end."""
+    model = nn.parallel.DistributedDataParallel(_model())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    follow = _tracker()
+    for step in range(4):
+        if measured:
+            point = follow.step(model, step)
+            assert point is not None
+            assert point.failure is None
+        torch.manual_seed(10 * step + rank)
+        model(models.tokens(4, seed=10 * step + rank)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return [*model.parameters(), *model.buffers()]
+
+
+def _compare_wrapped(rank: int, world: int, port: int, folder: Path) -> None:
+    _join(rank, world, port)
+    plain, measured = (_train_wrapped(rank, measured) for measured in (False, True))
+    assert all(torch.equal(a, b) for a, b in zip(plain, measured, strict=True))
+    dist.destroy_process_group()
+
+
+def test_buffers_of_a_wrapped_model_are_synchronised_as_without_measurements(tmp_path: Path) -> None:
+    _spawn(_compare_wrapped, 2, tmp_path)
+
+
+def _fail_before_a_wrapped_model(rank: int, world: int, port: int, folder: Path) -> None:
+    _join(rank, world, port)
+    model = nn.parallel.DistributedDataParallel(_model())
+    follow = _tracker(forward=lambda model, inputs: _fails("before the model") if fail and rank else model(inputs))
+    fail = False
+    follow.step(model, 0)
+    model(models.tokens(4, seed=rank)).square().mean().backward()  # so that buffers are due to be synchronised
+    fail = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        point = follow.step(model, 1)
+    assert point is not None
+    assert point.failure is not None
+    assert "ValueError: before the model" in point.failure
+    fail = False
+    point = follow.step(model, 2)
+    assert point is not None
+    assert point.failure is None
+    dist.destroy_process_group()
+
+
+def _fails(reason: str) -> Any:
+    raise ValueError(reason)
+
+
+def test_a_process_that_fails_before_a_wrapped_model_leaves_none_waiting(tmp_path: Path) -> None:
+    _spawn(_fail_before_a_wrapped_model, 2, tmp_path)
 
 
 class _Sharded(models.Module):
@@ -257,6 +432,100 @@ def test_fully_sharded_models_read_what_whole_ones_do(tmp_path: Path) -> None:
     single = _tracker().measure(_model()).values
     together = {key: value for key, value in trajectory.points[0].values.items() if key != "ib/overhead_fraction"}
     assert together == pytest.approx(single, abs=1e-6)  # float32 activations of batches of another size
+
+
+def _shard(model: nn.Module, world: int) -> nn.Module:
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cpu", (world,))
+    for block in model.get_submodule("blocks").children():
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+class _Trouble(nn.Module):
+    """A layer that raises on one process, when told to, at the second of its next runs."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank, self.error, self.runs = rank, Exception(), -1
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        self.runs -= self.runs > 0
+        if self.runs == 0 and self.rank == 1:
+            raise self.error
+        return hidden
+
+
+def _train_sharded(rank: int, world: int, errors: dict[int, Exception], place: str) -> list[Tensor]:
+    """Train a sharded model, measured if there are errors; return its weights at the end."""
+    model, trouble, outside = _model(), _Trouble(rank), place in ("before", "after")
+    if not outside:
+        model.get_submodule(place).add_module("drop", trouble)  # the last layer of a block
+    model = _shard(model, world)
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+
+    def forward(model: nn.Module, inputs: Tensor) -> Any:
+        if place == "before":
+            trouble(inputs)
+        output = model(inputs)
+        if place == "after":
+            trouble(inputs)
+        return output
+
+    follow = _tracker(forward=forward, batch_size=2)
+    for step in range(5):
+        if errors:
+            trouble.error, trouble.runs = errors.get(step, Exception()), 2 if step in errors else -1
+            point = follow.step(model, step)
+            trouble.runs = -1
+            assert point is not None
+            if step not in errors or isinstance(errors[step], torch.OutOfMemoryError):
+                assert point.failure is None
+            else:
+                reason = f"ValueError: {errors[step]}"
+                assert point.failure == (reason if rank else f"MeasurementError: it failed on process 1: {reason}")
+        model(models.tokens(4, seed=step)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    if errors:
+        assert follow.batch_size == 1
+    return [weight.full_tensor() for weight in model.parameters()]  # type: ignore[operator]  # of DTensor
+
+
+def _fail_in_sharded(rank: int, world: int, port: int, folder: Path, place: str) -> None:
+    _join(rank, world, port)
+    warnings.simplefilter("ignore")
+    errors = {1: ValueError("a bad row"), 3: torch.OutOfMemoryError("CUDA out of memory")}
+    plain, measured = (_train_sharded(rank, world, which, place) for which in ({}, errors))
+    assert all(torch.equal(a, b) for a, b in zip(plain, measured, strict=True))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("place", ["before", "blocks.0", "blocks.1", "after"])
+def test_a_process_that_fails_in_a_sharded_model_leaves_none_waiting(tmp_path: Path, place: str) -> None:
+    _spawn(_fail_in_sharded, 2, tmp_path, place)
+
+
+def _fail_at_the_start(rank: int, world: int, port: int, folder: Path, kind: str) -> None:
+    _join(rank, world, port)
+    model, trouble = _model(), _Trouble(rank)
+    trouble.error, trouble.runs = ValueError("a bad row"), 1
+    model.get_submodule("blocks.0").add_module("drop", trouble)
+    model = _shard(model, world) if kind == "sharded" else model
+    with pytest.raises(
+        ValueError if rank else MeasurementError, match=r"the model's forward does not take the probe .* a bad row"
+    ):
+        _tracker().start(model)
+    trouble.runs = -1
+    point = _tracker().measure(model)
+    assert point.failure is None
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("kind", ["whole", "sharded"])
+def test_all_processes_stop_if_one_cannot_start(tmp_path: Path, kind: str) -> None:
+    _spawn(_fail_at_the_start, 2, tmp_path, kind)
 
 
 def _start_in_anothers_folder(rank: int, world: int, port: int, folder: Path) -> None:
