@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from ibtrack import (
     InformationPlaneMonitor,
@@ -30,31 +29,14 @@ from ibtrack import (
     schedules,
 )
 from tests import models
+from tests.processes import join, spawn_bounded
 
 CPU = torch.device("cpu")
-STUCK = 1200.0  # seconds after which processes are taken to wait for each other for ever
-
-
-def _spawn(work: Callable[..., None], world: int, folder: Path, *arguments: str) -> None:
-    """Call a function in several processes that can meet at a port of their own, and end them if they are stuck."""
-    start: Any = spawn  # which is not annotated
-    running = start(work, args=(world, models.free_port(), folder, *arguments), nprocs=world, join=False)
-    end = time.monotonic() + STUCK
-    while not running.join(timeout=1.0):
-        if time.monotonic() > end:
-            for process in running.processes:
-                process.kill()
-            pytest.fail(f"the processes have waited for each other for {STUCK:.0f} s")
-
-
-def _join(rank: int, world: int, port: int) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
 
 
 def _call_every_function(rank: int, world: int, port: int, folder: Path) -> None:
     assert (distributed.rank(), distributed.world_size()) == (0, 1)  # nobody has joined yet
-    _join(rank, world, port)
+    join(rank, world, port)
     assert (distributed.rank(), distributed.world_size()) == (rank, world)
     value = torch.tensor([1.0, float(rank)])
     assert distributed.sum_over_processes(value) is value
@@ -68,7 +50,9 @@ def _call_every_function(rank: int, world: int, port: int, folder: Path) -> None
         match="^mine$" if rank == 1 else "^it failed on process 1: ValueError: mine$",
     ):
         distributed.raise_together(ValueError("mine") if rank == 1 else None, CPU)
-    with pytest.raises(OSError if rank else MeasurementError, match="" if rank else "processes 1, 2: OSError: mine"):
+    with pytest.raises(
+        OSError if rank else MeasurementError, match="^mine$" if rank else "processes 1, 2: OSError: mine"
+    ):
         _fail_together(OSError("mine") if rank else None)
     assert distributed.of_every_process(f"of {rank}") == ["of 0", "of 1", "of 2"]
     assert distributed.what_failed(None if rank == 0 else OSError(f"disk {rank}")) == (
@@ -86,7 +70,7 @@ def _fail_together(error: Exception | None) -> None:
 
 
 def test_sums_answers_and_errors_reach_all_processes(tmp_path: Path) -> None:
-    _spawn(_call_every_function, 3, tmp_path)
+    spawn_bounded(_call_every_function, 3, tmp_path)
 
 
 def test_a_single_process_decides_alone() -> None:
@@ -122,7 +106,7 @@ def _tracker(probe: Probe | None = None, **options: Any) -> InformationPlaneTrac
 
 
 def _measure(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     for batch_size in (4, 1):
         follow = _tracker(path=folder / f"{batch_size}.jsonl", batch_size=batch_size)
         follow.step(_model(), 0)
@@ -131,7 +115,7 @@ def _measure(rank: int, world: int, port: int, folder: Path) -> None:
 
 @pytest.mark.parametrize("world", [2, 3])  # 25 blocks: uneven shares, of uneven numbers of batches
 def test_the_points_are_those_of_one_process(tmp_path: Path, world: int) -> None:
-    _spawn(_measure, world, tmp_path)
+    spawn_bounded(_measure, world, tmp_path)
     # float32 products of batches of another size differ in the last digits; block by block they are the same
     for batch_size, tolerance in ((4, 1e-6), (1, 1e-9)):
         (point,) = Trajectory.load(tmp_path / f"{batch_size}.jsonl").points
@@ -145,7 +129,7 @@ def test_the_points_are_those_of_one_process(tmp_path: Path, world: int) -> None
 
 
 def _fail_on_one(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     model = _model()
 
     def forward(model: nn.Module, inputs: Tensor) -> Any:
@@ -171,7 +155,7 @@ def _fail_on_one(rank: int, world: int, port: int, folder: Path) -> None:
 
 
 def test_a_fault_on_one_process_is_a_failed_point_on_all(tmp_path: Path) -> None:
-    _spawn(_fail_on_one, 2, tmp_path)
+    spawn_bounded(_fail_on_one, 2, tmp_path)
     points = Trajectory.load(tmp_path / "t.jsonl").points
     assert [point.failure for point in points] == [
         None,
@@ -182,7 +166,7 @@ def test_a_fault_on_one_process_is_a_failed_point_on_all(tmp_path: Path) -> None
 
 
 def _run_short_of_memory(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     tried = []
 
     def forward(model: nn.Module, inputs: Tensor) -> Any:
@@ -201,7 +185,7 @@ def _run_short_of_memory(rank: int, world: int, port: int, folder: Path) -> None
 
 
 def test_memory_that_runs_out_on_one_process_means_smaller_batches_on_all(tmp_path: Path) -> None:
-    _spawn(_run_short_of_memory, 2, tmp_path)
+    spawn_bounded(_run_short_of_memory, 2, tmp_path)
     (point,) = Trajectory.load(tmp_path / "t.jsonl").points
     assert point.failure is None
     assert "4 blocks at once did not fit into memory, 2 do" in point.notes["batch_size"]
@@ -210,7 +194,7 @@ def test_memory_that_runs_out_on_one_process_means_smaller_batches_on_all(tmp_pa
 
 
 def _count_differently(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     follow = _tracker(path=folder / "t.jsonl", schedule=schedules.tokens(1000))
     model, own = _model(), (30, 90)[rank]
     for step in range(20):
@@ -225,7 +209,7 @@ def _count_differently(rank: int, world: int, port: int, folder: Path) -> None:
 
 
 def test_what_is_due_by_tokens_is_due_on_all_however_they_count(tmp_path: Path) -> None:
-    _spawn(_count_differently, 2, tmp_path)
+    spawn_bounded(_count_differently, 2, tmp_path)
     assert Trajectory.load(tmp_path / "t.jsonl").steps == [
         0,
         9,
@@ -248,13 +232,13 @@ def _train_on_padded_batches(rank: int, world: int, port: int, folder: Path) -> 
 
 
 def test_lightning_with_batches_that_are_padded_differently(tmp_path: Path) -> None:
-    _spawn(_train_on_padded_batches, 2, tmp_path)
+    spawn_bounded(_train_on_padded_batches, 2, tmp_path)
     points = Trajectory.load(tmp_path / "padded.jsonl").points
     assert [(point.step, point.tokens_seen) for point in points] == [(0, 0), (3, 90), (4, 120)]
 
 
 def _take_a_share_of_the_probe(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     blocks = models.tokens(50, seed=99)[rank::world]
     with pytest.raises(
         ValueError, match=r"differ in probe\.hash: .{8} in 'process 0', .{8} in 'process 1'\. .* Probe\.save"
@@ -266,12 +250,12 @@ def _take_a_share_of_the_probe(rank: int, world: int, port: int, folder: Path) -
 
 
 def test_processes_of_different_probes_or_options_are_refused(tmp_path: Path) -> None:
-    _spawn(_take_a_share_of_the_probe, 2, tmp_path)
+    spawn_bounded(_take_a_share_of_the_probe, 2, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def _call_on_the_first_alone(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     distributed.SAY_AFTER, distributed.PATIENCE = timedelta(seconds=1), timedelta(seconds=2)
     if rank == 0:
         with (
@@ -286,7 +270,7 @@ def _call_on_the_first_alone(rank: int, world: int, port: int, folder: Path) -> 
 
 
 def test_a_tracker_of_one_process_alone_is_refused(tmp_path: Path) -> None:
-    _spawn(_call_on_the_first_alone, 3, tmp_path)
+    spawn_bounded(_call_on_the_first_alone, 3, tmp_path)
 
 
 def _train_wrapped(rank: int, measured: bool) -> list[Tensor]:
@@ -307,21 +291,27 @@ def _train_wrapped(rank: int, measured: bool) -> list[Tensor]:
 
 
 def _compare_wrapped(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     plain, measured = (_train_wrapped(rank, measured) for measured in (False, True))
     assert all(torch.equal(a, b) for a, b in zip(plain, measured, strict=True))
     dist.destroy_process_group()
 
 
 def test_buffers_of_a_wrapped_model_are_synchronised_as_without_measurements(tmp_path: Path) -> None:
-    _spawn(_compare_wrapped, 2, tmp_path)
+    spawn_bounded(_compare_wrapped, 2, tmp_path)
 
 
 def _fail_before_a_wrapped_model(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     model = nn.parallel.DistributedDataParallel(_model())
-    follow = _tracker(forward=lambda model, inputs: _fails("before the model") if fail and rank else model(inputs))
     fail = False
+
+    def forward(model: nn.Module, inputs: Tensor) -> Any:
+        if fail and rank:
+            raise ValueError("before the model")
+        return model(inputs)
+
+    follow = _tracker(forward=forward)
     follow.step(model, 0)
     model(models.tokens(4, seed=rank)).square().mean().backward()  # so that buffers are due to be synchronised
     fail = True
@@ -338,12 +328,8 @@ def _fail_before_a_wrapped_model(rank: int, world: int, port: int, folder: Path)
     dist.destroy_process_group()
 
 
-def _fails(reason: str) -> Any:
-    raise ValueError(reason)
-
-
 def test_a_process_that_fails_before_a_wrapped_model_leaves_none_waiting(tmp_path: Path) -> None:
-    _spawn(_fail_before_a_wrapped_model, 2, tmp_path)
+    spawn_bounded(_fail_before_a_wrapped_model, 2, tmp_path)
 
 
 class _Sharded(models.Module):
@@ -391,7 +377,7 @@ def _train(rank: int, world: int, port: int, folder: Path, name: str = "ddp", *c
 
 @pytest.mark.parametrize("name", ["ddp", "model parallel"])
 def test_lightning_with_two_processes(tmp_path: Path, name: str) -> None:
-    _spawn(_train, 2, tmp_path, name)
+    spawn_bounded(_train, 2, tmp_path, name)
     trajectory = Trajectory.load(tmp_path / "t.jsonl")
     assert trajectory.steps == [0, 3, 4]
     assert [point.tokens_seen for point in trajectory.points] == [step * 2 * 8 * models.LENGTH for step in (0, 3, 4)]
@@ -411,7 +397,7 @@ def test_lightnings_fsdp_strategy_wants_gpus(tmp_path: Path) -> None:
 def _measure_sharded(rank: int, world: int, port: int, folder: Path) -> None:
     from torch.distributed.fsdp import fully_shard
 
-    _join(rank, world, port)
+    join(rank, world, port)
     model = _model()
     mesh = init_device_mesh("cpu", (world,))
     for block in model.blocks:
@@ -425,7 +411,7 @@ def _measure_sharded(rank: int, world: int, port: int, folder: Path) -> None:
 
 
 def test_fully_sharded_models_read_what_whole_ones_do(tmp_path: Path) -> None:
-    _spawn(_measure_sharded, 2, tmp_path)
+    spawn_bounded(_measure_sharded, 2, tmp_path)
     trajectory = Trajectory.load(tmp_path / "t.jsonl")
     assert [point.failure for point in trajectory.points] == [None, None]
     assert trajectory.protocol["sites"] == {"embed": "embed", "L00": "blocks.0", "L01": "blocks.1"}
@@ -434,7 +420,7 @@ def test_fully_sharded_models_read_what_whole_ones_do(tmp_path: Path) -> None:
     assert together == pytest.approx(single, abs=1e-6)  # float32 activations of batches of another size
 
 
-def _shard(model: nn.Module, world: int) -> nn.Module:
+def _shard(model: Any, world: int) -> Any:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh("cpu", (world,))
@@ -448,10 +434,10 @@ class _Trouble(nn.Module):
 
     def __init__(self, rank: int) -> None:
         super().__init__()
-        self.rank, self.error, self.runs = rank, Exception(), -1
+        self.rank, self.error, self.runs = rank, Exception(), 0
 
     def forward(self, hidden: Tensor) -> Tensor:
-        self.runs -= self.runs > 0
+        self.runs -= 1
         if self.runs == 0 and self.rank == 1:
             raise self.error
         return hidden
@@ -459,7 +445,8 @@ class _Trouble(nn.Module):
 
 def _train_sharded(rank: int, world: int, errors: dict[int, Exception], place: str) -> list[Tensor]:
     """Train a sharded model, measured if there are errors; return its weights at the end."""
-    model, trouble, outside = _model(), _Trouble(rank), place in ("before", "after")
+    model: Any = _model()
+    trouble, outside = _Trouble(rank), place in ("before", "after")
     if not outside:
         model.get_submodule(place).add_module("drop", trouble)  # the last layer of a block
     model = _shard(model, world)
@@ -476,9 +463,9 @@ def _train_sharded(rank: int, world: int, errors: dict[int, Exception], place: s
     follow = _tracker(forward=forward, batch_size=2)
     for step in range(5):
         if errors:
-            trouble.error, trouble.runs = errors.get(step, Exception()), 2 if step in errors else -1
+            trouble.error, trouble.runs = errors.get(step, Exception()), 2 if step in errors else 0
             point = follow.step(model, step)
-            trouble.runs = -1
+            trouble.runs = 0
             assert point is not None
             if step not in errors or isinstance(errors[step], torch.OutOfMemoryError):
                 assert point.failure is None
@@ -490,11 +477,11 @@ def _train_sharded(rank: int, world: int, errors: dict[int, Exception], place: s
         optimizer.zero_grad()
     if errors:
         assert follow.batch_size == 1
-    return [weight.full_tensor() for weight in model.parameters()]  # type: ignore[operator]  # of DTensor
+    return [weight.full_tensor() for weight in model.parameters()]
 
 
 def _fail_in_sharded(rank: int, world: int, port: int, folder: Path, place: str) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     warnings.simplefilter("ignore")
     errors = {1: ValueError("a bad row"), 3: torch.OutOfMemoryError("CUDA out of memory")}
     plain, measured = (_train_sharded(rank, world, which, place) for which in ({}, errors))
@@ -504,32 +491,32 @@ def _fail_in_sharded(rank: int, world: int, port: int, folder: Path, place: str)
 
 @pytest.mark.parametrize("place", ["before", "blocks.0", "blocks.1", "after"])
 def test_a_process_that_fails_in_a_sharded_model_leaves_none_waiting(tmp_path: Path, place: str) -> None:
-    _spawn(_fail_in_sharded, 2, tmp_path, place)
+    spawn_bounded(_fail_in_sharded, 2, tmp_path, place)
 
 
 def _fail_at_the_start(rank: int, world: int, port: int, folder: Path, kind: str) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     model, trouble = _model(), _Trouble(rank)
     trouble.error, trouble.runs = ValueError("a bad row"), 1
     model.get_submodule("blocks.0").add_module("drop", trouble)
-    model = _shard(model, world) if kind == "sharded" else model
+    measured = _shard(model, world) if kind == "sharded" else model
     with pytest.raises(
         ValueError if rank else MeasurementError, match=r"the model's forward does not take the probe .* a bad row"
     ):
-        _tracker().start(model)
-    trouble.runs = -1
-    point = _tracker().measure(model)
+        _tracker().start(measured)
+    trouble.runs = 0
+    point = _tracker().measure(measured)
     assert point.failure is None
     dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("kind", ["whole", "sharded"])
 def test_all_processes_stop_if_one_cannot_start(tmp_path: Path, kind: str) -> None:
-    _spawn(_fail_at_the_start, 2, tmp_path, kind)
+    spawn_bounded(_fail_at_the_start, 2, tmp_path, kind)
 
 
 def _start_in_anothers_folder(rank: int, world: int, port: int, folder: Path) -> None:
-    _join(rank, world, port)
+    join(rank, world, port)
     with pytest.raises(FileExistsError if rank == 0 else MeasurementError):
         _tracker(path=folder / "t.jsonl").start(_model())
     dist.destroy_process_group()
@@ -537,7 +524,7 @@ def _start_in_anothers_folder(rank: int, world: int, port: int, folder: Path) ->
 
 def test_all_processes_stop_if_the_file_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("another run's")
-    _spawn(_start_in_anothers_folder, 2, tmp_path)
+    spawn_bounded(_start_in_anothers_folder, 2, tmp_path)
 
 
 class _FailOnOne(Callback):
@@ -552,5 +539,5 @@ def _train_until_one_fails(rank: int, world: int, port: int, folder: Path) -> No
 
 def test_training_that_fails_on_one_process_does_not_hang(tmp_path: Path) -> None:
     with pytest.raises(ProcessRaisedException, match=r"a bug on one process|closed by peer"):
-        _spawn(_train_until_one_fails, 2, tmp_path)
+        spawn_bounded(_train_until_one_fails, 2, tmp_path)
     assert Trajectory.load(tmp_path / "t.jsonl").steps == [0]

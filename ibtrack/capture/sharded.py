@@ -86,14 +86,32 @@ def can_follow(modules: dict[str, Any]) -> bool:
 def waits_for_failed(model: nn.Module) -> bool:
     """Say whether others may wait for a process that failed in the model's forward, whatever it does then.
 
-    They do in a model of which each process holds a part by other means than ``fully_shard``, or where torch cannot
-    put the state of a sharded model back after an error.
+    They do in a model that is sharded by the older ``FullyShardedDataParallel``, and where torch cannot put the state
+    of a sharded model back after an error.
     """
-    modules = sharded_modules(model)
-    in_parts = any(hasattr(weight, "full_tensor") for weight in model.parameters())
     fsdp = sys.modules.get("torch.distributed.fsdp")
-    wrapped = fsdp is not None and any(isinstance(part, fsdp.FullyShardedDataParallel) for part in model.modules())
-    return wrapped or (in_parts and not modules) or not can_follow(modules)
+    older = fsdp is not None and any(isinstance(part, fsdp.FullyShardedDataParallel) for part in model.modules())
+    return older or not can_follow(sharded_modules(model))
+
+
+def check_data_parallel(model: nn.Module) -> None:
+    """Refuse a model whose weights are split over processes that must all be given the same inputs.
+
+    Each process runs its own blocks of the probe, which in such a model would be mixed up without a word.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ValueError: Weights are split, by tensor parallelism for instance, other than by ``fully_shard`` alone.
+    """
+    dimensions = 1 if sharded_modules(model) else 0  # of processes, over which a weight may be split
+    for name, weight in model.named_parameters():
+        if sum(not placement.is_replicate() for placement in getattr(weight, "placements", ())) > dimensions:
+            raise ValueError(
+                f"the model's {name!r} is split over processes that share their inputs (tensor parallelism); each "
+                "process runs other blocks of the probe, so only models of data parallel training can be measured"
+            )
 
 
 def _watched(modules: dict[str, Any], begun: dict[str, None], single: Callable[[], T]) -> T:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ibtrack import schedules
 from ibtrack._checks import check_integer
 from ibtrack.capture.forward import check_text_fits, default_forward
-from ibtrack.capture.sharded import SharedPasses
+from ibtrack.capture.sharded import SharedPasses, check_data_parallel
 from ibtrack.capture.sites import find_sites
 from ibtrack.distributed import (
     MeasurementError,
@@ -220,6 +220,8 @@ class InformationPlaneTracker:
         """Find out how the model will be measured, and write it down as the protocol."""
         if self.probe.is_text:
             check_text_fits(model, self.probe.inputs)
+        if world_size() > 1:
+            check_data_parallel(model)
         sites, passes = find_sites(model, self.layers), SharedPasses()
         layouts = find_layouts(model, self.probe, sites, self.forward, passes)
         self.protocol = measurement_protocol(
