@@ -494,6 +494,30 @@ def test_a_process_that_fails_in_a_sharded_model_leaves_none_waiting(tmp_path: P
     spawn_bounded(_fail_in_sharded, 2, tmp_path, place)
 
 
+def _fail_in_older_sharded(rank: int, world: int, port: int, folder: Path) -> None:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    join(rank, world, port)
+    warnings.simplefilter("ignore")
+    model, trouble = _model(), _Trouble(rank)
+    model.get_submodule("blocks.0").add_module("drop", trouble)
+    for block in (0, 1):
+        wrapped: Any = FullyShardedDataParallel(model.blocks[block], device_id=CPU, use_orig_params=True)
+        model.blocks[block] = wrapped
+    follow = _tracker(layers=["blocks.*"])
+    follow.step(model, 0)
+    trouble.rank, trouble.error, trouble.runs = 1, ValueError("a bad row"), 2  # on all, so that none waits
+    with pytest.warns(RuntimeWarning, match=rf"failed on process {rank} \(ValueError: a bad row\); others may wait"):
+        point = follow.step(model, 1)
+    assert point is not None
+    assert point.failure == "ValueError: a bad row"
+    dist.destroy_process_group()
+
+
+def test_where_others_may_wait_for_a_process_that_failed_its_reason_is_said_at_once(tmp_path: Path) -> None:
+    spawn_bounded(_fail_in_older_sharded, 2, tmp_path)
+
+
 def _fail_at_the_start(rank: int, world: int, port: int, folder: Path, kind: str) -> None:
     join(rank, world, port)
     model, trouble = _model(), _Trouble(rank)
