@@ -64,35 +64,34 @@ def on_any_process(answer: bool, device: torch.device) -> bool:
     return bool(sum_over_processes(torch.tensor(float(answer), device=device)) > 0)
 
 
-def decided_by_first(answer: bool) -> bool:
+def decided_by_first(answer: bool, device: torch.device) -> bool:
     """Give every process the answer of the first one.
 
     Answers that depend on wall time differ between processes, and a measurement needs all of them.
 
     Args:
         answer: The answer of this process; it counts on the first one only.
+        device: The device that the processes exchange data on.
     """
-    if not _several():
-        return answer
-    answers = [answer]
-    dist.broadcast_object_list(answers)
-    return answers[0]
+    return bool(sum_over_processes(torch.tensor(float(answer and rank() == 0), device=device)) > 0)
 
 
-def of_every_process(value: Any) -> list[Any]:
+def of_every_process(value: Any, device: torch.device) -> list[Any]:
     """Gather a value of every process, in the order of their ranks.
 
     Args:
         value: What this process gives; it must be picklable, and small.
+        device: The device that the processes exchange data on.
 
     Example:
-        >>> of_every_process("one")  # of one process
+        >>> of_every_process("one", torch.device("cpu"))  # of one process
         ['one']
     """
     if not _several():
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    with torch.cuda.device(device if device.type == "cuda" else -1):  # torch takes the current one, and -1 changes none
+        dist.all_gather_object(values, value)
     return values
 
 
@@ -109,24 +108,26 @@ def raise_together(error: Exception | None, device: torch.device) -> None:
     """
     if not on_any_process(error is not None, device):
         return
-    sentence = what_failed(error)
+    sentence = what_failed(error, device)
     if error is not None:
         raise error
     raise MeasurementError(sentence)
 
 
-def what_failed(error: Exception | None) -> str:
+def what_failed(error: Exception | None, device: torch.device) -> str:
     """Say which processes failed and why; the same sentence on all of them.
 
     Args:
         error: What went wrong on this process, or None.
+        device: The device that the processes exchange data on.
 
     Example:
-        >>> what_failed(ValueError("a bad row"))  # of one process
+        >>> what_failed(ValueError("a bad row"), torch.device("cpu"))  # of one process
         'it failed on process 0: ValueError: a bad row'
     """
     by_reason: dict[str, list[int]] = {}
-    for index, reason in enumerate(of_every_process(None if error is None else f"{type(error).__name__}: {error}")):
+    own = None if error is None else f"{type(error).__name__}: {error}"
+    for index, reason in enumerate(of_every_process(own, device)):
         if reason is not None:
             by_reason.setdefault(reason, []).append(index)
     parts = [

@@ -43,7 +43,7 @@ def _call_every_function(rank: int, world: int, port: int, folder: Path) -> None
     assert value.tolist() == [3.0, 0.0 + 1.0 + 2.0]
     assert distributed.on_any_process(rank == 2, CPU)
     assert not distributed.on_any_process(False, CPU)
-    assert [distributed.decided_by_first(answer) for answer in (rank == 0, rank != 0)] == [True, False]
+    assert [distributed.decided_by_first(answer, CPU) for answer in (rank == 0, rank != 0)] == [True, False]
     distributed.raise_together(None, CPU)
     with pytest.raises(
         ValueError if rank == 1 else MeasurementError,
@@ -54,8 +54,8 @@ def _call_every_function(rank: int, world: int, port: int, folder: Path) -> None
         OSError if rank else MeasurementError, match="^mine$" if rank else "processes 1, 2: OSError: mine"
     ):
         _fail_together(OSError("mine") if rank else None)
-    assert distributed.of_every_process(f"of {rank}") == ["of 0", "of 1", "of 2"]
-    assert distributed.what_failed(None if rank == 0 else OSError(f"disk {rank}")) == (
+    assert distributed.of_every_process(f"of {rank}", CPU) == ["of 0", "of 1", "of 2"]
+    assert distributed.what_failed(None if rank == 0 else OSError(f"disk {rank}"), CPU) == (
         "it failed on process 1: OSError: disk 1; it failed on process 2: OSError: disk 2"
     )
     distributed.meet("this", pytest.fail)
@@ -76,19 +76,21 @@ def test_sums_answers_and_errors_reach_all_processes(tmp_path: Path) -> None:
 def test_a_single_process_decides_alone() -> None:
     assert distributed.sum_over_processes(torch.tensor([1, 2])).tolist() == [1, 2]
     assert [distributed.on_any_process(answer, CPU) for answer in (True, False)] == [True, False]
-    assert [distributed.decided_by_first(answer) for answer in (True, False)] == [True, False]
+    assert [distributed.decided_by_first(answer, CPU) for answer in (True, False)] == [True, False]
     distributed.raise_together(None, CPU)
     with pytest.raises(ValueError, match="mine"):
         distributed.raise_together(ValueError("mine"), CPU)
     with pytest.raises(ValueError, match="mine"):
         _fail_together(ValueError("mine"))
-    assert distributed.of_every_process(1) == [1]
+    assert distributed.of_every_process(1, CPU) == [1]
     distributed.meet("this", pytest.fail)
 
 
 def test_a_sentence_names_a_few_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "of_every_process", lambda reason: [f"{index % 5}" for index in range(100)])
-    sentence = distributed.what_failed(None)
+    monkeypatch.setattr(
+        distributed, "of_every_process", lambda reason, device: [f"{index % 5}" for index in range(100)]
+    )
+    sentence = distributed.what_failed(None, CPU)
     assert sentence.startswith("it failed on processes 0, 5, 10, ")
     assert sentence.count("it failed on") == 3
     assert sentence.endswith("; and for 2 more reasons on others")

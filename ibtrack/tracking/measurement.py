@@ -221,7 +221,7 @@ class Measurement:
             error = problem
             _say_why_others_wait(model, error)
         if on_any_process(_out_of_memory(error), self._device):
-            sentence = what_failed(error)  # all processes say it, as it is gathered from all
+            sentence = what_failed(error, self._device)  # all processes say it, as it is gathered from all
             raise MemoryExhausted(sentence if error is None else f"{type(error).__name__}: {error}")
         raise_together(error, self._device)
         return float(sum_over_processes(torch.stack(losses).sum())) / self._probe.num_positions if losses else None

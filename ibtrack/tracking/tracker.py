@@ -201,7 +201,7 @@ class InformationPlaneTracker:
                 raise ValueError(f"resume_from must be an ibtrack.schedules.Progress, got {type(resume_from).__name__}")
             check_schedule(self.schedule, max_steps)
             measurement = self._prepare(model, device, precision)
-        self._check_equal_on_all(resume_from)
+        self._check_equal_on_all(resume_from, device)
         with together(device):  # the first process opens the file, which alone writes
             self._open_file(resume_from)
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
@@ -245,7 +245,7 @@ class InformationPlaneTracker:
             geometry_rows=self.geometry_rows,
         )
 
-    def _check_equal_on_all(self, resume_from: Progress | None) -> None:
+    def _check_equal_on_all(self, resume_from: Progress | None, device: torch.device) -> None:
         """Refuse processes that would measure different things, or at different steps.
 
         Raises:
@@ -259,7 +259,7 @@ class InformationPlaneTracker:
             "rows of the geometry": self.geometry_rows,
             "step to resume from": None if resume_from is None else resume_from.step,
         }
-        all_rules = of_every_process({**self.protocol, **options})
+        all_rules = of_every_process({**self.protocol, **options}, device)
         differences = protocol_differences({f"process {index}": rules for index, rules in enumerate(all_rules)})
         if differences:
             raise ValueError(
@@ -294,7 +294,7 @@ class InformationPlaneTracker:
         if step > 0:
             if not self.schedule.due(now, since=self._last):
                 return None
-            if self.max_overhead is not None and decided_by_first(self._over_budget(now)):
+            if self.max_overhead is not None and decided_by_first(self._over_budget(now), device_of(model)):
                 self._last = now
                 self._left_out.append(step)
                 return None
@@ -318,7 +318,8 @@ class InformationPlaneTracker:
         """
         measured = self._points[-1].step if self._points else -1
         point = None
-        if self.started and decided_by_first(step > measured):  # the others may not know the points before a restart
+        # the others may not know the points before a restart
+        if self.started and decided_by_first(step > measured, device_of(model)):
             now = self._agreed(self._now(step, tokens_seen), model, counted=tokens_seen is not None)
             point = self._take(model, now, tokens_seen, loss)
         self.close()
