@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from tests.models import free_port
 
@@ -19,8 +20,9 @@ STUCK = 1200.0  # seconds after which processes are taken to be stuck: more than
 
 def spawn_bounded(work: Callable[..., None], world: int, folder: Path, *arguments: str) -> None:
     """Call ``work(rank, world, port, folder, *arguments)`` in several processes, which can meet at a port."""
-    start: Any = spawn  # which is not annotated
-    running = start(work, args=(world, free_port(), folder, *arguments), nprocs=world, join=False)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["lightning.pytorch", "ibtrack"])  # once for all
+    start: Any = start_processes  # which is not annotated
+    running = start(work, (world, free_port(), folder, *arguments), nprocs=world, join=False, start_method="forkserver")
     end = time.monotonic() + STUCK
     while not running.join(timeout=1.0):
         if time.monotonic() > end:

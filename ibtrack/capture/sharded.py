@@ -48,8 +48,8 @@ class SharedPasses:
             try:
                 results.append(_watched(modules, begun, single))
             except Exception as error:
-                traceback.clear_frames(error.__traceback__)  # activations of the pass, for whose memory others wait
-                if can_follow(modules):
+                if modules and can_follow(modules):
+                    traceback.clear_frames(error.__traceback__)  # lets go of activations, to make room for weights
                     self._follow(modules, begun, len(passes) - index - 1)
                 raise
             self._order = list(begun)
