@@ -16,6 +16,10 @@ class CaptureError(RuntimeError):
     """A site did not hand over one tensor per forward pass."""
 
 
+class FiredError(CaptureError):
+    """A site was not run once in a forward pass, but more often or never."""
+
+
 @contextlib.contextmanager
 def capture(
     model: nn.Module, sites: Mapping[str, str], receive: Callable[[str, Tensor], None]
@@ -28,8 +32,9 @@ def capture(
         receive: Function that is called with the site and its output tensor, inside the forward pass.
 
     Yields:
-        A function to call after each forward pass; it raises `CaptureError` if a site did not fire exactly once since
-        its last call. The forward pass itself raises one if a site's output holds no tensor.
+        A function to call after each forward pass. It raises what a hook met first since its last call, `CaptureError`
+        if a site's output holds no tensor or what ``receive`` raised, and `FiredError` if a site did not fire exactly
+        once. The forward pass itself goes on to its end, since other processes may take part in it.
 
     Example:
         >>> model, seen = nn.Sequential(nn.Flatten(), nn.ReLU()), {}
@@ -41,19 +46,26 @@ def capture(
     """
     modules = named_modules(model)
     fired: Counter[str] = Counter()
+    faults: list[Exception] = []
 
     def hook_for(site: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             fired[site] += 1
-            receive(site, output_tensor(output, site))
+            if not faults:
+                try:
+                    receive(site, output_tensor(output, site))
+                except Exception as error:
+                    faults.append(error)
 
         return hook
 
     def check() -> None:
         wrong = [f"{site} ({name}) fired {fired[site]} times" for site, name in sites.items() if fired[site] != 1]
         fired.clear()
+        if faults:
+            raise faults.pop()
         if wrong:
-            raise CaptureError(f"every site must fire once per forward pass, but {', '.join(wrong)}")
+            raise FiredError(f"every site must fire once per forward pass, but {', '.join(wrong)}")
 
     handles = []
     try:

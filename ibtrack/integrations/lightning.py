@@ -185,6 +185,8 @@ class InformationPlaneMonitor(Callback):
     def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
         point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
         if point is not None:
+            if point.tokens_seen is not None:  # those of all processes, whose batches may differ
+                self._progress = self._progress._replace(tokens=point.tokens_seen)
             self._metrics.update(logged_metrics(point, prefix=self.prefix))
             self._publish(trainer)
 

@@ -5,16 +5,29 @@ Letters: T block length, B blocks in a forward pass, D width, N positions of the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ibtrack.capture.forward import logits_of, next_token_loss
-from ibtrack.capture.hooks import CaptureError, capture
+from ibtrack.capture.hooks import CaptureError, FiredError, capture
 from ibtrack.capture.isolation import undisturbed
-from ibtrack.distributed import MeasurementError, on_any_process, raise_together, rank, sum_over_processes, world_size
+from ibtrack.capture.sharded import SharedPasses, waits_for_failed
+from ibtrack.distributed import (
+    MeasurementError,
+    buffers_of_first,
+    on_any_process,
+    raise_together,
+    rank,
+    sum_over_processes,
+    together,
+    what_failed,
+    world_size,
+)
 from ibtrack.information.devices import to_cpu_at_once
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import Readings
@@ -84,6 +97,7 @@ class Measurement:
         max_memory: Bytes for the rows of the sites that are measured in one pass over the probe, see `row_bytes` for
             the default. If all sites need more, the probe is run several times.
         geometry_rows: Positions from which the geometry of every site is worked out; 0 for none.
+        passes: Makes the forward passes; the same that `find_layouts` had.
     """
 
     def __init__(
@@ -94,12 +108,14 @@ class Measurement:
         *,
         options: SoftOptions,
         forward: Forward,
+        passes: SharedPasses,
         batch_size: int | None = None,
         device: torch.device,
         max_memory: int | None = None,
         geometry_rows: int = 0,
     ) -> None:
         self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
+        self._passes = passes
         self._widths = {site: layouts[site].width for site in sites}
         self._device, self._options, self._geometry_rows = device, options, geometry_rows
         self.batch_size = batch_size or blocks_at_once(probe, device)
@@ -133,7 +149,7 @@ class Measurement:
         for plane in self._planes:
             try:
                 loss = self._fill_in_batches(model, plane)
-                with plane.sync_context():
+                with together(self._device), plane.sync_context():
                     read.append(plane.readings())
                     cosines.append(plane.mean_cosines())
                     geometries += filter(None, [plane.geometry()])
@@ -205,14 +221,16 @@ class Measurement:
         error: Exception | None = None
         losses: list[Tensor] = []
         sites = {site: self._sites[site] for site in names}
+        batches = [partial(self._run_batch, model, batch, sites, receive) for batch in self._batches]
         try:
-            with undisturbed(model):
-                for batch in self._batches:
-                    losses += self._run_batch(model, batch, sites, receive)
+            with undisturbed(model), buffers_of_first(model):
+                losses = [loss for of_batch in self._passes.run(model, batches) for loss in of_batch]
         except Exception as problem:
             error = problem
+            _say_why_others_wait(model, error)
         if on_any_process(_out_of_memory(error), self._device):
-            raise MemoryExhausted("on another process" if error is None else f"{type(error).__name__}: {error}")
+            sentence = what_failed(error, self._device)  # all processes say it, as it is gathered from all
+            raise MemoryExhausted(sentence if error is None else f"{type(error).__name__}: {error}")
         raise_together(error, self._device)
         return float(sum_over_processes(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
 
@@ -232,8 +250,17 @@ class Measurement:
         return [] if loss is None else [loss * batch.recorded]
 
 
-def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forward: Forward) -> dict[str, Layout]:
+def find_layouts(
+    model: nn.Module, probe: Probe, sites: Mapping[str, str], forward: Forward, passes: SharedPasses
+) -> dict[str, Layout]:
     """Find the layout of every site from one block of the probe, and that of the logits over its tokens, as ``logits``.
+
+    Args:
+        model: The model.
+        probe: The probe that gives the block.
+        sites: Site to bare module name.
+        forward: Runs the model on the block.
+        passes: Makes the forward pass, and learns from it what processes exchange.
 
     Raises:
         ValueError: The model does not take the probe, or a site is not run once, or hands over something else than one
@@ -242,19 +269,23 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
     layouts: dict[str, Layout] = {}
     block = probe.inputs[:1].to(device_of(model))
     grid = (1, *probe.grid[1:])
-    finished = False
 
     def receive(site: str, activations: Tensor) -> None:
         layouts[site] = _layout(activations, grid)
         _rows(site, activations, grid, layouts[site])
 
-    try:
-        with undisturbed(model), capture(model, sites, receive) as check:
+    def trial() -> Any:
+        with capture(model, sites, receive) as check:
             output = forward(model, block)
-            finished = True
             check()
+        return output
+
+    try:
+        with undisturbed(model), buffers_of_first(model):
+            (output,) = passes.run(model, [trial])
     except Exception as error:
-        idle = [name for site, name in sites.items() if site not in layouts] if finished else []
+        _say_why_others_wait(model, error)
+        idle = [name for site, name in sites.items() if site not in layouts] if isinstance(error, FiredError) else []
         raise ValueError(_what_does_not_fit(error, idle)) from error
     logits = logits_of(output)
     if logits is not None and logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max()):
@@ -312,6 +343,17 @@ def _out_of_memory(error: Exception | None) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     )
+
+
+def _say_why_others_wait(model: nn.Module, error: Exception) -> None:
+    """Name the reason at once where others may wait for this process until they are timed out, and then see another."""
+    if world_size() > 1 and waits_for_failed(model):
+        warnings.warn(
+            f"ibtrack: the forward pass failed on process {rank()} ({type(error).__name__}: {error}); others may wait "
+            "in theirs for the part of the model that it holds, until the process group times out",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _layout(activations: Tensor, grid: tuple[int, ...]) -> Layout:
