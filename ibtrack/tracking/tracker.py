@@ -43,7 +43,7 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.loggers import PointLog, point_log
-from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts
+from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts, row_bytes
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.phase_watch import PhaseWatch
 from ibtrack.tracking.protocol import measurement_protocol, precision_of
@@ -256,7 +256,7 @@ class InformationPlaneTracker:
         options = {
             "schedule": str(self.schedule),
             "max_overhead": self.max_overhead,
-            "max_memory": self.max_memory,
+            "max_memory": self.max_memory or row_bytes(device),  # by default it depends on the card
             "batch_size": self.batch_size,
             "rows of the geometry": self.geometry_rows,
             "step to resume from": None if resume_from is None else resume_from.step,
