@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -251,9 +250,6 @@ def to_png(chart: alt.LayerChart | alt.VConcatChart, *, scale: float = 2) -> byt
         ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
         RuntimeError: The chart could not be drawn; whatever the reason, this process goes on.
     """
-    with needs("a PNG of a chart", extra="report"):
-        if find_spec("vl_convert") is None:
-            raise ModuleNotFoundError(name="vl_convert")
     return draw.png(to_spec(chart), scale=scale)
 
 
