@@ -31,13 +31,14 @@ class WandbServer:
     """A server for the time of a ``with`` block.
 
     Attributes:
-        fault: One of `FAULTS`; it may be changed at any time.
+        fault: One of `FAULTS`; it may be changed at any time, which lets go of requests that are held back.
         asked: Names of the GraphQL operations, and paths of the other requests, in the order in which they came,
             those that were not answered too.
         history: Rows of all runs, in the order of the stream, each once.
+        config: Configuration of the last run that sent one, with what wandb adds of its own.
         summary: Summary of the last run that sent one.
         files: Name to the content of each uploaded file.
-        artifacts: Names of the artifacts that were committed, with their collection's name, one for each version.
+        artifacts: Names of the collections of artifacts, one for each version that was committed.
         alerts: Titles and texts of alerts.
 
     Example:
@@ -47,18 +48,17 @@ class WandbServer:
     """
 
     def __init__(self, fault: str = "none") -> None:
-        self.fault = fault
+        self._fault, self._held = fault, threading.Event()
         self.asked: list[str] = []
         self.history: list[dict[str, Any]] = []
+        self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
         self.files: dict[str, bytes] = {}
         self.artifacts: list[str] = []
         self.alerts: list[tuple[str, str]] = []
         self._created: dict[str, str] = {}  # id of an artifact to the name of its collection
-        self._lines = 0
         self._number = itertools.count()
         self._lock = threading.Lock()
-        self._over = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -70,9 +70,19 @@ class WandbServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._held.set()
         self._server.shutdown()
         self._server.server_close()
+
+    @property
+    def fault(self) -> str:
+        """What the server does to requests."""
+        return self._fault
+
+    @fault.setter
+    def fault(self, fault: str) -> None:
+        self._fault, held, self._held = fault, self._held, threading.Event()
+        held.set()
 
     def environment(self, folder: Any) -> dict[str, str]:
         """Variables with which wandb's client logs into this server and writes into a folder."""
@@ -92,16 +102,15 @@ class WandbServer:
         name = _operation(query["query"]) if query else path
         with self._lock:
             self.asked.append(name)
-            number = next(self._number)
-        if self.fault == "down":
+            number, fault, held = next(self._number), self._fault, self._held
+        if fault == "silent":
+            held.wait()
+        if fault in ("down", "silent"):
             return None
-        if self.fault == "silent":
-            self._over.wait()
-            return None
-        if self.fault == "half" and number % 2:
+        if fault == "half" and number % 2:
             return 500
-        if self.fault == "slow":
-            self._over.wait(DELAYS[number % len(DELAYS)])
+        if fault == "slow":
+            held.wait(DELAYS[number % len(DELAYS)])
         with self._lock:
             if query:
                 return json.dumps({"data": self._data(name, query.get("variables") or {})}).encode()
@@ -141,6 +150,7 @@ class WandbServer:
         return {"viewer": {"id": "u", "entity": "tests", "username": "tests", "flags": "{}", "teams": {"edges": []}}}
 
     def _upsert(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        self.config |= json.loads(given["config"] or "{}")
         project = {"id": "p", "name": given["project"], "entity": {"id": "e", "name": "tests"}}
         run = {"id": "r", "name": given["name"], "displayName": given["displayName"] or "run", "config": "{}"}
         nothing = {"description": None, "sweepName": None, "historyLineCount": 0}
