@@ -47,6 +47,17 @@ def test_a_drawing_without_end_is_given_up() -> None:
         draw.png(titled("a"), timeout=0.001)
 
 
+def test_the_plane_of_a_run_is_the_chart_of_that_name() -> None:
+    run = trajectories.without_quadgrams()
+    assert draw.plane_png(run, order="bigram") == charts.to_png(charts.plane(run, order="bigram"))
+
+
+def test_a_plane_that_cannot_be_made_is_an_error_with_its_reason() -> None:
+    odd = replace(RUN, protocol={**RUN.protocol, "sites": 5, "orders": 5}, points=[replace(RUN.points[0], step=None)])  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match=r"the chart could not be drawn: \w*Error: "):
+        draw.plane_png(odd)
+
+
 def test_nothing_runs_the_callers_program_again(tmp_path: Path) -> None:
     """Neither a script without a guard, nor one that lies where the drawing process starts, under a name of its own."""
     script = tmp_path / "train.py"

@@ -12,7 +12,8 @@ def test_calls_and_work_become_shares() -> None:
         "wall": 200.0,
         "points": 9,
         "tables": 0,
-        "waited": 1.0,
+        "in_calls": 1.0,
+        "at_work": 0.5,
         "working": 4.0,
         "longest": 0.5,
         "end": 2,
@@ -20,7 +21,7 @@ def test_calls_and_work_become_shares() -> None:
     waits, works = wandb_server._figures(row)
     assert (waits.reached, works.reached) == (0.5, 2.0)
     assert (waits.met, works.met) == (True, False)
-    assert "longest call 0.50 s" in waits.note
+    assert waits.note.startswith("0.25 % at work, the rest waiting; longest call 0.50 s")
 
 
 def test_an_unknown_fault_is_refused() -> None:
@@ -32,4 +33,4 @@ def test_an_unknown_fault_is_refused() -> None:
 def test_a_short_run_is_measured() -> None:
     row = wandb_server.measure_apart("none", 3.0)
     assert row["wall"] >= 3.0
-    assert 0 < row["waited"] < row["wall"]
+    assert 0 < row["at_work"] <= row["in_calls"] < row["wall"]
