@@ -483,6 +483,21 @@ def test_an_alert_that_no_logger_can_raise_is_a_warning(monkeypatch: pytest.Monk
         play(follow, trajectories.make())
 
 
+def test_a_logger_that_takes_no_phases_and_no_alerts_keeps_them_from_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    follow, log, lines = following(monkeypatch, alert=True)
+    broken = _Alerting()
+    monkeypatch.setattr(broken, "tell", lambda phases: 1 / 0)
+    monkeypatch.setattr(broken, "alert", lambda title, text: 1 / 0)
+    monkeypatch.setattr(follow, "_logs", [broken, log])
+    with pytest.warns(MeasurementWarning) as caught:
+        play(follow, trajectories.make())
+    said = {str(each.message).partition(":")[2].partition(":")[0] for each in caught}
+    assert {" _Alerting did not take the phases", " _Alerting did not raise an alert"} <= said
+    assert len(log.alerts) == 3
+    assert len(log.phases) > 10
+    assert len([line for line in lines if "has begun" in line]) == 3
+
+
 def test_phases_that_began_before_a_restart_are_no_news(tmp_path: Path) -> None:
     run = trajectories.make()
     lines: list[str] = []
