@@ -167,8 +167,8 @@ class WandbLog:
         first = next(iter(problems.values()))
         if len(problems) == 1 and isinstance(first, ModuleNotFoundError):
             raise first
-        told = "; ".join(f"{WORDS[thing]} is missing: {reason(error)}" for thing, error in problems.items())
-        raise RuntimeError(told) from first
+        told = "; ".join(f"{WORDS[thing]} ({reason(error)})" for thing, error in problems.items())
+        raise RuntimeError(f"only this is missing there: {told}") from first
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
         """Make a ``wandb.Table`` of all points; None without label orders."""

@@ -119,7 +119,10 @@ def wait_for(log: WandbLog) -> None:
 
 @pytest.mark.parametrize(
     ("thing", "sentence"),
-    [("_table", "the table of all points is missing"), ("_picture", "the picture of the plane is missing")],
+    [
+        ("_table", r"only this is missing there: the table of all points \("),
+        ("_picture", r"only this is missing there: the picture of the plane \("),
+    ],
 )
 def test_what_fails_to_be_drawn_costs_neither_the_numbers_nor_the_other(
     monkeypatch: pytest.MonkeyPatch, thing: str, sentence: str
@@ -131,7 +134,7 @@ def test_what_fails_to_be_drawn_costs_neither_the_numbers_nor_the_other(
     monkeypatch.setattr(log, thing, lambda run, trajectory: 1 / 0)
     log.log(Point(5, {"ib/mean/entropy": 0.5}, wall_time=1e6), EMPTY)
     wait_for(log)
-    with pytest.raises(RuntimeError, match=f"^{sentence}: ZeroDivisionError: division by zero$"):
+    with pytest.raises(RuntimeError, match=rf"^{sentence}ZeroDivisionError: division by zero\)$"):
         log.log(Point(6, {"ib/mean/entropy": 0.6}, wall_time=1.0), EMPTY)
     other = {"_table": {"ib/plane": "picture"}, "_picture": {"ib/points": "table"}}[thing]
     first, second = run.rows
@@ -162,7 +165,7 @@ def test_nothing_waits_for_a_table_that_hangs_but_the_end_and_that_not_for_long(
         assert log._asides["plane"].wait(300)
     assert [row["trainer/global_step"] for row in run.rows] == [0, 1, 2, 3, 4]
     assert begun == ["table"]  # one at a time
-    with pytest.raises(RuntimeError, match=r"^the table of all points is missing: TimeoutError: given up after 1 s$"):
+    with pytest.raises(RuntimeError, match=r"there: the table of all points \(TimeoutError: given up after 1 s\)$"):
         log.finish(trajectories.make(num_points=3))
     assert run.rows[-1] == {"trainer/global_step": 4000, "ib/plane": "picture"}
     gate.set()

@@ -65,7 +65,7 @@ def test_a_server_that_answers_nothing_costs_the_table_and_not_the_picture(tmp_p
     result = run(tmp_path, "silent")
     assert any("ib/plane" in row for row in result["history"])
     (sentence,) = {text for text in result["warnings"] if "did not take the end of the run" in text}
-    assert "the table of all points is missing: TimeoutError: given up after 5 s" in sentence
+    assert "only this is missing there: the table of all points (TimeoutError: given up after 5 s)" in sentence
 
 
 def _ask(server: WandbServer) -> int:
