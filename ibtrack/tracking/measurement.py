@@ -38,6 +38,7 @@ from ibtrack.probe.kgrams import label_entropy
 from ibtrack.probe.probe import Probe
 from ibtrack.record.influences import Influences
 from ibtrack.record.keys import metric_key
+from ibtrack.record.texts import reason
 
 Forward = Callable[[nn.Module, Tensor], Any]
 BLOCKS_AT_ONCE, TOKENS_ON_ACCELERATOR = 16, 1 << 14  # in a forward pass of the probe on a CPU, and on an accelerator
@@ -230,7 +231,7 @@ class Measurement:
             _say_why_others_wait(model, error)
         if on_any_process(_out_of_memory(error), self._device):
             sentence = what_failed(error, self._device)  # all processes say it, as it is gathered from all
-            raise MemoryExhausted(sentence if error is None else f"{type(error).__name__}: {error}")
+            raise MemoryExhausted(sentence if error is None else reason(error))
         raise_together(error, self._device)
         return float(sum_over_processes(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
 
@@ -307,7 +308,7 @@ def _what_does_not_fit(error: Exception, idle: Sequence[str]) -> str:
     if isinstance(error, CaptureError):
         return f"layers: {error}; name others"
     return (
-        f"the model's forward does not take the probe ({type(error).__name__}: {error}); pass forward=, a callable of "
+        f"the model's forward does not take the probe ({reason(error)}); pass forward=, a callable of "
         "the model and a batch of the probe's inputs, or make the probe with blocks that fit the model's context"
     )
 
@@ -341,7 +342,7 @@ def _out_of_memory(error: Exception | None) -> bool:
     """Say whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+        isinstance(error, RuntimeError) and any(word in reason(error) for word in words)
     )
 
 
@@ -349,7 +350,7 @@ def _say_why_others_wait(model: nn.Module, error: Exception) -> None:
     """Name the reason at once where others may wait for this process until they are timed out, and then see another."""
     if world_size() > 1 and waits_for_failed(model):
         warnings.warn(
-            f"ibtrack: the forward pass failed on process {rank()} ({type(error).__name__}: {error}); others may wait "
+            f"ibtrack: the forward pass failed on process {rank()} ({reason(error)}); others may wait "
             "in theirs for the part of the model that it holds, until the process group times out",
             RuntimeWarning,
             stacklevel=2,

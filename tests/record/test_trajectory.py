@@ -178,3 +178,13 @@ def test_a_step_that_is_no_whole_number_is_damage() -> None:
     line = Point(8, {"ib/mean/entropy": 0.5}).to_json().replace('"step": 8', '"step": "8"')
     with pytest.raises(ValueError, match="its step must be a whole number, got '8'"):
         Point.from_json(line)
+
+
+def test_texts_of_a_point_and_the_name_of_a_run_are_printable(tmp_path: Path) -> None:
+    point = Point(8, notes={"L00\x00": "odd\nnote"}, failure="\x1b[31m\ud800")
+    assert (point.notes, point.failure) == ({r"L00\x00": "odd note"}, r"\x1b[31m\ud800")
+    assert Point.from_json(point.to_json()) == point
+    assert Trajectory({}, {"name": "a\x07b"}, []).name == r"a\x07b"
+    assert Trajectory({}, {}, [], tmp_path / "run\x1b" / "trajectory.jsonl").name == r"run\x1b"
+    assert len(Trajectory({}, {"name": "x" * 10**6}, []).name) == 200
+    assert Trajectory({}, {"name": "\n"}, []).name == "run"
