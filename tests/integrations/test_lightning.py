@@ -260,7 +260,9 @@ def test_checkpoints_between_due_steps_see_the_last_reading_also_after_a_restart
     assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
     again, (save, stop) = monitor(tmp_path, schedule=schedules.at(4, 9)), watchers()
-    _fit(tmp_path, again, callbacks=[save, stop], ckpt_path=tmp_path / "ckpt" / "step=5.ckpt", max_steps=10, **options)
+    at_step_5 = tmp_path / "ckpt" / "step=5.ckpt"
+    with pytest.warns(UserWarning, match=r"held 1 point after step 5, .* kept in trajectory\.1\.jsonl"):
+        _fit(tmp_path, again, callbacks=[save, stop], ckpt_path=at_step_5, max_steps=10, **options)
     scores = {Path(path).stem: float(score) for path, score in save.best_k_models.items()}
     assert scores["step=8"] == pytest.approx(due, abs=1e-6)
     assert again.trajectory.steps == [0, 4, 9, 10]
@@ -274,7 +276,9 @@ def test_resume_writes_every_due_step_once(tmp_path: Path) -> None:
     assert first.trajectory.steps[-1] == 11
     second = monitor(None, schedule=schedules.every(2), path=tmp_path / "trajectory.jsonl")
     checkpoint = tmp_path / "ckpt" / "step=9.ckpt"
-    _fit(tmp_path, second, callbacks=[save], enable_checkpointing=True, max_steps=20, ckpt_path=checkpoint)
+    with pytest.warns(UserWarning, match=r"held 2 points after step 9, .* kept in trajectory\.1\.jsonl"):
+        _fit(tmp_path, second, callbacks=[save], enable_checkpointing=True, max_steps=20, ckpt_path=checkpoint)
+    assert Trajectory.load(tmp_path / "trajectory.1.jsonl").steps == [10, 11]
     resumed = Trajectory.load(tmp_path)
     assert resumed.steps == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]
     tokens = [point.tokens_seen for point in resumed.points]

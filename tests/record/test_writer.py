@@ -46,8 +46,8 @@ def test_an_earlier_start_of_the_same_run_is_moved_aside_with_a_word(tmp_path: P
             UserWarning, match=rf"held an earlier start .* 4 points up to step 4.* to t\.{number}\.jsonl"
         ):
             write(path)
-    assert before == (tmp_path / "t.1.jsonl").read_text() == (tmp_path / "t.2.jsonl").read_text()
-    assert Trajectory.load(path).steps == [0, 1, 2, 4]
+    assert before == (tmp_path / "t.1.jsonl").read_text()
+    assert [Trajectory.load(tmp_path / name).steps for name in ("t.2.jsonl", "t.jsonl")] == [[0, 1, 2, 4]] * 2
 
 
 @pytest.mark.parametrize("header", ["", '{"form', '{"format": "ibtrack/2", "proto'])
@@ -89,18 +89,23 @@ def test_a_step_is_never_written_twice(tmp_path: Path) -> None:
         writer.append(Point(4))
 
 
-def test_resuming_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+def test_what_came_after_the_checkpoint_is_kept_aside(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
-    writer = TrajectoryWriter.resume(path, {**PROTOCOL, "versions": {"torch": "2"}}, last_step=2)
+    later = path.read_text().splitlines()[-1]
+    with pytest.warns(UserWarning, match=r"t\.jsonl held 1 point after step 2, .* kept in t\.1\.jsonl"):
+        writer = TrajectoryWriter.resume(path, {**PROTOCOL, "versions": {"torch": "2"}}, last_step=2)
     writer.append(Point(4))
     writer.append(Point(8))
     assert Trajectory.load(path).steps == [0, 1, 2, 4, 8]
+    header, *lines = (tmp_path / "t.1.jsonl").read_text().splitlines()
+    assert lines == [later]
+    assert json.loads(header)["run_id"] == writer.run_id
 
 
 def test_a_run_begun_before_there_were_bottleneck_curves_can_be_resumed(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
-    TrajectoryWriter.resume(path, {**PROTOCOL, "bottleneck_curve": {"complexity": [0.0]}}, last_step=2)
-    assert Trajectory.load(path).steps == [0, 1, 2]
+    TrajectoryWriter.resume(path, {**PROTOCOL, "bottleneck_curve": {"complexity": [0.0]}}, last_step=4)
+    assert Trajectory.load(path).steps == [0, 1, 2, 4]
 
 
 def test_resuming_under_another_protocol_shows_the_difference(tmp_path: Path) -> None:

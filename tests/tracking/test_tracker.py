@@ -73,7 +73,8 @@ def test_resume_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
     for step in range(7):
         first.step(model, step)
     second = tracker(schedule=schedules.every(2), path=path)
-    second.start(model, resume_from=Progress(3))
+    with pytest.warns(UserWarning, match=r"held 2 points after step 3, .* kept in t\.1\.jsonl"):
+        second.start(model, resume_from=Progress(3))
     for step in range(3, 9):
         second.step(model, step)
     second.finish(model, 8)
@@ -231,12 +232,14 @@ def test_a_logger_or_disk_that_fails_costs_a_warning_not_the_run(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.warns(
-            MeasurementWarning, match=r"t\.jsonl did not take the point of step 1: OSError: .*No space left"
+            MeasurementWarning,
+            match=r"t\.jsonl did not take the point of step 1: OSError: .*No space left.*; points wait in memory",
         ):
             follow.step(Model(), 1)
+        assert Trajectory.load(tmp_path / "t.jsonl").steps == [0]  # whole lines only
     follow.step(Model(), 2)
     assert follow.trajectory.steps == [0, 1, 2]
-    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 2]  # whole lines only
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 1, 2]
     with pytest.raises(ConnectionError):
         tracker(loggers=[_Broken()], strict=True).step(Model(), 0)
 
@@ -306,11 +309,13 @@ def test_going_on_takes_a_progress_and_misses_a_file_that_is_not_there(tmp_path:
     follow = tracker(path=tmp_path / "t.jsonl")
     with pytest.raises(ValueError, match=r"resume_from must be an ibtrack\.schedules\.Progress, got int"):
         follow.start(Model(), resume_from=4)  # type: ignore[arg-type]  # what is refused
-    sentence = r"t\.jsonl holds no trajectory to go on with: points up to step 4 are missing from it"
+    sentence = r"t\.jsonl holds no trajectory to go on with: its points begin at step 4, that of the checkpoint"
     with pytest.warns(MeasurementWarning, match=sentence) as caught:
         follow.start(Model(), resume_from=Progress(4))
     assert [warning.filename for warning in caught] == [__file__]
     assert Trajectory.load(tmp_path / "t.jsonl").steps == []
+    assert due_point(follow, Model(), 4).step == 4
+    assert follow.step(Model(), 4) is None
 
 
 @pytest.mark.parametrize("strict", [False, True])
