@@ -370,7 +370,7 @@ def _never_begun(path: Path) -> bool:
 def _other_run(old: Mapping[str, Any], run: Mapping[str, Any] | None, run_id: str | None) -> str:
     """Say what run a file is of, if it is not the one that goes on; empty if it is, or if nothing tells."""
     if run_id and old.get("run_id") not in (None, run_id):
-        return "another run than the checkpoint"
+        return "another run than the checkpoint's"
     if run is None:
         return ""
     configs = [flat({"": each.get("config") or {}}) for each in (old["run"], plain(run))]
