@@ -15,6 +15,7 @@ from ibtrack._checks import needs
 from ibtrack.capture.forward import default_forward
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
+from ibtrack.record.keys import parse_key
 from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.schedules import Progress, Schedule
@@ -23,6 +24,7 @@ from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
 with needs("the Lightning callback", extra="lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.strategies import FSDPStrategy
+    from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
     from lightning.pytorch.utilities import rank_zero_info
 
 
@@ -194,6 +196,17 @@ class InformationPlaneMonitor(Callback):
         if self._active:
             self._step(trainer, pl_module, self._tracker.finish)
         self._active = False
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep a forked or spawned process from waiting for ever with its results.
+
+        Lightning lets such a process hand back the trainer's metrics by a pipe that is read only when the process has
+        ended, and that holds 64 kB. Numbers of single layers, which are many, stay in the file.
+        """
+        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+            for key in self._metrics:
+                if parse_key(key).site not in (None, "mean"):
+                    trainer.callback_metrics.pop(key, None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Measure the last step if this process is the only one; the others may never come to a measurement."""

@@ -461,23 +461,28 @@ def _train_in_forked_processes(folder: Path) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     watch = monitor(None, schedule=schedules.every(4))
-    logger = CSVLogger(folder, name="run")
-    fit = trainer(folder, callbacks=[watch], max_steps=6, strategy="ddp_fork", devices=2, logger=logger)
     for version in (0, 1):
+        options: dict[str, Any] = {"strategy": "ddp_fork", "devices": 2, "logger": CSVLogger(folder, name="run")}
+        fit = trainer(folder, callbacks=[watch], max_steps=6, limit_val_batches=0, **options)
         fit.fit(Module(), loader())
         assert watch.trajectory.path == folder / "run" / f"version_{version}" / "trajectory.jsonl"
         assert watch.trajectory.steps == [0, 4, 6]
-    alone = trainer(folder / "alone", callbacks=[watch], max_steps=3)
+        optimality = watch.trajectory.values("ib/mean/token/optimality")
+        assert float(fit.callback_metrics["ib/mean/token/optimality"]) == pytest.approx(optimality[-1], abs=1e-6)
+    alone = trainer(folder / "alone", callbacks=[watch], max_steps=5, limit_val_batches=0)
     alone.fit(Module(), loader())
-    assert watch.trajectory.steps == [0, 3]
-    again: InformationPlaneMonitor = pickle.loads(pickle.dumps(watch))
-    assert again.trajectory.steps == [0, 3]
+    assert watch.trajectory.steps == [0, 4, 5]
+
+
+def test_a_monitor_can_be_sent_to_a_spawned_process() -> None:
+    again: InformationPlaneMonitor = pickle.loads(pickle.dumps(monitor(None)))
+    assert again.trajectory.steps == []
 
 
 def test_points_of_forked_processes_are_read_back_from_their_file(tmp_path: Path) -> None:
     process = mp.get_context("forkserver").Process(target=_train_in_forked_processes, args=(tmp_path,))
     process.start()
-    process.join()
+    process.join(600)
     assert process.exitcode == 0
 
 
