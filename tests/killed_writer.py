@@ -1,4 +1,4 @@
-"""A process that writes a trajectory file and is killed at a chosen moment, for `tests.record.test_kills`.
+"""Processes that write a trajectory file: at once with others, or killed at a chosen moment.
 
 The moment is counted in lines of the writer and the lock that are run and in parts of lines that are written, so that
 every state that a kill can leave is met, however short it lasts.
@@ -12,6 +12,7 @@ import sys
 import warnings
 from io import FileIO
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -105,6 +106,23 @@ def catch_up(path: Path, number: int, mark: int, step: int, told: Connection) ->
     death.full = False
     death.arm()
     _go_on(held, step + 5, mark, told)
+
+
+def create_at_once(path: Path, barrier: Barrier, step: int) -> None:
+    """Begin together with others and write one point; ends with 0 if it is written, with 1 if the file was taken."""
+    warnings.simplefilter("ignore")
+    barrier.wait()
+    for _ in range(20):
+        try:
+            held = TrajectoryWriter.create(path, PROTOCOL)
+        except FileExistsError as error:
+            if "is being written by " not in str(error):
+                raise
+            continue
+        held.append(_point(step, step))
+        held.close()
+        os._exit(0)
+    os._exit(1)
 
 
 def _prepare(number: int) -> Death:

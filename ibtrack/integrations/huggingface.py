@@ -31,7 +31,7 @@ class InformationPlaneTrainerCallback(TrainerCallback):
 
     Raises:
         ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
-        FileExistsError: When training starts, if ``path`` holds another run's trajectory.
+        FileExistsError: When training starts, if ``path`` holds another run's trajectory, or another process writes it.
     """
 
     def __init__(self, probe: Probe, **tracker_options: Any) -> None:

@@ -63,7 +63,7 @@ class InformationPlaneMonitor(Callback):
 
     Raises:
         ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
-        FileExistsError: When training starts, if ``path`` holds another run's trajectory.
+        FileExistsError: When training starts, if ``path`` holds another run's trajectory, or another process writes it.
     """
 
     def __init__(

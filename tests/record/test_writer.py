@@ -9,7 +9,6 @@ import multiprocessing as mp
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from ibtrack import Point, Trajectory
 from ibtrack.record import writer as writing
 from ibtrack.record.writer import TrajectoryWriter
+from tests.killed_writer import create_at_once
 from tests.record.test_trajectory import PROTOCOL, write
 
 
@@ -323,27 +323,11 @@ def test_points_in_memory_that_the_file_lacks_are_written_when_it_goes_on(tmp_pa
     assert Trajectory.load(path).steps == [0, 2, 4]
 
 
-def _create_at_once(path: Path, barrier: Barrier, step: int) -> None:
-    barrier.wait()
-    warnings.simplefilter("ignore")
-    for _ in range(20):
-        try:
-            writer = TrajectoryWriter.create(path, PROTOCOL)
-        except FileExistsError as error:
-            if "is being written by " not in str(error):
-                os._exit(2)
-            continue
-        writer.append(Point(step))
-        writer.close()
-        os._exit(0)
-    os._exit(1)
-
-
 def test_processes_that_begin_at_once_lose_nothing(tmp_path: Path) -> None:
     """Each takes the file for an earlier start of its run, if it is free; the points of all are there at the end."""
     context, world = mp.get_context("forkserver"), 6
     barrier = context.Barrier(world)
-    processes = [context.Process(target=_create_at_once, args=(tmp_path / "t.jsonl", barrier, i)) for i in range(world)]
+    processes = [context.Process(target=create_at_once, args=(tmp_path / "t.jsonl", barrier, i)) for i in range(world)]
     for process in processes:
         process.start()
     for process in processes:
