@@ -48,7 +48,7 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     ) -> None:
         """Start the tracker, and measure the model before its first step."""
         self._loss = None
-        kept = state.stateful_callbacks.get(STATE, {}) if state.global_step else {}
+        kept = _states(state).get(STATE, {}) if state.global_step else {}
         seconds = float(kept.get("seconds", 0.0))
         resumed = Progress(state.global_step, state.num_input_tokens_seen, seconds) if state.global_step else None
         self._tracker.measure_seconds = float(kept.get("measure_seconds", 0.0))
@@ -88,11 +88,17 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     def _keep(self, state: TrainerState) -> None:
         """Put what a restart needs where checkpoints are made from."""
         tracker = self._tracker
-        state.stateful_callbacks[STATE] = {
+        _states(state)[STATE] = {
             "run_id": tracker.run_id,
             "seconds": tracker.seconds,
             "measure_seconds": tracker.measure_seconds,
         }
+
+
+def _states(state: TrainerState) -> dict[str, Any]:
+    """Return what checkpoints keep for callbacks, by name."""
+    states: Any = state.stateful_callbacks  # declared as the list that it is made from
+    return states
 
 
 def _logs_every_step(state: TrainerState) -> bool:

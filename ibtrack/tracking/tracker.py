@@ -226,7 +226,8 @@ class InformationPlaneTracker:
         self._measurement = measurement
         self._last = Progress(-1) if resume_from is None else resume_from
         self._begins_late = resume_from is not None and decided_by_first(not self._points)
-        self._began = time.monotonic() - self._last.seconds
+        passed = self._points[-1].wall_time if self._points else 0.0  # a checkpoint is older than a point of its step
+        self._began = time.monotonic() - max(self._last.seconds, passed)
         self._report(
             "ibtrack: points stay in memory; path= names a file for them"
             if self.path is None

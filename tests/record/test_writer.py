@@ -9,6 +9,7 @@ import multiprocessing as mp
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import pytest
 import torch
 
 from ibtrack import Point, Trajectory
-from ibtrack.record import writer as writing
 from ibtrack.record.writer import TrajectoryWriter
 from tests.killed_writer import create_at_once
 from tests.record.test_trajectory import PROTOCOL, write
@@ -143,7 +143,7 @@ def test_any_configuration_is_written_and_an_earlier_start_of_it_is_known(tmp_pa
 def full_disk(monkeypatch: pytest.MonkeyPatch, room: int = 0, *, gone: bool = False) -> Iterator[None]:
     """A disk that takes so many bytes more of each file that is written; one that is gone cuts nothing off either."""
 
-    class Full(writing.FileIO):
+    class Full(FileIO):
         left = room
 
         def write(self, text: Any) -> int:

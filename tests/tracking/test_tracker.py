@@ -352,6 +352,20 @@ def test_a_checkpoint_of_another_run_does_not_go_on_with_the_file(tmp_path: Path
     assert files == [[0, 1, 2, 3], [0, 1, 2, 3], [2, 3]]
 
 
+def test_wall_time_never_goes_back_after_a_restart(tmp_path: Path) -> None:
+    """The seconds of a checkpoint are those before the point of its step was measured, or are not known at all."""
+    first, model = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1)), Model()
+    first.step(model, 0)
+    cast(Any, first)._began -= 1000
+    first.step(model, 1)
+    again = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1))
+    again.start(model, resume_from=Progress(1, seconds=900.0))
+    again.step(model, 2)
+    times = [point.wall_time for point in Trajectory.load(tmp_path / "t.jsonl").points]
+    assert times == sorted(times)
+    assert times[2] > 1000
+
+
 def test_points_in_memory_go_on_from_the_checkpoint() -> None:
     follow, model = tracker(schedule=schedules.every(1)), Model()
     for step in range(4):
