@@ -333,6 +333,7 @@ def test_a_cell_that_is_run_again_begins_anew_and_keeps_what_it_had(tmp_path: Pa
     assert [len(Trajectory.load(tmp_path / name).steps) for name in ("t.1.jsonl", "t.2.jsonl", "t.jsonl")] == [1, 2, 0]
 
 
+@pytest.mark.filterwarnings("ignore:.*holds no trajectory to go on with")
 def test_a_checkpoint_of_another_run_does_not_go_on_with_the_file(tmp_path: Path) -> None:
     model = Model()
     runs = {name: tracker(path=tmp_path / f"{name}.jsonl", schedule=schedules.every(1)) for name in ("old", "new")}
