@@ -16,6 +16,8 @@ from ibtrack.record.writer import TrajectoryWriter
 from tests import killed_writer
 from tests.killed_writer import MARK, PROTOCOL
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*the last line was cut off while it was written")
+
 PATIENCE = 300  # seconds that a process is waited for
 # moments up to which a round may live: what the kind of round is about lies within them
 LATEST = {"append": 120, "create": 200, "resume": 320, "catch_up": 200}
