@@ -14,6 +14,9 @@ with needs("the callback for transformers.Trainer", extra="hub"):
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
+STATE = "ibtrack"  # name under which checkpoints keep what a restart needs
+
+
 class InformationPlaneTrainerCallback(TrainerCallback):
     """Follow a model through the information plane while ``transformers.Trainer`` trains it.
 
@@ -28,7 +31,7 @@ class InformationPlaneTrainerCallback(TrainerCallback):
 
     Raises:
         ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
-        FileExistsError: When training starts, if ``path`` holds another run's trajectory.
+        FileExistsError: When training starts, if ``path`` holds another run's trajectory, or another process writes it.
     """
 
     def __init__(self, probe: Probe, **tracker_options: Any) -> None:
@@ -45,14 +48,25 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     ) -> None:
         """Start the tracker, and measure the model before its first step."""
         self._loss = None
-        resumed = Progress(state.global_step, state.num_input_tokens_seen) if state.global_step else None
-        self._tracker.start(rest["model"], max_steps=state.max_steps, resume_from=resumed, precision=_precision(args))
+        kept = _states(state).get(STATE, {}) if state.global_step else {}
+        seconds = float(kept.get("seconds", 0.0))
+        resumed = Progress(state.global_step, state.num_input_tokens_seen, seconds) if state.global_step else None
+        self._tracker.measure_seconds = float(kept.get("measure_seconds", 0.0))
+        self._tracker.start(
+            rest["model"],
+            max_steps=state.max_steps,
+            resume_from=resumed,
+            run_id=kept.get("run_id"),
+            precision=_precision(args),
+        )
+        self._keep(state)
         self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Measure if a measurement is due, unless the loss of this step is about to be logged."""
         if not (control.should_log and _logs_every_step(state)):
             self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
+        self._keep(state)
 
     def on_log(
         self,
@@ -70,6 +84,21 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Measure the last step."""
         self._tracker.finish(rest["model"], state.global_step, tokens_seen=_tokens(state), loss=self._loss)
+
+    def _keep(self, state: TrainerState) -> None:
+        """Put what a restart needs where checkpoints are made from."""
+        tracker = self._tracker
+        _states(state)[STATE] = {
+            "run_id": tracker.run_id,
+            "seconds": tracker.seconds,
+            "measure_seconds": tracker.measure_seconds,
+        }
+
+
+def _states(state: TrainerState) -> dict[str, Any]:
+    """Return what checkpoints keep for callbacks, by name."""
+    states: Any = state.stateful_callbacks  # declared as the list that it is made from
+    return states
 
 
 def _logs_every_step(state: TrainerState) -> bool:

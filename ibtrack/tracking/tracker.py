@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ibtrack import schedules
-from ibtrack._checks import check_integer
+from ibtrack._checks import check_count, check_integer
 from ibtrack.capture.forward import check_text_fits, default_forward
 from ibtrack.capture.sharded import SharedPasses, check_data_parallel
 from ibtrack.capture.sites import find_sites
@@ -148,6 +148,8 @@ class InformationPlaneTracker:
         self._last = Progress(-1)
         self._left_out: list[int] = []
         self._began: float | None = None
+        self._begins_late = False
+        self._went_back = False
 
     @property
     def trajectory(self) -> Trajectory:
@@ -158,6 +160,14 @@ class InformationPlaneTracker:
     def _run(self) -> dict[str, Any]:
         """Name and configuration, for the header."""
         return {"name": None if self.name is None else printable(str(self.name)), "config": self.config}
+
+    @property
+    def run_id(self) -> str | None:
+        """Name of the run that no other has, as in its file; None without a file, and on all processes but the first.
+
+        Kept in a checkpoint and given to `start`, it keeps a run from going on with the file of another one.
+        """
+        return None if self._writer is None else self._writer.run_id
 
     @property
     def started(self) -> bool:
@@ -181,16 +191,23 @@ class InformationPlaneTracker:
         *,
         max_steps: int | None = None,
         resume_from: Progress | None = None,
+        run_id: str | None = None,
         precision: str | None = None,
     ) -> None:
         """Find the sites, try one block of the probe on the model, and open the trajectory file.
 
         Under several processes all of them have to call it, with equal probes and options.
 
+        After a restart from a checkpoint the points go on in the same file. Later ones than the checkpoint are moved to
+        ``<name>.1.jsonl``, with a warning. Where there is no file, or that of another run or of another configuration,
+        which is moved aside as a whole, a new one is begun, and its first point is that of the checkpoint's step.
+        On a full disk a warning says so, and points wait in memory until there is room.
+
         Args:
             model: The model that will be measured.
             max_steps: Last step of the run, if it is known.
-            resume_from: Progress at the checkpoint that training goes on from; later points of the file are dropped.
+            resume_from: Progress at the checkpoint that training goes on from.
+            run_id: `run_id` as it was when the checkpoint was saved; by default the file is taken to be this run's.
             precision: Precision of the run, for the protocol; by default that of the model's weights and of an autocast
                 around this call.
 
@@ -198,8 +215,9 @@ class InformationPlaneTracker:
             ValueError: ``resume_from`` is no `Progress`, ``path`` is a folder, layers do not exist, the probe does not
                 fit the model, the schedule has nothing due, the trajectory to resume has another protocol, or
                 processes differ in probe or options.
-            FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
-                protocol and config, is moved aside with a warning.
+            FileExistsError: ``path`` holds another run's trajectory, or another process is writing it. The trajectory
+                of an earlier start of this run, of equal protocol and config, is moved aside with a warning.
+            OSError: No file can be made at ``path``, or, where the tracker is strict, the disk is full.
             MeasurementError: Another process could not start, or did not call this within five minutes.
         """
         meet("the tracker's start() or first step()", _warn)
@@ -211,13 +229,15 @@ class InformationPlaneTracker:
             measurement = self._prepare(model, device, precision)
         self._check_equal_on_all(resume_from, device)
         with together(device):  # the first process opens the file, which alone writes
-            self._open_file(resume_from)
+            self._open_file(resume_from, run_id)
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._watch = PhaseWatch()
         self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
         self._measurement, self.batch_size = measurement, measurement.batch_size
         self._last = Progress(-1) if resume_from is None else resume_from
-        self._began = time.monotonic() - self._last.seconds
+        self._begins_late = resume_from is not None and decided_by_first(not self._points, device)
+        passed = self._points[-1].wall_time if self._points else 0.0  # a checkpoint is older than a point of its step
+        self._began = time.monotonic() - max(self._last.seconds, passed)
         self._report(
             "ibtrack: points stay in memory; path= names a file for them"
             if self.path is None
@@ -283,7 +303,8 @@ class InformationPlaneTracker:
 
         Args:
             model: The model as it is after ``step`` optimizer steps.
-            step: Optimizer steps taken.
+            step: Optimizer steps taken since training began; a count that begins again with every epoch will not do,
+                and a warning says so.
             tokens_seen: Training tokens so far over all processes, if the loop counts them. Of several processes that
                 count differently the mean is taken; where each knows its own batches only, let it give these times the
                 number of processes, and the mean is the number over all.
@@ -291,15 +312,19 @@ class InformationPlaneTracker:
 
         Returns:
             The point, or None if nothing was due.
+
+        Raises:
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
         """
+        step, tokens_seen = _counts(step, tokens_seen)
         if not self.started:
             self.start(model)
-        if step <= self._last.step:
+        if not self._is_new(step):
             return None
         now, counts_matter = self._now(step, tokens_seen), not self.schedule.by_step_alone
         if counts_matter:
             now = self._agreed(now, model, counted=tokens_seen is not None)
-        if step > 0:
+        if step > 0 and not self._begins_late:
             if not self.schedule.due(now, since=self._last):
                 return None
             if self.max_overhead is not None and decided_by_first(self._over_budget(now), device_of(model)):
@@ -323,7 +348,11 @@ class InformationPlaneTracker:
 
         Returns:
             The point, or None if the last step had been measured.
+
+        Raises:
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
         """
+        step, tokens_seen = _counts(step, tokens_seen)
         measured = self._points[-1].step if self._points else -1
         point = None
         # the others may not know the points before a restart
@@ -339,6 +368,7 @@ class InformationPlaneTracker:
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
                 log.finish(self.trajectory)
+        self._close_file()
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
@@ -363,7 +393,7 @@ class InformationPlaneTracker:
     def _take(self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None) -> Point:
         """Measure and record; a failed measurement is recorded as such."""
         began = time.monotonic()
-        self._last = now
+        self._last, self._begins_late = now, False
         try:
             point = self.measure(model, step=now.step)
         except Exception as error:
@@ -400,6 +430,17 @@ class InformationPlaneTracker:
             return {}
         return {"schedule": f"left out to keep max_overhead={self.max_overhead}: steps {', '.join(map(str, steps))}"}
 
+    def _is_new(self, step: int) -> bool:
+        """Whether a step comes after the last one that was asked for; the first point of a file begins there."""
+        if step < self._last.step and not self._went_back and rank() == 0:
+            self._went_back = True
+            _warn(
+                f"step went back from {self._last.step} to {step}, and steps up to {self._last.step} are not measured "
+                "again: pass the number of optimizer steps since training began, which goes on from epoch to epoch; "
+                "training goes on"
+            )
+        return step > self._last.step or (self._begins_late and step == self._last.step)
+
     def _over_budget(self, now: Progress) -> bool:
         """Say whether one more measurement, as long as the last, would pass the budget."""
         expected = self._points[-1].measure_time if self._points else 0.0
@@ -414,9 +455,8 @@ class InformationPlaneTracker:
         if point.doubts:
             key, first = next(iter(point.doubts.items()))
             _warn(f"step {point.step}: {len(point.doubts)} of the values are in doubt, the first is {key}: {first}")
-        if self._writer is not None:
-            with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
-                self._writer.append(point)
+        with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
+            self._write(point)
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
                 log.log(point, self.trajectory)
@@ -470,24 +510,78 @@ class InformationPlaneTracker:
             raise MeasurementError(sentence)
         _warn(f"{sentence}; training goes on")
 
-    def _open_file(self, resume_from: Progress | None) -> None:
+    def _open_file(self, resume_from: Progress | None, run_id: str | None) -> None:
+        """Open the trajectory file, and take the points that it holds.
+
+        Raises:
+            ValueError: ``path`` is a folder, or the file has another protocol.
+            OSError: No file can be made at ``path``, or it is another run's.
+        """
+        before, self._writer = self._writer, None
         if resume_from is None:
             self._points, self._left_out, self.measure_seconds = [], [], 0.0
+        else:
+            self._points = [point for point in self._points if point.step <= resume_from.step]
         if self.path is None or rank() != 0:
             return
         if self.path.is_dir():
             file = self.path / "trajectory.jsonl"
             raise ValueError(f"path must name a trajectory file, got the folder {self.path}; take {file}")
         if resume_from is not None and self.path.exists():
-            self._writer = TrajectoryWriter.resume(self.path, self.protocol, last_step=resume_from.step)
-            self._points = list(self._writer.points)
+            goes_on = before is not None and before.path == self.path
+            self._writer = TrajectoryWriter.resume(
+                self.path,
+                self.protocol,
+                last_step=resume_from.step,
+                run=self._run,
+                run_id=run_id or (before.run_id if before is not None and goes_on else None),
+                held=self._points if goes_on else (),
+            )
         else:
-            if resume_from is not None and resume_from.step > 0:
-                _warn(
-                    f"{self.path} holds no trajectory to go on with: points up to step {resume_from.step} are missing "
-                    "from it"
-                )
             self._writer = TrajectoryWriter.create(self.path, self.protocol, self._run)
+        self._points = list(self._writer.points)
+        if self._writer.fault is not None:
+            self._complain_of_disk("file", self._writer.fault)
+        if resume_from is not None and not self._points and resume_from.step > 0:
+            _warn(
+                f"{self.path} holds no trajectory to go on with: its points begin at step {resume_from.step}, that of "
+                "the checkpoint, and earlier ones stay where they are"
+            )
+
+    def _write(self, point: Point) -> None:
+        """Give a point to the file, and say so when one that waited for the disk has been written."""
+        if self._writer is None:
+            return
+        waited = self._writer.fault is not None
+        try:
+            self._writer.append(point)
+        except OSError as error:
+            self._complain_of_disk(f"point of step {point.step}", error)
+        else:
+            if waited:
+                self._report(f"ibtrack: {self.path} holds all points again")
+
+    def _close_file(self) -> None:
+        """Let other processes have the file, after a last try to write what waits for the disk."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.close()
+        except OSError as error:
+            self._complain_of_disk("last points", error)
+
+    def _complain_of_disk(self, what: str, error: OSError) -> None:
+        """Warn that points wait in memory.
+
+        Raises:
+            OSError: The tracker is strict.
+        """
+        if self.strict:
+            raise error
+        _warn(
+            f"{self.path} did not take the {what}: {reason(error)}; points wait in memory and are "
+            "written as soon as that succeeds; training goes on"
+        )
 
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)
@@ -506,6 +600,11 @@ class InformationPlaneTracker:
         numbers = torch.tensor([now.tokens, counted, seconds], dtype=torch.float64, device=device_of(model))
         tokens, number, seconds = sum_over_processes(numbers).tolist()
         return Progress(now.step, round(tokens / max(number, 1)), seconds)
+
+
+def _counts(step: int, tokens_seen: int | None) -> tuple[int, int | None]:
+    """Check the numbers that a training loop counts."""
+    return check_count("step", step), None if tokens_seen is None else check_count("tokens_seen", tokens_seen)
 
 
 def _warn(sentence: str) -> None:

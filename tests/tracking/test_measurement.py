@@ -297,6 +297,7 @@ def test_a_classifier_with_labels_of_its_own() -> None:
     inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
     classes = (inputs[:, 0] > 0).long()
     sample = Probe(inputs, labels={"input": torch.arange(200) % 40, "output": classes})
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8)), nn.Linear(8, 2))
     point = tracker(probe=sample, layers=["0.*"]).measure(model)
     assert point.values["ib/L01/label/expressivity"] > 0.005
