@@ -88,7 +88,8 @@ function updateCurve(name, quantity) {
 function bandWords(chart) {
   if (state.band === "pointwise") return `± ${DATA.z95} standard errors, 95 % at each point by itself`;
   const what = chart === "plane" ? "at all points of a run and on both axes together" : "at all points of a run together";
-  return `95 % ${what}` + (state.site === "mean" ? "" : ", or more: it is the width that is enough however the errors of a single layer hang together");
+  const worked = state.site === "mean" && DATA.bandNames.some((names) => names.length);
+  return `95 % ${what}` + (worked ? "" : `, or more: it is the width that is enough however the errors of a ${state.site === "mean" ? "run" : "single layer"} hang together`);
 }
 
 /** What the light band is, or why there is none. */
@@ -110,12 +111,18 @@ function updateHeatmap() {
   const quantity = heatmapQuantity();
   views.heatmap.height(Math.max(60, 22 * run.sites.length)).data("points", heatmapRows()).run();
   $("heatmap").hidden = !run.sites.length;
-  $("heatmap-axis").textContent = run.sites.length ? `${run.label}: ${titleOf(quantity)}` : `${run.label} has no layers on file.`;
+  $("heatmap-axis").textContent = run.sites.length ? `${run.label}: ${titleOf(quantity)}` : withoutLayers(run);
   const words = ["a column for each measured step, the last layer on top. For another run choose it under Highlight."];
   if (DATA.quantities[quantity].scope === "order") words.unshift(`${state.order} labels · ${state.reading} reading`);
   if (quantity !== state.quantity) words.push("The quantity chosen above belongs to the whole run, so this is " + titleOf(quantity) + ".");
   $("heatmap-note").textContent = words.join(" · ");
   $("heatmap").setAttribute("aria-label", `${titleOf(quantity)} of ${run.label}, layer by step.`);
+}
+
+/** Why no layers are drawn of a run. */
+function withoutLayers(run) {
+  if (run.layers) return `${run.label} has no layers on file.`;
+  return `This page of ${RUNS.length} runs holds the mean over the layers alone. For the layers of one: ibtrack report ${run.path || "RUN"}`;
 }
 
 const where = () => (state.site === "mean" ? "mean over the layers" : `layer ${state.site}`);
