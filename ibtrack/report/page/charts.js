@@ -10,15 +10,20 @@ const CONFIG = {
   legend: { ...INK, labelFontSize: 12 }, view: { stroke: null },
 };
 
-async function draw(name, element, spec) {
+// So many rows, of several marks each, are thousands of elements, which a browser takes seconds for: they are painted.
+const MOST_ELEMENTS = 2000;
+
+/** Draw a chart of so many rows. */
+async function draw(name, element, numRows, spec) {
   const tooltip = { theme: "custom", disableDefaultStyle: false };
-  const options = { actions: false, logLevel: 1 /* errors; an empty column is no warning */, renderer: "svg", tooltip, config: CONFIG };
+  const renderer = numRows > MOST_ELEMENTS ? "canvas" : "svg";
+  const options = { actions: false, logLevel: 1 /* errors; an empty column is no warning */, renderer, tooltip, config: CONFIG };
+  if (views[name]) views[name].finalize();
   views[name] = (await vegaEmbed(element, spec, options)).view;
 }
 
 async function drawPlane() {
-  if (views.plane) views.plane.finalize();
-  await draw("plane", $("plane"), { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
+  await draw("plane", $("plane"), NUM_POINTS, { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
 }
 
 async function drawCurves() {
@@ -31,9 +36,26 @@ async function drawCurves() {
     delete views[name];
     $(name).closest("figure").hidden = name === "second" && !state.below;
     if (!$(name).closest("figure").hidden) {
-      await draw(name, $(name), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
+      await draw(name, $(name), NUM_POINTS, { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
     }
   }
+}
+
+async function drawHeatmap() {
+  const cells = extent(RUNS.map((run) => run.sites.length * run.steps.length))[1];
+  const size = { autosize: { type: "fit-x", contains: "padding" }, width: $("heatmap").clientWidth };
+  await draw("heatmap", $("heatmap"), cells, { ...DATA.specs.heatmap, ...size });
+}
+
+async function drawAll() {
+  await Promise.all([drawPlane(), drawCurves(), drawHeatmap()]);
+  fit();
+  update();
+}
+
+/** Draw anew what is painted: unlike elements it does not follow the colours of the page by itself. */
+function repaint() {
+  if (document.querySelector(".chart canvas")) drawAll();
 }
 
 function fit() {

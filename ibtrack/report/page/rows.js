@@ -5,6 +5,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const INDEX = DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i])));
 const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
+const NUM_POINTS = RUNS.reduce((sum, run) => sum + run.steps.length, 0);
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
   quantity: "", below: "", x: "step", band: "pointwise", references: RUNS.length <= 6, bracket: false, matched: "step",
