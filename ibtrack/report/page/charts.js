@@ -43,7 +43,8 @@ async function drawCurves() {
 
 async function drawHeatmap() {
   const cells = extent(RUNS.map((run) => run.sites.length * run.steps.length))[1];
-  const size = { autosize: { type: "fit-x", contains: "padding" }, width: $("heatmap").clientWidth };
+  const width = $("heatmap").parentElement.clientWidth; // its own is 0 where it is hidden, of runs without layers
+  const size = { autosize: { type: "fit-x", contains: "padding" }, width };
   await draw("heatmap", $("heatmap"), cells, { ...DATA.specs.heatmap, ...size });
 }
 
