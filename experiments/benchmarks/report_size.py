@@ -1,43 +1,62 @@
-"""Measure what a report of many runs takes: time, peak memory, size of the page, and the time it takes to open.
+"""Measure what reports and lists of many runs take: time, peak of memory, size of the page, and its opening.
 
 A point is one real measurement of a tiny model with as many layers as are asked for; the runs are made up from it, as
-their numbers say nothing here: every value follows a curve over training, with noise of its own.
+their numbers say nothing here: values follow a curve over training, with noise of their own.
 
 python experiments/benchmarks/report_size.py --runs 1 --runs 4 --runs 20 --runs 200
 """
 
+# ruff: noqa: E402 (the packages of this checkout are put on the path first)
 from __future__ import annotations
 
-import json
 import math
-import resource
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
+from experiments.benchmarks.figures import Figure, report
+from experiments.benchmarks.options import JsonFile
 from experiments.benchmarks.text import made_up_text
 from ibtrack import InformationPlaneTracker, Probe, Trajectory
 from ibtrack.record.influences import Influences
 from ibtrack.record.trajectory import Point
 from ibtrack.record.writer import TrajectoryWriter
 
-MIB = 1 << 20
+MEGABYTE = 1e6
 LAST_STEP = 100_000
-NUM_DOCUMENTS = 128  # as many as influences are kept for at most
+NUM_DOCUMENTS = 128  # influences are kept for as many at most
 RECIPES = ("constant", "cosine", "linear", "wsd")
+MOST_SIZE, MOST_SECONDS, MOST_MEMORY = 15, 5, 1000  # megabytes of the page, seconds to open it, megabytes of a command
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took.
+
+    Attributes:
+        seconds: Processor time, which does not depend on what else the machine does.
+        wall: Seconds by the clock.
+        megabytes: Peak of its memory.
+    """
+
+    seconds: float
+    wall: float
+    megabytes: float
 
 
 class Layer(nn.Module):
@@ -78,11 +97,12 @@ class Stack(nn.Module):
         return activations
 
 
-def measured_once(layers: int, orders: tuple[int, ...] = (1, 2, 3, 4)) -> Trajectory:
+def measured_once(layers: int, orders: Sequence[int] = (1, 2, 3, 4)) -> Trajectory:
     """Measure a tiny model once: the point has every number, note and influence that a real one has.
 
     Args:
         layers: Number of layers, L.
+        orders: Orders of the k-grams.
     """
     torch.manual_seed(0)
     tokens = made_up_text(NUM_DOCUMENTS, 64)
@@ -132,7 +152,7 @@ def _moved(influences: Influences | None, draw: np.random.Generator) -> Influenc
     )
 
 
-def runs_on_disk(folder: Path, num_runs: int, template: Trajectory, num_points: int) -> Iterator[Path]:
+def write_runs(folder: Path, num_runs: int, template: Trajectory, num_points: int) -> None:
     """Write the files of made-up runs: four recipes with seeds, each with noise of its own.
 
     Args:
@@ -140,46 +160,133 @@ def runs_on_disk(folder: Path, num_runs: int, template: Trajectory, num_points: 
         num_runs: Number of runs.
         template: Trajectory of one point.
         num_points: Number of points of each run, T.
-
-    Yields:
-        The folder of each run.
     """
     points = made_up_points(template.points[0], num_points)
     keys = list(template.points[0].values)
     base = np.array([template.points[0].values[key] for key in keys])
-    is_error = np.array([key.endswith(("_se", "_z", "_anchor_sd")) for key in keys])
+    moves = np.array([key.rpartition("/")[2] in ("complexity", "expressivity", "kept", "told") for key in keys])
     for number in range(num_runs):
         draw = np.random.default_rng(number)
         recipe, seed = RECIPES[number % len(RECIPES)], number // len(RECIPES)
         run = {"name": f"{recipe}-{seed}", "config": {"recipe": recipe, "seed": seed}}
         path = folder / f"run{number:03}" / "trajectory.jsonl"
         writer = TrajectoryWriter.create(path, template.protocol, run)
-        with path.open("a", encoding="utf-8") as file:
-            for i, point in enumerate(points):
-                progress = i / max(num_points - 1, 1)
-                level = 1 + 0.5 * math.sin(3 * progress + 0.3 * (number % len(RECIPES)))
-                noisy = base * np.where(is_error, 1.0, level * (1 + 0.003 * draw.standard_normal(len(keys))))
-                file.write(replace(point, values=dict(zip(keys, noisy.tolist(), strict=True))).to_json() + "\n")
-        yield writer.path.parent
+        for i, point in enumerate(points):
+            progress = i / max(num_points - 1, 1)
+            level = 1 - 0.3 * math.cos(6 * progress + 0.2 * (number % len(RECIPES)))
+            noise = 1 + 0.003 * draw.standard_normal(len(keys))
+            values = base * np.where(moves, level * noise, 1.0)
+            writer.append(replace(point, values=dict(zip(keys, values.tolist(), strict=True))))
 
 
-def measured(command: list[str]) -> dict[str, Any]:
-    """Run a command of ibtrack; its seconds and the peak of its memory.
+def cost_of(*arguments: str) -> Cost:
+    """Run a command of ibtrack.
 
     Args:
-        command: Arguments of the command.
+        *arguments: Arguments of the command.
 
     Raises:
         RuntimeError: The command failed.
     """
-    code = "import resource, sys; from ibtrack.cli import app\ntry: app(sys.argv[1:])\nfinally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        raise RuntimeError(f"ibtrack {' '.join(command[:1])} failed: {done.stderr}")
-    return {"seconds": seconds, "mib": int(done.stderr.split()[-1]) / 1024}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ibtrack", *arguments]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"ibtrack {arguments[0]} ended with code {process.returncode}")
+    seconds = usage.ru_utime + usage.ru_stime
+    return Cost(seconds, time.perf_counter() - began, usage.ru_maxrss * 1024 / MEGABYTE)
+
+
+def opening_seconds(page: Path) -> float | None:
+    """Open a page in Chromium; the processor time of its thread until it is ready, or None without a browser.
+
+    Args:
+        page: The page.
+    """
+    browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        return None
+    if browser_path is None:
+        return None
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
+        opened = browser.new_page(viewport={"width": 1400, "height": 900})
+        tools = opened.context.new_cdp_session(opened)
+        tools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        opened.goto(page.as_uri())
+        opened.wait_for_selector("html[data-ready=yes]", timeout=300_000)
+        metrics = {each["name"]: each["value"] for each in tools.send("Performance.getMetrics")["metrics"]}
+        browser.close()
+    return float(metrics["TaskDuration"])
+
+
+def measure(num_runs: int, template: Trajectory, num_points: int, folder: Path) -> dict[str, object]:
+    """Write runs, make their report and their list, and open the page.
+
+    Args:
+        num_runs: Number of runs.
+        template: Trajectory of one point.
+        num_points: Number of points of each run, T.
+        folder: Folder for the files, which are removed again.
+    """
+    runs, page = folder / "runs", folder / "report.html"
+    write_runs(runs, num_runs, template, num_points)
+    files = sorted(runs.glob("*/trajectory.jsonl"))
+    row = {
+        "runs": num_runs,
+        "files": sum(file.stat().st_size for file in files) / MEGABYTE,
+        "report": asdict(cost_of("report", *map(str, files), "-o", str(page))),
+        "list": asdict(cost_of("list", str(runs))),
+        "page": page.stat().st_size / MEGABYTE,
+        "opening": opening_seconds(page),
+    }
+    shutil.rmtree(runs)
+    return row
+
+
+def figures_of(row: dict[str, object]) -> list[Figure]:
+    """Put what was measured beside what is wanted.
+
+    Args:
+        row: What `measure` returned.
+    """
+    made, listed = (Cost(**row[name]) for name in ("report", "list"))  # type: ignore[arg-type]  # as asdict made them
+    of = f"{row['runs']} runs"
+    opening = row["opening"]
+    return [
+        Figure(f"page of {of}", "≤", MOST_SIZE, float(str(row["page"])), " MB"),
+        Figure(f"opening of it in Chromium, processor time of the page, {of}", "≤", MOST_SECONDS, opening, " s"),  # type: ignore[arg-type]
+        Figure(f"peak of memory of ibtrack report, {of}", "≤", MOST_MEMORY, made.megabytes, " MB", _times(made)),
+        Figure(f"peak of memory of ibtrack list, {of}", "≤", MOST_MEMORY, listed.megabytes, " MB", _times(listed)),
+    ]
+
+
+def _times(cost: Cost) -> str:
+    return f"{cost.seconds:.1f} s of processor time, {cost.wall:.1f} s by the clock"
+
+
+def main(
+    runs: Annotated[list[int] | None, typer.Option(help="Number of runs; may be repeated.")] = None,
+    points: Annotated[int, typer.Option(min=2, help="Points of each run.")] = 200,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the model.")] = 24,
+    orders: Annotated[int, typer.Option(min=1, max=4, help="Label sets: token, bigram and so on.")] = 4,
+    file: JsonFile = None,
+) -> None:
+    """Measure reports and lists of made-up runs, the smallest first."""
+    template = measured_once(layers, tuple(range(1, orders + 1)))
+    rows: list[dict[str, object]] = []
+    for number in sorted(runs or [1, 4, 20, 200]):
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(measure(number, template, points, Path(folder)))
+        print(rows[-1], flush=True)
+    figures = [figure for row in rows for figure in figures_of(row)]
+    report("report_size", figures, rows, file, packages=["altair", "vl-convert-python"])
 
 
 if __name__ == "__main__":
-    pass
+    typer.run(main)

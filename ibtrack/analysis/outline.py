@@ -70,9 +70,7 @@ def _reduced(point: Point, keys: Sequence[str]) -> Point:
 def _at_mean(influences: Influences, keys: Sequence[str]) -> Influences | None:
     """Keep the influences on the numbers of the mean that are asked for, packed as they were."""
     named = {name: influences.of(metric_key(name, site="mean")) for name in influences.quantities}
-    found = {
-        name: each for name, each in named.items() if each is not None and metric_key(name, site="mean") in keys
-    }
+    found = {name: each for name, each in named.items() if each is not None and metric_key(name, site="mean") in keys}
     if not found:
         return None
     by_document, systematic, by_draw = (np.array([list(parts)]) for parts in zip(*found.values(), strict=True))

@@ -311,7 +311,7 @@ def _trajectory_or_reason(path: Path) -> Trajectory | str:
 
 
 def _in_outline(path: Path, order: str, unit: str | None) -> tuple[Trajectory | str, Phases | None]:
-    """Read a run and keep its outline and its phases, as all runs of a folder would not fit; or say why it cannot be."""
+    """Read a run and keep its outline and phases, as all runs of a folder would not fit; or say why it cannot be."""
     run = _trajectory_or_reason(path)
     return (run, None) if isinstance(run, str) else (outline(run, [order]), find_phases(run, order, unit=unit))
 

@@ -77,7 +77,7 @@ def write_report(
 
 
 def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]]) -> tuple[list[Sheet], list[str]]:
-    """Read the runs one after the other, and keep of each its sheet; say what files lack, those alike in one sentence."""
+    """Read the runs one after the other and keep their sheets; say what files lack, those that lack the same in one."""
     sheets: list[Sheet] = []
     paths: dict[str, list[str]] = {}
     for run in runs:

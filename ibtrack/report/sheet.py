@@ -174,13 +174,13 @@ def size_sentence(sheets: Sequence[Sheet]) -> str:
     if not parts:
         return ""
     return (
-        f"So that it opens, this page {' and '.join(parts)}. Phases, ranking and effects are worked out from all points. "
-        "A report of fewer runs shows more of each."
+        f"So that it opens, this page {' and '.join(parts)}. Phases, ranking and effects are worked out from all "
+        "points. A report of fewer runs shows more of each."
     )
 
 
 def _most_points(num_keys: int, num_sites: int, num_runs: int) -> int:
-    """Work out how many points a run may have on the page, by its numbers, in a chart of all runs, and in its heatmap."""
+    """Work out how many points a run may have: by the numbers of the page, in a chart of all, and in its heatmap."""
     numbers = MOST_NUMBERS // (max(num_keys, 1) * num_runs)
     return max(2, min(numbers, MOST_DRAWN // num_runs, MOST_DRAWN // num_sites))
 
@@ -194,9 +194,7 @@ def _is_of_mean(key: str) -> bool:
 def _notes(point: Point, *, has_layers: bool) -> dict[str, str]:
     """Keep the notes of a point, without those on single numbers that the page does not hold."""
     return {
-        name: why
-        for name, why in point.notes.items()
-        if has_layers or name not in point.values or _is_of_mean(name)
+        name: why for name, why in point.notes.items() if has_layers or name not in point.values or _is_of_mean(name)
     }
 
 

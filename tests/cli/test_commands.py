@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner, Result
 
-from ibtrack.cli import app, commands
+from ibtrack.cli import app
 from ibtrack.record.keys import READINGS
 from ibtrack.record.trajectory import Point, Trajectory
 from tests import trajectories
@@ -285,7 +285,7 @@ def test_of_many_runs_one_is_in_memory_at_a_time(
         loaded.append(weakref.ref(trajectory))
         return trajectory
 
-    monkeypatch.setattr(commands.Trajectory, "load", counted)
+    monkeypatch.setattr(Trajectory, "load", counted)
     run(command, swept)
     assert len(loaded) > 3
     assert most == 0

@@ -843,7 +843,9 @@ def test_many_runs_are_painted_thinned_and_said_to_be(show: Show, monkeypatch: p
     monkeypatch.setattr(sheet, "MOST_DRAWN", 26 * 95)
     monkeypatch.setattr(sheet, "MOST_NUMBERS", 26 * 95 * 120)
     monkeypatch.setattr(sheet, "FEWEST_POINTS", 60)
-    runs = [trajectories.make(f"r{i}", num_points=100, num_layers=1, config={"lr": i % 2, "seed": i}) for i in range(26)]
+    runs = [
+        trajectories.make(f"r{i}", num_points=100, num_layers=1, config={"lr": i % 2, "seed": i}) for i in range(26)
+    ]
     runs[3] = replace(runs[3], points=[replace(point, failure="out of memory") for point in runs[3].points])
     page = show(runs)
     banner = page.locator(".banner").inner_text()
@@ -857,9 +859,10 @@ def test_many_runs_are_painted_thinned_and_said_to_be(show: Show, monkeypatch: p
     assert page.locator("#heatmap-axis").inner_text().startswith("This page of 26 runs holds the mean over the layers")
     assert page.locator("#site option").all_inner_texts() == ["mean of layers"]
     page.locator("#phases summary").click()
-    assert "100 of 100 points were not measured as a whole, the first at step 0: out of memory." in page.locator(
-        "#sentences"
-    ).inner_text()
+    assert (
+        "100 of 100 points were not measured as a whole, the first at step 0: out of memory."
+        in page.locator("#sentences").inner_text()
+    )
     page.select_option("#band", "simultaneous")
     assert "or more: it is the width that is enough however the errors of a run hang" in page.inner_text("#curves-note")
     page.locator("#theme").click()

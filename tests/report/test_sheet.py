@@ -14,7 +14,8 @@ import pytest
 
 from ibtrack.analysis.phases import find_phases
 from ibtrack.record.trajectory import Point, Trajectory
-from ibtrack.report import html, sheet as module
+from ibtrack.report import html
+from ibtrack.report import sheet as module
 from ibtrack.report.sheet import FEWEST_POINTS, LEFT_OUT, MOST_BANDED, packed, sheet, size_sentence, spread
 from tests import trajectories
 
@@ -133,7 +134,7 @@ def test_a_report_holds_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
         most = max(most, sum(ref() is not None for ref in alive))
         return run
 
-    monkeypatch.setattr(html.Trajectory, "load", counted)
+    monkeypatch.setattr(Trajectory, "load", counted)
     html.write_report(folders, tmp_path / "report.html")
     assert len(alive) == 5
     assert most == 1
