@@ -81,13 +81,9 @@ def sheet(run: Trajectory, num_runs: int = 1) -> Sheet:
         (('ib/mean/entropy',), [8], 'AAA/')
     """
     orders = tuple(run.protocol.get("orders") or ("token",))
-    all_keys = dict.fromkeys(chain.from_iterable(point.values for point in run.points))
-    keys = tuple(key for key in all_keys if not key.endswith(LEFT_OUT))
-    of_mean = tuple(key for key in keys if _is_of_mean(key))
-    number = _most_points(len(keys), len(sites_of(run)) + 1, num_runs)
-    has_layers = number >= min(FEWEST_POINTS, len(run.points)) or len(of_mean) == len(keys)
-    if not has_layers:
-        keys, number = of_mean, _most_points(len(of_mean), 1, num_runs)
+    has_layers = has_room_for_layers(run, num_runs)
+    keys = tuple(key for key in _keys(run) if has_layers or _is_of_mean(key))
+    number = _most_points(len(keys), 1 + len(sites_of(run)) * has_layers, num_runs)
     names = _band_names(keys) if num_runs <= MOST_BANDED else ()
     config = flat(run.run.get("config") or {})
     kept = replace(run, points=[run.points[i] for i in spread(run.steps, number)])
@@ -114,6 +110,18 @@ def sheet(run: Trajectory, num_runs: int = 1) -> Sheet:
             "careful": [value if math.isfinite(value) else None for value in _careful(run)],
         },
     )
+
+
+def has_room_for_layers(run: Trajectory, num_runs: int) -> bool:
+    """Say whether a page of so many runs has room for the layers of a run, by the numbers of the mean over them.
+
+    Args:
+        run: Trajectory of the run; it may have been read without its layers.
+        num_runs: Number of runs of the page.
+    """
+    num_sites = len(sites_of(run)) + 1
+    num_keys = sum(map(_is_of_mean, _keys(run))) * num_sites
+    return num_sites == 1 or _most_points(num_keys, num_sites, num_runs) >= min(FEWEST_POINTS, len(run.points))
 
 
 def packed(table: Sequence[Sequence[float]]) -> str:
@@ -177,6 +185,12 @@ def size_sentence(sheets: Sequence[Sheet]) -> str:
         f"So that it opens, this page {' and '.join(parts)}. Phases, ranking and effects are worked out from all "
         "points. A report of fewer runs shows more of each."
     )
+
+
+def _keys(run: Trajectory) -> list[str]:
+    """List the metric keys of a run that a page may need."""
+    every = dict.fromkeys(chain.from_iterable(point.values for point in run.points))
+    return [key for key in every if not key.endswith(LEFT_OUT)]
 
 
 def _most_points(num_keys: int, num_sites: int, num_runs: int) -> int:

@@ -47,11 +47,12 @@ def test_points_are_left_out_first_and_then_the_layers(monkeypatch: pytest.Monke
     run = trajectories.make(num_points=100)
     keys = sheet(run).keys
     num_keys, num_of_mean = len(keys), sum(key.count("/") == 1 or "/mean/" in key for key in keys)
+    least = FEWEST_POINTS * num_of_mean * 6  # five sites are taken to have as many numbers as the mean
     for per_run, drawn, has_layers in (
         (num_keys * 100, 100, True),
         (num_keys * 60, 60, True),
-        (num_keys * FEWEST_POINTS, FEWEST_POINTS, True),
-        (num_keys * FEWEST_POINTS - 1, 100, False),
+        (least, FEWEST_POINTS, True),
+        (least - 1, 100, False),
         (num_of_mean * 30, 30, False),
     ):
         monkeypatch.setattr(module, "MOST_NUMBERS", per_run)
