@@ -277,11 +277,11 @@ def test_of_many_runs_one_is_in_memory_at_a_time(
     most = 0
     load = Trajectory.load
 
-    def counted(path: Path) -> Trajectory:
+    def counted(path: Path, **options: Any) -> Trajectory:
         nonlocal most
         gc.collect()
         most = max(most, sum(reference() is not None for reference in loaded))
-        trajectory = load(path)
+        trajectory = load(path, **options)
         loaded.append(weakref.ref(trajectory))
         return trajectory
 
