@@ -15,7 +15,9 @@ import typer
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.effects import effects, which_compresses
-from ibtrack.analysis.phases import find_phases, phases_of_runs
+from ibtrack.analysis.outline import outline
+from ibtrack.analysis.phase_words import Phases
+from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.cli.terminal import (
     LIST_HEAD,
@@ -99,9 +101,14 @@ def list_runs(
 
     The column "behind" says by how many standard errors a run's fall of I(X;Z) is smaller than the largest.
     """
-    runs = {_name_below(folder, path): _trajectory_or_reason(path) for path in _files_below(folder)}
+    runs: dict[str, Trajectory | str] = {}
+    found: dict[str, Phases] = {}
+    for path in _files_below(folder):
+        name = _name_below(folder, path)
+        runs[name], phases_of_run = _in_outline(path, order, _asked(unit))
+        found |= {name: phases_of_run} if phases_of_run else {}
     readable = {name: run for name, run in runs.items() if isinstance(run, Trajectory)}
-    every = phases_of_runs(readable, order, unit=_asked(unit))
+    every = in_one_unit(found, readable, order)
     phases = {name: each for name, each in every.items() if each.why_not is None}
     differences = why_not_comparable({name: readable[name] for name in phases})
     is_ranked = len(phases) > 1 and not differences
@@ -133,7 +140,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG of the effects to write.")] = None,
 ) -> None:
     """Say what a setting does: differences between groups of runs, with intervals from the spread between seeds."""
-    trajectories = [Trajectory.load(path) for run in runs for path in _runs_in(run)]
+    trajectories = [outline(Trajectory.load(path), [order]) for run in runs for path in _runs_in(run)]
     _check_measured(trajectories, "mean", order)
     named = dict(zip(run_labels(trajectories), trajectories, strict=True))
     found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
@@ -301,6 +308,12 @@ def _trajectory_or_reason(path: Path) -> Trajectory | str:
         return Trajectory.load(path)
     except (OSError, ValueError, KeyError) as error:
         return _sentence(error)
+
+
+def _in_outline(path: Path, order: str, unit: str | None) -> tuple[Trajectory | str, Phases | None]:
+    """Read a run and keep its outline and phases, as all runs of a folder would not fit; or say why it cannot be."""
+    run = _trajectory_or_reason(path)
+    return (run, None) if isinstance(run, str) else (outline(run, [order]), find_phases(run, order, unit=unit))
 
 
 def _runs_in(path: Path) -> list[Path]:

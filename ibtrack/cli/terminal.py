@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from string import ascii_letters
 from typing import Any
 
@@ -104,12 +105,12 @@ def list_row(
     """
     if isinstance(run, str) or phases is None:
         return (name, "", "", "", "", "", "", f"not readable: {run}")
-    rows = plane_rows([run], order=order, unit=unit)
-    if not rows:
+    if not run.points:
         return (name, "0", "", "", "", "", "", "no points yet")
+    (last,) = plane_rows([replace(run, points=run.points[-1:])], order=order, unit=unit)
     num_failed = sum(point.failure is not None for point in run.points)
-    points = f"{len(rows)} ({num_failed} failed)" if num_failed else str(len(rows))
-    return (name, points, *_point_cells(rows[-1]), _behind(place), phases.short())
+    points = f"{len(run.points)} ({num_failed} failed)" if num_failed else str(len(run.points))
+    return (name, points, *_point_cells(last), _behind(place), phases.short())
 
 
 def terminal_plane(rows: Sequence[Mapping[str, Any]], *, width: int = 60, height: int = 20) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -265,6 +267,28 @@ def test_list_names_the_prefix_of_a_second_monitor_and_leaves_out_what_was_moved
     assert "a · code" in run("list", tmp_path).stdout
     refused = only_line(run("show", path.parent, code=2))
     assert refused.endswith("holds no trajectory.jsonl; name one of its files: trajectory_code.jsonl")
+
+
+@pytest.mark.parametrize("command", ["list", "compare"])
+def test_of_many_runs_one_is_in_memory_at_a_time(
+    run: Run, swept: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    loaded: list[weakref.ref[Trajectory]] = []
+    most = 0
+    load = Trajectory.load
+
+    def counted(path: Path, **options: Any) -> Trajectory:
+        nonlocal most
+        gc.collect()
+        most = max(most, sum(reference() is not None for reference in loaded))
+        trajectory = load(path, **options)
+        loaded.append(weakref.ref(trajectory))
+        return trajectory
+
+    monkeypatch.setattr(Trajectory, "load", counted)
+    run(command, swept)
+    assert len(loaded) > 3
+    assert most == 0
 
 
 def test_list_has_no_column_for_places_that_nobody_has(run: Run, folder: Path) -> None:
