@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ibtrack.record.lines import header_line, point_lines
 from ibtrack.record.plain import plain
 from ibtrack.record.protocol import as_text, protocol_differences
-from ibtrack.record.trajectory import FORMAT, Point, read_file
+from ibtrack.record.trajectory import Point, read_file
+from ibtrack.record.values import Columns
 
 
 class TrajectoryWriter:
@@ -21,11 +22,13 @@ class TrajectoryWriter:
     Args:
         path: Trajectory file, which exists already; `create` and `resume` see to that.
         points: Points that it holds.
+        named: Columns that it has named last, None where it has none.
     """
 
-    def __init__(self, path: Path, points: list[Point]) -> None:
+    def __init__(self, path: Path, points: list[Point], named: Columns | None = None) -> None:
         self.path = path
         self.points = points
+        self._named = named
         self._file = _identity(os.stat(path))
 
     @classmethod
@@ -48,7 +51,7 @@ class TrajectoryWriter:
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = {"format": FORMAT, "protocol": dict(protocol), "run": plain(run or {})}
+        header = {"protocol": dict(protocol), "run": plain(run or {})}
         if path.exists():
             _move_aside(path, header)
         try:
@@ -56,7 +59,7 @@ class TrajectoryWriter:
         except FileExistsError:
             raise FileExistsError(f"{path} was made by another process at this moment; choose another path") from None
         writer = cls(path, [])
-        writer._append_line(json.dumps(header, allow_nan=False))
+        writer._append_line(header_line(**header))
         return writer
 
     @classmethod
@@ -80,11 +83,14 @@ class TrajectoryWriter:
                 "comparable: resume with the same options, or give another path"
             )
         earlier = [point for point in points if point.step <= last_step]
-        lines = [json.dumps({**header, "format": FORMAT}), *(point.to_json() for point in earlier)]
+        lines, named = [header_line(header["protocol"], header["run"])], None
+        for point in earlier:
+            line, named = point_lines(point, named)
+            lines.append(line)
         draft = path.with_suffix(".tmp")
         draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
         draft.replace(path)  # atomic: a crash here leaves the old file
-        return cls(path, earlier)
+        return cls(path, earlier, named)
 
     def append(self, point: Point) -> None:
         """Write one point.
@@ -98,7 +104,9 @@ class TrajectoryWriter:
         """
         if self.points and point.step <= self.points[-1].step:
             raise ValueError(f"step must be after {self.points[-1].step}, the last point, got {point.step}")
-        self._append_line(point.to_json())
+        line, named = point_lines(point, self._named)
+        self._append_line(line)
+        self._named = named
         self.points.append(point)
 
     def _append_line(self, line: str) -> None:

@@ -29,6 +29,7 @@ from ibtrack.record.keys import metric_key, parse_key
 from ibtrack.record.logged import summary_line
 from ibtrack.record.plain import plain
 from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.record.values import Values
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.loggers import PointLog, point_log
@@ -307,7 +308,7 @@ class InformationPlaneTracker:
         share = (before + spent) / max(now.seconds + spent, 1e-9)
         point = replace(
             point,
-            values={**point.values, metric_key("overhead_fraction"): share},
+            values=Values.of({**point.values, metric_key("overhead_fraction"): share}),
             notes={**point.notes, **self._account_for_left_out()},
             loss=None if loss is None else float(torch.as_tensor(loss).detach()),
             tokens_seen=tokens_seen,
