@@ -13,7 +13,7 @@ import base64
 import math
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ class _Rows(NamedTuple):
 class Influences:
     """What moves the numbers of a point, packed: about 1.4 bytes per number and document.
 
-    They are unpacked when they are asked for, site by site, so data that are damaged are found only then.
+    They are unpacked when they are asked for, site by site.
 
     Attributes:
         sites: ``mean`` and the sites, S.
@@ -66,7 +66,6 @@ class Influences:
         num_draws: Number of draws of the anchors that are kept, R; 0 where there is a single one.
         data: Scale of each number's influences, its systematic error, its draws, and the influences as integers:
             little-endian, compressed by zlib.
-        origin: Where they were read, for the error if they are damaged.
 
     Example:
         >>> by_document = np.array([[[0.01, -0.02, 0.01]]])
@@ -80,7 +79,6 @@ class Influences:
     num_groups: int
     num_draws: int
     data: bytes
-    origin: str = field(default="", compare=False, repr=False)
 
     @classmethod
     def pack(
@@ -179,8 +177,17 @@ class Influences:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{_DAMAGED} ({error})") from error
-        influences.at(influences.sites)
+        influences.check()
         return influences
+
+    def check(self) -> None:
+        """Unpack the first site, the mean, and keep it: it is what most readers ask for, and shows that all is there.
+
+        Raises:
+            ValueError: The data are damaged.
+        """
+        for site in self.sites[:1]:
+            self._rows(site)
 
     def _rows(self, site: str) -> _Rows:
         """Unpack one site; the others are dropped, as most readers ask for the mean alone.
@@ -192,8 +199,7 @@ class Influences:
             try:
                 self._unpacked[site] = self._of_site(self.sites.index(site))
             except (ValueError, zlib.error) as error:
-                where = f"{self.origin}: " if self.origin else ""
-                raise ValueError(f"{where}{_DAMAGED} ({error})") from error
+                raise ValueError(f"{_DAMAGED} ({error})") from error
         return self._unpacked[site]
 
     @cached_property

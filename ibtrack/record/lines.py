@@ -237,13 +237,12 @@ def read_header(line: bytes) -> dict[str, Any] | None:
     return header
 
 
-def read_line(line: bytes, named: Columns | None = None, *, origin: str = "") -> Columns | dict[str, Any]:
+def read_line(line: bytes, named: Columns | None = None) -> Columns | dict[str, Any]:
     """Read any line of a file but the first.
 
     Args:
         line: Line of a file.
         named: Columns that the file has named last; None at its beginning.
-        origin: Where the line stands, for errors that are found later.
 
     Returns:
         Columns, or the arguments of a `Point`.
@@ -276,7 +275,7 @@ def read_line(line: bytes, named: Columns | None = None, *, origin: str = "") ->
         "tokens_seen": None if read.tokens_seen is None else int(read.tokens_seen),
         "wall_time": read.wall_time,
         "measure_time": read.measure_time,
-        "influences": None if read.influences is None else _influences(read.influences, origin),
+        "influences": None if read.influences is None else _influences(read.influences),
     }
 
 
@@ -296,9 +295,11 @@ def _values(read: _PointLine, named: Columns) -> Values:
     return Values(named, given[0])
 
 
-def _influences(read: _Influences, origin: str) -> Influences:
+def _influences(read: _Influences) -> Influences:
     sites, quantities = _shared(tuple(read.sites)), _shared(tuple(read.quantities))
-    return Influences(sites, quantities, read.num_groups, read.num_draws, read.data, origin)
+    influences = Influences(sites, quantities, read.num_groups, read.num_draws, read.data)
+    influences.check()
+    return influences
 
 
 @lru_cache(maxsize=256)
@@ -309,6 +310,6 @@ def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _whole_pairs(line: bytes) -> bytes:
     """Replace halves of surrogate pairs, which older versions wrote for bytes that are no text."""
-    if rb"\ud" not in line and rb"\uD" not in line:
+    if rb"\u" not in line:
         return line
     return _LONE.sub(lambda found: found[0] if len(found[0]) != 6 else rb"\ufffd", line)

@@ -152,8 +152,7 @@ class Trajectory:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: The file is not a trajectory, or a line other than the last is damaged. What is damaged in the
-                influences of documents is found when they are asked for, or here where ``sites`` are given.
+            ValueError: The file is not a trajectory, or a line other than the last is damaged.
         """
         path = Path(path)
         path = path / "trajectory.jsonl" if path.is_dir() else path
@@ -317,16 +316,14 @@ class _Points:
         Raises:
             ValueError: The line is damaged.
         """
-        origin = f"{self.path}, line {number}"
         try:
-            read = read_line(line, self._named, origin=origin)
+            read = read_line(line, self._named)
             if isinstance(read, Columns):
                 self._named = read
             else:
                 self._take(Point(**read))
         except ValueError as error:
-            text = str(error)
-            raise ValueError(text if text.startswith(origin) else f"{origin} is damaged: {text}") from error
+            raise ValueError(f"{self.path}, line {number} is damaged: {error}") from error
 
     def _take(self, point: Point) -> None:
         if self.read and point.step <= self.read[-1].step:
