@@ -21,7 +21,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ibtrack._checks import check_integer
 from ibtrack.record.influences import MOST_GROUPS, Influences
 from ibtrack.record.plain import plain
-from ibtrack.record.texts import printable
 from ibtrack.record.values import Columns, Values, columns
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ FORMATS = (FIRST_FORMAT, "ibtrack/2", FORMAT)
 LONGEST_LINE = 1 << 26  # bytes; a point of a hundred layers has half a million
 LARGEST = 1e75  # of a number: its square and its fourth power are numbers as well
 MOST_CURVE = 10_000  # points of a bottleneck curve; a run writes a few dozen
-_LONGEST_TEXT = 1 << 16  # letters of a note; the longest lists the steps that a budget has left out
 _FEW = 10  # a point with less than this part of the columns names its values itself, as one that failed does
 _LONE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")  # what is whole, or half a pair
 
@@ -181,7 +179,7 @@ def numbers_of(values: Values) -> list[float]:
 
 
 def _encoded(point: Point, values: list[float] | dict[str, float]) -> str:
-    notes = {_text(name): _text(note) for name, note in point.notes.items()}
+    notes = dict(point.notes)
     loss = None if point.loss is None else float(point.loss)
     if loss is not None and not abs(loss) <= LARGEST:
         loss, notes["loss"] = None, f"training loss was {loss}"
@@ -189,7 +187,6 @@ def _encoded(point: Point, values: list[float] | dict[str, float]) -> str:
         "step": check_integer("step", point.step, minimum=0),
         "values": values,
         "notes": notes,
-        "failure": None if point.failure is None else _text(point.failure),
         "loss": loss,
         "tokens_seen": None if point.tokens_seen is None else int(point.tokens_seen),
         "wall_time": float(point.wall_time),
@@ -197,10 +194,6 @@ def _encoded(point: Point, values: list[float] | dict[str, float]) -> str:
         "influences": None if point.influences is None else point.influences.to_record(),
     }
     return msgspec.json.encode(record).decode()
-
-
-def _text(text: str) -> str:
-    return printable(str(text), longest=_LONGEST_TEXT)
 
 
 def read_header(line: bytes) -> dict[str, Any] | None:
@@ -269,8 +262,8 @@ def read_line(line: bytes, named: Columns | None = None) -> Columns | dict[str, 
     return {
         "step": read.step,
         "values": _values(read, named or columns(())),
-        "notes": {_text(name): _text(note) for name, note in read.notes.items()},
-        "failure": None if read.failure is None else _text(read.failure),
+        "notes": read.notes,
+        "failure": read.failure,
         "loss": read.loss,
         "tokens_seen": None if read.tokens_seen is None else int(read.tokens_seen),
         "wall_time": read.wall_time,

@@ -26,6 +26,7 @@ from ibtrack.record.shares import with_shares
 from ibtrack.record.texts import printable
 from ibtrack.record.values import Columns, Values
 
+LONGEST_NAME = 200  # letters of a run's name that are shown
 WHAT_FORMAT_1_LACKS = (
     "this file is of format 1: it does not say which version of the estimator made its numbers, nor which tokenizer "
     "made the probe's tokens"
@@ -62,6 +63,11 @@ class Point:
     wall_time: float = 0.0
     measure_time: float = 0.0
     influences: Influences | None = None
+
+    def __post_init__(self) -> None:
+        """Make the texts of the point printable, as they are messages of somebody else's code."""
+        object.__setattr__(self, "notes", {printable(name): printable(note) for name, note in self.notes.items()})
+        object.__setattr__(self, "failure", None if self.failure is None else printable(self.failure))
 
     def why_missing(self, key: str) -> str:
         """Say why the point has no value at a key, in the words that it carries.
@@ -172,10 +178,14 @@ class Trajectory:
 
     @property
     def name(self) -> str:
-        """Name of the run, or of its folder; with the prefix of the monitor if the file is that of a further one."""
+        """Name of the run, or of its folder; with the prefix of the monitor if the file is that of a further one.
+
+        It is one printable line, see `ibtrack.record.texts`.
+        """
         folder = self.path.resolve().parent.name if self.path else ""  # "." alone has no name
         prefix = prefix_in(self.path) if self.path else ""
-        return " · ".join(filter(None, (printable(str(self.run.get("name") or folder or "run")), prefix)))
+        name = " · ".join(filter(None, (str(self.run.get("name") or folder or "run"), prefix)))
+        return printable(name, longest=LONGEST_NAME) or "run"
 
     @property
     def steps(self) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from ibtrack._checks import check_option, needs
 from ibtrack.analysis.comparison import why_not_comparable
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
+from ibtrack.report import draw
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, half_width, ticks, tooltip_of_point, value_text
 from ibtrack.report.tables import (
@@ -239,7 +241,7 @@ def to_spec(chart: alt.LayerChart | alt.VConcatChart) -> dict[str, Any]:
 
 
 def to_png(chart: alt.LayerChart | alt.VConcatChart, *, scale: float = 2) -> bytes:
-    """Draw a chart as a PNG, without a browser and without the network.
+    """Draw a chart as a PNG, without a browser and without the network, in a process of its own.
 
     Args:
         chart: Chart from `plane`, `curves` or `heatmap`.
@@ -247,11 +249,12 @@ def to_png(chart: alt.LayerChart | alt.VConcatChart, *, scale: float = 2) -> byt
 
     Raises:
         ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
+        RuntimeError: The chart could not be drawn; whatever the reason, this process goes on.
     """
     with needs("a PNG of a chart", extra="report"):
-        import vl_convert
-
-    return vl_convert.vegalite_to_png(to_spec(chart), scale=scale)
+        if find_spec("vl_convert") is None:
+            raise ModuleNotFoundError(name="vl_convert")
+    return draw.png(to_spec(chart), scale=scale)
 
 
 def save_png(chart: alt.LayerChart | alt.VConcatChart, path: str | os.PathLike[str], *, scale: float = 2) -> Path:
@@ -268,6 +271,7 @@ def save_png(chart: alt.LayerChart | alt.VConcatChart, path: str | os.PathLike[s
     Raises:
         ValueError: The name of the file does not end in ``.png``.
         ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
+        RuntimeError: The chart could not be drawn.
     """
     path, png = Path(path), to_png(chart, scale=scale)
     if path.suffix.lower() != ".png":

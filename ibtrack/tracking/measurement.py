@@ -24,6 +24,7 @@ from ibtrack.probe.kgrams import label_entropy
 from ibtrack.probe.probe import Probe
 from ibtrack.record.influences import Influences
 from ibtrack.record.keys import metric_key
+from ibtrack.record.texts import reason
 
 Forward = Callable[[nn.Module, Tensor], Any]
 KEPT_BYTES = 1 << 26  # rows in the CPU's memory are kept until the next measurement: fresh pages cost more than they do
@@ -204,7 +205,7 @@ class Measurement:
         except Exception as problem:
             error = problem
         if on_any_process(_out_of_memory(error), self._device):
-            raise MemoryExhausted("on another process" if error is None else f"{type(error).__name__}: {error}")
+            raise MemoryExhausted("on another process" if error is None else reason(error))
         raise_together(error, self._device)
         return float(sum_over_processes(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
 
@@ -268,7 +269,7 @@ def _what_does_not_fit(error: Exception, idle: Sequence[str]) -> str:
     if isinstance(error, CaptureError):
         return f"layers: {error}; name others"
     return (
-        f"the model's forward does not take the probe ({type(error).__name__}: {error}); pass forward=, a callable of "
+        f"the model's forward does not take the probe ({reason(error)}); pass forward=, a callable of "
         "the model and a batch of the probe's inputs, or make the probe with blocks that fit the model's context"
     )
 
@@ -282,7 +283,7 @@ def _out_of_memory(error: Exception | None) -> bool:
     """Say whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+        isinstance(error, RuntimeError) and any(word in reason(error) for word in words)
     )
 
 

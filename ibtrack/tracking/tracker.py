@@ -28,6 +28,7 @@ from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key, parse_key
 from ibtrack.record.logged import summary_line
 from ibtrack.record.plain import plain
+from ibtrack.record.texts import printable, reason
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.values import Values
 from ibtrack.record.writer import TrajectoryWriter
@@ -71,7 +72,8 @@ class InformationPlaneTracker:
         config: Configuration of the run, for the trajectory's header.
         loggers: Objects with ``log_metrics(metrics, step)``, such as the loggers of Lightning and Fabric, or wandb
             runs.
-        report: Called with a line of text that says where the points go, and with one for each measurement.
+        report: Called with a line of text that says where the points go, and with one for each measurement. A line
+            that it cannot show is a warning.
 
     Raises:
         ValueError: An argument is out of its range or of another type.
@@ -138,8 +140,12 @@ class InformationPlaneTracker:
     @property
     def trajectory(self) -> Trajectory:
         """The points that have been recorded so far, with protocol and run."""
-        run = plain({"name": self.name, "config": self.config})
-        return Trajectory(self.protocol, run, list(self._points), self.path)
+        return Trajectory(self.protocol, plain(self._run), list(self._points), self.path)
+
+    @property
+    def _run(self) -> dict[str, Any]:
+        """Name and configuration, for the header."""
+        return {"name": None if self.name is None else printable(str(self.name)), "config": self.config}
 
     @property
     def started(self) -> bool:
@@ -302,7 +308,7 @@ class InformationPlaneTracker:
         except Exception as error:
             if self.strict:
                 raise
-            point = Point(now.step, failure=f"{type(error).__name__}: {error}")
+            point = Point(now.step, failure=reason(error))
         spent = time.monotonic() - began
         before = self.measure_seconds
         share = (before + spent) / max(now.seconds + spent, 1e-9)
@@ -366,16 +372,28 @@ class InformationPlaneTracker:
                 self._report(f"{'ibtrack' if self.prefix == 'ib' else f'ibtrack {self.prefix}'}: {sentence}")
             if phases is not None:
                 for log in self._logs:
-                    log.tell(phases)
+                    with self._tolerated(f"{type(log.logger).__name__} did not take the phases"):
+                        log.tell(phases)
             for sentence in news if self.alert else ():
-                title = f"{self.name or 'A run'}: {sentence.partition(',')[0]}"
-                if not any([log.alert(title, sentence) for log in self._logs]):
+                title = f"{self._run['name'] or 'A run'}: {sentence.partition(',')[0]}"
+                if not any([self._alert(log, title, sentence) for log in self._logs]):
                     _warn(f"{title}; none of the loggers can raise an alert, as they are no wandb runs")
 
+    def _alert(self, log: PointLog, title: str, sentence: str) -> bool:
+        """Raise an alert; say whether the logger can, though it may have failed to."""
+        with self._tolerated(f"{type(log.logger).__name__} did not raise an alert"):
+            return log.alert(title, sentence)
+        return True
+
     def _report(self, line: str) -> None:
-        """Show a line of text, on the first process alone."""
-        if self.report is not None and rank() == 0:
-            self.report(line)
+        """Show a line of text, on the first process alone; one that cannot be shown does not end the run."""
+        if self.report is None or rank() != 0:
+            return
+        with self._tolerated("report= did not show a line"):
+            try:
+                self.report(line)
+            except UnicodeEncodeError:  # of a terminal that has fewer letters than the line
+                self.report(line.encode("ascii", "backslashreplace").decode("ascii"))
 
     @contextlib.contextmanager
     def _tolerated(self, what: str) -> Iterator[None]:
@@ -384,7 +402,7 @@ class InformationPlaneTracker:
         except Exception as error:
             if self.strict:
                 raise
-            self._complain(f"{what}: {type(error).__name__}: {error}")
+            self._complain(f"{what}: {reason(error)}")
 
     def _complain(self, sentence: str) -> None:
         if self.strict:
@@ -408,7 +426,7 @@ class InformationPlaneTracker:
                     f"{self.path} holds no trajectory to go on with: points up to step {resume_from.step} are missing "
                     "from it"
                 )
-            self._writer = TrajectoryWriter.create(self.path, self.protocol, {"name": self.name, "config": self.config})
+            self._writer = TrajectoryWriter.create(self.path, self.protocol, self._run)
 
     def _open_file_together(self, resume_from: Progress | None, device: torch.device) -> None:
         """Open the file on the first process, which alone writes; all processes raise if it cannot."""
@@ -424,11 +442,20 @@ class InformationPlaneTracker:
 
 
 def _warn(sentence: str) -> None:
-    """Warn at the line from which the package was called, which is a training loop or a framework's."""
+    """Warn at the line from which the package was called, which is a training loop or a framework's.
+
+    Raises:
+        MeasurementWarning: The user has made warnings errors.
+    """
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OWN_MODULES:
         level, frame = level + 1, frame.f_back
-    warnings.warn(f"ibtrack: {sentence}", MeasurementWarning, stacklevel=level)
+    try:
+        warnings.warn(f"ibtrack: {sentence}", MeasurementWarning, stacklevel=level)
+    except MeasurementWarning:
+        raise
+    except Exception:  # stderr has been closed, say, and with it the last place where anything could be said
+        return
 
 
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:

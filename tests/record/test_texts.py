@@ -1,6 +1,7 @@
 """Texts that others wrote, made fit to be shown anywhere."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,11 @@ def test_every_text_becomes_one_line_that_can_be_written_and_stays_as_it_is(text
     assert all(letter.isprintable() or letter in "\u200c\u200d" for letter in shown)
     assert shown.encode("utf-8").decode("utf-8") == json.loads(json.dumps(shown)) == shown
     assert printable(shown) == shown
+
+
+def test_no_letter_stays_that_may_not_stand_in_xml_and_so_in_a_chart() -> None:
+    shown = {letter for code in range(sys.maxunicode + 1) for letter in printable(chr(code))}
+    assert not [letter for letter in shown if letter < " " or "\ud800" <= letter < "\ue000" or letter in "\ufffe\uffff"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 import errno
+import io
 import math
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,11 @@ from tests.models import Model, probe
 
 def tracker(**options: Any) -> InformationPlaneTracker:
     return InformationPlaneTracker(options.pop("probe", None) or probe(), **options)
+
+
+def run_to(follow: InformationPlaneTracker, model: nn.Module, last: int) -> None:
+    for step in range(last + 1):
+        follow.step(model, step)
 
 
 def due_point(follow: InformationPlaneTracker, model: nn.Module, step: int) -> Point:
@@ -293,6 +300,80 @@ def test_the_first_line_of_a_report_says_where_the_points_go(tmp_path: Path) -> 
     tracker(report=lines.append).step(Model(), 0)
     assert lines[0] == "ibtrack: points stay in memory; path= names a file for them"
     assert len(lines) == 2
+
+
+class _Terminal:
+    """What stands behind ``print``, as it has become."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.calls = error, 0
+
+    def __call__(self, line: str) -> None:
+        self.calls += 1
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("I/O operation on closed file"), BrokenPipeError(errno.EPIPE, "Broken pipe"), RuntimeError("\x1b[0m")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_line_that_cannot_be_shown_does_not_end_training(error: Exception, tmp_path: Path) -> None:
+    terminal = _Terminal(error)
+    follow = tracker(report=terminal, schedule=schedules.every(1), path=tmp_path / "t.jsonl")
+    model = Model()
+    with pytest.warns(MeasurementWarning, match=rf"report= did not show a line: {type(error).__name__}: "):
+        run_to(follow, model, 2)
+    assert terminal.calls == 4  # the first says where the points go
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 1, 2]
+    with pytest.raises(type(error)):
+        tracker(report=terminal, strict=True).step(model, 0)
+
+
+def test_a_terminal_without_a_letter_gets_the_line_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(written := io.BytesIO(), encoding="ascii")
+    follow = tracker(report=lambda line: print(line, file=terminal), schedule=schedules.every(1))
+    for step in range(2):
+        follow.step(Model(), step)
+    terminal.flush()
+    lines = written.getvalue().decode("ascii").splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["ibtrack", "ibtrack step 0", "ibtrack step 1"]
+    assert all(" \\xb1 " in line for line in lines[1:])
+
+
+def test_a_warning_that_cannot_be_shown_does_not_end_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("I/O operation on closed file")
+
+    model = Model()
+    follow = tracker(report=closed, schedule=schedules.every(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", closed)
+        for step in range(2):
+            follow.step(model, step)
+    assert follow.trajectory.steps == [0, 1]
+
+
+def test_what_a_failure_says_is_one_printable_line(tmp_path: Path) -> None:
+    class Unspeakable(RuntimeError):
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    errors = iter([RuntimeError("\x1b]0;stolen\x07\nsecond line"), Unspeakable()])
+
+    def forward(model: nn.Module, inputs: Tensor) -> Any:
+        raise next(errors)
+
+    follow = tracker(schedule=schedules.every(1), path=tmp_path / "t.jsonl", name="a\x1b[2Jb")
+    follow.start(Model())
+    follow.forward = forward
+    cast(Any, follow)._measurement._forward = forward
+    with pytest.warns(MeasurementWarning, match="could not be measured"):
+        run_to(follow, Model(), 1)
+    held = Trajectory.load(tmp_path / "t.jsonl")
+    assert [point.failure for point in held.points] == [r"RuntimeError: \x1b]0;stolen\x07 second line", "Unspeakable"]
+    assert held.run["name"] == held.name == r"a\x1b[2Jb"
 
 
 def test_a_folder_is_no_trajectory_file(tmp_path: Path) -> None:
