@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from hypothesis import strategies as st
 
 from tests import trajectories
 
@@ -28,23 +32,17 @@ CURVES = [
 ]
 
 
-def sound() -> Lines:
+@cache
+def sound() -> tuple[str, ...]:
     """The lines of a small sound file: header, columns, three points."""
     run = trajectories.make("sound", num_points=3, num_layers=1, config={"lr": 0.1})
-    return written(run)
-
-
-def written(run: Any) -> Lines:
-    """The lines of a run as a file has them."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
-        return (trajectories.write(run, Path(folder)) / "trajectory.jsonl").read_text().splitlines()
+        return tuple((trajectories.write(run, Path(folder)) / "trajectory.jsonl").read_text().splitlines())
 
 
 def hostile() -> Iterator[tuple[str, bytes]]:
     """Name and content of each hand-made file."""
-    lines = sound()
+    lines = [*sound()]
     for name, damaged in (*_headers(lines), *_points(lines), *_orders_of_lines(lines), *_older(lines)):
         yield name, ("\n".join(damaged) + "\n").encode("utf-8", "surrogatepass")
     yield "no text", b"\x89PNG\r\n\x1a\n\xff\xfe\n"
@@ -164,3 +162,56 @@ def _older(lines: Lines) -> Iterator[tuple[str, Lines]]:
     both = [{**point, "readings": {}} for point in points]
     yield "values and readings", [lines[0], *map(json.dumps, both)]
 
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([10**400, -1, 2**63, 1e300]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+_ALIKE = {
+    float: st.floats(),
+    int: st.integers() | st.integers(0, 9),
+    str: st.text(max_size=40) | st.sampled_from(["\x1b[31m", "\x00", "\ud800", "mean", "L00", "/"]),
+}
+
+
+@st.composite
+def fuzzed(draw: st.DrawFn) -> bytes:
+    """A sound file with one or two things wrong: a value, a name, a line, or some bytes.
+
+    A value mostly becomes another one of its kind, so that a part of the files can be read.
+    """
+    lines = [*sound()]
+    for _ in range(draw(st.integers(1, 2))):
+        at = draw(st.integers(0, len(lines) - 1))
+        if draw(st.integers(0, 7)):
+            lines[at] = _with_another_part(draw, lines[at])
+        else:
+            lines[at : at + 1] = draw(st.lists(st.sampled_from([*lines, "", "[]", "{}", "null"]), max_size=2))
+            lines = lines or [""]
+    content = "\n".join(lines).encode("utf-8", "surrogatepass") + b"\n"
+    if not draw(st.integers(0, 7)):
+        start = draw(st.integers(0, len(content)))
+        content = content[:start] + draw(st.binary(max_size=6)) + content[start + draw(st.integers(0, 12)) :]
+    return content
+
+
+def _with_another_part(draw: st.DrawFn, line: str) -> str:
+    """Put another value, or another name, somewhere into a line of JSON."""
+    try:
+        top: Any = [json.loads(line)]
+    except ValueError:
+        return line
+    inside, where = top, 0
+    while isinstance(inside[where], dict | list) and inside[where] and draw(st.integers(0, 15)):
+        inside = inside[where]
+        names = sorted(inside) if isinstance(inside, dict) else range(len(inside))
+        where = draw(st.sampled_from(names))
+    if isinstance(inside, dict) and not draw(st.integers(0, 7)):
+        inside[draw(_ALIKE[str])] = inside.pop(where)
+    else:
+        alike = _ALIKE.get(type(inside[where]), _ANY)
+        inside[where] = draw(alike if draw(st.integers(0, 3)) else _ANY)
+    return json.dumps(top[0])

@@ -46,10 +46,10 @@ class Influence(NamedTuple):
 class _Rows(NamedTuple):
     """The influences of one site as they are packed: (Q,) scales, (Q,) systematic, (Q, R) draws, (Q, G) integers."""
 
-    scales: NDArray[np.float32]
-    systematic: NDArray[np.float32]
-    by_draw: NDArray[np.float32]
-    levels: NDArray[np.int16]
+    scales: NDArray[Any]
+    systematic: NDArray[Any]
+    by_draw: NDArray[Any]
+    levels: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,14 @@ class Influences:
         scales = (np.abs(grouped).max(-1) / _LEVELS).astype(_FLOAT)  # a row with nan has a scale of nan
         divisor = np.where(np.isfinite(scales) & (scales > 0), scales, 1.0)
         levels = np.where(np.isfinite(scales)[..., None], grouped / divisor[..., None], 0.0).round().astype(_INTEGER)
-        rows = _Rows(scales, np.asarray(systematic).astype(_FLOAT), np.asarray(by_draw).astype(_FLOAT), levels)
-        return cls(tuple(sites), tuple(quantities), grouped.shape[-1], by_draw.shape[-1], _compressed(rows))
+        parts = [scales, np.asarray(systematic).astype(_FLOAT), np.asarray(by_draw).astype(_FLOAT), levels]
+        return cls(
+            tuple(sites),
+            tuple(quantities),
+            grouped.shape[-1],
+            by_draw.shape[-1],
+            zlib.compress(b"".join(part.tobytes() for part in parts)),
+        )
 
     def of(self, key: str) -> Influence | None:
         """Look up what moves a number.
@@ -134,14 +140,9 @@ class Influences:
             ValueError: The data are damaged.
         """
         kept = tuple(site for site in self.sites if site in sites)
-        if not kept:
-            empty = (0, len(self.quantities))
-            shapes = [empty, empty, (*empty, self.num_draws)]
-            rows = _Rows(*(np.zeros(shape, _FLOAT) for shape in shapes), np.zeros((*empty, self.num_groups), _INTEGER))
-        else:
-            rows = _Rows(*(np.stack(parts) for parts in zip(*map(self._rows, kept), strict=True)))
-        # a small part is not compressed, as that would take longer than all else
-        return replace(self, sites=kept, data=_compressed(rows, level=0))
+        parts = [b"".join(row.tobytes() for row in rows) for rows in zip(*map(self._rows, kept), strict=True)]
+        # not compressed, as a few sites are small and compression would take longer than all else
+        return replace(self, sites=kept, data=zlib.compress(b"".join(parts), level=0))
 
     def keys(self) -> list[str]:
         """List the metric keys of the numbers whose influences are kept."""
@@ -214,7 +215,7 @@ class Influences:
         """
         rows = (len(self.sites), len(self.quantities))
         shapes = [rows, rows, (*rows, self.num_draws), (*rows, self.num_groups)]
-        dtypes = [_FLOAT, _FLOAT, _FLOAT, _INTEGER]
+        dtypes: list[np.dtype[Any]] = [_FLOAT, _FLOAT, _FLOAT, _INTEGER]
         sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in zip(shapes, dtypes, strict=True)]
         expected = sum(sizes)
         if not 0 <= min(sizes, default=0) <= expected <= _LARGEST:
@@ -232,10 +233,6 @@ class Influences:
 
 
 _DAMAGED = "the influences of the documents are damaged"
-
-
-def _compressed(rows: _Rows, level: int = -1) -> bytes:
-    return zlib.compress(b"".join(part.tobytes() for part in rows), level)
 
 
 def _in_groups(by_document: NDArray[np.float64]) -> NDArray[np.float64]:

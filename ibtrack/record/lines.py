@@ -21,6 +21,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ibtrack._checks import check_integer
 from ibtrack.record.influences import MOST_GROUPS, Influences
 from ibtrack.record.plain import plain
+from ibtrack.record.texts import printable
 from ibtrack.record.values import Columns, Values, columns
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def read_header(line: bytes) -> dict[str, Any] | None:
         try:
             msgspec.convert(header[part], shape)
         except (msgspec.ValidationError, RecursionError) as error:
-            raise ValueError(f"the {part} in its header is wrong: {error}") from error
+            raise ValueError(f"the {part} in its header is wrong: {printable(str(error))}") from error
     for entry in ("orders", "sites", "probe"):
         if header["protocol"].get(entry, "") is None:  # not known, which is the same as not there
             del header["protocol"][entry]
@@ -256,7 +257,7 @@ def read_line(line: bytes, named: Columns | None = None) -> Columns | dict[str, 
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(printable(str(error))) from error
     if isinstance(read, list):
         return columns(tuple(read))
     return {

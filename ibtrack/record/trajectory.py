@@ -201,8 +201,9 @@ class Trajectory:
         Raises:
             KeyError: No point has the key, though one was measured as a whole; the message names the nearest keys.
         """
-        known = dict.fromkeys(name for point in self.points for name in point.values)
-        if key not in known and any(point.values and point.failure is None for point in self.points):
+        is_known = any(key in point.values for point in self.points)
+        if not is_known and any(point.values and point.failure is None for point in self.points):
+            known = dict.fromkeys(name for point in self.points for name in point.values)
             nearest = get_close_matches(key, known, n=3)
             hint = f"near are {', '.join(nearest)}" if nearest else f"one that they have is {next(iter(known))}"
             raise KeyError(f"no point has the key {key!r}; {hint}")

@@ -1,9 +1,9 @@
-"""The values of a point: many points of a run have the same keys, so these are kept once and each point has an array."""
+"""The values of a point: points of a run mostly have the same keys, so these are kept once and each has an array."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -156,27 +156,3 @@ class Values(Mapping[str, float]):
 
     def __repr__(self) -> str:
         return f"Values({dict(self)})"
-
-
-def table(rows: Iterable[Mapping[str, float]], keys: tuple[str, ...]) -> NDArray[np.float64]:
-    """Put values of several points side by side, ``nan`` where a point lacks a key.
-
-    Args:
-        rows: Values of each point.
-        keys: Metric keys.
-
-    Returns:
-        (number of points, number of keys) float64 values.
-
-    Example:
-        >>> table([Values.of({"ib/loss": 2}), {}], ("ib/loss",))
-        array([[ 2.],
-               [nan]])
-    """
-    return np.array(
-        [
-            row.numbers if isinstance(row, Values) and row.columns.keys == keys else [row.get(k, math.nan) for k in keys]
-            for row in rows
-        ],
-        dtype=np.float64,
-    ).reshape(-1, len(keys))
