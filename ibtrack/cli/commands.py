@@ -300,7 +300,7 @@ def _name_below(folder: Path, path: Path) -> str:
 def _trajectory_or_reason(path: Path) -> Trajectory | str:
     """Read a trajectory, or say why it cannot be read."""
     try:
-        return Trajectory.load(path)
+        return Trajectory.load(path, sites=("mean",))  # a list shows no single layer
     except (OSError, ValueError, KeyError) as error:
         return _sentence(error)
 
