@@ -296,7 +296,7 @@ def _influences(read: _Influences) -> Influences:
     return influences
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the same object for the same names, which all points of a run have."""
     return names

@@ -46,7 +46,7 @@ def with_shares(point: Point) -> Point:
     return replace(point, values=own.extended(values), notes={**_passed_on(point.notes), **notes, **point.notes})
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _lacking(columns: Columns) -> list[tuple[str, int, int]]:
     """List the shares that points of these columns lack: key, place of what it is a share of, place of the ceiling."""
     shares = []

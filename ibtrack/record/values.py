@@ -34,7 +34,7 @@ class Columns:
         return columns, (self.keys,)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def columns(keys: tuple[str, ...]) -> Columns:
     """Return the columns of some keys, the same object for the same keys.
 
@@ -59,7 +59,7 @@ def columns(keys: tuple[str, ...]) -> Columns:
     return made
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def columns_at(whole: Columns, sites: frozenset[str]) -> tuple[Columns, tuple[int, ...]]:
     """Pick the columns of some sites, and those of the whole run.
 

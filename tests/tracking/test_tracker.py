@@ -24,6 +24,7 @@ from ibtrack import (
 )
 from ibtrack.analysis import Phases, find_phases
 from ibtrack.record.influences import Influences
+from ibtrack.record.values import Values
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress
 from tests import models, trajectories
@@ -59,6 +60,19 @@ def test_a_plain_loop_measures_what_is_due_once(tmp_path: Path) -> None:
     assert [point.tokens_seen for point in trajectory.points] == [0, 512, 1024, 1152]
     assert trajectory.run == {"name": "plain", "config": {"lr": 0.1}}
     assert trajectory.points[-1].values == follow.trajectory.points[-1].values
+
+
+def test_points_of_a_run_share_their_keys_and_hold_8_bytes_a_value() -> None:
+    tracker, model = InformationPlaneTracker(probe(), schedule=schedules.every(1)), Model()
+    for step in range(3):
+        tracker.step(model, step)
+    first, *others = (point.values for point in tracker.trajectory.points)
+    assert isinstance(first, Values)
+    assert len(others) == 2
+    for values in others:
+        assert isinstance(values, Values)
+        assert values.columns is first.columns
+        assert values.numbers.nbytes == 8 * len(first)
 
 
 def test_measure_gives_all_quantities_and_records_nothing() -> None:
