@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
@@ -40,7 +40,6 @@ _LONE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F].
 Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 Whole = Annotated[int, Meta(ge=0, le=1 << 53)]  # every reader of JSON knows these exactly
 Names = Annotated[list[str], Meta(max_length=10_000)]
-Shape = TypeVar("Shape")
 
 
 class _Influences(Struct, forbid_unknown_fields=True):

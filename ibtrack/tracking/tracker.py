@@ -292,7 +292,7 @@ class InformationPlaneTracker:
         values, faults, influences = measurement(model)
         return Point(
             step,
-            values,
+            Values.of(values),
             notes={**notes_on(values, faults, self.probe), **self._account_for_memory(measurement)},
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
