@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,18 +109,37 @@ _Keys = Annotated[list[str], Meta(min_length=1)]
 _LINES: msgspec.json.Decoder[list[str] | _PointLine] = msgspec.json.Decoder(_Keys | _PointLine)
 
 
-def header_line(protocol: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """Write the header of a file.
+def header_line(header: Mapping[str, Any]) -> str:
+    """Write the header of a file, in the present format.
 
     Args:
-        protocol: Protocol of the measurement, as strict JSON can hold it.
-        run: Name and config of the run, the same.
+        header: ``protocol``, ``run`` and whatever else a header has, as strict JSON can hold it.
 
     Example:
-        >>> header_line({"seed": 0}, {"name": "first"})
+        >>> header_line({"protocol": {"seed": 0}, "run": {"name": "first"}})
         '{"format": "ibtrack/3", "protocol": {"seed": 0}, "run": {"name": "first"}}'
     """
-    return json.dumps({"format": FORMAT, "protocol": dict(protocol), "run": dict(run)}, allow_nan=False)
+    return json.dumps({"format": FORMAT, **header} | {"format": FORMAT}, allow_nan=False)
+
+
+def lines_of(points: Iterable[Point], before: Columns | None = None) -> tuple[list[str], Columns | None]:
+    """Write several points, one after another, see `point_lines`.
+
+    Args:
+        points: Points to write.
+        before: Columns that the file has named last; None at its beginning.
+
+    Returns:
+        The lines without line breaks, and the columns that the file has named last once they are in it.
+
+    Raises:
+        ValueError: A step is no whole number from 0, or a key is none.
+    """
+    lines: list[str] = []
+    for point in points:
+        text, before = point_lines(point, before)
+        lines += text.split("\n")
+    return lines, before
 
 
 def point_lines(point: Point, before: Columns | None = None) -> tuple[str, Columns]:

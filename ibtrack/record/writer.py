@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ibtrack.record.lines import header_line, point_lines
+from ibtrack.record.lines import header_line, lines_of, point_lines
 from ibtrack.record.plain import plain
 from ibtrack.record.protocol import as_text, protocol_differences
 from ibtrack.record.trajectory import Point, read_file
@@ -59,7 +59,7 @@ class TrajectoryWriter:
         except FileExistsError:
             raise FileExistsError(f"{path} was made by another process at this moment; choose another path") from None
         writer = cls(path, [])
-        writer._append_line(header_line(**header))
+        writer._append_line(header_line(header))
         return writer
 
     @classmethod
@@ -83,12 +83,9 @@ class TrajectoryWriter:
                 "comparable: resume with the same options, or give another path"
             )
         earlier = [point for point in points if point.step <= last_step]
-        lines, named = [header_line(header["protocol"], header["run"])], None
-        for point in earlier:
-            line, named = point_lines(point, named)
-            lines.append(line)
+        lines, named = lines_of(earlier)
         draft = path.with_suffix(".tmp")
-        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        draft.write_text("\n".join([header_line(header), *lines]) + "\n", encoding="utf-8")
         draft.replace(path)  # atomic: a crash here leaves the old file
         return cls(path, earlier, named)
 

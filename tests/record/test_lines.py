@@ -17,12 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibtrack import Point, Trajectory
-from ibtrack.record.lines import LARGEST, LONGEST_LINE, header_line, numbers_of, point_lines, read_header, read_line
+from ibtrack.record.lines import (
+    LARGEST,
+    LONGEST_LINE,
+    header_line,
+    lines_of,
+    numbers_of,
+    point_lines,
+    read_header,
+    read_line,
+)
 from ibtrack.record.values import Columns, Values, columns
 from ibtrack.record.writer import TrajectoryWriter
 from tests import damage, trajectories
 
-HEADER = header_line({}, {})
+HEADER = header_line({"protocol": {}, "run": {}})
 
 
 def read(*lines: str) -> list[Point]:
@@ -39,11 +48,7 @@ def read(*lines: str) -> list[Point]:
 
 def written(*points: Point) -> list[str]:
     """Write points as a file has them."""
-    named, lines = None, []
-    for point in points:
-        text, named = point_lines(point, named)
-        lines += text.split("\n")
-    return lines
+    return lines_of(points)[0]
 
 
 def floats() -> list[float]:
@@ -180,6 +185,20 @@ def test_a_header_of_wrong_kinds_is_refused(tmp_path: Path, part: str, entry: st
     (tmp_path / "t.jsonl").write_text(json.dumps(header) + "\n")
     with pytest.raises(ValueError, match=rf"t\.jsonl, line 1 is damaged: the {part} in its header is wrong: .*"):
         Trajectory.load(tmp_path / "t.jsonl")
+
+
+def test_a_header_keeps_what_else_stands_in_it_and_gets_the_present_format() -> None:
+    header = {"format": "ibtrack/1", "run_id": "a1", "protocol": {"seed": 0}, "run": {"name": "a"}}
+    assert read_header(header_line(header).encode()) == header | {"format": "ibtrack/3"}
+
+
+def test_lines_go_on_under_the_columns_that_were_named() -> None:
+    points = [Point(step, {"ib/loss": 1.0}) for step in range(4)]
+    first, named = lines_of(points[:2])
+    more, again = lines_of(points[2:], named)
+    assert [line[0] for line in (*first, *more)] == ["[", "{", "{", "{", "{"]
+    assert again is named
+    assert read(*first, *more) == points
 
 
 def test_a_header_of_an_older_version_is_read_though_it_is_not_strict_json() -> None:
