@@ -76,7 +76,12 @@ def _headers(lines: Lines) -> Iterator[tuple[str, Lines]]:
         yield f"format {name}", [json.dumps({**header, "format": name}), *lines[1:]]
     for part in ("format", "protocol", "run"):
         yield f"no {part}", [json.dumps({k: v for k, v in header.items() if k != part}), *lines[1:]]
-    for probe in ("{}", '{"name":"a","blocks":1,"block_size":2,"positions":"x"}', '{"hash":5}'):
+    for probe in (
+        "{}",
+        '{"name":"a","blocks":1,"block_size":2,"positions":"x"}',
+        '{"hash":5}',
+        '{"tokenizer_hash":[1]}',
+    ):
         yield f"probe {probe}", [_with(header, "protocol", "probe", probe), *lines[1:]]
 
 
