@@ -26,7 +26,9 @@ from ibtrack.cli.terminal import (
     geometry_table,
     groups_table,
     list_row,
+    one_line,
     points_table,
+    say,
     terminal_plane,
     text_table,
 )
@@ -67,11 +69,11 @@ def one_line_errors(command: Command) -> Command:
     def run(*args: Any, **kwargs: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = lambda message, *rest: typer.echo(f"note: {message}", err=True)
+            warnings.showwarning = lambda message, *rest: say(one_line(f"note: {message}"), err=True)
             try:
                 return command(*args, **kwargs)
             except (OSError, ValueError, KeyError, ImportError) as error:
-                typer.echo(f"error: {_sentence(error)}", err=True)
+                say(one_line(f"error: {_sentence(error)}"), err=True)
                 raise typer.Exit(2) from error
 
     return run  # type: ignore[return-value]  # mypy cannot know that wraps keeps the signature
@@ -87,7 +89,7 @@ def report(
     """Write one self-contained HTML page of the runs; it opens without a network."""
     from ibtrack.report import write_report
 
-    typer.echo(f"wrote {write_report([_existing(run) for run in runs], out, allow_mixed=allow_mixed)}")
+    say(f"wrote {write_report([_existing(run) for run in runs], out, allow_mixed=allow_mixed)}")
 
 
 @app.command("list")
@@ -117,13 +119,13 @@ def list_runs(
         LIST_HEAD,
         *(list_row(name, run, order, unit, every.get(name), places.get(name)) for name, run in runs.items()),
     ]
-    typer.echo(text_table(rows if is_ranked else _without_column("behind", rows)))
-    typer.echo(f"\nI(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}.")
+    say(text_table(rows if is_ranked else _without_column("behind", rows)))
+    say(f"\nI(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}.")
     if differences:
-        typer.echo(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
+        say(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
     elif is_ranked:
         between = which_compresses({name: readable[name] for name in phases}, order, unit=unit)
-        typer.echo("\n".join(["", verdict(phases), *filter(None, [between])]))
+        say("\n".join(["", verdict(phases), *filter(None, [between])]))
 
 
 @app.command()
@@ -145,13 +147,13 @@ def compare(
     named = dict(zip(run_labels(trajectories), trajectories, strict=True))
     found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
     groups, *sentences = found.sentences()
-    typer.echo(f"{groups}\n\n{found.match.words()}, {order} labels; I(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}\n")
-    typer.echo(f"{groups_table(found)}\n\n{contrasts_table(found)}\n\n" + "\n".join(sentences))
+    say(f"{groups}\n\n{found.match.words()}, {order} labels; I(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}\n")
+    say(f"{groups_table(found)}\n\n{contrasts_table(found)}\n\n" + "\n".join(sentences))
     if out is not None:
         from ibtrack.report import charts
         from ibtrack.report.effect_chart import effect_chart
 
-        typer.echo(f"\nwrote {charts.save_png(effect_chart(found), out)}")
+        say(f"\nwrote {charts.save_png(effect_chart(found), out)}")
 
 
 @app.command()
@@ -165,18 +167,18 @@ def show(
     rows = plane_rows([trajectory], site=site, order=order, reading=reading, unit=unit)
     has_errors = any(row["complexity_se"] is not None or row["expressivity_se"] is not None for row in rows)
     errors = f", ± {Z95} standard errors" if has_errors else ""
-    typer.echo(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
-    typer.echo(points_table(rows))
-    typer.echo("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
-    typer.echo(f"\n{terminal_plane(rows)}\n")
+    say(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
+    say(points_table(rows))
+    say("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
+    say(f"\n{terminal_plane(rows)}\n")
     is_other = (site, reading) != ("mean", "debiased")
     whose = "Of the debiased reading, mean over the layers: " if is_other else ""
-    typer.echo(whose + find_phases(trajectory, order, unit=_asked(unit)).sentence())
+    say(whose + find_phases(trajectory, order, unit=_asked(unit)).sentence())
     if "geometry_rows" in trajectory.protocol:
         curves = {name: curve_rows([trajectory], quantity=name, site=site) for name in GEOMETRY}
         number = trajectory.protocol["geometry_rows"]
-        typer.echo(f"\n{site}: geometry of {number} positions, ± {Z95} standard errors (from half of the documents)\n")
-        typer.echo(geometry_table(curves))
+        say(f"\n{site}: geometry of {number} positions, ± {Z95} standard errors (from half of the documents)\n")
+        say(geometry_table(curves))
 
 
 @app.command()
@@ -184,7 +186,7 @@ def show(
 def export(run: Run, parquet: Annotated[Path, typer.Option(help="The Parquet file to write.")]) -> None:
     """Write every number of a run as a Parquet file, one row per number."""
     Trajectory.load(_existing(run)).to_parquet(parquet)
-    typer.echo(f"wrote {parquet}")
+    say(f"wrote {parquet}")
 
 
 @app.command()
@@ -207,7 +209,7 @@ def plane(
     if not allow_mixed:
         _check_comparable(trajectories)
     chart = charts.plane(trajectories, site=site, order=order, reading=reading, unit=unit, band=band)
-    typer.echo(f"wrote {charts.save_png(chart, out)}")
+    say(f"wrote {charts.save_png(chart, out)}")
 
 
 @app.command()
@@ -232,9 +234,9 @@ def dashboard(
         Trajectory.load(_existing(run)), entity=entity, project=project, name=name, prefix=prefix, unit=unit
     )
     if dry_run:
-        typer.echo(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
+        say(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
     else:
-        typer.echo(f"wrote {workspace.send(install_chart=not chart_installed)}")
+        say(f"wrote {workspace.send(install_chart=not chart_installed)}")
 
 
 def _asked(unit: str) -> str | None:
@@ -305,7 +307,7 @@ def _name_below(folder: Path, path: Path) -> str:
 def _trajectory_or_reason(path: Path) -> Trajectory | str:
     """Read a trajectory, or say why it cannot be read."""
     try:
-        return Trajectory.load(path)
+        return Trajectory.load(path, sites=("mean",))  # a list shows no single layer
     except (OSError, ValueError, KeyError) as error:
         return _sentence(error)
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 from string import ascii_letters
 from typing import Any
 
+import typer
+
 from ibtrack.analysis.effects import Effects
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.ranking import Place
 from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
+from ibtrack.record.texts import printable
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.effect_rows import contrast_rows, group_rows
 from ibtrack.report.tables import plane_domain, plane_rows
@@ -20,7 +23,42 @@ UNIT_WORDS = {"share": "shares of the ceiling", "log_k": "fractions of log K"}
 _POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")
 _NOISE = "~"  # marks a value whose labels cannot be told from noise
 _NOISE_WORDS = f"{_NOISE}  the spread between labels cannot be told from noise (z below {TELLING_Z:.0f})"
+_LONGEST_CODE = len("\\U0001f600")  # letters that stand for one that is not shown
 _NO_LETTER = "×"  # stands for a point that has no place in the plane
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text of which others have written parts, such as names: no terminal finds an order to obey in it.
+
+    Args:
+        text: One line, or several.
+        err: Whether it goes to stderr.
+        nl: Whether a line break follows.
+    """
+    shown = "\n".join(map(_shown, text.split("\n")))
+    try:
+        typer.echo(shown, err=err, nl=nl)
+    except UnicodeEncodeError:  # the terminal has fewer letters than the text
+        typer.echo(shown.encode("ascii", "backslashreplace").decode("ascii"), err=err, nl=nl)
+
+
+def one_line(text: str) -> str:
+    r"""Write a text of any length as one printable line.
+
+    Args:
+        text: Text that others have written, in part.
+
+    Example:
+        >>> one_line("no \x1b[1mfile\n")
+        'no \\x1b[1mfile'
+    """
+    return printable(text, longest=_LONGEST_CODE * len(text) + 1)
+
+
+def _shown(line: str) -> str:
+    """Make a line printable, but for the spaces that it begins with."""
+    rest = line.lstrip(" ")
+    return " " * (len(line) - len(rest)) + one_line(rest)
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
@@ -35,6 +73,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
         a       2.5
         longer
     """
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

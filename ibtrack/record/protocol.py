@@ -95,7 +95,7 @@ def protocol_differences(
     differing = differing_keys(list(rules.values()))
     if "probe.hash" in differing:
         differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
-    known = {key: {rule.get(key) for rule in rules.values()} - {None, ""} for key in MAY_LACK}
+    known = {key: {as_text(rule.get(key) or None) for rule in rules.values()} - {as_text(None)} for key in MAY_LACK}
     shown = [key for key in differing if key not in MAY_LACK or len(known[key]) > 1]
     differences = []
     unexplained = dict(_EXPLANATIONS)  # an entry of several keys is explained at the first of them

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import json
 import os
 import uuid
 import warnings
@@ -16,10 +15,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ibtrack.record.lines import header_line, lines_of
 from ibtrack.record.lock import FileLock
 from ibtrack.record.plain import plain
 from ibtrack.record.protocol import as_text, differing_keys, flat, protocol_differences
-from ibtrack.record.trajectory import FORMAT, Point, read_file
+from ibtrack.record.trajectory import Point, read_file
+from ibtrack.record.values import Columns
 
 # errors that say that a path is wrong; after all others the disk may have room or be there again later
 _WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -50,6 +51,7 @@ class TrajectoryWriter:
         self._file: tuple[int, int] | None = None  # which file it is; None before it is there
         self._size = 0  # bytes of the lines that it holds
         self._num_written = 0  # points that it holds
+        self._named: Columns | None = None  # columns that it has named last
         self._torn = False  # whether a line may have been cut off behind them
         self._lock = FileLock(path)
         weakref.finalize(self, self._lock.release)
@@ -76,7 +78,7 @@ class TrajectoryWriter:
             OSError: No file can be made at the path.
         """
         path = Path(path)
-        header = {"format": FORMAT, "run_id": uuid.uuid4().hex, "protocol": dict(protocol), "run": plain(run or {})}
+        header = {"run_id": uuid.uuid4().hex, "protocol": dict(protocol), "run": plain(run or {})}
 
         def plan() -> TrajectoryWriter:
             seen = _seen(path)
@@ -128,7 +130,7 @@ class TrajectoryWriter:
                     f"{path} was measured under another protocol ({'; '.join(differences)}); its points are not "
                     "comparable: resume with the same options, or give another path"
                 )
-            header = {**old, "format": FORMAT, "run_id": old.get("run_id") or uuid.uuid4().hex}
+            header = {**old, "run_id": old.get("run_id") or uuid.uuid4().hex}
             if other := _other_run(old, run, run_id):
                 header |= {"run_id": uuid.uuid4().hex, "protocol": dict(protocol), "run": plain(run or {})}
                 why = f"{_amount_and_last(points)} of {other}; it"
@@ -221,9 +223,9 @@ class TrajectoryWriter:
     def _make_file(self) -> None:
         """Put the file in its place with all lines so far, whole or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = _lines(self.header, self.points)
+        text, named = _lines(self.header, self.points)
         self._file = _put(self.path, text, self._make_room)
-        self._size, self._num_written = len(text), len(self.points)
+        self._size, self._num_written, self._named = len(text), len(self.points), named
 
     def _add_lines(self) -> None:
         """Add the lines of the points that wait, or, where the disk does not take all of them, nothing.
@@ -233,7 +235,7 @@ class TrajectoryWriter:
             OSError: The disk did not take them.
         """
         num_lines = len(self.points) - self._num_written
-        text = _lines(None, self.points[self._num_written :])
+        text, named = _lines(None, self.points[self._num_written :], self._named)
         with self.path.open("r+b", buffering=0) as file:
             found = os.fstat(file.fileno())
             if _identity(found) != self._file:
@@ -251,6 +253,7 @@ class TrajectoryWriter:
                 raise
         self._size += len(text)
         self._num_written += num_lines
+        self._named = named
         self._torn = False
 
 
@@ -292,9 +295,13 @@ def _faults_of_the_disk_pass() -> Iterator[None]:
             raise
 
 
-def _lines(header: Mapping[str, Any] | None, points: Sequence[Point]) -> bytes:
-    first = [] if header is None else [json.dumps(header, allow_nan=False)]
-    return "".join(f"{line}\n" for line in (*first, *(point.to_json() for point in points))).encode()
+def _lines(
+    header: Mapping[str, Any] | None, points: Sequence[Point], named: Columns | None = None
+) -> tuple[bytes, Columns | None]:
+    """Write lines of a file, and say which columns it has named last; ``named`` are those that it had before."""
+    lines, named = lines_of(points, named)
+    first = [] if header is None else [header_line(header)]
+    return "".join(f"{line}\n" for line in (*first, *lines)).encode(), named
 
 
 def _put(path: Path, text: bytes, make_room: Callable[[], None]) -> tuple[int, int]:
@@ -409,7 +416,7 @@ def _set_aside(path: Path, seen: _Seen | None, header: Mapping[str, Any], later:
     if not later:
         return
     aside = _aside(path)
-    _put(aside, _lines({**header, "format": FORMAT}, later), lambda: None)
+    _put(aside, _lines(header, later)[0], lambda: None)
     warnings.warn(
         f"{path} held {_amount(later)} after step {step}, that of the checkpoint, which are kept in {aside.name}",
         stacklevel=2,

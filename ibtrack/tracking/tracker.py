@@ -41,6 +41,7 @@ from ibtrack.record.plain import plain
 from ibtrack.record.protocol import protocol_differences
 from ibtrack.record.texts import printable, reason
 from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.record.values import Values
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.loggers import PointLog, point_log
@@ -383,7 +384,7 @@ class InformationPlaneTracker:
         values, faults, influences = measurement(model)
         return Point(
             step,
-            values,
+            Values.of(values),
             notes={**notes_on(values, faults, self.probe), **self._account_for_memory(measurement)},
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
@@ -405,7 +406,7 @@ class InformationPlaneTracker:
         share = (before + spent) / max(now.seconds + spent, 1e-9)
         point = replace(
             point,
-            values={**point.values, metric_key("overhead_fraction"): share},
+            values=Values.of({**point.values, metric_key("overhead_fraction"): share}),
             notes={**point.notes, **self._account_for_left_out()},
             loss=None if loss is None else float(torch.as_tensor(loss).detach()),
             tokens_seen=None if tokens_seen is None else now.tokens,

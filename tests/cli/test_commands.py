@@ -347,8 +347,7 @@ def test_show_and_list_say_why_quadgrams_are_undefined(run: Run, tmp_path: Path)
 def test_a_file_of_format_1_is_read_with_a_note_and_its_reasons(run: Run, tmp_path: Path) -> None:
     short = trajectories.without_quadgrams()
     old = replace(short, points=[replace(p, notes={"input/quadgram": "all distinct"}) for p in short.points])
-    path = trajectories.write(old, tmp_path / "old") / "trajectory.jsonl"
-    path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
+    path = trajectories.write_older(old, tmp_path / "old", form=1) / "trajectory.jsonl"
     result = run("show", path, "--order", "quadgram")
     assert result.stdout.count("no value: all distinct") == 5
     assert result.stderr.startswith(f"note: {path}: this file is of format 1: it does not say which version")

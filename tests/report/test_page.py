@@ -590,9 +590,7 @@ def test_a_loss_that_was_not_finite_has_its_reason(show: Show) -> None:
 def test_a_file_of_format_1_shows_its_reasons_at_the_quantities(show: Show, tmp_path: Path) -> None:
     run = trajectories.without_quadgrams("old")
     old = replace(run, points=[replace(p, notes={"input/quadgram": trajectories.ALL_DISTINCT}) for p in run.points])
-    path = trajectories.write(old, tmp_path / "old") / "trajectory.jsonl"
-    path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
-    page = show([path])
+    page = show([trajectories.write_older(old, tmp_path / "old", form=1)])
     assert "this file is of format 1" in page.locator(".banner").inner_text()
     page.select_option("#order", "quadgram")
     page.select_option("#quantity", "regularity")
