@@ -142,7 +142,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG of the effects to write.")] = None,
 ) -> None:
     """Say what a setting does: differences between groups of runs, with intervals from the spread between seeds."""
-    trajectories = [outline(Trajectory.load(path), [order]) for run in runs for path in _runs_in(run)]
+    trajectories = [outline(Trajectory.load(path, sites=("mean",)), [order]) for run in runs for path in _runs_in(run)]
     _check_measured(trajectories, "mean", order)
     named = dict(zip(run_labels(trajectories), trajectories, strict=True))
     found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
@@ -305,7 +305,7 @@ def _name_below(folder: Path, path: Path) -> str:
 
 
 def _trajectory_or_reason(path: Path) -> Trajectory | str:
-    """Read a trajectory, or say why it cannot be read."""
+    """Read a trajectory without its layers, or say why it cannot be read."""
     try:
         return Trajectory.load(path, sites=("mean",))  # a list shows no single layer
     except (OSError, ValueError, KeyError) as error:

@@ -25,7 +25,7 @@ from ibtrack.report.run_labels import run_labels
 
 with needs("the report", extra="report"):
     from ibtrack.report.payload import payload
-    from ibtrack.report.sheet import Sheet, sheet, size_sentence
+    from ibtrack.report.sheet import Sheet, has_room_for_layers, sheet, size_sentence
 
 SCRIPT = ("notes.js", "rows.js", "charts.js", "tables.js", "effects.js", "controls.js")
 
@@ -83,11 +83,17 @@ def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]]) -> tuple[list[S
     for run in runs:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            sheets.append(sheet(run if isinstance(run, Trajectory) else Trajectory.load(run), len(runs)))
+            sheets.append(sheet(run if isinstance(run, Trajectory) else _loaded(run, len(runs)), len(runs)))
         path = str(sheets[-1].run.path)
-        for warning in caught:
-            paths.setdefault(str(warning.message).removeprefix(f"{path}: "), []).append(path)
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            paths.setdefault(message.removeprefix(f"{path}: "), []).append(path)
     return sheets, [f"{', '.join(names)}: {sentence}" for sentence, names in paths.items()]
+
+
+def _loaded(path: str | os.PathLike[str], num_runs: int) -> Trajectory:
+    """Read a run, with its layers only where a page of so many runs has room for them: they take most of the time."""
+    of_mean = Trajectory.load(path, sites=("mean",))
+    return Trajectory.load(path) if has_room_for_layers(of_mean, num_runs) else of_mean
 
 
 def _page(sheets: Sequence[Sheet], labels: Sequence[str], banners: Sequence[str], *, comparable: bool) -> str:
