@@ -18,7 +18,11 @@ class CaptureError(RuntimeError):
 
 @contextlib.contextmanager
 def capture(
-    model: nn.Module, sites: Mapping[str, str], receive: Callable[[str, Tensor], None]
+    model: nn.Module,
+    sites: Mapping[str, str],
+    receive: Callable[[str, Any], None],
+    *,
+    pick: Callable[[Any, str], Any] | None = None,
 ) -> Iterator[Callable[[], None]]:
     """Hand the raw output of every site to ``receive`` during the forward passes inside the context.
 
@@ -26,6 +30,7 @@ def capture(
         model: The model that holds the modules.
         sites: Site to bare module name, from `ibtrack.capture.sites.find_sites`.
         receive: Function that is called with the site and its output tensor, inside the forward pass.
+        pick: What is taken of a site's output, called with the output and the site; by default `output_tensor`.
 
     Yields:
         A function to call after each forward pass; it raises `CaptureError` if a site did not fire exactly once since
@@ -41,11 +46,12 @@ def capture(
     """
     modules = named_modules(model)
     fired: Counter[str] = Counter()
+    pick = pick or output_tensor
 
     def hook_for(site: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             fired[site] += 1
-            receive(site, output_tensor(output, site))
+            receive(site, pick(output, site))
 
         return hook
 
@@ -65,25 +71,25 @@ def capture(
             handle.remove()
 
 
-def output_tensor(output: Any, site: str) -> Tensor:
+def output_tensor(output: Any, site: str, element: int = 0) -> Tensor:
     """Return the hidden states in what a module returned.
 
     Args:
-        output: A tensor, a sequence that begins with one, or an object or mapping with ``last_hidden_state`` or
+        output: A tensor, a sequence that holds one, or an object or mapping with ``last_hidden_state`` or
             ``hidden_states``.
         site: Name of the site, for the message.
+        element: Where in a sequence the hidden states are; see `ibtrack.capture.streams`.
 
     Raises:
         CaptureError: The output is none of these.
     """
     if isinstance(output, Tensor):
         return output
-    if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
-        return output[0]
+    if isinstance(output, Sequence) and len(output) > element and isinstance(output[element], Tensor):
+        hidden: Tensor = output[element]
+        return hidden
     for field in ("last_hidden_state", "hidden_states"):
         value = output.get(field) if isinstance(output, Mapping) else getattr(output, field, None)
         if isinstance(value, Tensor):
             return value
-    raise CaptureError(
-        f"{site} must return a tensor, a tuple that begins with one, or hidden states, got {type(output)}"
-    )
+    raise CaptureError(f"{site} must return a tensor, a tuple that holds one, or hidden states, got {type(output)}")

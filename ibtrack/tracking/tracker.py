@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,12 +33,26 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.loggers import PointLog, point_log
-from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts
+from ibtrack.tracking.measurement import (
+    LOSSES,
+    Forward,
+    Layout,
+    Measurement,
+    describe_layouts,
+    device_of,
+    find_layouts,
+    measured_modules,
+)
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.phase_watch import PhaseWatch
-from ibtrack.tracking.protocol import measurement_protocol, precision_of
+from ibtrack.tracking.protocol import measurement_protocol, precision_of, weights_of
+from ibtrack.tracking.trial import try_block
 
 _OWN_MODULES = ("ibtrack", "contextlib")
+ANOTHER_MODEL = (
+    "the model is another object than the one measured before, a copy or an average perhaps; its sites have the same "
+    "names and layouts"
+)
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
 
 
@@ -130,6 +145,9 @@ class InformationPlaneTracker:
         self._logs: list[PointLog] = []
         self._watch = PhaseWatch()
         self._measurement: Measurement | None = None
+        self._layouts: dict[str, Layout] = {}
+        self._lasting_notes: dict[str, str] = {}
+        self._modules: dict[str, weakref.ref[nn.Module]] = {}
         self._last = Progress(-1)
         self._left_out: list[int] = []
         self._began: float | None = None
@@ -186,6 +204,7 @@ class InformationPlaneTracker:
             check_text_fits(model, self.probe.inputs)
         sites = find_sites(model, self.layers)
         layouts = find_layouts(model, self.probe, sites, self.forward)
+        no_loss = try_block(model, self.probe, sites, layouts, self.forward)
         measurement = Measurement(
             self.probe,
             sites,
@@ -196,16 +215,25 @@ class InformationPlaneTracker:
             device=device_of(model),
             max_memory=self.max_memory,
             geometry_rows=self.geometry_rows,
+            no_loss=no_loss is not None,
         )
         precision = precision or precision_of(model)
         self.protocol = measurement_protocol(
-            self.probe, self.options, sites, layouts, precision, geometry_rows=self.geometry_rows
+            self.probe,
+            self.options,
+            sites,
+            layouts,
+            precision,
+            geometry_rows=self.geometry_rows,
+            weights=weights_of(model, sites),
         )
         self._open_file_together(resume_from, device_of(model))
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._watch = PhaseWatch()
         self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
-        self._measurement = measurement
+        self._measurement, self._layouts = measurement, layouts
+        self._lasting_notes = dict.fromkeys(map(metric_key, LOSSES), no_loss) if no_loss is not None else {}
+        self._modules = {site: weakref.ref(module) for site, module in measured_modules(model, sites).items()}
         self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
         self._report(
@@ -249,6 +277,8 @@ class InformationPlaneTracker:
     ) -> Point | None:
         """Measure the last step, if it has not been measured, and tell the loggers that the run is over.
 
+        Call it before other weights take the place of the trained ones, such as averaged ones.
+
         Args:
             model: The model as it is at the end.
             step: Optimizer steps taken.
@@ -258,12 +288,30 @@ class InformationPlaneTracker:
         Returns:
             The point, or None if the last step had been measured.
         """
-        measured = self._points[-1].step if self._points else -1
-        point = None
-        if self.started and decided_by_first(step > measured):  # the others may not know the points before a restart
-            point = self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
+        point = self.measure_last(model, step, tokens_seen=tokens_seen, loss=loss)
         self.close()
         return point
+
+    def measure_last(
+        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+    ) -> Point | None:
+        """Measure and record a step that is the last, due or not, as `finish` does; the loggers do not hear of the end.
+
+        Call it where other weights take the place of the trained ones before `finish`: the best, or averaged ones.
+
+        Args:
+            model: The model as it is after ``step`` optimizer steps.
+            step: Optimizer steps taken.
+            tokens_seen: Training tokens over all processes, if the loop counts them.
+            loss: Training loss of the last step.
+
+        Returns:
+            The point, or None if the step had been measured.
+        """
+        measured = self._points[-1].step if self._points else -1
+        if not self.started or not decided_by_first(step > measured):  # others may not know what was before a restart
+            return None
+        return self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
@@ -276,17 +324,24 @@ class InformationPlaneTracker:
         """Measure now; the point is returned, not recorded.
 
         Raises:
-            MeasurementError: The measurement failed on this process or on another.
+            MeasurementError: The measurement failed on this process or on another, or the model has other sites or
+                layouts than the one that the tracker was started with.
         """
         if not self.started:
             self.start(model)
         measurement = cast(Measurement, self._measurement)  # made by start
         began = time.monotonic()
+        another = self._account_for_another(model)
         values, faults, influences = measurement(model)
         return Point(
             step,
             values,
-            notes={**notes_on(values, faults, self.probe), **self._account_for_memory(measurement)},
+            notes={
+                **notes_on(values, faults, self.probe),
+                **self._lasting_notes,
+                **another,
+                **self._account_for_memory(measurement),
+            },
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
             influences=influences,
@@ -317,6 +372,24 @@ class InformationPlaneTracker:
         self._record(point)
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
+
+    def _account_for_another(self, model: nn.Module) -> dict[str, str]:
+        """Note that a model is another object than the one measured before; it must have the same sites and layouts.
+
+        Raises:
+            MeasurementError: It has others.
+        """
+        modules = measured_modules(model, self.protocol["sites"])
+        if all(self._modules[site]() is module for site, module in modules.items()):
+            return {}
+        layouts = find_layouts(model, self.probe, self.protocol["sites"], self.forward)
+        if layouts != self._layouts:
+            raise MeasurementError(
+                f"the model hands over {describe_layouts(layouts)}, and the one that the tracker was started with "
+                f"{describe_layouts(self._layouts)}; a tracker follows one model, so take another for this one"
+            )
+        self._modules = {site: weakref.ref(module) for site, module in modules.items()}
+        return {"model": ANOTHER_MODEL}
 
     def _account_for_memory(self, measurement: Measurement) -> dict[str, str]:
         if measurement.batch_size == self.batch_size:

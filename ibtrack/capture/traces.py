@@ -1,0 +1,107 @@
+"""What a forward pass changes for good, found by comparing a model before and after it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ibtrack.capture.holding import Held, local
+
+REMEDY = "pass forward=, a callable of the model and a batch of the probe's inputs that does not"
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by their size in bytes
+
+
+class TraceError(ValueError):
+    """Measuring a model would change its training."""
+
+
+class _Print(NamedTuple):
+    """A tensor and the sum of its bits."""
+
+    words: str
+    tensor: Tensor
+    total: int
+
+
+@contextlib.contextmanager
+def refuse_traces(model: nn.Module) -> Iterator[None]:
+    """Run a forward pass inside, by which no parameter, gradient or large tensor of the model may be changed.
+
+    What `ibtrack.capture.isolation.undisturbed` puts back is not looked at; use it inside this context. Of parameters
+    that are spread over processes each looks at its own share; those of FSDP1, which moves them about, are left out.
+
+    Args:
+        model: The model that will be run.
+
+    Raises:
+        TraceError: Parameters do not exist yet, or something is another after the forward pass; it is named.
+
+    Example:
+        >>> class Counting(nn.Linear):
+        ...     def forward(self, rows: Tensor) -> Tensor:
+        ...         self.bias.data += 1
+        ...         return super().forward(rows)
+        >>> model = Counting(2, 2)
+        >>> try:
+        ...     with refuse_traces(model):
+        ...         output = model(torch.ones(1, 2))
+        ... except TraceError as error:
+        ...     print(str(error).partition(", and")[0])
+        measuring would change training: the model's forward changes the parameter 'bias'
+    """
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise TraceError(
+            f"the model's parameters must exist before it is measured, but {_named(lazy)} get their shape in the first "
+            "forward pass; run one before training and before the tracker starts"
+        )
+    before = _prints(model)
+    without_gradient = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    yield
+    changed = [words for words, tensor, total in before if _total(tensor) != total]
+    changed += [
+        f"gradient of {name!r}"
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and name in without_gradient
+    ]
+    if changed:
+        raise TraceError(
+            f"measuring would change training: the model's forward changes the {_named(changed, quoted=False)}, and it "
+            f"is not known how to undo that; {REMEDY}"
+        )
+
+
+def _prints(model: nn.Module) -> list[_Print]:
+    """Take a print of everything that is compared."""
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+        return []
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        tensors[f"parameter {name!r}"] = parameter
+        if parameter.grad is not None:
+            tensors[f"gradient of {name!r}"] = parameter.grad
+    tensors |= {f"tensor {name!r}": tensor for name, tensor in Held(model).too_large.items()}
+    own = {words: local(tensor.detach()) for words, tensor in tensors.items()}
+    return [_Print(words, tensor, _total(tensor)) for words, tensor in own.items() if _has_bits(tensor)]
+
+
+def _has_bits(tensor: Tensor) -> bool:
+    """Whether a tensor is an array in memory, and not something else in its guise."""
+    return type(tensor) is Tensor and tensor.layout == torch.strided and not tensor.is_meta
+
+
+def _total(tensor: Tensor) -> int:
+    """Sum a tensor's bits, read as integers."""
+    flat = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return int(flat.detach().contiguous().view(_INTEGERS[flat.element_size()]).sum(dtype=torch.int64))
+
+
+def _named(names: list[str], *, quoted: bool = True) -> str:
+    """Name the first few things of a list."""
+    shown = ", ".join(repr(name) if quoted else name for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,124 @@
+"""One block of the probe is tried before training: whether the model answers twice alike, and what its head predicts.
+
+Letters: T block length, D width, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ibtrack.capture.forward import logits_of
+from ibtrack.capture.hooks import capture, output_tensor
+from ibtrack.capture.isolation import undisturbed
+from ibtrack.capture.traces import REMEDY, TraceError
+from ibtrack.probe.probe import Probe
+from ibtrack.tracking.measurement import Forward, Layout, device_of
+
+# shares of a change's root mean square. Decoders of transformers change nothing before the tokens that were exchanged,
+# in float32 and in bfloat16; BERT, RoBERTa, T5 and BART at initialisation at least 4e-4, and in bfloat16 2e-3
+UNCHANGED = 1e-4
+ALIKE_ON_DEVICE = 1e-2  # some operations of devices add up in another order each time; the CPU's do not
+
+SEES_AHEAD = (
+    "the model's logits at a position depend on the tokens after it, as those of masked language models and of models "
+    "with an encoder do, so they are no predictions of the next token"
+)
+SHIFTED = (
+    "the model's logits at a position do not depend on the token at it, so they predict that token and not the next one"
+)
+
+
+def try_block(
+    model: nn.Module, probe: Probe, sites: Mapping[str, str], layouts: Mapping[str, Layout], forward: Forward
+) -> str | None:
+    """Run one block of the probe twice, then with other tokens in its second half.
+
+    Args:
+        model: The model that will be measured.
+        probe: The probe.
+        sites: Site to bare module name.
+        layouts: Layouts of the sites and of the logits, from `ibtrack.tracking.measurement.find_layouts`.
+        forward: Runs the model on a batch of the probe's inputs.
+
+    Returns:
+        Why the model's logits are no predictions of the next token, or None if they are, or if there are none.
+
+    Raises:
+        TraceError: The model answers the same block in two ways, so that it keeps a state which cannot be put back.
+    """
+    block = probe.inputs[:1].to(device_of(model))
+    first, second = (_run(model, block, sites, layouts, forward) for _ in range(2))
+    tolerance = 0.0 if block.device.type == "cpu" else ALIKE_ON_DEVICE
+    for site, rows in first.items():
+        if not _is_alike(rows, second[site], tolerance):
+            raise TraceError(
+                f"measuring would change training: the same block gives other activations of {site} a second time, so "
+                "the model draws from a generator or keeps a cache or a count that is not found in its modules and "
+                f"cannot be put back; {REMEDY}"
+            )
+    if "logits" not in first or block.shape[1] < 2:
+        return None
+    cut = block.shape[1] // 2
+    changed = _run(model, _exchanged(block, cut, probe.inputs), {}, layouts, forward)
+    return _what_is_predicted(changed["logits"] - first["logits"], cut, first["logits"].dtype)
+
+
+def _run(
+    model: nn.Module, block: Tensor, sites: Mapping[str, str], layouts: Mapping[str, Layout], forward: Forward
+) -> dict[str, Tensor]:
+    """Run a block; (T, D) activations of every site, and (T, V) ``logits`` if their layout is known."""
+    rows: dict[str, Tensor] = {}
+
+    def take(site: str, activations: Tensor) -> None:
+        rows[site] = activations.detach().flatten(0, -2).clone()  # of one block, so in the order of time either way
+
+    def pick(output: Any, site: str) -> Tensor:
+        return output_tensor(output, site, layouts[site].element)
+
+    with undisturbed(model), capture(model, sites, take, pick=pick):
+        output = forward(model, block)
+    logits = logits_of(output)
+    if "logits" in layouts and logits is not None:
+        take("logits", logits)
+    return rows
+
+
+def _is_alike(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    if one.shape != other.shape:
+        return False
+    if tolerance == 0:
+        return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    return bool(_size(one.double() - other.double()) <= tolerance * _size(one.double()))
+
+
+def _exchanged(block: Tensor, cut: int, tokens: Tensor) -> Tensor:
+    """Exchange every token from a position on for another one that the probe has."""
+    known = tokens.unique().to(block.device)
+    places = torch.searchsorted(known, block[:, cut:].contiguous())
+    return torch.cat([block[:, :cut], known[(places + 1) % len(known)]], dim=1)
+
+
+def _what_is_predicted(change: Tensor, cut: int, dtype: torch.dtype) -> str | None:
+    """Tell what logits predict from how they change where the tokens from a position on are exchanged.
+
+    Args:
+        change: (T, V) change of the logits.
+        cut: The first position whose token is another.
+        dtype: Type that they were worked out in.
+    """
+    change = change.double()
+    before, at, after = (_size(part) for part in (change[:cut], change[cut], change[cut:]))
+    noise = max(UNCHANGED, torch.finfo(dtype).eps / 4) * after
+    if not bool(after > 0):  # a head of zeros, or not a number
+        return None
+    if before > noise:
+        return SEES_AHEAD
+    return SHIFTED if at <= noise else None
+
+
+def _size(values: Tensor) -> Tensor:
+    return values.square().mean().sqrt()
