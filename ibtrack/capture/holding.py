@@ -108,8 +108,8 @@ class Held:
         self._undo.append(partial(_restore, module._buffers, dict(module._buffers)))
         for part in ("_parameters", "_modules"):  # FSDP2 exchanges parameters under their names, so values stay
             self._undo.append(partial(_drop_new, vars(module)[part], dict(vars(module)[part])))
-        weight = getattr(module, "weight", None)
-        if getattr(module, "max_norm", None) is not None and isinstance(weight, Tensor):
+        weight = module._parameters.get("weight")  # by its name alone: a parametrized one would be worked out anew
+        if vars(module).get("max_norm") is not None and weight is not None:
             kept = weight.detach().clone()  # such embeddings shorten the rows that they read
             self._undo.append(partial(_fill_if_changed, weight, kept))
         if self._whole:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ibtrack.capture.sites import named_modules
@@ -36,6 +37,9 @@ def capture(
         A function to call after each forward pass; it raises `CaptureError` if a site did not fire exactly once since
         its last call. The forward pass itself raises one if a site's output holds no tensor.
 
+    Raises:
+        CaptureError: A site is a module that takes no hooks.
+
     Example:
         >>> model, seen = nn.Sequential(nn.Flatten(), nn.ReLU()), {}
         >>> with capture(model, {"L00": "1"}, seen.__setitem__) as check:
@@ -61,6 +65,9 @@ def capture(
         if wrong:
             raise CaptureError(f"every site must fire once per forward pass, but {', '.join(wrong)}")
 
+    scripted = [name for name in sites.values() if isinstance(modules[name], torch.jit.ScriptModule)]
+    if scripted:
+        raise CaptureError(f"{', '.join(map(repr, scripted))} come from torch.jit.script, which takes no hooks")
     handles = []
     try:
         for site, name in sites.items():

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from ibtrack.capture.hooks import CaptureError
 from ibtrack.capture.sites import named_modules
@@ -64,13 +65,20 @@ def stream_elements(outputs: Mapping[str, Any], inputs: Mapping[str, Tensor], gr
         Site to the place in the tuple, 0 for an output that is none, and where nothing fits.
 
     Raises:
-        CaptureError: Several elements fit equally well; they are named.
+        CaptureError: Several elements fit equally well; they are named. Or the activations only exist inside of a
+            transform of ``torch.func``.
 
     Example:
         >>> weights, hidden = Tensor(1, 2, 4, 4), Tensor(1, 4, 8)
         >>> stream_elements({"L00": (weights, hidden), "L01": hidden}, {}, grid=(1, 4))
         {'L00': 1, 'L01': 0}
     """
+    transformed = [site for site, tensor in inputs.items() if is_functorch_wrapped_tensor(tensor)]
+    if transformed:
+        raise CaptureError(
+            f"{', '.join(transformed)} run inside of torch.func.vmap or another transform, where activations are no "
+            "ordinary tensors; measure one member of the ensemble"
+        )
     fitting = {site: _fitting(output, inputs.get(site), grid) for site, output in outputs.items()}
     handed = {(tensor.data_ptr(), tensor.shape) for tensor in inputs.values()}
     for site, places in fitting.items():

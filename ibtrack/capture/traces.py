@@ -76,6 +76,22 @@ def refuse_traces(model: nn.Module) -> Iterator[None]:
         )
 
 
+def weight_sums(model: nn.Module) -> list[int]:
+    """Sum the bits of every parameter, which tells whether others have taken their place.
+
+    Args:
+        model: The model; of parameters that are spread over processes this one's share counts.
+
+    Example:
+        >>> model = nn.Linear(2, 2)
+        >>> before = weight_sums(model)
+        >>> model.bias.data += 1
+        >>> weight_sums(model) == before
+        False
+    """
+    return [_total(own) for own in (local(parameter.detach()) for parameter in model.parameters()) if _has_bits(own)]
+
+
 def _prints(model: nn.Module) -> list[_Print]:
     """Take a print of everything that is compared."""
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):

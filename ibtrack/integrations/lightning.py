@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ibtrack._checks import needs
 from ibtrack.capture.forward import default_forward
+from ibtrack.capture.traces import weight_sums
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.logged import logged_metrics
@@ -21,16 +23,24 @@ from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
 
 with needs("the Lightning callback", extra="lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.callbacks import StochasticWeightAveraging
     from lightning.pytorch.strategies import FSDPStrategy
     from lightning.pytorch.utilities import rank_zero_info
+
+
+EXCHANGED = (
+    "training ended during a validation, in which other weights than those of the last step were in place, so that "
+    "these could not be measured"
+)
 
 
 class InformationPlaneMonitor(Callback):
     """Follow a model through the information plane while it trains.
 
     The model is measured on the probe before the first step, whenever the schedule says, and after the last step.
-    Training with the monitor ends in the same weights, bit for bit, as without. A measurement that fails is a warning
-    and a point that says why.
+    Points are of the weights as they are trained, also the last, whatever averages other callbacks put in their place
+    when training ends. Training with the monitor ends in the same weights, bit for bit, as without. A measurement that
+    fails is a warning and a point that says why.
 
     ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
     key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` tolerates
@@ -91,6 +101,7 @@ class InformationPlaneMonitor(Callback):
         self._progress = Progress(0)
         self._resume_from: Progress | None = None
         self._loss: Tensor | None = None
+        self._weights: list[int] = []
         self._metrics: dict[str, float] = {}
         self._tracker = InformationPlaneTracker(
             probe,
@@ -133,6 +144,11 @@ class InformationPlaneMonitor(Callback):
         if self.path is None and state_dict["path"] is not None:
             self.path = Path(state_dict["path"])
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Go before all other callbacks, some of which put averaged weights in place when training ends."""
+        connected: Any = trainer  # whose list of callbacks is not declared
+        connected.callbacks = [self, *(other for other in connected.callbacks if other is not self)]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the tracker, and measure the model before its first step."""
         self._active = not any(getattr(trainer, flag) for flag in ("fast_dev_run", "overfit_batches"))
@@ -155,6 +171,13 @@ class InformationPlaneMonitor(Callback):
         self._publish(trainer)  # the values of the checkpoint, as after a restart the next point may be far away
         self._step(trainer, pl_module, tracker.step)
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the last step if the epoch is one that only renews batch norm, of averaged weights."""
+        connected: Any = trainer
+        averaging = [other for other in connected.callbacks if isinstance(other, StochasticWeightAveraging)]
+        if self._active and any(trainer.current_epoch == other.swa_end + 1 for other in averaging):
+            self._step(trainer, pl_module, self._tracker.measure_last)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -168,6 +191,10 @@ class InformationPlaneMonitor(Callback):
         if stepped:  # several batches share a step when gradients are accumulated
             self._step(trainer, pl_module, self._tracker.step)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep in mind which weights training has, as a validation may be of averaged ones and may be interrupted."""
+        self._weights = weight_sums(pl_module)
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the last step."""
         if self._active:
@@ -176,7 +203,9 @@ class InformationPlaneMonitor(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Measure the last step if this process is the only one; the others may never come to a measurement."""
         if self._tracker.started and trainer.world_size == 1:
-            self._step(trainer, pl_module, self._tracker.finish)
+            exchanged = trainer.validating and weight_sums(pl_module) != self._weights
+            finish = partial(self._tracker.finish, failure=EXCHANGED) if exchanged else self._tracker.finish
+            self._step(trainer, pl_module, finish)
         elif self._tracker.started:
             self._tracker.close()
 

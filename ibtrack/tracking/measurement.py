@@ -255,8 +255,8 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
         with (
             refuse_traces(model),
             undisturbed(model),
-            first_inputs(model, sites) as inputs,
             capture(model, sites, outputs.__setitem__, pick=lambda output, site: output) as check,
+            first_inputs(model, sites) as inputs,
         ):
             output = forward(model, block)
             finished = True

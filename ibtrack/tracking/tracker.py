@@ -273,7 +273,13 @@ class InformationPlaneTracker:
         return self._take(model, now, tokens_seen, loss)
 
     def finish(
-        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        loss: float | Tensor | None = None,
+        failure: str | None = None,
     ) -> Point | None:
         """Measure the last step, if it has not been measured, and tell the loggers that the run is over.
 
@@ -284,18 +290,25 @@ class InformationPlaneTracker:
             step: Optimizer steps taken.
             tokens_seen: Training tokens over all processes, if the loop counts them.
             loss: Training loss of the last step.
+            failure: Why the last step can no longer be measured; a step that has not been measured then fails with it.
 
         Returns:
             The point, or None if the last step had been measured.
         """
-        point = self.measure_last(model, step, tokens_seen=tokens_seen, loss=loss)
+        point = self.measure_last(model, step, tokens_seen=tokens_seen, loss=loss, failure=failure)
         self.close()
         return point
 
     def measure_last(
-        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        loss: float | Tensor | None = None,
+        failure: str | None = None,
     ) -> Point | None:
-        """Measure and record a step that is the last, due or not, as `finish` does; the loggers do not hear of the end.
+        """Measure and record a step that is the last, due or not, as `finish` does, and tell no logger of the end.
 
         Call it where other weights take the place of the trained ones before `finish`: the best, or averaged ones.
 
@@ -304,6 +317,7 @@ class InformationPlaneTracker:
             step: Optimizer steps taken.
             tokens_seen: Training tokens over all processes, if the loop counts them.
             loss: Training loss of the last step.
+            failure: Why the step can no longer be measured; the point then fails with it.
 
         Returns:
             The point, or None if the step had been measured.
@@ -311,7 +325,7 @@ class InformationPlaneTracker:
         measured = self._points[-1].step if self._points else -1
         if not self.started or not decided_by_first(step > measured):  # others may not know what was before a restart
             return None
-        return self._take(model, self._now(step, tokens_seen), tokens_seen, loss)
+        return self._take(model, self._now(step, tokens_seen), tokens_seen, loss, failure=failure)
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
@@ -347,12 +361,19 @@ class InformationPlaneTracker:
             influences=influences,
         )
 
-    def _take(self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None) -> Point:
-        """Measure and record; a failed measurement is recorded as such."""
+    def _take(
+        self,
+        model: nn.Module,
+        now: Progress,
+        tokens_seen: int | None,
+        loss: float | Tensor | None,
+        failure: str | None = None,
+    ) -> Point:
+        """Measure and record; a failed measurement, or one that would be of other weights, is recorded as such."""
         began = time.monotonic()
         self._last = now
         try:
-            point = self.measure(model, step=now.step)
+            point = self.measure(model, step=now.step) if failure is None else Point(now.step, failure=failure)
         except Exception as error:
             if self.strict:
                 raise
