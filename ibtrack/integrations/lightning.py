@@ -102,6 +102,7 @@ class InformationPlaneMonitor(Callback):
         self._resume_from: Progress | None = None
         self._loss: Tensor | None = None
         self._weights: list[int] = []
+        self._averaged = False
         self._metrics: dict[str, float] = {}
         self._tracker = InformationPlaneTracker(
             probe,
@@ -172,10 +173,11 @@ class InformationPlaneMonitor(Callback):
         self._step(trainer, pl_module, tracker.step)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the last step if the epoch is one that only renews batch norm, of averaged weights."""
+        """Measure the last step if the epoch only renews the batch norm of averaged weights, which go in place now."""
         connected: Any = trainer
         averaging = [other for other in connected.callbacks if isinstance(other, StochasticWeightAveraging)]
-        if self._active and any(trainer.current_epoch == other.swa_end + 1 for other in averaging):
+        self._averaged = any(trainer.current_epoch == other.swa_end + 1 for other in averaging)
+        if self._active and self._averaged:
             self._step(trainer, pl_module, self._tracker.measure_last)
 
     def on_train_batch_end(
@@ -188,7 +190,7 @@ class InformationPlaneMonitor(Callback):
         self._loss = _loss_of(outputs, trainer.accumulate_grad_batches)
         stepped = trainer.global_step > self._progress.step
         self._progress = Progress(trainer.global_step, tokens, self._tracker.seconds)
-        if stepped:  # several batches share a step when gradients are accumulated
+        if stepped and not self._averaged:  # several batches share a step when gradients are accumulated
             self._step(trainer, pl_module, self._tracker.step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -197,12 +199,14 @@ class InformationPlaneMonitor(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the last step."""
-        if self._active:
+        if self._active and self._averaged:
+            self._tracker.close()
+        elif self._active:
             self._step(trainer, pl_module, self._tracker.finish)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Measure the last step if this process is the only one; the others may never come to a measurement."""
-        if self._tracker.started and trainer.world_size == 1:
+        if self._tracker.started and trainer.world_size == 1 and not self._averaged:
             exchanged = trainer.validating and weight_sums(pl_module) != self._weights
             finish = partial(self._tracker.finish, failure=EXCHANGED) if exchanged else self._tracker.finish
             self._step(trainer, pl_module, finish)

@@ -622,6 +622,17 @@ def _fsdp2() -> Run:
     return Run(model)
 
 
+@_way("FSDP1 (`FullyShardedDataParallel`), by blocks", grouped=True)
+def _fsdp1() -> Run:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+
+    policy = ModuleWrapPolicy({Block})
+    return Run(
+        FullyShardedDataParallel(Model(), auto_wrap_policy=policy, device_id=torch.device("cpu"), use_orig_params=True)
+    )
+
+
 @contextlib.contextmanager
 def group_of_one() -> Iterator[None]:
     """Join a process group of this process alone."""
