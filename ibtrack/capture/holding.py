@@ -119,7 +119,7 @@ class Held:
         attributes = {key: value for key, value in vars(thing).items() if key not in _PARTS}
         self._undo.append(partial(_restore, vars(thing), attributes, leave=_PARTS))
         for key, value in attributes.items():
-            self._hold(value, f"{name}.{key}")
+            self._hold(value, f"{name}.{key}" if name else key)
 
     def _hold_all(self, things: Iterable[Any], name: str) -> None:
         for thing in things:

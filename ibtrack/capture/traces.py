@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +17,6 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # 
 
 class TraceError(ValueError):
     """Measuring a model would change its training."""
-
-
-class _Print(NamedTuple):
-    """A tensor and the sum of its bits."""
-
-    words: str
-    tensor: Tensor
-    total: int
 
 
 @contextlib.contextmanager
@@ -60,15 +51,13 @@ def refuse_traces(model: nn.Module) -> Iterator[None]:
             f"the model's parameters must exist before it is measured, but {_named(lazy)} get their shape in the first "
             "forward pass; run one before training and before the tracker starts"
         )
-    before = _prints(model)
-    without_gradient = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    sharded = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
+    parameters = {} if sharded else dict(model.named_parameters())  # these objects, as FSDP2 exchanges them for others
+    large = Held(model).too_large
+    before = _totals(parameters, large)
     yield
-    changed = [words for words, tensor, total in before if _total(tensor) != total]
-    changed += [
-        f"gradient of {name!r}"
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None and name in without_gradient
-    ]
+    after = _totals(parameters, large)
+    changed = [words for words, total in after.items() if total != before[words]]
     if changed:
         raise TraceError(
             f"measuring would change training: the model's forward changes the {_named(changed, quoted=False)}, and it "
@@ -92,18 +81,13 @@ def weight_sums(model: nn.Module) -> list[int]:
     return [_total(own) for own in (local(parameter.detach()) for parameter in model.parameters()) if _has_bits(own)]
 
 
-def _prints(model: nn.Module) -> list[_Print]:
-    """Take a print of everything that is compared."""
-    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
-        return []
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        tensors[f"parameter {name!r}"] = parameter
-        if parameter.grad is not None:
-            tensors[f"gradient of {name!r}"] = parameter.grad
-    tensors |= {f"tensor {name!r}": tensor for name, tensor in Held(model).too_large.items()}
-    own = {words: local(tensor.detach()) for words, tensor in tensors.items()}
-    return [_Print(words, tensor, _total(tensor)) for words, tensor in own.items() if _has_bits(tensor)]
+def _totals(parameters: Mapping[str, nn.Parameter], large: Mapping[str, Tensor]) -> dict[str, int | None]:
+    """Sum the bits of everything that is compared; None for what there is not."""
+    tensors: dict[str, Tensor | None] = {f"tensor {name!r}": tensor for name, tensor in large.items()}
+    for name, parameter in parameters.items():
+        tensors |= {f"parameter {name!r}": parameter, f"gradient of {name!r}": parameter.grad}
+    own = {words: None if tensor is None else local(tensor.detach()) for words, tensor in tensors.items()}
+    return {words: None if tensor is None or not _has_bits(tensor) else _total(tensor) for words, tensor in own.items()}
 
 
 def _has_bits(tensor: Tensor) -> bool:
