@@ -18,6 +18,7 @@ import torchmetrics
 import transformers as hf
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.utils import parametrizations
@@ -113,7 +114,7 @@ def _plain(value: Any) -> Any:
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
-def _with(change: Callable[[nn.Module, Tensor], Tensor], **attributes: Any) -> Model:
+def _with(change: Callable[[Any, Tensor], Tensor], **attributes: Any) -> Model:
     """The model, whose first block has these attributes and changes what it makes."""
 
     class Changing(Block):
@@ -166,27 +167,26 @@ def _compiled_blocks() -> Run:
 
 @_way("weight norm, as hooks (`torch.nn.utils.weight_norm`)")
 def _weight_norm() -> Run:
-    model = Model()
+    model: Any = Model()
     for block in model.blocks:
-        nn.utils.weight_norm(block.mix)  # type: ignore[arg-type]
+        nn.utils.weight_norm(block.mix)
     return Run(model)
 
 
 @_way("weight norm, as a parametrization")
 def _weight_norm_parametrized() -> Run:
-    model = Model()
+    model: Any = Model()
     for block in model.blocks:
-        parametrizations.weight_norm(block.mix)  # type: ignore[arg-type]
+        parametrizations.weight_norm(block.mix)
     return Run(model)
 
 
 @_way("spectral norm, as hooks or as a parametrization")
 def _spectral_norm() -> Run:
-    model = Model()
-    nn.utils.spectral_norm(model.blocks[0].mix)  # type: ignore[arg-type]
-    parametrizations.spectral_norm(model.blocks[1].mix)  # type: ignore[arg-type]
+    model: Any = Model()
+    nn.utils.spectral_norm(model.blocks[0].mix)
+    parametrizations.spectral_norm(model.blocks[1].mix)
     parametrizations.spectral_norm(model.head)
-    nn.utils.parametrize.register_parametrization(model.embed, "weight", nn.Identity())
     return Run(model)
 
 
@@ -263,7 +263,7 @@ def _average_measured() -> Run:
 class _ScheduleFree(torch.optim.SGD):
     """Trains weights between those that it keeps and their mean, and shows the mean in ``eval()``, as schedule-free."""
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # it takes none
         for weight in self.param_groups[0]["params"]:
             state = self.state[weight]
             state.setdefault("z", weight.detach().clone())
@@ -464,7 +464,11 @@ def _hooks() -> Run:
 @_way("backward hooks, and hooks that change what passes")
 def _backward_hooks() -> Run:
     model, seen = Model(), []
-    model.blocks[0].register_full_backward_hook(lambda module, ins, outs: seen.append(outs[0].mean()))
+
+    def collect(module: nn.Module, ins: Any, outs: Any) -> None:
+        seen.append(outs[0].mean())
+
+    model.blocks[0].register_full_backward_hook(collect)
     model.blocks[1].register_forward_hook(lambda module, args, output: output * 0.5)
     return Run(model, kept=lambda: seen)
 
@@ -572,8 +576,8 @@ def _recurrent() -> Run:
 def _quantised() -> Run:
     from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver
 
-    fake = FakeQuantize.with_args(observer=MovingAverageMinMaxObserver, quant_min=0, quant_max=255)
-    model: Any = _with(lambda block, hidden: block.fake(hidden), fake=lambda: fake())
+    fake: Any = FakeQuantize.with_args(observer=MovingAverageMinMaxObserver, quant_min=0, quant_max=255)
+    model: Any = _with(lambda block, hidden: block.fake(hidden), fake=fake)
     return Run(model)
 
 
@@ -636,7 +640,7 @@ def _fsdp1() -> Run:
 @contextlib.contextmanager
 def group_of_one() -> Iterator[None]:
     """Join a process group of this process alone."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     try:
         yield
     finally:

@@ -176,8 +176,8 @@ def _train(folder: Path, watch: Any, *, stop: str, **options: Any) -> tuple[_Wit
     Trainer(
         model,
         arguments,
-        train_dataset=_rows(),  # type: ignore[arg-type]  # rows are as good as a data set
-        eval_dataset=_rows()[:8],  # type: ignore[arg-type]
+        train_dataset=_rows(),
+        eval_dataset=_rows()[:8],
         callbacks=[Keep(), *callbacks],
     ).train()
     return model, trained
