@@ -11,7 +11,7 @@ import dataclasses
 import random
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MAX_ENTRIES = 1 << 14  # of one list or dictionary: what is longer is data, and only its own entries are put back
+MAX_ENTRIES = 1 << 16  # of all lists and dictionaries, walked through: of what goes beyond, only itself is put back
 MAX_BYTES = 1 << 28  # of all tensors and arrays that are no buffers: what goes beyond is compared, see `Held.too_large`
 
 _PLAIN = (
@@ -66,12 +66,15 @@ class Held:
         self.too_large: dict[str, Tensor] = {}
         self._undo: list[Callable[[], object]] = []
         self._seen: dict[int, Any] = {}  # with the things, so that their ids stay theirs
-        self._bytes = 0
+        self._bytes, self._entries = 0, 0
+        self._found: deque[tuple[Any, str]] = deque()
         modules = list(model.modules())
         self._packages = {_package(type(module)) for module in modules} - _FRAMEWORKS
         self._whole = not any(type(module).__name__ == "FullyShardedDataParallel" for module in modules)
         for name, module in model.named_modules():
-            self._hold(module, name)
+            self._find(module, name)
+        while self._found:  # what is near to the modules first
+            self._hold(*self._found.popleft())
 
     def put_back(self) -> None:
         """Make everything that was held as it was.
@@ -88,10 +91,12 @@ class Held:
         if problem is not None:
             raise problem
 
+    def _find(self, thing: Any, name: str) -> None:
+        if not isinstance(thing, _PLAIN) and id(thing) not in self._seen:
+            self._seen[id(thing)] = thing
+            self._found.append((thing, name))
+
     def _hold(self, thing: Any, name: str) -> None:
-        if isinstance(thing, _PLAIN) or id(thing) in self._seen:
-            return
-        self._seen[id(thing)] = thing
         hold = _CONTAINERS.get(type(thing)) or next((hold for kind, hold in _KINDS if isinstance(thing, kind)), None)
         if hold is not None:
             hold(self, thing, name)
@@ -119,24 +124,23 @@ class Held:
         attributes = {key: value for key, value in vars(thing).items() if key not in _PARTS}
         self._undo.append(partial(_restore, vars(thing), attributes, leave=_PARTS))
         for key, value in attributes.items():
-            self._hold(value, f"{name}.{key}" if name else key)
+            self._find(value, f"{name}.{key}" if name else key)
 
-    def _hold_all(self, things: Iterable[Any], name: str) -> None:
-        for thing in things:
-            self._hold(thing, name)
+    def _find_all(self, things: Collection[Any], name: str) -> None:
+        self._entries += len(things)
+        for thing in things if self._entries <= MAX_ENTRIES else ():
+            self._find(thing, name)
 
     def _hold_dictionary(self, thing: dict[Any, Any], name: str) -> None:
         self._undo.append(partial(_restore, thing, dict(thing)))
-        if len(thing) <= MAX_ENTRIES:
-            self._hold_all(thing.values(), name)
+        self._find_all(thing.values(), name)
 
     def _hold_list(self, thing: Any, name: str) -> None:
         self._undo.append(partial(_refill, thing, list(thing)))
-        if len(thing) <= MAX_ENTRIES:
-            self._hold_all(thing, name)
+        self._find_all(thing, name)
 
     def _hold_tuple(self, thing: tuple[Any, ...], name: str) -> None:
-        self._hold_all(thing[:MAX_ENTRIES], name)
+        self._find_all(thing, name)
 
     def _hold_set(self, thing: set[Any], name: str) -> None:
         self._undo.append(partial(_refill_set, thing, set(thing)))
@@ -161,14 +165,13 @@ class Held:
             with contextlib.suppress(ValueError):  # a variable without a value yet
                 content = cell.cell_contents
                 self._undo.append(partial(setattr, cell, "cell_contents", content))
-                self._hold(content, name)
+                self._find(content, name)
 
     def _hold_method(self, thing: types.MethodType, name: str) -> None:
-        self._hold(thing.__self__, name)
-        self._hold(thing.__func__, name)
+        self._find_all((thing.__self__, thing.__func__), name)
 
     def _hold_partial(self, thing: partial[Any], name: str) -> None:
-        self._hold_all((thing.func, *thing.args, *thing.keywords.values()), name)
+        self._find_all((thing.func, *thing.args, *thing.keywords.values()), name)
 
     def _hold_generator(self, thing: Any, name: str) -> None:
         read, write = _STATES[next(kind for kind in _STATES if isinstance(thing, kind))]

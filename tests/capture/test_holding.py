@@ -227,3 +227,23 @@ def test_all_is_put_back_where_one_thing_cannot_be() -> None:
     with pytest.raises(ValueError, match="read-only"):
         held.put_back()
     assert model.calls == [1]
+
+
+def test_what_is_deep_or_long_is_walked_as_far_as_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = nn.Linear(1, 1)
+    deep: list[Any] = [1]
+    model.deep = deep
+    for _ in range(5000):
+        model.deep = [model.deep]
+    held = Held(model)
+    deep.append(2)
+    held.put_back()
+    assert deep == [1]
+    monkeypatch.setattr(holding, "MAX_ENTRIES", 100)
+    model.deep, model.data = [1], [[1] for _ in range(200)]
+    held = Held(model)
+    model.deep.append(2), model.data.append(3), model.data[0].append(2)
+    held.put_back()
+    assert model.deep == [1]
+    assert len(model.data) == 200
+    assert model.data[0] == [1, 2]  # data, which no forward pass is expected to change
