@@ -23,19 +23,23 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the configuration names modules such as experiments.data
 
+from experiments.data import BlockData
 from experiments.finished import once
 from experiments.isolation import isolated
 from experiments.suggestions import suggesting
 from experiments.summary import places, table
 from experiments.sweep import as_job
-from ibtrack import InformationPlaneMonitor, Trajectory
+from ibtrack import InformationPlaneMonitor, Probe, Trajectory
 from ibtrack.report import charts
 from ibtrack.report.html import write_report
+
+CONTAINED = ("warn", "leave_out", "refuse")  # what can be done about documents that stand in the training text
 
 
 def main() -> float | None:
@@ -129,6 +133,37 @@ def choices() -> dict[str, str]:
     return {group: option for group, option in chosen.items() if option and not group.startswith("hydra/")}
 
 
+def searched(probe: Probe, data: BlockData, contained: str) -> Probe:
+    """Look for the documents of a probe in the training text, and say in one line what was found.
+
+    Args:
+        probe: The probe.
+        data: The data, which `setup` has made. Its blocks are searched as the one stream that they are cut from.
+        contained: What to do about documents that stand in the training text: ``warn`` and measure them, ``leave_out``
+            and measure the others, or ``refuse`` to train.
+
+    Returns:
+        The probe to measure on. Its ``overlap`` is what was found, and gets into the header of the run.
+
+    Raises:
+        ValueError: There is such a document and it is to be refused, or ``contained`` is none of these.
+    """
+    if contained not in CONTAINED:
+        raise ValueError(f"contained must be one of {', '.join(CONTAINED)}, got {contained!r}")
+    overlap = probe.find_in(data.train_blocks.flatten(), tokenizer=data.tokenizer)
+    sentence = overlap.sentence()
+    if not overlap.documents:
+        rank_zero_only(print)(sentence)
+    elif contained == "warn":
+        rank_zero_only(warnings.warn)(f"{sentence}: measured all the same; contained=leave_out leaves them out")
+    elif contained == "leave_out":
+        rank_zero_only(warnings.warn)(f"{sentence}: not measured")
+        return probe.without(overlap.documents)
+    else:
+        raise ValueError(f"{sentence}; contained=leave_out trains and does not measure them")
+    return probe
+
+
 def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if chosen := choices():
@@ -140,6 +175,8 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
         config["truth"] = data.truth
     model = instantiate(cfg.model, **data.model_settings)
     probe = _partial(cfg.probe)(*data.probe_source)
+    if probe.is_text:
+        probe = searched(probe, data, cfg.contained)
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
     callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]

@@ -64,9 +64,12 @@ class Schedule:
         return any(rule.marks(now) > rule.marks(since) for rule in self.rules)
 
     @property
-    def by_the_clock(self) -> bool:
-        """Whether the schedule depends on wall time, on which processes differ."""
-        return any(isinstance(rule, _Every) and rule.unit == "seconds" for rule in self.rules)
+    def by_step_alone(self) -> bool:
+        """Whether the schedule depends on nothing but the step, which is equal on all processes.
+
+        They count tokens differently, as their batches are padded differently, and their clocks differ.
+        """
+        return all(not isinstance(rule, _Every) or rule.unit == "step" for rule in self.rules)
 
     def __or__(self, other: Schedule) -> Schedule:
         return Schedule(tuple(dict.fromkeys(self.rules + other.rules)))

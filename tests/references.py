@@ -269,3 +269,18 @@ def geometry(rows: np.ndarray, places: int | None = None) -> dict[str, float]:
         "participation_ratio": float(variances.sum() ** 2 / (variances**2).sum()),
         "alpha_req": -float(slope),
     }
+
+
+def standing_in(
+    tokens: list[list[int]], documents: list[list[int]], training: list[list[int]], length: int
+) -> list[tuple[int, int]]:
+    """Of each document, the number of passages that stand in a sequence of the training text, and of all passages."""
+    trained = {tuple(each[i : i + length]) for each in training for i in range(len(each) - length + 1)}
+    counts = [[0, 0] for _ in range(max(map(max, documents)) + 1)]
+    for block, owners in zip(tokens, documents, strict=True):
+        for i in range(len(block) - length + 1):
+            passage, (owner, *others) = tuple(block[i : i + length]), owners[i : i + length]
+            if owner >= 0 and set(others) == {owner} and len(set(passage)) > 1:
+                counts[owner][0] += passage in trained
+                counts[owner][1] += 1
+    return [(found, passages) for found, passages in counts]

@@ -75,7 +75,7 @@ def test_streamed_information_is_that_of_the_cpu(reading: str, precision: str) -
     assert values[1] == pytest.approx(values[0], abs=AGREEMENT)
 
 
-@pytest.mark.parametrize("number", [1, 50, 4000])
+@pytest.mark.parametrize("number", [1, 49, 4000])  # 49 and 500 have no common factor: labels meet in documents
 def test_information_of_rows_in_documents_is_that_of_the_cpu(number: int) -> None:
     rows, labels, documents = _rows(4000, 20).softmax(-1), torch.arange(4000) % 500, torch.arange(4000) % number
     on_cpu, on_device = (debiased_information(rows.to(device), labels, documents) for device in ("cpu", "cuda"))

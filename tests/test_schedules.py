@@ -78,3 +78,15 @@ def test_nothing_is_due_again_after_a_restart() -> None:
 def test_bad_input(make: Callable[[], Schedule], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (schedules.pythia() | schedules.powers(2), True),
+        (schedules.every(3) | schedules.tokens(1000), False),
+        (schedules.seconds(1.0), False),
+    ],
+)
+def test_a_schedule_of_steps_alone_is_known(schedule: Schedule, expected: bool) -> None:
+    assert schedule.by_step_alone is expected

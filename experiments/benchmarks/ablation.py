@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from experiments.benchmarks.cases import SETS, shrunk
 from experiments.benchmarks.clouds import Cloud, Recipe, Sample, Truth, true_information
 from experiments.benchmarks.row import read
-from ibtrack.information import debiased, gap_curves, readings, variance_components
+from ibtrack.information import debiased, gap_curves, variance_components
 from ibtrack.information.debiased import debiased_from_moments
 from ibtrack.information.moments import Moments
 from ibtrack.information.plugin import plugin_from_moments
@@ -72,7 +72,7 @@ def _without_marginal_bias(moments: Moments) -> Tensor:
 
 VARIANTS = (
     Variant("as it is"),
-    Variant("plug-in", ((readings, "debiased_from_moments", _plugin),)),
+    Variant("plug-in", ((debiased, "debiased_from_moments", _plugin),)),
     Variant("labels tell nothing: plug-in less null", ((debiased, "label_share", _no_labels),)),
     Variant(
         "rows of one document independent",
@@ -89,7 +89,7 @@ VARIANTS = (
     Variant("null curve not observed", ((gap_curves, "LARGEST_GROUP", 1),)),
     Variant("no calibration", ((debiased, "CALIBRATION_RANGE", (1.0, 1.0)),)),
     Variant("calibration unbounded", ((debiased, "CALIBRATION_RANGE", (0.0, 1e9)),)),
-    Variant("H(p) not corrected", ((readings, "debiased_from_moments", _without_marginal_bias),)),
+    Variant("H(p) not corrected", ((debiased, "debiased_from_moments", _without_marginal_bias),)),
 )
 
 

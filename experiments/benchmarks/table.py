@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.benchmarks.figures import load, table_lines
 
-ORDER = ("reference", "probe", "overhead", "scaling", "imports", "copies", "probe_size", "gpu")
+ORDER = ("reference", "probe", "overhead", "scaling", "imports", "copies", "overlap", "probe_size", "gpu")
 
 
 def main(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ibtrack.capture.sites import named_modules
 
-LOSS_ROWS = 1 << 8  # rows of logits in float32 at a time: 50 MB at a vocabulary of 50,000
+LOSS_ROWS = 1 << 8  # rows of logits in float32 at a time on a CPU: 50 MB at a vocabulary of 50,000
+ACCELERATOR_LOGITS = 1 << 27  # logits in float32 at a time on an accelerator, where calls are dear: 512 MB
 
 
 def default_forward(model: nn.Module, inputs: Tensor) -> Any:
@@ -85,9 +86,10 @@ def next_token_loss(output: Any, targets: Tensor, rows: Tensor, *, time_first: b
         return None
     flat = (logits.transpose(0, 1) if time_first else logits).flatten(0, 1)  # (B T, V)
     wanted = torch.zeros(len(flat), dtype=torch.int64, device=flat.device).index_copy_(0, rows, targets)
+    at_once = LOSS_ROWS if flat.device.type == "cpu" else max(1, ACCELERATOR_LOGITS // flat.shape[1])
     losses = [  # in pieces: never a float32 copy of all logits
-        torch.nn.functional.cross_entropy(piece.float(), target, reduction="none")
-        for piece, target in zip(torch.split(flat, LOSS_ROWS), torch.split(wanted, LOSS_ROWS), strict=True)
+        -piece.log_softmax(-1, dtype=torch.float32).gather(1, target.unsqueeze(1)).squeeze(1)
+        for piece, target in zip(flat.split(at_once), wanted.split(at_once), strict=True)
     ]
     return torch.cat(losses).index_select(0, rows).double().sum()
 

@@ -17,6 +17,10 @@ class CaptureError(RuntimeError):
     """A site did not hand over one tensor per forward pass."""
 
 
+class FiredError(CaptureError):
+    """A site was not run once in a forward pass, but more often or never."""
+
+
 @contextlib.contextmanager
 def capture(
     model: nn.Module,
@@ -34,8 +38,9 @@ def capture(
         pick: What is taken of a site's output, called with the output and the site; by default `output_tensor`.
 
     Yields:
-        A function to call after each forward pass; it raises `CaptureError` if a site did not fire exactly once since
-        its last call. The forward pass itself raises one if a site's output holds no tensor.
+        A function to call after each forward pass. It raises what a hook met first since its last call, `CaptureError`
+        if a site's output holds no tensor or what ``receive`` raised, and `FiredError` if a site did not fire exactly
+        once. The forward pass itself goes on to its end, since other processes may take part in it.
 
     Raises:
         CaptureError: A site is a module that takes no hooks.
@@ -50,24 +55,29 @@ def capture(
     """
     modules = named_modules(model)
     fired: Counter[str] = Counter()
+    faults: list[Exception] = []
     pick = pick or output_tensor
 
     def hook_for(site: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             fired[site] += 1
-            receive(site, pick(output, site))
+            if not faults:
+                try:
+                    receive(site, pick(output, site))
+                except Exception as error:
+                    faults.append(error)
 
         return hook
 
     def check() -> None:
         wrong = [f"{site} ({name}) fired {fired[site]} times" for site, name in sites.items() if fired[site] != 1]
         fired.clear()
+        if faults:
+            raise faults.pop()
         if wrong:
-            raise CaptureError(f"every site must fire once per forward pass, but {', '.join(wrong)}")
+            raise FiredError(f"every site must fire once per forward pass, but {', '.join(wrong)}")
 
-    scripted = [name for name in sites.values() if isinstance(modules[name], torch.jit.ScriptModule)]
-    if scripted:
-        raise CaptureError(f"{', '.join(map(repr, scripted))} come from torch.jit.script, which takes no hooks")
+    _check_hookable({name: modules[name] for name in sites.values()})
     handles = []
     try:
         for site, name in sites.items():
@@ -76,6 +86,17 @@ def capture(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _check_hookable(modules: Mapping[str, nn.Module]) -> None:
+    """Refuse modules that take no hooks.
+
+    Raises:
+        CaptureError: Some are of TorchScript; they are named.
+    """
+    scripted = [repr(name) for name, module in modules.items() if isinstance(module, torch.jit.ScriptModule)]
+    if scripted:
+        raise CaptureError(f"{', '.join(scripted)} come from torch.jit.script, which takes no hooks")
 
 
 def output_tensor(output: Any, site: str, element: int = 0) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,8 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from ibtrack._checks import check_integer, check_option
-from ibtrack.information.entropy import ROWS_AT_ONCE
+from ibtrack.information.devices import ROWS_AT_ONCE, rows_on_accelerator
 from ibtrack.information.options import TEMPERATURE_RULES
-
-ACCELERATOR_ROWS = 1 << 16  # rows that are scored together on an accelerator; on a CPU as many as fit its cache
 
 
 def draw_anchors(width: int, num_anchors: int = 100, *, seed: int = 0) -> Tensor:
@@ -126,38 +125,101 @@ def assign(activations: Tensor, anchors: Tensor, temperature: float) -> Tensor:
     Returns:
         (N, K) float32, rows sum to 1.
     """
-    return assign_draws(activations, None, anchors.unsqueeze(0), temperature)[0].squeeze(1)
+    return assign_draws(activations, None, AnchorDraws(anchors.unsqueeze(0), temperature))[0].squeeze(1)
 
 
-def assign_draws(
-    activations: Tensor, rows: Tensor | None, anchors: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
+class AnchorDraws:
+    """Several draws of anchors over their temperature, as activations are multiplied with them.
+
+    Args:
+        anchors: (R, K, D) float32 unit rows of R draws.
+        temperature: ε.
+    """
+
+    def __init__(self, anchors: Tensor, temperature: float) -> None:
+        self.draws, self.number, self.width = anchors.shape
+        self.scaled = (anchors / temperature).flatten(0, 1)  # (R K, D)
+
+    @cached_property
+    def parts(self) -> Tensor:
+        """The same as three bfloat16 matrices below each other, see `bfloat16_parts`, and lines of 0 up to a multiple
+        of 8, which the matrix units of a GPU want.
+        """
+        padding = self.scaled.new_zeros(-3 * len(self.scaled) % 8, self.width, dtype=torch.bfloat16)
+        return torch.cat([*bfloat16_parts(self.scaled), padding])
+
+
+def assign_draws(activations: Tensor, rows: Tensor | None, anchors: AnchorDraws) -> tuple[Tensor, Tensor]:
     """Assign rows to several draws of anchors at once, and add up their unit vectors.
 
     Args:
         activations: (n, D) of any floating dtype.
         rows: (N,) rows of them that are assigned; None for all.
-        anchors: (R, K, D) float32 unit rows of R draws, on the same device.
-        temperature: ε.
+        anchors: Anchors on the same device.
 
     Returns:
         (N, R, K) float32 assignments, and (D,) float64 Σ_i z_i / |z_i|.
     """
-    draws, number, width = anchors.shape
-    scaled = (anchors / temperature).view(draws * number, width)
-    size = ROWS_AT_ONCE if activations.device.type == "cpu" else ACCELERATOR_ROWS
+    draws, number, width = anchors.draws, anchors.number, anchors.width
+    size = ROWS_AT_ONCE if activations.device.type == "cpu" else rows_on_accelerator(max(width, draws * number))
     chosen = activations.split(size) if rows is None else (activations.index_select(0, r) for r in rows.split(size))
+    multiply = _multiply_parts if _has_float32_products(activations) else _multiply_in_float32
     resultant = activations.new_zeros(width, dtype=torch.float64)
     assigned = []
     with torch.autocast(activations.device.type, enabled=False), _full_float32():
         for piece in chosen:
-            vectors = piece.float()
-            norm = torch.linalg.vector_norm(vectors, dim=-1)  # (n,)
-            norm = torch.where((norm > 0) & norm.isfinite(), norm, torch.nan)  # overflow must not read as uniform
-            resultant += (1 / norm) @ vectors
-            scores = (vectors @ scaled.T).div_(norm.unsqueeze(1))
-            assigned.append(scores.view(-1, draws, number).softmax(-1))
+            scores, norm, directions = multiply(piece, anchors)
+            resultant += directions
+            assigned.append(scores.div_(norm.unsqueeze(1)).view(-1, draws, number).softmax(-1))
     return (assigned[0] if len(assigned) == 1 else torch.cat(assigned)), resultant
+
+
+def _multiply_in_float32(rows: Tensor, anchors: AnchorDraws) -> tuple[Tensor, Tensor, Tensor]:
+    """Multiply (n, D) rows with the anchors.
+
+    Returns:
+        The products, (n, R K), the norms of the rows, (n,), and the sum of the rows over their norms, (D,), float32.
+    """
+    vectors = rows.float()
+    norm = _checked_norm(torch.linalg.vector_norm(vectors, dim=-1))
+    return vectors @ anchors.scaled.T, norm, (1 / norm) @ vectors
+
+
+def _multiply_parts(rows: Tensor, anchors: AnchorDraws) -> tuple[Tensor, Tensor, Tensor]:
+    """Do the same for bfloat16 rows on a GPU, on its matrix units: with the anchors as sums of three bfloat16 numbers.
+
+    The product of two bfloat16 numbers is exact in float32, in which the units add up, so nothing is lost but the
+    rounding of float32 sums; and the rows need not be cast.
+    """
+    number = len(anchors.scaled)
+    scores = torch.mm(rows, anchors.parts.T, out_dtype=torch.float32)[:, : 3 * number].unflatten(1, (3, number)).sum(1)
+    norm = _checked_norm(torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float32))
+    directions = torch.mm(torch.stack(bfloat16_parts(1 / norm)), rows, out_dtype=torch.float32).sum(0)
+    return scores, norm, directions
+
+
+def _checked_norm(norm: Tensor) -> Tensor:
+    """Replace norms of rows without a direction by nan: an overflow must not read as uniform."""
+    return torch.where((norm > 0) & (norm < math.inf), norm, torch.nan)
+
+
+def bfloat16_parts(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split float32 numbers into sums of three bfloat16 numbers, of which each holds 8 of the 24 digits.
+
+    Example:
+        >>> x = torch.tensor([0.1, -3.14159])
+        >>> bool((sum(part.double() for part in bfloat16_parts(x)) == x.double()).all())
+        True
+    """
+    first = values.bfloat16()
+    rest = values - first.float()
+    second = rest.bfloat16()
+    return first, second, (rest - second.float()).bfloat16()
+
+
+def _has_float32_products(rows: Tensor) -> bool:
+    """Whether the device multiplies bfloat16 matrices and hands over the float32 sums."""
+    return rows.is_cuda and rows.dtype == torch.bfloat16 and "dtype" in torch.ops.aten.mm.overloads()
 
 
 @contextlib.contextmanager

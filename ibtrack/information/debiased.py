@@ -56,8 +56,8 @@ def debiased_from_moments(moments: Moments) -> Tensor:
     return plugin_from_moments(m) + m.marginal_bias - _held(calibration) * bias
 
 
-def debiased_gradient(moments: Moments) -> dict[str, Tensor]:
-    """Differentiate `debiased_from_moments` by the moments, which come by name."""
+def debiased_with_gradient(moments: Moments) -> tuple[Tensor, dict[str, Tensor]]:
+    """Work out `debiased_from_moments` and its derivatives by the moments, which come by name."""
     with torch.enable_grad():
         leaves: dict[str, Any] = {name: getattr(moments, name).detach().clone() for name in _DIFFERENTIATED}
         shape = moments.conditional.shape
@@ -67,7 +67,7 @@ def debiased_gradient(moments: Moments) -> dict[str, Tensor]:
             leaf.requires_grad_()
         value = debiased_from_moments(replace(moments, **leaves))
         gradients = torch.autograd.grad(value.sum(), list(leaves.values()), materialize_grads=True)
-    return dict(zip(leaves, gradients, strict=True))
+    return value.detach(), dict(zip(leaves, gradients, strict=True))
 
 
 def _held(calibration: Tensor) -> Tensor:

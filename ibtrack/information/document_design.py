@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ibtrack.information.entropy import ROWS_AT_ONCE
+from ibtrack.information.devices import ROWS_AT_ONCE
 from ibtrack.information.segments import Segments
 
 

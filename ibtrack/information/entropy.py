@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ibtrack.information.devices import in_pieces
+
 TINY = 1e-37  # close to the smallest normal float32: a probability of 0 adds nothing to an entropy
 POSITIVE = 1e-12  # a mean below it counts as it where it is divided by or its logarithm is differentiated
-ROWS_AT_ONCE = 1 << 11  # rows that are worked on together: 2048 x 100 anchors in float32 stay in a core's cache
 
 
 def entropy(distribution: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ def row_entropies(rows: Tensor) -> Tensor:
     Returns:
         (N, ...) float32, nats.
     """
-    pieces = [(piece * piece.clamp(min=TINY).log_()).sum(-1).neg_() for piece in rows.split(ROWS_AT_ONCE)]
+    pieces = [(piece * piece.clamp(min=TINY).log_()).sum(-1).neg_() for piece in in_pieces(rows)]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ibtrack._checks import check_integers
 from ibtrack.information.brackets import BracketDesign, lower_ends
+from ibtrack.information.devices import to_device
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.label_design import LabelDesign, to_device
+from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.readings import Readings, site_readings
 from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.standard_errors import Estimate

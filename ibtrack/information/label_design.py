@@ -13,8 +13,7 @@ others occur once.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,8 +31,6 @@ CHUNK_ROWS = 1 << 14  # rows of labels that are read together, so that the table
 # 1981).
 HALVES_OF_TWO = 2**0.5
 
-_Design = TypeVar("_Design")
-
 
 @dataclass(frozen=True)
 class LabelChunk:
@@ -48,6 +45,7 @@ class LabelChunk:
         occurrences: (r + s,) n_x, float32.
         part_occurrences: (2 r + s,) rows in each part, float32.
         label_of_cell: (cells,) label of each cell, int32.
+        part_of_cell: (cells of halves,) part of each cell whose label has halves, int32.
         cell_sizes: (cells,) n_c, float32.
         cell_weights: (cells,) what each cell counts as in the influence of halves, see `half_weights`, float32.
         part_pattern: (2 r, cells of halves) sparse, an entry for each cell in the line of its half.
@@ -62,6 +60,7 @@ class LabelChunk:
     occurrences: Tensor
     part_occurrences: Tensor
     label_of_cell: Tensor
+    part_of_cell: Tensor
     cell_sizes: Tensor
     cell_weights: Tensor
     part_pattern: Tensor
@@ -95,6 +94,7 @@ class LabelChunk:
             occurrences=sizes.new_zeros(num_labels).index_add_(0, label, sizes),
             part_occurrences=sizes.new_zeros(num_parts).index_add_(0, parts, sizes),
             label_of_cell=label.int(),
+            part_of_cell=parts[:in_halves].int(),
             cell_sizes=sizes,
             cell_weights=half_weights(torch.bincount(label))[label],
             part_pattern=_pattern(parts[:in_halves], two),
@@ -116,8 +116,12 @@ class LabelDesign:
         num_rows: Number N of rows.
         num_halved: Number R of labels that have halves.
         cell_size: (N,) rows in the cell of each row, 0 for rows whose label occurs once, float32.
-        chunks: The labels that occur more than once, those with halves first, a few at a time.
+        cells: The rows of labels that occur more than once by cell, those of labels with halves first.
+        part_of_cell: (cells,) part of each of these cells, see `LabelChunk`.
+        cell_documents: (cells,) document of each of these cells.
+        chunks: The same labels, a few at a time.
         sizes: The sample sizes of all labels and halves.
+        met_share: Share of the rows whose label is met in two documents, from which alone the readings learn.
         cross_weight: Σ_x n_x (1 - q_x) / N over the labels that have halves: weight of pairs of rows in two documents.
         document_cross_weight: (G,) what each document adds to N times that, float64.
         same_weight: Σ_c (n_c - 1) / N: weight of pairs of rows in one cell.
@@ -129,8 +133,12 @@ class LabelDesign:
     num_rows: int
     num_halved: int
     cell_size: Tensor
+    cells: Segments
+    part_of_cell: Tensor
+    cell_documents: Tensor
     chunks: tuple[LabelChunk, ...]
     sizes: SampleSizes
+    met_share: float
     cross_weight: float
     document_cross_weight: Tensor
     same_weight: float
@@ -138,10 +146,11 @@ class LabelDesign:
     collision_probability: float
     null_variance_factors: tuple[float, float, float]
 
-    @property
-    def met_share(self) -> float:
-        """Share of the rows whose label is met in two documents, from which alone the readings learn."""
-        return float(self.sizes.halved_row_shares.sum())
+    def in_chunks_of(self, rows_at_once: int) -> LabelDesign:
+        """Split the labels into other chunks, as few as hold about so many rows each."""
+        number = len(self.document_cross_weight)
+        chunks = _chunks(self.cells, self.part_of_cell, self.num_halved, self.cell_documents, number, rows_at_once)
+        return replace(self, chunks=chunks)
 
     @classmethod
     def from_labels(cls, labels: Tensor, documents: DocumentDesign) -> LabelDesign:
@@ -167,7 +176,8 @@ class LabelDesign:
         place = torch.zeros_like(cell_sizes).index_put_((repeated,), torch.arange(len(repeated)))
         rows = (occurrences[labels] > 1).nonzero().flatten()
         cells = Segments.from_groups(place[cell[rows]], len(repeated), rows)
-        chunks = _chunks(cells, part_of_cell[repeated], num_halved, cell_document[repeated], number)
+        rows_at_once = min(max(CHUNK_ROWS, 4 * number), 4 * CHUNK_ROWS)
+        chunks = _chunks(cells, part_of_cell[repeated], num_halved, cell_document[repeated], number, rows_at_once)
 
         label_squares = square_sums(cell_label, cell_sizes, len(occurrences))
         in_halves = halved[cell_label]
@@ -183,18 +193,23 @@ class LabelDesign:
         added = (2 * cell_sizes * (n[cell_label] - cell_sizes) / n[cell_label] * in_halves).double()
         by_document = torch.zeros(number, dtype=torch.float64)
         all_pairs = total**2 - float(documents.sizes.square().sum())
+        sizes = SampleSizes.from_rows(
+            documents,
+            (occurrences[labels], label_squares[labels]),
+            halved_rows,
+            (half_occurrences[half], half_squares[half]),
+            half_weights(num_documents[labels[halved_rows]]),
+        )
         return cls(
             num_rows=total,
             num_halved=num_halved,
             cell_size=cell_sizes[cell].float() * (occurrences[labels] > 1),
+            cells=cells,
+            part_of_cell=part_of_cell[repeated],
+            cell_documents=cell_document[repeated],
             chunks=chunks,
-            sizes=SampleSizes.from_rows(
-                documents,
-                (occurrences[labels], label_squares[labels]),
-                halved_rows,
-                (half_occurrences[half], half_squares[half]),
-                half_weights(num_documents[labels[halved_rows]]),
-            ),
+            sizes=sizes,
+            met_share=float(sizes.halved_row_shares.sum()),
             cross_weight=float((pairs / n).sum()) / total,
             document_cross_weight=by_document.index_add(0, cell_document, added),
             same_weight=float((cell_sizes - 1).sum()) / total,
@@ -205,10 +220,9 @@ class LabelDesign:
 
 
 def _chunks(
-    cells: Segments, parts: Tensor, num_halved: int, documents: Tensor, num_documents: int
+    cells: Segments, parts: Tensor, num_halved: int, documents: Tensor, num_documents: int, rows_at_once: int
 ) -> tuple[LabelChunk, ...]:
     """Split the cells of a label set into chunks that begin with a whole label."""
-    rows_at_once = min(max(CHUNK_ROWS, 4 * num_documents), 4 * CHUNK_ROWS)
     labels = torch.where(parts < 2 * num_halved, parts // 2, parts - num_halved)
     firsts = labels.diff(prepend=labels.new_tensor([-1])).nonzero().flatten()  # the first cell of each label
     ends = [*firsts.tolist(), len(parts)]
@@ -256,18 +270,6 @@ def null_variance_factors(weights: Tensor, cell_label: Tensor, cell_sizes: Tenso
     scale = 2 / pairs**2 if pairs else float("nan")  # each pair of cells is in the sum twice
     first, second, third = (scale * float(weights.square() @ term) for term in terms)
     return first, second, third
-
-
-def to_device(design: _Design, device: torch.device) -> _Design:
-    """Move every tensor of a design, of a tuple of designs, or a tensor itself, to a device."""
-    if isinstance(design, Tensor):
-        return design.to(device)  # type: ignore[return-value]
-    if isinstance(design, tuple):
-        return tuple(to_device(part, device) for part in design)  # type: ignore[return-value]
-    if is_dataclass(design):
-        changed = {field.name: to_device(getattr(design, field.name), device) for field in fields(design)}
-        return replace(design, **changed)  # type: ignore[type-var]
-    return design
 
 
 def _pattern(lines: Tensor, num_lines: int) -> Tensor:

@@ -92,14 +92,16 @@ def _statistics_of_chunk(site: RowStatistics, chunk: LabelChunk) -> LabelStatist
     labels = _label_sums(chunk, parts)  # (r + s, L, K)
     log_half = _log_means(parts[:two], chunk.part_occurrences[:two])
     log_label = _log_means(labels, chunk.occurrences)
-    in_halves = chunk.part_pattern.shape[1]
+    in_halves = len(chunk.part_of_cell)
 
-    by_label = _products(chunk.label_pattern, cells, log_label)  # (cells, L) Σ_i A_i log P_x
+    by_label = _products(chunk.label_pattern, chunk.label_of_cell, cells, log_label)  # (cells, L) Σ_i A_i log P_x
     halving = torch.zeros_like(by_label)
-    halving[:in_halves] = _products(chunk.part_pattern, cells[:in_halves], log_half) - by_label[:in_halves]
+    halving[:in_halves] = (
+        _products(chunk.part_pattern, chunk.part_of_cell, cells[:in_halves], log_half) - by_label[:in_halves]
+    )
     weighted = labels.mul_(site.weight)
     squares = cells.square().mul_(site.weight).sum(-1)  # (cells, L)
-    cross = _products(chunk.label_pattern, cells, weighted) - squares
+    cross = _products(chunk.label_pattern, chunk.label_of_cell, cells, weighted) - squares
     factor = 2 / chunk.occurrences.index_select(0, chunk.label_of_cell)
     factor[in_halves:] = 0
     same = squares * (chunk.cell_sizes > 1).unsqueeze(1) / chunk.cell_sizes.unsqueeze(1)
@@ -136,10 +138,12 @@ def _log_means(sums: Tensor, occurrences: Tensor) -> Tensor:
     return (sums / occurrences.view(-1, 1, 1)).clamp_(min=TINY).log_()
 
 
-def _products(pattern: Tensor, sums: Tensor, table: Tensor) -> Tensor:
-    """Multiply (cells, L, K) sums with the lines of a (m, L, K) table that the pattern gives them: (cells, L)."""
+def _products(pattern: Tensor, lines: Tensor, sums: Tensor, table: Tensor) -> Tensor:
+    """Multiply (cells, L, K) sums with the lines of a (m, L, K) table that belong to them: (cells, L).
+
+    The lines, (cells,), stand in the pattern, a sparse matrix with one entry for each cell, as well.
+    """
     if sums.shape[1] == 1:
         products = torch.sparse.sampled_addmm(pattern, table.flatten(1), sums.flatten(1).T, beta=0)
         return products.values().unsqueeze(1)
-    line = torch.arange(len(table), device=table.device).repeat_interleave(pattern.crow_indices().diff())
-    return table.index_select(0, line).mul_(sums).sum(-1)
+    return table.index_select(0, lines).mul_(sums).sum(-1)

@@ -133,7 +133,8 @@ def moments_of_rows(
         return torch.cat([getattr(site, name) for site in sites])
 
     def of_designs(name: str) -> Tensor:
-        return like.new_tensor([getattr(design, name) for design in designs]).unsqueeze(1)
+        numbers = torch.tensor([getattr(design, name) for design in designs], dtype=like.dtype)
+        return numbers.to(like.device, non_blocking=True).unsqueeze(1)
 
     def of_sizes(name: str, beyond: float = 0.0) -> Tensor:
         return pad_sequence([getattr(design.sizes, name) for design in designs], True, beyond).unsqueeze(1)

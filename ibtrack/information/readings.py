@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.brackets import BracketDesign, lower_ends
-from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
+from ibtrack.information.debiased import debiased_with_gradient
+from ibtrack.information.devices import rows_on_accelerator
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.gap_curves import GapCurves, gap_curves
 from ibtrack.information.label_design import LabelDesign
@@ -28,7 +29,8 @@ from ibtrack.information.variance_components import label_share, null_deviation
 from ibtrack.record.keys import READINGS
 
 ESTIMATOR_VERSION = 2  # raised whenever a reading of the same activations would move by more than rounding
-CELLS_AT_ONCE = 1 << 18  # positions times sites, and sites times documents times label sets, that are read together
+# positions times sites (on a CPU), and sites times documents times label sets, that are read together
+CELLS_AT_ONCE = 1 << 18
 
 _Item = TypeVar("_Item")
 
@@ -133,7 +135,9 @@ def site_readings(
         readings: Which of ``debiased``, ``plugin`` and ``null``; the mappings of the others are empty.
         brackets: Label sets whose lower ends are worked out; by default none are.
     """
-    at_once = max(1, CELLS_AT_ONCE // len(documents.index))
+    number, num_anchors = assignments[0].shape
+    on_cpu = assignments[0].device.type == "cpu"
+    at_once = max(1, CELLS_AT_ONCE // number if on_cpu else rows_on_accelerator(number * num_anchors))
     parts = _parts(assignments, at_once)
     return Readings.join([_read_together(part, designs, documents, readings, brackets) for part in parts])
 
@@ -217,8 +221,8 @@ def _debiased(
 ) -> tuple[list[Estimate], Tensor]:
     """Work out one estimate of L sites for each label set, and (C, L) the spread between labels over its noise."""
     moments, influences = moments_of_rows(sites, designs, statistics, curves)
-    values = debiased_from_moments(moments)
-    changes = influences.of(debiased_gradient(moments))
+    values, gradient = debiased_with_gradient(moments)
+    changes = influences.of(gradient)
     estimates = [
         Estimate(value=value, influence=influence, systematic=correction_error(value, plugin, design.met_share))
         for value, influence, plugin, design in zip(values, changes, plugin_from_moments(moments), designs, strict=True)

@@ -11,8 +11,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ibtrack.information.devices import in_pieces
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.entropy import ROWS_AT_ONCE, positive, row_entropies
+from ibtrack.information.entropy import positive, row_entropies
 
 SMALLEST_PROBABILITY = 1e-300  # in float64, where the logarithm of an anchor's mean is taken
 SAMPLE_ROWS = 1 << 13  # rows that tell what a random row is like; the error of what they tell is about .001 of log K
@@ -53,7 +54,9 @@ class RowStatistics:
     @cached_property
     def document_squares(self) -> Tensor:
         """(L, G, K) Σ A_i² over the rows of each document, float64."""
-        squares = [chunk.sum_squares(self.rows) for chunk in self.documents.chunks]
+        if self.rows.device.type != "cpu":
+            return self.documents.segments.sum_rows(self.rows.square()).double().movedim(1, 0)
+        squares = [chunk.sum_squares(self.rows) for chunk in self.documents.chunks]  # these stay in the cache
         return torch.cat(squares).double().movedim(1, 0)
 
     @cached_property
@@ -100,14 +103,14 @@ class RowStatistics:
     @cached_property
     def weighted_squares(self) -> Tensor:
         """(N, L) Σ_k p_k^-½ A_ik², float32."""
-        pieces = [piece.square().mul_(self.weight).sum(-1) for piece in self.rows.split(ROWS_AT_ONCE)]
+        pieces = [piece.square().mul_(self.weight).sum(-1) for piece in in_pieces(self.rows)]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     @cached_property
     def sample(self) -> Tensor:
         """(at most 8192, L, K) rows in a random order, which is the same for every site."""
         order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))[:SAMPLE_ROWS]
-        return self.rows.index_select(0, order.to(self.rows.device))
+        return self.rows.index_select(0, order.to(self.rows.device, non_blocking=True))
 
     @cached_property
     def product_variance(self) -> Tensor:

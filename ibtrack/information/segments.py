@@ -28,7 +28,8 @@ class Segments:
         group: (number of segments,) group of each segment, ascending.
         group_starts: (num_groups,) where in the segments each group begins.
         num_groups: Number of groups, none of which is empty.
-        shallow: Whether no group has more than 64 segments, so that two levels of sums do.
+        levels: Where sums of up to 64 segments begin, then where sums of up to 64 of these do, and so on until there is
+            one sum for each group; int32.
     """
 
     rows: Tensor
@@ -37,7 +38,7 @@ class Segments:
     group: Tensor
     group_starts: Tensor
     num_groups: int
-    shallow: bool
+    levels: tuple[Tensor, ...]
 
     @classmethod
     def from_groups(cls, groups: Tensor, num_groups: int, rows: Tensor | None = None) -> Segments:
@@ -52,14 +53,15 @@ class Segments:
         starts = (occurrence_ranks(groups)[order] % SEGMENT_ROWS == 0).nonzero().flatten()
         group = groups[order[starts]]
         segments_per_group = torch.bincount(group, minlength=num_groups)
+        group_starts = segments_per_group.cumsum(0) - segments_per_group
         return cls(
             rows=(order if rows is None else rows[order]).int(),
             starts=starts.int(),
             sizes=torch.diff(starts, append=starts.new_tensor([len(order)])).float(),
             group=group.int(),
-            group_starts=(segments_per_group.cumsum(0) - segments_per_group).int(),
+            group_starts=group_starts.int(),
             num_groups=num_groups,
-            shallow=_is_shallow(segments_per_group),
+            levels=_levels(group, group_starts),
         )
 
     def split(self, firsts: Tensor, rows_at_once: int) -> list[tuple[Segments, int, int]]:
@@ -81,14 +83,15 @@ class Segments:
         chunks = []
         for i in range(len(cuts)):
             group, segment, row = (slice(ends[i], ends[i + 1]) for ends in (group_ends, segment_ends, row_ends))
+            group_of, group_starts = self.group[segment] - group.start, self.group_starts[group] - segment.start
             chunk = Segments(
                 rows=self.rows[row],
                 starts=self.starts[segment] - row.start,
                 sizes=self.sizes[segment],
-                group=self.group[segment] - group.start,
-                group_starts=self.group_starts[group] - segment.start,
+                group=group_of,
+                group_starts=group_starts,
                 num_groups=group.stop - group.start,
-                shallow=_is_shallow(torch.bincount(self.group[segment] - group.start)),
+                levels=_levels(group_of, group_starts),
             )
             chunks.append((chunk, begins[i], begins[i + 1]))
         return chunks
@@ -120,15 +123,8 @@ class Segments:
 
     def sum_segments(self, sums: Tensor) -> Tensor:
         """Add up sums of segments, (number of segments, ...), by group: (num_groups, ...)."""
-        if len(sums) == self.num_groups:
-            return sums
-        if self.shallow:
-            return sum_between(self.group_starts, _indices(sums), sums)
-        place = _indices(sums) - self.group_starts.index_select(0, self.group)
-        while len(sums) > self.num_groups:
-            firsts = (place % SEGMENT_ROWS == 0).nonzero().flatten()
-            sums = sum_between(firsts.int(), _indices(sums), sums)
-            place = place.index_select(0, firsts) // SEGMENT_ROWS
+        for starts in self.levels:
+            sums = sum_between(starts, _indices(sums), sums)
         return sums
 
 
@@ -162,8 +158,15 @@ def sum_between(starts: Tensor, rows: Tensor, values: Tensor, weights: Tensor | 
     return sums.unflatten(1, values.shape[1:])
 
 
-def _is_shallow(segments_per_group: Tensor) -> bool:
-    return not len(segments_per_group) or int(segments_per_group.max()) <= SEGMENT_ROWS
+def _levels(group: Tensor, group_starts: Tensor) -> tuple[Tensor, ...]:
+    """Say where sums of up to 64 parts begin, level after level, from the group of each segment."""
+    levels: list[Tensor] = []
+    place = torch.arange(len(group), device=group.device) - group_starts[group]
+    while len(place) > len(group_starts):
+        firsts = (place % SEGMENT_ROWS == 0).nonzero().flatten()
+        levels.append(firsts.int())
+        place = place[firsts] // SEGMENT_ROWS
+    return tuple(levels)
 
 
 def _indices(values: Tensor) -> Tensor:

@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 
 from ibtrack._checks import check_integers
+from ibtrack.information.devices import to_device
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.label_design import to_device
 from ibtrack.information.standard_errors import Estimate
 from ibtrack.record.quantities import GEOMETRY
 

@@ -56,8 +56,10 @@ class InformationPlaneMonitor(Callback):
             ``lightning_logs/version_0``, and without a logger in the trainer's ``default_root_dir``.
         geometry_rows: Positions of the probe from which RankMe, α-ReQ and participation ratio of every layer are
             worked out; 0 leaves them out.
-        max_memory: Bytes for the rows of the layers that are measured in one pass over the probe.
-        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
+        max_memory: Bytes for the rows of the layers that are measured in one pass over the probe; by default 1 GiB, and
+            on a GPU a sixteenth of its memory where that is more.
+        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory. By default 16,
+            and on an accelerator as many as have 16,384 tokens, where these are more.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: Counts the tokens in a batch of this process; by default the size of its first integer tensor.
         alert: Whether wandb raises an alert when a phase begins, such as compression.
@@ -82,8 +84,8 @@ class InformationPlaneMonitor(Callback):
         schedule: Schedule = DEFAULT_SCHEDULE,
         path: str | os.PathLike[str] | None = None,
         geometry_rows: int = 0,
-        max_memory: int = 1 << 30,
-        batch_size: int = 16,
+        max_memory: int | None = None,
+        batch_size: int | None = None,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
         count_tokens: Callable[[Any], int] | None = None,
         alert: bool = False,
@@ -216,6 +218,8 @@ class InformationPlaneMonitor(Callback):
     def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
         point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
         if point is not None:
+            if point.tokens_seen is not None:  # those of all processes, whose batches may differ
+                self._progress = self._progress._replace(tokens=point.tokens_seen)
             self._metrics.update(logged_metrics(point, prefix=self.prefix))
             self._publish(trainer)
 

@@ -14,8 +14,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ibtrack._checks import check_integer, check_option, check_rows
-from ibtrack.information.assignments import assign_draws, draw_anchors, temperature
-from ibtrack.information.label_design import to_device
+from ibtrack.information.assignments import AnchorDraws, assign_draws, draw_anchors, temperature
+from ibtrack.information.brackets import BracketDesign
+from ibtrack.information.devices import rows_on_accelerator, to_device
+from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
 from ibtrack.information.readings import Readings, site_readings
@@ -105,6 +108,8 @@ class InformationPlane(Metric):
         places = torch.full((probe.num_positions,), -1).index_copy_(0, sampled, torch.arange(number))
         self.register_buffer("_places", places, persistent=False)  # of a position in the sample, or -1
         self._row_faults: Tensor | None = None
+        self._scaled_anchors: dict[int, AnchorDraws] = {}
+        self._moved: tuple[dict[str, LabelDesign], DocumentDesign, BracketDesign | None] | None = None
         self._temperatures = {
             width: temperature(width, options.num_anchors, options.temperature) for width in set(widths.values())
         }
@@ -172,8 +177,7 @@ class InformationPlane(Metric):
             raise ValueError(f"site must be one of {self.sites}, got {site!r}")
         self._make_room()
         width = self.widths[site]
-        anchors = getattr(self, f"anchors_{width}")
-        assigned, resultant = assign_draws(check_rows(activations, width), rows, anchors, self._temperatures[width])
+        assigned, resultant = assign_draws(check_rows(activations, width), rows, self._anchors(width))
         index = self.sites.index(site)
         for draw in range(self.options.anchor_draws):
             self.assignments[index, draw].index_add_(0, positions, assigned[:, draw])
@@ -185,6 +189,14 @@ class InformationPlane(Metric):
             kept = (places >= 0).nonzero().squeeze(1)
             sampled = cloud.detach().index_select(0, kept if rows is None else rows[kept])
             self.sampled_rows[index, :, :width].index_add_(0, places[kept], sampled.float())
+
+    def _anchors(self, width: int) -> AnchorDraws:
+        """Return the anchors of a width on the device of the rows, made once."""
+        anchors = self._scaled_anchors.get(width)
+        if anchors is None or anchors.scaled.device != self.device:
+            anchors = AnchorDraws(getattr(self, f"anchors_{width}"), self._temperatures[width])
+            self._scaled_anchors[width] = anchors
+        return anchors
 
     def compute(self) -> dict[str, Tensor]:
         """Work out every number.
@@ -203,18 +215,22 @@ class InformationPlane(Metric):
         cells = self.assignments.flatten(0, 1)
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
-        designs = {name: to_device(design, self.device) for name, design in self._designs.items()}
-        read = site_readings(
-            list(cells),
-            designs,
-            to_device(self._documents, self.device),
-            readings=self._needed(),
-            brackets=to_device(self._brackets, self.device),
-        )
+        designs, documents, brackets = self._on_device()
+        read = site_readings(list(cells), designs, documents, readings=self._needed(), brackets=brackets)
         for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
             read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
         return read.only(self._reading_names).map_tensors(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
+
+    def _on_device(self) -> tuple[dict[str, LabelDesign], DocumentDesign, BracketDesign | None]:
+        """Return label sets, documents and brackets on the device of the rows, which they are moved to once."""
+        if self._moved is None or self._moved[1].index.device != self.device:
+            designs = dict(self._designs)
+            if self.device.type != "cpu":
+                together = rows_on_accelerator(self.options.num_anchors)
+                designs = {name: design.in_chunks_of(together) for name, design in designs.items()}
+            self._moved = to_device((designs, self._documents, self._brackets), self.device)
+        return self._moved
 
     def _needed(self) -> tuple[str, ...]:
         """List the readings that are worked out: the debiased one of an unpaired label set is made from all three."""

@@ -21,6 +21,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ibtrack.probe.prints import joined_prints, token_prints
+
 KGRAM = 8  # tokens in a row that are hardly ever the same by chance, if tokens are words or parts of words
 # A copy in which one token of ten was exchanged keeps .9^8 = .43 of its 8-grams, with a standard deviation of .12 in
 # blocks of 128 tokens: 97 % of such copies are found, and all in which one of twenty was exchanged. Sources of the
@@ -194,9 +196,9 @@ def _copied(tokens: _Array, runs: _Array, documents: _Array, counted: _Array) ->
         (G,) bool; None where no k-gram counts, or too many recur at every k.
     """
     num_documents = int(documents.max(initial=-1)) + 1
-    width, prints = 1, _mixed(tokens.astype(np.uint64))
+    width, prints = 1, token_prints(tokens)
     while 2 * width <= len(tokens):
-        prints, width = _mixed(prints[:-width] * _ODD + prints[width:]), 2 * width
+        prints, width = joined_prints(prints[:-width], prints[width:]), 2 * width
         inside = (runs[: len(prints)] == runs[width - 1 :]) & counted[width - 1 :]
         if not inside.any():
             return None
@@ -229,20 +231,6 @@ def _are_telling(totals: _Array, sizes: _Array, least: _Array, width: int) -> bo
     by_chance = 2.0 * (totals - sizes)
     safe = by_chance + 5 * np.sqrt(width * by_chance) <= least
     return bool(safe[totals > 0].mean() >= 0.5)
-
-
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mixed(numbers: _Array) -> _Array:
-    """Scramble 64-bit numbers one to one, so that sums of them meet as seldom as random ones: in one pair of 2^64.
-
-    Source: the finalizer of SplitMix64; Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-    """
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: _Array = numbers ^ (numbers >> np.uint64(31))
-    return mixed
 
 
 def _shared_kgrams(owners: _Array, prints: _Array, num_documents: int) -> tuple[_Array, _Array, _Array]:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import torch
@@ -25,11 +26,14 @@ from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.probe.copies import KEPT, LEFT_OUT, Copies
 from ibtrack.probe.kgrams import SIDES
-from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_tokens, label_as_given, label_kgrams
+from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_tokens, dense, label_as_given, label_kgrams
+from ibtrack.probe.overlap import LENGTH, SHARE, Overlap, overlap
 from ibtrack.probe.preferences import preference_blocks
+from ibtrack.probe.sequences import token_sequences
 from ibtrack.probe.sources import column_texts, shuffled_rows
 from ibtrack.probe.texts import text_blocks
 from ibtrack.probe.tokenizer import encoder, tokenizer_hash, tokenizer_name
+from ibtrack.record.keys import order_name
 
 
 class Probe:
@@ -76,6 +80,8 @@ class Probe:
         copies: How many documents were copies and what was done with them; None where they were not looked for (inputs
             that are not text, a file of an earlier version) or cannot be told (no document has 8 tokens, or all repeat
             themselves so much that equal k-grams say nothing).
+        overlap: What the last `find_in` has found of the probe in training text; None before that. The protocol of a
+            run has it.
         hash: sha256 of the content: inputs, positions, their documents and label sets. Name, tokenizer and ``is_text``
             change none of the numbers that two probes of one content share, so the hash does not cover them.
 
@@ -120,6 +126,7 @@ class Probe:
             text = self.inputs if self.is_text else None
             labelled = label_as_given(len(inputs), labels, documents, skip, tokens=text, keep_copies=keep_copies)
         self.grid, self.positions, self.documents, self.orders, self.label_sets, self.copies = labelled
+        self.overlap: Overlap | None = None
         self.hash = self._content_hash()
         _warn_of_copies(self.copies, keep_copies)
 
@@ -360,6 +367,110 @@ class Probe:
         _warn_of_copies(copies, keep_copies)
         return probe
 
+    def find_in(self, training: Any, *, tokenizer: Any = None, length: int = LENGTH, share: float = SHARE) -> Overlap:
+        """Look for the documents of the probe in the text that a model is trained on.
+
+        A document counts as contained if 20 % or more of its passages of 32 tokens stand anywhere in the training text.
+        Looked for are the tokens that labels are made of. A passage is found in one piece only: one that the border of
+        two training blocks cuts is missed. So give whole documents, or the stream that blocks are cut from, where you
+        have them; of an exact copy of 128 tokens, blocks of 128 leave two thirds of the passages whole. Where text has
+        few symbols, as with bytes, take a greater ``length``, since 32 of them recur by chance.
+
+        The training text is read once, as it comes, and nothing of it is kept. What was found stands in the protocol of
+        every run that begins after it, and is no part of the hash.
+
+        Args:
+            training: Token ids, or texts with ``tokenizer``: batches of a loader (tensors, or mappings with
+                ``input_ids``), (S, T) blocks, arrays on disk such as a ``numpy.memmap``, lists of token ids, documents.
+                The last dimension is one sequence.
+            tokenizer: The tokenizer of the training text, one that `from_texts` takes. Texts need it; with token ids it
+                is only compared with that of the probe.
+            length: Number of tokens of a passage.
+            share: Share of its passages from which on a document counts as contained.
+
+        Returns:
+            The share of every document, which of them are contained, and a sentence.
+
+        Raises:
+            ValueError: The probe is not text, the tokenizers are known to differ, no sequence of the training text is
+                as long as a passage, or it holds something else than token ids and texts.
+
+        Example:
+            >>> tokens = torch.randint(500, (4, 64), generator=torch.Generator().manual_seed(0))
+            >>> probe = Probe(tokens, name="held-out")
+            >>> overlap = probe.find_in([tokens[2, 10:60]])
+            >>> overlap.documents, [round(each, 3) for each in overlap.shares]
+            ([2], [0.0, 0.0, 0.576, 0.0])
+            >>> probe.without(overlap.documents).num_documents
+            3
+        """
+        if not self.is_text:
+            raise ValueError("find_in needs a probe of text, got one whose inputs are not known to be token ids")
+        if tokenizer is not None:
+            self._check_same_tokenizer(tokenizer)
+        encode = None if tokenizer is None else encoder(tokenizer)
+        sequences = token_sequences(training, encode)
+        self.overlap = overlap(self.inputs, self._labelled_text(), sequences, length=length, share=share)
+        return self.overlap
+
+    def without(self, documents: Iterable[int]) -> Probe:
+        """Return a probe that does not measure some of the documents.
+
+        Blocks stay where they are, so activations and tensors of your own fit as before. It is another probe, with
+        another hash: runs on it do not mix with runs on this one.
+
+        Args:
+            documents: Numbers of the documents to leave out, such as those of an `Overlap`.
+
+        Raises:
+            ValueError: There is no such document, or none would be left.
+
+        Example:
+            >>> probe = Probe(torch.arange(48).view(3, 16), orders=(1,))
+            >>> probe.without([0]).positions[:4].tolist()
+            [16, 17, 18, 19]
+        """
+        left_out = sorted({check_integer("documents", document, minimum=0) for document in documents})
+        if left_out and left_out[-1] >= self.num_documents:
+            raise ValueError(f"documents must be below {self.num_documents}, got {left_out[-1]}")
+        if len(left_out) == self.num_documents:
+            raise ValueError(f"some documents must be left in the probe, got all {self.num_documents} to leave out")
+        stay = ~torch.isin(self.documents, torch.tensor(left_out, dtype=torch.int64))
+        probe = type(self).__new__(type(self))
+        for key in _STATE:
+            setattr(probe, key, getattr(self, key))
+        probe.positions, probe.documents = self.positions[stay], dense(self.documents[stay])
+        probe.label_sets = {name: dense(labels[stay]) for name, labels in self.label_sets.items()}
+        probe.copies = self.copies
+        probe.overlap = None if self.overlap is None else self.overlap.of(torch.unique(self.documents[stay]).tolist())
+        probe.hash = probe._content_hash()
+        return probe
+
+    def _labelled_text(self) -> Tensor:
+        """Return the (S, T) document of every token that a label is made of, and -1 of all others."""
+        documents = torch.full(self.inputs.shape, -1)
+        if len(self.grid) == 1:
+            documents[self.positions] = self.documents.unsqueeze(1)
+            return documents
+        # position i has a k-gram that ends at it and one that begins after it, both in its document
+        longest = next(k for k in count(1) if order_name(k) == self.orders[-1]) if self.orders else 0
+        for offset in range(min(0, 1 - longest), longest + 1):
+            documents.view(-1)[self.positions + offset] = self.documents
+        return documents
+
+    def _check_same_tokenizer(self, tokenizer: Any) -> None:
+        """Refuse a tokenizer that is known to differ from that of the probe.
+
+        Raises:
+            ValueError: It has another definition.
+        """
+        given = tokenizer_hash(tokenizer)
+        if given and self.tokenizer_hash and given != self.tokenizer_hash:
+            raise ValueError(
+                f"tokenizer must be that of the probe, {self.tokenizer!r}, as token ids of two tokenizers cannot be "
+                f"compared; got {tokenizer_name(tokenizer)!r}, whose definition differs"
+            )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the probe to a file that `load` reads, also on another machine.
 
@@ -392,6 +503,7 @@ class Probe:
         for key in _STATE:
             setattr(probe, key, state[key])
         probe.copies = Copies(**state["copies"]) if "copies" in state else None
+        probe.overlap = None  # a file does not know what a model will be trained on
         if probe.hash != probe._content_hash():
             raise ValueError(f"{os.fspath(path)} is damaged: its content does not have the hash it was saved with")
         return probe

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 # entries that are circumstances or consequences of a measurement, not rules of it; the hash of the probe tells whether
-# copies were measured
-CIRCUMSTANCES = ("versions", "bottleneck_curve", "copies")
+# copies were measured, and no text that a model was trained on changes how it is measured
+CIRCUMSTANCES = ("versions", "bottleneck_curve", "copies", "overlap")
 # entries in which the models of comparable runs may differ: names, number and widths of their layers
 MODEL_ENTRIES = ("sites", "widths")
 # what a difference means, where the entry's name does not say it

@@ -127,8 +127,8 @@ def _probe_sentence(protocols: Sequence[Mapping[str, Any]]) -> str:
     if any(probe != first for probe in probes) or not first.keys() >= {"name", "blocks", "block_size", "positions"}:
         return ""
     size = f"{first['blocks']} blocks of {first['block_size']} tokens, {first['positions']:,} positions"
-    copies = dict.fromkeys((protocol.get("copies") or {}).get("sentence") for protocol in protocols)
-    return " ".join([f"Measured on {size} ({first['name']}).", *(f"{each}." for each in copies if each)])
+    found = ((protocol.get(key) or {}).get("sentence") for key in ("copies", "overlap") for protocol in protocols)
+    return " ".join([f"Measured on {size} ({first['name']}).", *(f"{each}." for each in dict.fromkeys(found) if each)])
 
 
 def _asset(name: str) -> str:

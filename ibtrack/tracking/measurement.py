@@ -6,19 +6,33 @@ Letters: T block length, B blocks in a forward pass, D width, N positions of the
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ibtrack.capture.forward import logits_of, next_token_loss
-from ibtrack.capture.hooks import CaptureError, capture, output_tensor
+from ibtrack.capture.hooks import CaptureError, FiredError, capture, output_tensor
 from ibtrack.capture.isolation import undisturbed
+from ibtrack.capture.sharded import SharedPasses, waits_for_failed
 from ibtrack.capture.sites import named_modules
 from ibtrack.capture.streams import first_inputs, stream_elements
 from ibtrack.capture.traces import TraceError, refuse_traces
-from ibtrack.distributed import MeasurementError, on_any_process, raise_together, rank, sum_over_processes, world_size
+from ibtrack.distributed import (
+    MeasurementError,
+    buffers_of_first,
+    on_any_process,
+    raise_together,
+    rank,
+    sum_over_processes,
+    together,
+    what_failed,
+    world_size,
+)
+from ibtrack.information.devices import to_cpu_at_once
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import Readings
 from ibtrack.information.spectrum import Geometry
@@ -31,6 +45,9 @@ from ibtrack.record.keys import metric_key
 
 LOSSES = ("probe_loss", "variational_floor")
 Forward = Callable[[nn.Module, Tensor], Any]
+BLOCKS_AT_ONCE, TOKENS_ON_ACCELERATOR = 16, 1 << 14  # in a forward pass of the probe on a CPU, and on an accelerator
+ROW_BYTES = 1 << 30  # for the rows of sites that are measured in one pass
+ROW_SHARE = 16  # on an accelerator at least that, and a sixteenth of its memory
 KEPT_BYTES = 1 << 26  # rows in the CPU's memory are kept until the next measurement: fresh pages cost more than they do
 
 
@@ -81,12 +98,14 @@ class Measurement:
         layouts: Layouts of the sites and of the logits, see `find_layouts`.
         options: How activations are turned into soft assignments.
         forward: Runs the model on a batch of the probe's inputs.
-        batch_size: Blocks per forward pass; halved whenever that many do not fit into memory.
+        batch_size: Blocks per forward pass, see `blocks_at_once` for the default; halved whenever that many do not fit
+            into memory.
         device: Device of the model.
-        max_memory: Bytes for the rows of the sites that are measured in one pass over the probe. If all sites need
-            more, the probe is run several times.
+        max_memory: Bytes for the rows of the sites that are measured in one pass over the probe, see `row_bytes` for
+            the default. If all sites need more, the probe is run several times.
         geometry_rows: Positions from which the geometry of every site is worked out; 0 for none.
         no_loss: Whether the model's logits are no predictions of the next token; then the loss is not a number.
+        passes: Makes the forward passes; the same that `find_layouts` had.
     """
 
     def __init__(
@@ -97,23 +116,25 @@ class Measurement:
         *,
         options: SoftOptions,
         forward: Forward,
-        batch_size: int,
+        passes: SharedPasses,
+        batch_size: int | None = None,
         device: torch.device,
-        max_memory: int = 1 << 30,
+        max_memory: int | None = None,
         geometry_rows: int = 0,
         no_loss: bool = False,
     ) -> None:
         self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
+        self._passes = passes
         self._widths = {site: layouts[site].width for site in sites}
         self._device, self._options, self._geometry_rows = device, options, geometry_rows
-        self.batch_size = batch_size
-        self._batches = _batches(probe, batch_size, device)
+        self.batch_size = batch_size or blocks_at_once(probe, device)
+        self._batches = _batches(probe, self.batch_size, device)
         tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
         self._label_entropy = label_entropy(probe.label_sets["output/token"]) if tells_loss and not no_loss else None
         self._no_loss = no_loss
         names = list(sites)
         widest = max(names, key=self._widths.__getitem__)
-        together = max(1, max_memory // self._plane([widest]).num_bytes)
+        together = max(1, (max_memory or row_bytes(device)) // self._plane([widest]).num_bytes)
         self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]
 
     def _plane(self, names: Sequence[str]) -> InformationPlane:
@@ -138,7 +159,7 @@ class Measurement:
         for plane in self._planes:
             try:
                 loss = self._fill_in_batches(model, plane)
-                with plane.sync_context():
+                with together(self._device), plane.sync_context():
                     read.append(plane.readings())
                     cosines.append(plane.mean_cosines())
                     geometries += filter(None, [plane.geometry()])
@@ -146,9 +167,12 @@ class Measurement:
                 if self._device.type != "cpu" or plane.num_bytes > KEPT_BYTES:
                     plane.release()
             faults |= plane.faults()
-        geometry = Geometry.join(geometries) if geometries else None
-        readings, sites = Readings.join(read), list(self._sites)
-        numbers = plane.values_by_key(readings, torch.cat(cosines), sites, geometry)
+        sites = list(self._sites)
+        # one transfer, and then many small steps, at which a CPU is faster
+        readings, mean_cosines, geometry = to_cpu_at_once(
+            (Readings.join(read), torch.cat(cosines), Geometry.join(geometries) if geometries else None)
+        )
+        numbers = plane.values_by_key(readings, mean_cosines, sites, geometry)
         values = dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
         if self._no_loss:
             values |= dict.fromkeys(map(metric_key, LOSSES), math.nan)
@@ -208,14 +232,16 @@ class Measurement:
         error: Exception | None = None
         losses: list[Tensor] = []
         sites = {site: self._sites[site] for site in names}
+        batches = [partial(self._run_batch, model, batch, sites, receive) for batch in self._batches]
         try:
-            with undisturbed(model):
-                for batch in self._batches:
-                    losses += self._run_batch(model, batch, sites, receive)
+            with undisturbed(model), buffers_of_first(model):
+                losses = [loss for of_batch in self._passes.run(model, batches) for loss in of_batch]
         except Exception as problem:
             error = problem
+            _say_why_others_wait(model, error)
         if on_any_process(_out_of_memory(error), self._device):
-            raise MemoryExhausted("on another process" if error is None else f"{type(error).__name__}: {error}")
+            sentence = what_failed(error, self._device)  # all processes say it, as it is gathered from all
+            raise MemoryExhausted(sentence if error is None else f"{type(error).__name__}: {error}")
         raise_together(error, self._device)
         return float(sum_over_processes(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
 
@@ -238,8 +264,17 @@ class Measurement:
         return [] if loss is None else [loss * batch.recorded]
 
 
-def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forward: Forward) -> dict[str, Layout]:
+def find_layouts(
+    model: nn.Module, probe: Probe, sites: Mapping[str, str], forward: Forward, passes: SharedPasses
+) -> dict[str, Layout]:
     """Find the layout of every site from one block of the probe, and that of the logits over its tokens, as ``logits``.
+
+    Args:
+        model: The model.
+        probe: The probe that gives the block.
+        sites: Site to bare module name.
+        forward: Runs the model on the block.
+        passes: Makes the forward pass, and learns from it what processes exchange.
 
     Raises:
         TraceError: The forward pass changes the model for good.
@@ -250,17 +285,19 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
     outputs: dict[str, Any] = {}
     block = probe.inputs[:1].to(device_of(model))
     grid = (1, *probe.grid[1:])
-    finished = False
-    try:
+
+    def trial() -> tuple[Any, dict[str, Tensor]]:
         with (
-            refuse_traces(model),
-            undisturbed(model),
             capture(model, sites, outputs.__setitem__, pick=lambda output, site: output) as check,
             first_inputs(model, sites) as inputs,
         ):
             output = forward(model, block)
-            finished = True
             check()
+        return output, inputs
+
+    try:
+        with refuse_traces(model), undisturbed(model), buffers_of_first(model):
+            ((output, inputs),) = passes.run(model, [trial])
         for site, element in stream_elements(outputs, inputs, grid).items():
             activations = output_tensor(outputs[site], site, element)
             layouts[site] = _layout(activations, grid)._replace(element=element)
@@ -268,7 +305,8 @@ def find_layouts(model: nn.Module, probe: Probe, sites: Mapping[str, str], forwa
     except TraceError:
         raise
     except Exception as error:
-        idle = [name for site, name in sites.items() if site not in outputs] if finished else []
+        _say_why_others_wait(model, error)
+        idle = [name for site, name in sites.items() if site not in outputs] if isinstance(error, FiredError) else []
         raise ValueError(_what_does_not_fit(error, idle)) from error
     logits = logits_of(output)
     if logits is not None and logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max()):
@@ -321,6 +359,26 @@ def describe_layouts(layouts: Mapping[str, Layout]) -> str:
     )
 
 
+def blocks_at_once(probe: Probe, device: torch.device) -> int:
+    """Choose the number of blocks in a forward pass: 16, and on an accelerator as many as have 16,384 tokens.
+
+    An accelerator takes about as long for a small batch as for a large one, and the kernels of a measurement are
+    launched for each batch.
+    """
+    if device.type == "cpu":
+        return BLOCKS_AT_ONCE
+    return max(BLOCKS_AT_ONCE, TOKENS_ON_ACCELERATOR // _block_length(probe))
+
+
+def row_bytes(device: torch.device) -> int:
+    """Choose the memory for the rows of sites: 1 GiB, and on a GPU a sixteenth of its memory where that is more.
+
+    It depends on the card alone and not on what is free at the moment, so that every measurement is made alike.
+    """
+    total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+    return max(ROW_BYTES, total // ROW_SHARE)
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of the first parameter, or the CPU for a model without any."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -332,6 +390,17 @@ def _out_of_memory(error: Exception | None) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     )
+
+
+def _say_why_others_wait(model: nn.Module, error: Exception) -> None:
+    """Name the reason at once where others may wait for this process until they are timed out, and then see another."""
+    if world_size() > 1 and waits_for_failed(model):
+        warnings.warn(
+            f"ibtrack: the forward pass failed on process {rank()} ({type(error).__name__}: {error}); others may wait "
+            "in theirs for the part of the model that it holds, until the process group times out",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _layout(activations: Tensor, grid: tuple[int, ...]) -> Layout:

@@ -42,12 +42,13 @@ def measurement_protocol(
         weights: Which weights are measured, from `weights_of`.
 
     Returns:
-        Entries that JSON can hold. ``versions``, ``bottleneck_curve`` and ``copies`` are circumstances, see
-        `ibtrack.record.protocol`.
+        Entries that JSON can hold. ``versions``, ``bottleneck_curve``, ``copies`` and ``overlap`` are
+        circumstances, see `ibtrack.record.protocol`; ``overlap`` is there if `Probe.find_in` has been called.
     """
     return {
         "probe": probe.protocol(),
         "copies": None if probe.copies is None else probe.copies.protocol(),
+        **({} if probe.overlap is None else {"overlap": probe.overlap.protocol()}),
         "orders": list(probe.orders),
         "sites": dict(sites),
         "widths": {site: layouts[site].width for site in sites},

@@ -22,13 +22,24 @@ from torch import Tensor, nn
 from ibtrack import schedules
 from ibtrack._checks import check_integer
 from ibtrack.capture.forward import check_text_fits, default_forward
+from ibtrack.capture.sharded import SharedPasses, check_data_parallel
 from ibtrack.capture.sites import find_sites
-from ibtrack.distributed import MeasurementError, decided_by_first, raise_together, rank
+from ibtrack.distributed import (
+    MeasurementError,
+    decided_by_first,
+    meet,
+    of_every_process,
+    rank,
+    sum_over_processes,
+    together,
+    world_size,
+)
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key, parse_key
 from ibtrack.record.logged import summary_line
 from ibtrack.record.plain import plain
+from ibtrack.record.protocol import protocol_differences
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
@@ -42,6 +53,7 @@ from ibtrack.tracking.measurement import (
     device_of,
     find_layouts,
     measured_modules,
+    row_bytes,
 )
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.phase_watch import PhaseWatch
@@ -73,8 +85,10 @@ class InformationPlaneTracker:
         geometry_rows: Positions of the probe from which RankMe, α-ReQ and participation ratio of every site are worked
             out, see `ibtrack.information.spectrum`; 0 leaves them out. They can cost as much as all other numbers.
         max_memory: Bytes for the rows of the sites that are measured in one pass over the probe; where all sites need
-            more, the probe is run several times.
-        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory.
+            more, the probe is run several times. By default 1 GiB, and on a GPU a sixteenth of its memory where that is
+            more.
+        batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory. By default 16,
+            and on an accelerator as many as have 16,384 tokens, where these are more.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
         alert: Whether the wandb runs among the loggers raise an alert when a phase begins, such as compression.
         max_overhead: Share of wall time that measuring may take. Once it is passed, due points are left out until it is
@@ -108,8 +122,8 @@ class InformationPlaneTracker:
         schedule: Schedule = DEFAULT_SCHEDULE,
         path: str | os.PathLike[str] | None = None,
         geometry_rows: int = 0,
-        max_memory: int = 1 << 30,
-        batch_size: int = 16,
+        max_memory: int | None = None,
+        batch_size: int | None = None,
         forward: Forward = default_forward,
         alert: bool = False,
         max_overhead: float | None = None,
@@ -130,8 +144,8 @@ class InformationPlaneTracker:
             raise ValueError(f"options must be ibtrack.SoftOptions, got {type(options).__name__}")
         self.options = options
         self.geometry_rows = check_integer("geometry_rows", geometry_rows, minimum=0)
-        self.max_memory = check_integer("max_memory", max_memory, minimum=1)
-        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        self.max_memory = None if max_memory is None else check_integer("max_memory", max_memory, minimum=1)
+        self.batch_size = None if batch_size is None else check_integer("batch_size", batch_size, minimum=1)
         if max_overhead is not None and not 0 < max_overhead < 1:
             raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
         self.max_overhead = max_overhead
@@ -147,6 +161,7 @@ class InformationPlaneTracker:
         self._measurement: Measurement | None = None
         self._layouts: dict[str, Layout] = {}
         self._lasting_notes: dict[str, str] = {}
+        self._passes = SharedPasses()
         self._modules: dict[str, weakref.ref[nn.Module]] = {}
         self._last = Progress(-1)
         self._left_out: list[int] = []
@@ -184,6 +199,8 @@ class InformationPlaneTracker:
     ) -> None:
         """Find the sites, try one block of the probe on the model, and open the trajectory file.
 
+        Under several processes all of them have to call it, with equal probes and options.
+
         Args:
             model: The model that will be measured.
             max_steps: Last step of the run, if it is known.
@@ -193,47 +210,26 @@ class InformationPlaneTracker:
 
         Raises:
             ValueError: ``resume_from`` is no `Progress`, ``path`` is a folder, layers do not exist, the probe does not
-                fit the model, the schedule has nothing due, or the trajectory to resume has another protocol.
+                fit the model, the schedule has nothing due, the trajectory to resume has another protocol, or
+                processes differ in probe or options.
             FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
                 protocol and config, is moved aside with a warning.
+            MeasurementError: Another process could not start, or did not call this within five minutes.
         """
-        if resume_from is not None and not isinstance(resume_from, Progress):
-            raise ValueError(f"resume_from must be an ibtrack.schedules.Progress, got {type(resume_from).__name__}")
-        check_schedule(self.schedule, max_steps)
-        if self.probe.is_text:
-            check_text_fits(model, self.probe.inputs)
-        sites = find_sites(model, self.layers)
-        layouts = find_layouts(model, self.probe, sites, self.forward)
-        no_loss = try_block(model, self.probe, sites, layouts, self.forward)
-        measurement = Measurement(
-            self.probe,
-            sites,
-            layouts,
-            options=self.options,
-            forward=self.forward,
-            batch_size=self.batch_size,
-            device=device_of(model),
-            max_memory=self.max_memory,
-            geometry_rows=self.geometry_rows,
-            no_loss=no_loss is not None,
-        )
-        precision = precision or precision_of(model)
-        self.protocol = measurement_protocol(
-            self.probe,
-            self.options,
-            sites,
-            layouts,
-            precision,
-            geometry_rows=self.geometry_rows,
-            weights=weights_of(model, sites),
-        )
-        self._open_file_together(resume_from, device_of(model))
+        meet("the tracker's start() or first step()", _warn)
+        device = device_of(model)
+        with together(device):
+            if resume_from is not None and not isinstance(resume_from, Progress):
+                raise ValueError(f"resume_from must be an ibtrack.schedules.Progress, got {type(resume_from).__name__}")
+            check_schedule(self.schedule, max_steps)
+            measurement = self._prepare(model, device, precision)
+        self._check_equal_on_all(resume_from, device)
+        with together(device):  # the first process opens the file, which alone writes
+            self._open_file(resume_from)
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._watch = PhaseWatch()
         self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
-        self._measurement, self._layouts = measurement, layouts
-        self._lasting_notes = dict.fromkeys(map(metric_key, LOSSES), no_loss) if no_loss is not None else {}
-        self._modules = {site: weakref.ref(module) for site, module in measured_modules(model, sites).items()}
+        self._measurement, self.batch_size = measurement, measurement.batch_size
         self._last = Progress(-1) if resume_from is None else resume_from
         self._began = time.monotonic() - self._last.seconds
         self._report(
@@ -241,6 +237,64 @@ class InformationPlaneTracker:
             if self.path is None
             else f"ibtrack: points go to {self.path}"
         )
+
+    def _prepare(self, model: nn.Module, device: torch.device, precision: str | None) -> Measurement:
+        """Find out how the model will be measured, and write it down as the protocol."""
+        if self.probe.is_text:
+            check_text_fits(model, self.probe.inputs)
+        if world_size() > 1:
+            check_data_parallel(model)
+        sites, passes = find_sites(model, self.layers), SharedPasses()
+        layouts = find_layouts(model, self.probe, sites, self.forward, passes)
+        no_loss = try_block(model, self.probe, sites, layouts, self.forward, passes)
+        self._layouts, self._passes = layouts, passes
+        self._lasting_notes = dict.fromkeys(map(metric_key, LOSSES), no_loss) if no_loss is not None else {}
+        self._modules = {site: weakref.ref(module) for site, module in measured_modules(model, sites).items()}
+        self.protocol = measurement_protocol(
+            self.probe,
+            self.options,
+            sites,
+            layouts,
+            precision or precision_of(model),
+            geometry_rows=self.geometry_rows,
+            weights=weights_of(model, sites),
+        )
+        return Measurement(
+            self.probe,
+            sites,
+            layouts,
+            options=self.options,
+            forward=self.forward,
+            passes=passes,
+            batch_size=self.batch_size,
+            device=device,
+            max_memory=self.max_memory,
+            geometry_rows=self.geometry_rows,
+            no_loss=no_loss is not None,
+        )
+
+    def _check_equal_on_all(self, resume_from: Progress | None, device: torch.device) -> None:
+        """Refuse processes that would measure different things, or at different steps.
+
+        Raises:
+            ValueError: On all processes, if one differs; the sentence names what differs, with its values.
+        """
+        options = {
+            "schedule": str(self.schedule),
+            "max_overhead": self.max_overhead,
+            "max_memory": self.max_memory or row_bytes(device),  # by default it depends on the card
+            "batch_size": self.batch_size,
+            "rows of the geometry": self.geometry_rows,
+            "step to resume from": None if resume_from is None else resume_from.step,
+        }
+        all_rules = of_every_process({**self.protocol, **options}, device)
+        differences = protocol_differences({f"process {index}": rules for index, rules in enumerate(all_rules)})
+        if differences:
+            raise ValueError(
+                f"all processes must measure the same, but they differ in {'; '.join(differences)}. Give each of them "
+                "the same arguments and the whole probe, not a share of it: each runs its share of the blocks by "
+                "itself. Probe.save and Probe.load give all of them one probe"
+            )
 
     def step(
         self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
@@ -250,7 +304,9 @@ class InformationPlaneTracker:
         Args:
             model: The model as it is after ``step`` optimizer steps.
             step: Optimizer steps taken.
-            tokens_seen: Training tokens so far over all processes, if the loop counts them.
+            tokens_seen: Training tokens so far over all processes, if the loop counts them. Of several processes that
+                count differently the mean is taken; where each knows its own batches only, let it give these times the
+                number of processes, and the mean is the number over all.
             loss: Training loss of the step; it is read only if a measurement is due.
 
         Returns:
@@ -260,16 +316,18 @@ class InformationPlaneTracker:
             self.start(model)
         if step <= self._last.step:
             return None
-        now = self._now(step, tokens_seen)
+        now, counts_matter = self._now(step, tokens_seen), not self.schedule.by_step_alone
+        if counts_matter:
+            now = self._agreed(now, model, counted=tokens_seen is not None)
         if step > 0:
-            due = self.schedule.due(now, since=self._last)
-            due = decided_by_first(due) if self.schedule.by_the_clock else due
-            if not due:
+            if not self.schedule.due(now, since=self._last):
                 return None
-            if self.max_overhead is not None and decided_by_first(self._over_budget(now)):
+            if self.max_overhead is not None and decided_by_first(self._over_budget(now), device_of(model)):
                 self._last = now
                 self._left_out.append(step)
                 return None
+        if not counts_matter:
+            now = self._agreed(now, model, counted=tokens_seen is not None)
         return self._take(model, now, tokens_seen, loss)
 
     def finish(
@@ -323,9 +381,11 @@ class InformationPlaneTracker:
             The point, or None if the step had been measured.
         """
         measured = self._points[-1].step if self._points else -1
-        if not self.started or not decided_by_first(step > measured):  # others may not know what was before a restart
+        # the others may not know the points before a restart
+        if not self.started or not decided_by_first(step > measured, device_of(model)):
             return None
-        return self._take(model, self._now(step, tokens_seen), tokens_seen, loss, failure=failure)
+        now = self._agreed(self._now(step, tokens_seen), model, counted=tokens_seen is not None)
+        return self._take(model, now, tokens_seen, loss, failure=failure)
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
@@ -345,7 +405,8 @@ class InformationPlaneTracker:
             self.start(model)
         measurement = cast(Measurement, self._measurement)  # made by start
         began = time.monotonic()
-        another = self._account_for_another(model)
+        with together(device_of(model)):
+            another = self._account_for_another(model)
         values, faults, influences = measurement(model)
         return Point(
             step,
@@ -386,7 +447,7 @@ class InformationPlaneTracker:
             values={**point.values, metric_key("overhead_fraction"): share},
             notes={**point.notes, **self._account_for_left_out()},
             loss=None if loss is None else float(torch.as_tensor(loss).detach()),
-            tokens_seen=tokens_seen,
+            tokens_seen=None if tokens_seen is None else now.tokens,
             wall_time=now.seconds + spent,
             measure_time=spent,
         )
@@ -403,7 +464,7 @@ class InformationPlaneTracker:
         modules = measured_modules(model, self.protocol["sites"])
         if all(self._modules[site]() is module for site, module in modules.items()):
             return {}
-        layouts = find_layouts(model, self.probe, self.protocol["sites"], self.forward)
+        layouts = find_layouts(model, self.probe, self.protocol["sites"], self.forward, self._passes)
         if layouts != self._layouts:
             raise MeasurementError(
                 f"the model hands over {describe_layouts(layouts)}, and the one that the tracker was started with "
@@ -503,17 +564,23 @@ class InformationPlaneTracker:
                 )
             self._writer = TrajectoryWriter.create(self.path, self.protocol, {"name": self.name, "config": self.config})
 
-    def _open_file_together(self, resume_from: Progress | None, device: torch.device) -> None:
-        """Open the file on the first process, which alone writes; all processes raise if it cannot."""
-        problem: Exception | None = None
-        try:
-            self._open_file(resume_from)
-        except (OSError, ValueError) as error:
-            problem = error
-        raise_together(problem, device)
-
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)
+
+    def _agreed(self, now: Progress, model: nn.Module, *, counted: bool) -> Progress:
+        """Return the progress that holds for all processes: the mean of their tokens, and the clock of the first.
+
+        Args:
+            now: The progress of this process.
+            model: The model that will be measured.
+            counted: Whether this process counts tokens.
+        """
+        if world_size() == 1:
+            return now
+        seconds = now.seconds if rank() == 0 else 0.0
+        numbers = torch.tensor([now.tokens, counted, seconds], dtype=torch.float64, device=device_of(model))
+        tokens, number, seconds = sum_over_processes(numbers).tolist()
+        return Progress(now.step, round(tokens / max(number, 1)), seconds)
 
 
 def _warn(sentence: str) -> None:

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from ibtrack.capture.forward import logits_of
 from ibtrack.capture.hooks import capture, output_tensor
 from ibtrack.capture.isolation import undisturbed
+from ibtrack.capture.sharded import SharedPasses
 from ibtrack.capture.traces import REMEDY, TraceError
+from ibtrack.distributed import buffers_of_first
 from ibtrack.probe.probe import Probe
 from ibtrack.tracking.measurement import Forward, Layout, device_of
 
@@ -36,7 +38,12 @@ SHIFTED = (
 
 
 def try_block(
-    model: nn.Module, probe: Probe, sites: Mapping[str, str], layouts: Mapping[str, Layout], forward: Forward
+    model: nn.Module,
+    probe: Probe,
+    sites: Mapping[str, str],
+    layouts: Mapping[str, Layout],
+    forward: Forward,
+    passes: SharedPasses,
 ) -> str | None:
     """Run one block of the probe twice, then with other tokens in its second half.
 
@@ -46,6 +53,7 @@ def try_block(
         sites: Site to bare module name.
         layouts: Layouts of the sites and of the logits, from `ibtrack.tracking.measurement.find_layouts`.
         forward: Runs the model on a batch of the probe's inputs.
+        passes: Makes the forward passes; the same that ``find_layouts`` had.
 
     Returns:
         Why the model's logits are no predictions of the next token, or None if they are, or if there are none.
@@ -54,7 +62,10 @@ def try_block(
         TraceError: The model answers the same block in two ways, so that it keeps a state which cannot be put back.
     """
     block = probe.inputs[:1].to(device_of(model))
-    first, second = (_run(model, block, sites, layouts, forward) for _ in range(2))
+    cut = block.shape[1] // 2 if "logits" in layouts else 0
+    blocks = [block, block] + ([_exchanged(block, cut, probe.inputs)] if cut else [])
+    # all passes before any judgement, as other processes may judge otherwise
+    first, second, *changed = (_run(model, each, sites, layouts, forward, passes) for each in blocks)
     for site, rows in first.items():
         if not _is_alike(rows, second[site]):
             raise TraceError(
@@ -62,15 +73,18 @@ def try_block(
                 "the model draws from a generator or keeps a cache or a count that is not found in its modules and "
                 f"cannot be put back; {REMEDY}"
             )
-    if "logits" not in first or block.shape[1] < 2:
+    if not changed:
         return None
-    cut = block.shape[1] // 2
-    changed = _run(model, _exchanged(block, cut, probe.inputs), {}, layouts, forward)
-    return _what_is_predicted(changed["logits"] - first["logits"], cut, first["logits"].dtype)
+    return _what_is_predicted(changed[0]["logits"] - first["logits"], cut, first["logits"].dtype)
 
 
 def _run(
-    model: nn.Module, block: Tensor, sites: Mapping[str, str], layouts: Mapping[str, Layout], forward: Forward
+    model: nn.Module,
+    block: Tensor,
+    sites: Mapping[str, str],
+    layouts: Mapping[str, Layout],
+    forward: Forward,
+    passes: SharedPasses,
 ) -> dict[str, Tensor]:
     """Run a block; (T, D) activations of every site, and (T, V) ``logits`` if their layout is known."""
     rows: dict[str, Tensor] = {}
@@ -81,8 +95,14 @@ def _run(
     def pick(output: Any, site: str) -> Tensor:
         return output_tensor(output, site, layouts[site].element)
 
-    with undisturbed(model), capture(model, sites, take, pick=pick):
-        output = forward(model, block)
+    def trial() -> Any:
+        with capture(model, sites, take, pick=pick) as check:
+            output = forward(model, block)
+            check()
+        return output
+
+    with undisturbed(model), buffers_of_first(model):
+        (output,) = passes.run(model, [trial])
     logits = logits_of(output)
     if "logits" in layouts and logits is not None:
         take("logits", logits)

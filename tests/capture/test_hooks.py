@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibtrack.capture.hooks import CaptureError, capture, output_tensor
+from ibtrack.capture.hooks import CaptureError, FiredError, capture, output_tensor
 from ibtrack.capture.sites import find_sites
 from tests.capture.test_sites import COMPILE_WARNINGS
-from tests.models import Model, tokens
+from tests.models import LENGTH, VOCABULARY, Model, tokens
 
 
 def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
@@ -19,12 +19,28 @@ def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
     with pytest.raises(KeyError, match=r"no\.such"), capture(model, {"L00": "blocks.0", "L01": "no.such"}, print):
         pytest.fail("the model has no such module")
 
-    def fail(site: str, rows: Tensor) -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError), capture(model, find_sites(model), fail):
-        model(tokens(2, seed=0))
+    with pytest.raises(IndexError), capture(model, find_sites(model), lambda site, rows: None):
+        model(torch.tensor([[1000]]))
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_forward_pass_runs_to_its_end_and_the_first_fault_is_raised_after_it() -> None:
+    model, received = Model(), []
+
+    def fail(site: str, rows: Tensor) -> None:
+        received.append(site)
+        if failing:
+            raise ZeroDivisionError(site)
+
+    with capture(model, find_sites(model), fail) as check:
+        failing = True
+        assert model(tokens(2, seed=0)).shape == (2, LENGTH, VOCABULARY)
+        with pytest.raises(ZeroDivisionError, match="embed"):
+            check()
+        failing = False
+        model(tokens(2, seed=0))
+        check()
+    assert received == ["embed", "embed", "L00", "L01"]
 
 
 def test_a_site_that_fires_twice_or_never_is_an_error() -> None:
@@ -37,7 +53,7 @@ def test_a_site_that_fires_twice_or_never_is_an_error() -> None:
     sites = find_sites(model)
     with capture(model, sites, lambda site, rows: None) as check:
         model(tokens(2, seed=0))
-        with pytest.raises(CaptureError, match=r"L00 \(blocks.0\) fired 2 times, L01 \(blocks.1\) fired 0 times"):
+        with pytest.raises(FiredError, match=r"L00 \(blocks.0\) fired 2 times, L01 \(blocks.1\) fired 0 times"):
             check()
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from experiments import train
+from experiments.data import TextData
 from experiments.summary import table
-from ibtrack import Point, Trajectory
+from ibtrack import Point, Probe, Trajectory
 from tests.runs import SMALL, TRAINING, config, inspect, options
 
 pytestmark = TRAINING
@@ -71,3 +72,42 @@ def test_an_objective_there_is_none_of_is_answered_with_those_there_are() -> Non
         train.objective(trajectory, {"val/loss": 1.0}, "x")
     with pytest.raises(ValueError, match="objective ib/mean/token/optimality must be finite"):
         train.objective(trajectory, {}, "ib/mean/token/optimality")
+
+
+def leaking() -> tuple[Probe, TextData]:
+    """Return data in which one document of the probe is one that is trained on, but for its last word."""
+    words = [f"w{i * i % 97}x{i}" for i in range(3000)]
+    texts = [" ".join(words[start : start + 60]) for start in range(0, 2940, 60)]
+    data = TextData(lambda: texts, vocab_size=300, block_size=32, batch_size=4, held_out=0.3)
+    data.setup()
+    trained = data.tokenizer.decode(data.train_blocks[3:8].flatten().tolist())
+    held_out = [data.probe_texts[0], data.probe_texts[1], f"{trained} end"]
+    return Probe.from_texts(held_out, data.tokenizer, num_blocks=3, block_size=64, orders=(1, 2)), data
+
+
+def test_a_probe_in_the_training_text_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    probe, data = leaking()
+    with pytest.warns(
+        UserWarning, match="1 of 3 documents of the probe stands in the .* measured all the same; contained"
+    ):
+        assert train.searched(probe, data, "warn") is probe
+    assert probe.overlap is not None
+    (contained,) = probe.overlap.documents
+    with pytest.warns(UserWarning, match="1 of 3 documents .*: not measured"):
+        left = train.searched(probe, data, "leave_out")
+    assert left.hash == probe.without([contained]).hash
+    with pytest.raises(ValueError, match=r"1 of 3 documents .*; contained=leave_out trains and does not measure them"):
+        train.searched(probe, data, "refuse")
+    with pytest.raises(ValueError, match="contained must be one of warn, leave_out, refuse, got 'x'"):
+        train.searched(probe, data, "x")
+    assert capsys.readouterr().out == ""
+    assert train.searched(left, data, "refuse") is left
+    assert capsys.readouterr().out.startswith("no document of the probe stands in the training text")
+
+
+def test_the_header_of_a_run_says_whether_its_probe_was_trained_on(tmp_path: Path) -> None:
+    train.train(config("experiment=tiny", f"run_dir={tmp_path}", "logger=csv", "trainer.max_steps=1"))
+    overlap = Trajectory.load(tmp_path).protocol["overlap"]
+    assert overlap["documents"] == []
+    assert overlap["tokens"] > 10_000
+    assert overlap["sentence"].startswith("no document of the probe stands in the training text")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from soft_entropy.temp_calibration import find_eps
 
-from ibtrack.information.assignments import assign, bad_rows, draw_anchors, temperature
-from ibtrack.information.entropy import ROWS_AT_ONCE
+from ibtrack.information.assignments import AnchorDraws, assign, bad_rows, bfloat16_parts, draw_anchors, temperature
+from ibtrack.information.devices import ROWS_AT_ONCE
 from tests import references
 
 RTOL_FLOAT32 = 2e-5  # of a softmax over scores of up to 1 / ε ~ 50 in float32
@@ -92,3 +92,19 @@ def test_low_matmul_precision_of_the_run_does_not_reach_the_scores() -> None:
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_three_bfloat16_numbers_hold_a_float32_number() -> None:
+    values = torch.randn(10_000, generator=torch.Generator().manual_seed(0)) * torch.logspace(-6, 6, 10_000)
+    parts = bfloat16_parts(values)
+    assert all(part.dtype == torch.bfloat16 for part in parts)
+    assert torch.equal(torch.stack([part.double() for part in parts]).sum(0), values.double())
+
+
+def test_scores_from_three_parts_are_those_of_float32() -> None:
+    """What a GPU does with bfloat16 rows; here the products are of float64 numbers, which hold them exactly."""
+    rows = torch.randn(500, 768, generator=torch.Generator().manual_seed(1)).bfloat16()
+    anchors = AnchorDraws(draw_anchors(768).unsqueeze(0), temperature(768))
+    assert len(anchors.parts) % 8 == 0
+    in_parts = (rows.double() @ anchors.parts.double().T)[:, :300].unflatten(1, (3, 100)).sum(1)
+    torch.testing.assert_close(in_parts, rows.double() @ anchors.scaled.double().T, rtol=1e-13, atol=1e-11)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ibtrack.information import label_design
-from ibtrack.information.debiased import debiased_from_moments, debiased_gradient
+from ibtrack.information.debiased import debiased_from_moments, debiased_with_gradient
 from ibtrack.information.functional import debiased_information, plugin_information
 from ibtrack.information.gap_curves import gap_curves
 from ibtrack.information.moments import moments_of_rows
@@ -67,7 +67,7 @@ def test_influences_have_the_spread_of_leaving_documents_out() -> None:
 
     left_out = torch.stack([values(documents // 2 != pair) for pair in range(30)], 1)  # (3, pairs)
     changes = left_out.mean(1, keepdim=True) - left_out
-    gradient = debiased_gradient(moments_of_rows([site], [design], [statistics], gap_curves([site]))[0])
+    _, gradient = debiased_with_gradient(moments_of_rows([site], [design], [statistics], gap_curves([site]))[0])
     entropy, row_entropy = (influences.site[name] for name in ("marginal_entropy", "row_entropy"))
     first_order = torch.cat([influences.of(gradient)[0], entropy - row_entropy, entropy])
     for one, other in zip(first_order.view(3, 30, 2).sum(2), changes, strict=True):
@@ -82,7 +82,7 @@ def test_the_correction_moves_in_proportion_to_the_gap_of_halves(times: float) -
     moments = moments_of_rows([site], [design], [statistics], gap_curves([site]))[0]
     moments = replace(moments, halving_gap=times * moments.halving_gap)
     correction = plugin_from_moments(moments) + moments.marginal_bias - debiased_from_moments(moments)
-    slope = debiased_gradient(moments)["halving_gap"]
+    slope = debiased_with_gradient(moments)[1]["halving_gap"]
     torch.testing.assert_close(slope, -correction / moments.halving_gap)
 
 
@@ -90,7 +90,7 @@ def test_the_correction_moves_in_proportion_to_the_gap_of_halves(times: float) -
 def test_a_gap_of_halves_that_is_not_there_has_no_derivative(gap: float) -> None:
     site, design, statistics, _, _ = sample(*TEXT)
     moments = moments_of_rows([site], [design], [statistics], gap_curves([site]))[0]
-    gradient = debiased_gradient(replace(moments, halving_gap=torch.full_like(moments.halving_gap, gap)))
+    _, gradient = debiased_with_gradient(replace(moments, halving_gap=torch.full_like(moments.halving_gap, gap)))
     assert gradient["halving_gap"].eq(0).all()
     assert all(slope.isfinite().all() for slope in gradient.values())
 
@@ -240,7 +240,7 @@ def test_a_nan_row_makes_no_number_that_looks_right() -> None:
 def test_a_gradient_has_the_shape_of_its_moment() -> None:
     site, design, statistics, _, _ = sample(*TEXT)
     moments, _ = moments_of_rows([site], [design, design], [statistics, statistics], gap_curves([site]))
-    gradient = debiased_gradient(moments)
+    _, gradient = debiased_with_gradient(moments)
     assert gradient["conditional"].tolist() == [[-1], [-1]]
     assert gradient["beta"].shape == moments.beta.shape
     assert gradient["row_shares"].shape == (2, 1, moments.row_shares.shape[-1])

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from ibtrack.information.entropy import ROWS_AT_ONCE, entropy, positive, row_entropies
+from ibtrack.information.devices import ROWS_AT_ONCE
+from ibtrack.information.entropy import entropy, positive, row_entropies
 from tests import references
 
 

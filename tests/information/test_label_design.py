@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from ibtrack.information.devices import to_device
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.label_design import LabelDesign, null_variance_factors, to_device
+from ibtrack.information.label_design import LabelDesign, null_variance_factors
 from ibtrack.information.segments import Segments
 from tests.information.samples import repeated_text
 

@@ -278,3 +278,35 @@ def test_kgrams_are_backed_off_to_shorter_ones_and_labels_of_ones_own_stand_alon
     assert chains == [["input/a"], ["output/a"], ["input/b"], ["output/b"]]
     preferences = Probe(text, labels={"preference": torch.arange(6) % 2})
     assert preferences.bracket_design.chains == ()
+
+
+@pytest.mark.parametrize("left_out", [[], [1], [0, 3], [2, 2]])
+def test_a_probe_without_documents_is_that_of_blocks_in_which_they_are_padding(left_out: list[int]) -> None:
+    tokens = torch.randint(9, (5, 24), generator=torch.Generator().manual_seed(0))
+    documents = torch.arange(5)
+    probe = Probe(tokens, orders=(1, 2), documents=documents, keep_copies=True, name="five")
+    fewer = probe.without(left_out)
+    documents[left_out] = -1
+    assert fewer.hash == Probe(tokens, orders=(1, 2), documents=documents, keep_copies=True).hash
+    assert (fewer.num_blocks, fewer.num_documents, fewer.name) == (5, 5 - len(set(left_out)), "five")
+    assert (fewer.hash == probe.hash) == (not left_out)
+    assert fewer.label_designs.keys() == probe.label_designs.keys()
+
+
+def test_a_probe_without_documents_can_be_kept_in_a_file(tmp_path: Path) -> None:
+    probe = Probe(torch.arange(72).view(3, 24), orders=(1,)).without([1])
+    probe.save(tmp_path / "probe.pt")
+    assert Probe.load(tmp_path / "probe.pt").positions.tolist() == probe.positions.tolist()
+
+
+@pytest.mark.parametrize(
+    ("documents", "sentence"),
+    [
+        ([3], "documents must be below 3, got 3"),
+        ([-1], "documents must be an integer of at least 0, got -1"),
+        ([0, 1, 2], "some documents must be left in the probe, got all 3 to leave out"),
+    ],
+)
+def test_documents_that_cannot_be_left_out_are_refused(documents: list[int], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Probe(torch.arange(72).view(3, 24), orders=(1,)).without(documents)

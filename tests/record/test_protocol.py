@@ -42,6 +42,11 @@ def test_what_copies_there_were_is_no_difference_also_to_a_file_that_does_not_sa
     assert protocol_differences(protocols) == []
 
 
+def test_what_a_model_was_trained_on_is_no_difference() -> None:
+    probe = {"hash": "1", "documents": 45}
+    assert protocol_differences({"a": {"probe": probe}, "b": {"probe": probe, "overlap": {"documents": [3]}}}) == []
+
+
 def test_entries_may_be_left_out() -> None:
     protocols = {"a": {"sites": {"L00": "h.0"}}, "b": {"sites": {"L00": "h.0", "L01": "h.1"}}}
     assert protocol_differences(protocols) == [

@@ -62,6 +62,14 @@ def test_copies_in_the_probe_are_told_below_the_title(tmp_path: Path) -> None:
     assert "copies.found" in text
 
 
+def test_what_of_the_probe_stands_in_the_training_text_is_told_below_the_title(tmp_path: Path) -> None:
+    entries = {"documents": [3], "sentence": f"1 of 9 documents of the probe stands in the training text {EVIL}"}
+    runs = [trajectories.make("a", num_points=2, overlap=entries), trajectories.make("b", num_points=2)]
+    text = write_report(runs, tmp_path / "r.html").read_text()
+    (small,) = re.findall(r'<p class="small">(Measured on .*?)</p>', text)
+    assert small.count("1 of 9 documents of the probe stands in the training text &lt;script&gt;") == 1
+
+
 def test_mixed_protocols_are_refused_with_the_difference_and_allowed_under_a_banner(tmp_path: Path) -> None:
     runs = [trajectories.make("a", num_points=2), trajectories.make("b", num_points=2, num_anchors=50, seed=7)]
     other = {**runs[1].protocol["probe"], "hash": "0000"}

@@ -11,6 +11,7 @@ import transformers as hf
 from torch import Tensor, nn
 
 from ibtrack import MeasurementWarning, Probe, schedules
+from ibtrack.capture.sharded import SharedPasses
 from ibtrack.capture.sites import find_sites
 from ibtrack.capture.traces import TraceError
 from ibtrack.tracking.measurement import Layout, find_layouts
@@ -54,7 +55,9 @@ def _forward(model: Any, inputs: Tensor) -> Any:
 def _tried(model: nn.Module, sample: Probe | None = None, forward: Any = _forward) -> str | None:
     sample = sample or probe()
     sites = find_sites(model, LAYERS.get(type(model), "auto"))
-    return try_block(model, sample, sites, find_layouts(model, sample, sites, forward), forward)
+    passes = SharedPasses()
+    layouts = find_layouts(model, sample, sites, forward, passes)
+    return try_block(model, sample, sites, layouts, forward, passes)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -126,10 +129,10 @@ def test_rounding_is_no_difference(noise: float) -> None:
     sites = find_sites(model)
     layouts = {**{site: Layout(WIDTH, False) for site in sites}, "logits": Layout(VOCABULARY, False)}
     if noise < 1e-5:
-        assert try_block(model, probe(), sites, layouts, forward) is None
+        assert try_block(model, probe(), sites, layouts, forward, SharedPasses()) is None
     else:
         with pytest.raises(TraceError, match="other activations of logits"):
-            try_block(model, probe(), sites, layouts, forward)
+            try_block(model, probe(), sites, layouts, forward, SharedPasses())
 
 
 def test_activations_that_are_not_numbers_are_alike_where_they_are_the_same() -> None:
