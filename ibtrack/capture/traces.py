@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ibtrack.capture.holding import Held, local
+from ibtrack.capture.sharded import sharded_modules
 
 REMEDY = "pass forward=, a callable of the model and a batch of the probe's inputs that does not"
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by their size in bytes
@@ -51,8 +52,7 @@ def refuse_traces(model: nn.Module) -> Iterator[None]:
             f"the model's parameters must exist before it is measured, but {_named(lazy)} get their shape in the first "
             "forward pass; run one before training and before the tracker starts"
         )
-    sharded = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
-    parameters = {} if sharded else dict(model.named_parameters())  # these objects, as FSDP2 exchanges them for others
+    parameters = dict(_lasting_parameters(model))
     large = Held(model).too_large
     before = _totals(parameters, large)
     yield
@@ -79,6 +79,20 @@ def weight_sums(model: nn.Module) -> list[int]:
         False
     """
     return [_total(own) for own in (local(parameter.detach()) for parameter in model.parameters()) if _has_bits(own)]
+
+
+def _lasting_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Name the parameters whose memory stays theirs, which that of a sharded model's gathered weights does not.
+
+    Yields:
+        Name and parameter; of a model under ``fully_shard`` this process's shares, of one under FSDP1 nothing.
+    """
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+        return
+    sharded = bool(sharded_modules(model))
+    for name, parameter in model.named_parameters():
+        if not sharded or hasattr(parameter, "to_local"):
+            yield name, parameter
 
 
 def _totals(parameters: Mapping[str, nn.Parameter], large: Mapping[str, Tensor]) -> dict[str, int | None]:
