@@ -245,7 +245,8 @@ class InformationPlaneTracker:
         if world_size() > 1:
             check_data_parallel(model)
         sites, passes = find_sites(model, self.layers), SharedPasses()
-        layouts = find_layouts(model, self.probe, sites, self.forward, passes)
+        with together(device):  # none goes on to further passes alone
+            layouts = find_layouts(model, self.probe, sites, self.forward, passes)
         no_loss = try_block(model, self.probe, sites, layouts, self.forward, passes)
         self._layouts, self._passes = layouts, passes
         self._lasting_notes = dict.fromkeys(map(metric_key, LOSSES), no_loss) if no_loss is not None else {}

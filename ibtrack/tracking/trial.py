@@ -6,6 +6,7 @@ Letters: T block length, D width, V vocabulary size.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,8 +65,9 @@ def try_block(
     block = probe.inputs[:1].to(device_of(model))
     cut = block.shape[1] // 2 if "logits" in layouts else 0
     blocks = [block, block] + ([_exchanged(block, cut, probe.inputs)] if cut else [])
-    # all passes before any judgement, as other processes may judge otherwise
-    first, second, *changed = (_run(model, each, sites, layouts, forward, passes) for each in blocks)
+    trials = [partial(_run, model, each, sites, layouts, forward) for each in blocks]
+    with undisturbed(model), buffers_of_first(model):
+        first, second, *changed = passes.run(model, trials)  # all before any judgement: processes may judge differently
     for site, rows in first.items():
         if not _is_alike(rows, second[site]):
             raise TraceError(
@@ -84,7 +86,6 @@ def _run(
     sites: Mapping[str, str],
     layouts: Mapping[str, Layout],
     forward: Forward,
-    passes: SharedPasses,
 ) -> dict[str, Tensor]:
     """Run a block; (T, D) activations of every site, and (T, V) ``logits`` if their layout is known."""
     rows: dict[str, Tensor] = {}
@@ -95,14 +96,9 @@ def _run(
     def pick(output: Any, site: str) -> Tensor:
         return output_tensor(output, site, layouts[site].element)
 
-    def trial() -> Any:
-        with capture(model, sites, take, pick=pick) as check:
-            output = forward(model, block)
-            check()
-        return output
-
-    with undisturbed(model), buffers_of_first(model):
-        (output,) = passes.run(model, [trial])
+    with undisturbed(model), capture(model, sites, take, pick=pick) as check:
+        output = forward(model, block)
+        check()
     logits = logits_of(output)
     if "logits" in layouts and logits is not None:
         take("logits", logits)
