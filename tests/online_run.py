@@ -61,7 +61,7 @@ def _train(run: Any, path: str) -> dict[str, Any]:
         log.alert("a phase", "has begun")
         began = time.monotonic()
         tracker.finish(model, POINTS - 1)
-    values = [{"step": point.step, "values": point.values} for point in tracker.trajectory.points]
+    values = [{"step": point.step, "values": dict(point.values)} for point in tracker.trajectory.points]
     finish = time.monotonic() - began
     return {"points": values, "warnings": [str(each.message) for each in caught], "finish_seconds": finish}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ibtrack._checks import needs
 from ibtrack.capture.forward import default_forward
+from ibtrack.capture.traces import weight_sums
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import parse_key
@@ -23,17 +25,25 @@ from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
 
 with needs("the Lightning callback", extra="lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.callbacks import StochasticWeightAveraging
     from lightning.pytorch.strategies import FSDPStrategy
     from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
     from lightning.pytorch.utilities import rank_zero_info
+
+
+EXCHANGED = (
+    "training ended during a validation, in which other weights than those of the last step were in place, so that "
+    "these could not be measured"
+)
 
 
 class InformationPlaneMonitor(Callback):
     """Follow a model through the information plane while it trains.
 
     The model is measured on the probe before the first step, whenever the schedule says, and after the last step.
-    Training with the monitor ends in the same weights, bit for bit, as without. A measurement that fails is a warning
-    and a point that says why.
+    Points are of the weights as they are trained, also the last, whatever averages other callbacks put in their place
+    when training ends. Training with the monitor ends in the same weights, bit for bit, as without. A measurement that
+    fails is a warning and a point that says why.
 
     ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
     key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` tolerates
@@ -99,6 +109,8 @@ class InformationPlaneMonitor(Callback):
         self._active = False
         self._told = _ToldPath()
         self._loss: Tensor | None = None
+        self._weights: list[int] = []
+        self._averaged = False
         self._metrics: dict[str, float] = {}
         self._tracker = InformationPlaneTracker(
             probe,
@@ -148,7 +160,12 @@ class InformationPlaneMonitor(Callback):
         self._run_id = state_dict.get("run_id")  # older versions did not save it
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget an earlier run of another trainer, before a checkpoint is loaded."""
+        """Forget an earlier run of another trainer, before a checkpoint is loaded, and go before all other callbacks.
+
+        Some of them put averaged weights in place when training ends.
+        """
+        connected: Any = trainer  # whose list of callbacks is not declared
+        connected.callbacks = [self, *(other for other in connected.callbacks if other is not self)]
         self._active = False
         if stage == "fit" and trainer.global_step == 0:
             self._progress, self._resume_from, self._run_id, self._loss = Progress(0), None, None, None
@@ -180,6 +197,14 @@ class InformationPlaneMonitor(Callback):
         self._publish(trainer)  # the values of the checkpoint, as after a restart the next point may be far away
         self._step(trainer, pl_module, tracker.step)
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the last step if the epoch only renews the batch norm of averaged weights, which go in place now."""
+        connected: Any = trainer
+        averaging = [other for other in connected.callbacks if isinstance(other, StochasticWeightAveraging)]
+        self._averaged = any(trainer.current_epoch == other.swa_end + 1 for other in averaging)
+        if self._active and self._averaged:
+            self._step(trainer, pl_module, self._tracker.measure_last)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -190,12 +215,18 @@ class InformationPlaneMonitor(Callback):
         self._loss = _loss_of(outputs, trainer.accumulate_grad_batches)
         stepped = trainer.global_step > self._progress.step
         self._progress = Progress(trainer.global_step, tokens, self._tracker.seconds)
-        if stepped:  # several batches share a step when gradients are accumulated
+        if stepped and not self._averaged:  # several batches share a step when gradients are accumulated
             self._step(trainer, pl_module, self._tracker.step)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep in mind which weights training has, as a validation may be of averaged ones and may be interrupted."""
+        self._weights = weight_sums(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the last step."""
-        if self._active:
+        if self._active and self._averaged:
+            self._tracker.close()
+        elif self._active:
             self._step(trainer, pl_module, self._tracker.finish)
         self._active = False
 
@@ -212,8 +243,10 @@ class InformationPlaneMonitor(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Measure the last step if this process is the only one; the others may never come to a measurement."""
-        if self._active and trainer.world_size == 1:
-            self._step(trainer, pl_module, self._tracker.finish)
+        if self._active and trainer.world_size == 1 and not self._averaged:
+            exchanged = trainer.validating and weight_sums(pl_module) != self._weights
+            finish = partial(self._tracker.finish, failure=EXCHANGED) if exchanged else self._tracker.finish
+            self._step(trainer, pl_module, finish)
         elif self._active:
             self._tracker.close()
         self._active = False

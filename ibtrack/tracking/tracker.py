@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,12 +46,27 @@ from ibtrack.record.values import Values
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.loggers import PointLog, point_log
-from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts, row_bytes
+from ibtrack.tracking.measurement import (
+    LOSSES,
+    Forward,
+    Layout,
+    Measurement,
+    describe_layouts,
+    device_of,
+    find_layouts,
+    measured_modules,
+    row_bytes,
+)
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.phase_watch import PhaseWatch
-from ibtrack.tracking.protocol import measurement_protocol, precision_of
+from ibtrack.tracking.protocol import measurement_protocol, precision_of, weights_of
+from ibtrack.tracking.trial import try_block
 
 _OWN_MODULES = ("ibtrack", "contextlib")
+ANOTHER_MODEL = (
+    "the model is another object than the one measured before, a copy or an average perhaps; its sites have the same "
+    "names and layouts"
+)
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
 
 
@@ -146,6 +162,10 @@ class InformationPlaneTracker:
         self._logs: list[PointLog] = []
         self._watch = PhaseWatch()
         self._measurement: Measurement | None = None
+        self._layouts: dict[str, Layout] = {}
+        self._lasting_notes: dict[str, str] = {}
+        self._passes = SharedPasses()
+        self._modules: dict[str, weakref.ref[nn.Module]] = {}
         self._last = Progress(-1)
         self._left_out: list[int] = []
         self._began: float | None = None
@@ -252,7 +272,12 @@ class InformationPlaneTracker:
         if world_size() > 1:
             check_data_parallel(model)
         sites, passes = find_sites(model, self.layers), SharedPasses()
-        layouts = find_layouts(model, self.probe, sites, self.forward, passes)
+        with together(device):  # none goes on to further passes alone
+            layouts = find_layouts(model, self.probe, sites, self.forward, passes)
+        no_loss = try_block(model, self.probe, sites, layouts, self.forward, passes)
+        self._layouts, self._passes = layouts, passes
+        self._lasting_notes = dict.fromkeys(map(metric_key, LOSSES), no_loss) if no_loss is not None else {}
+        self._modules = {site: weakref.ref(module) for site, module in measured_modules(model, sites).items()}
         self.protocol = measurement_protocol(
             self.probe,
             self.options,
@@ -260,6 +285,7 @@ class InformationPlaneTracker:
             layouts,
             precision or precision_of(model),
             geometry_rows=self.geometry_rows,
+            weights=weights_of(model, sites),
         )
         return Measurement(
             self.probe,
@@ -272,6 +298,7 @@ class InformationPlaneTracker:
             device=device,
             max_memory=self.max_memory,
             geometry_rows=self.geometry_rows,
+            no_loss=no_loss is not None,
         )
 
     def _check_equal_on_all(self, resume_from: Progress | None, device: torch.device) -> None:
@@ -337,15 +364,24 @@ class InformationPlaneTracker:
         return self._take(model, now, tokens_seen, loss)
 
     def finish(
-        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        loss: float | Tensor | None = None,
+        failure: str | None = None,
     ) -> Point | None:
         """Measure the last step, if it has not been measured, and tell the loggers that the run is over.
+
+        Call it before other weights take the place of the trained ones, such as averaged ones.
 
         Args:
             model: The model as it is at the end.
             step: Optimizer steps taken.
             tokens_seen: Training tokens over all processes, if the loop counts them.
             loss: Training loss of the last step.
+            failure: Why the last step can no longer be measured; a step that has not been measured then fails with it.
 
         Returns:
             The point, or None if the last step had been measured.
@@ -353,15 +389,43 @@ class InformationPlaneTracker:
         Raises:
             ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
         """
-        step, tokens_seen = _counts(step, tokens_seen)
-        measured = self._points[-1].step if self._points else -1
-        point = None
-        # the others may not know the points before a restart
-        if self.started and decided_by_first(step > measured, device_of(model)):
-            now = self._agreed(self._now(step, tokens_seen), model, counted=tokens_seen is not None)
-            point = self._take(model, now, tokens_seen, loss)
+        point = self.measure_last(model, step, tokens_seen=tokens_seen, loss=loss, failure=failure)
         self.close()
         return point
+
+    def measure_last(
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        loss: float | Tensor | None = None,
+        failure: str | None = None,
+    ) -> Point | None:
+        """Measure and record a step that is the last, due or not, as `finish` does, and tell no logger of the end.
+
+        Call it where other weights take the place of the trained ones before `finish`: the best, or averaged ones.
+
+        Args:
+            model: The model as it is after ``step`` optimizer steps.
+            step: Optimizer steps taken.
+            tokens_seen: Training tokens over all processes, if the loop counts them.
+            loss: Training loss of the last step.
+            failure: Why the step can no longer be measured; the point then fails with it.
+
+        Returns:
+            The point, or None if the step had been measured.
+
+        Raises:
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
+        """
+        step, tokens_seen = _counts(step, tokens_seen)
+        measured = self._points[-1].step if self._points else -1
+        # the others may not know the points before a restart
+        if not self.started or not decided_by_first(step > measured, device_of(model)):
+            return None
+        now = self._agreed(self._now(step, tokens_seen), model, counted=tokens_seen is not None)
+        return self._take(model, now, tokens_seen, loss, failure=failure)
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
@@ -375,28 +439,43 @@ class InformationPlaneTracker:
         """Measure now; the point is returned, not recorded.
 
         Raises:
-            MeasurementError: The measurement failed on this process or on another.
+            MeasurementError: The measurement failed on this process or on another, or the model has other sites or
+                layouts than the one that the tracker was started with.
         """
         if not self.started:
             self.start(model)
         measurement = cast(Measurement, self._measurement)  # made by start
         began = time.monotonic()
+        with together(device_of(model)):
+            another = self._account_for_another(model)
         values, faults, influences = measurement(model)
         return Point(
             step,
             Values.of(values),
-            notes={**notes_on(values, faults, self.probe), **self._account_for_memory(measurement)},
+            notes={
+                **notes_on(values, faults, self.probe),
+                **self._lasting_notes,
+                **another,
+                **self._account_for_memory(measurement),
+            },
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
             influences=influences,
         )
 
-    def _take(self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None) -> Point:
-        """Measure and record; a failed measurement is recorded as such."""
+    def _take(
+        self,
+        model: nn.Module,
+        now: Progress,
+        tokens_seen: int | None,
+        loss: float | Tensor | None,
+        failure: str | None = None,
+    ) -> Point:
+        """Measure and record; a failed measurement, or one that would be of other weights, is recorded as such."""
         began = time.monotonic()
         self._last, self._begins_late = now, False
         try:
-            point = self.measure(model, step=now.step)
+            point = self.measure(model, step=now.step) if failure is None else Point(now.step, failure=failure)
         except Exception as error:
             if self.strict:
                 raise
@@ -416,6 +495,24 @@ class InformationPlaneTracker:
         self._record(point)
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
+
+    def _account_for_another(self, model: nn.Module) -> dict[str, str]:
+        """Note that a model is another object than the one measured before; it must have the same sites and layouts.
+
+        Raises:
+            MeasurementError: It has others.
+        """
+        modules = measured_modules(model, self.protocol["sites"])
+        if all(self._modules[site]() is module for site, module in modules.items()):
+            return {}
+        layouts = find_layouts(model, self.probe, self.protocol["sites"], self.forward, self._passes)
+        if layouts != self._layouts:
+            raise MeasurementError(
+                f"the model hands over {describe_layouts(layouts)}, and the one that the tracker was started with "
+                f"{describe_layouts(self._layouts)}; a tracker follows one model, so take another for this one"
+            )
+        self._modules = {site: weakref.ref(module) for site, module in modules.items()}
+        return {"model": ANOTHER_MODEL}
 
     def _account_for_memory(self, measurement: Measurement) -> dict[str, str]:
         if measurement.batch_size == self.batch_size:

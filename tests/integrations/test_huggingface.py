@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from ibtrack import MeasurementWarning, Point, Trajectory
 from ibtrack.integrations.huggingface import InformationPlaneTrainerCallback
@@ -19,9 +22,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*")  # of transformers and acce
 def test_transformers_measures_in_the_precision_of_the_run(tmp_path: Path) -> None:
     from transformers import Trainer, TrainingArguments
 
-    seen = []
-    model = _WithLoss(_seeded())
-    model.model.head.register_forward_hook(lambda module, args, output: seen.append((module.training, output.dtype)))
+    model, seen = _WithLoss(_seeded()), set()
+
+    def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+        seen.add((module.training, output.dtype))
+
+    model.model.head.register_forward_hook(Mock(side_effect=hook))
     watch = InformationPlaneTrainerCallback(probe(), path=tmp_path / "t.jsonl", schedule=SCHEDULE)
     arguments = TrainingArguments(str(tmp_path), bf16=True, max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True)
     Trainer(model, arguments, train_dataset=_rows(), callbacks=[watch]).train()

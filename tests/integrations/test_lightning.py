@@ -85,8 +85,8 @@ class _Failing(InformationPlaneMonitor):
         calls: list[int] = []
 
         def fail_half_way(model: nn.Module, inputs: Tensor) -> Any:
-            calls.append(1)
-            if len(calls) % 4 == 3:
+            calls.extend([1] * (len(inputs) > 1))  # not the trial of a single block, which must succeed
+            if len(calls) % 4 == 3 and len(inputs) > 1:
                 forward(model, inputs)
                 raise RuntimeError("half-way")
             return forward(model, inputs)

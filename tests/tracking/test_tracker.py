@@ -534,11 +534,12 @@ def test_what_a_failure_says_is_one_printable_line(tmp_path: Path) -> None:
         raise next(errors)
 
     follow = tracker(schedule=schedules.every(1), path=tmp_path / "t.jsonl", name="a\x1b[2Jb")
-    follow.start(Model())
+    model = Model()
+    follow.start(model)
     follow.forward = forward
     cast(Any, follow)._measurement._forward = forward
     with pytest.warns(MeasurementWarning, match="could not be measured"):
-        run_to(follow, Model(), 1)
+        run_to(follow, model, 1)
     held = Trajectory.load(tmp_path / "t.jsonl")
     assert [point.failure for point in held.points] == [r"RuntimeError: \x1b]0;stolen\x07 second line", "Unspeakable"]
     assert held.run["name"] == held.name == r"a\x1b[2Jb"
@@ -681,3 +682,24 @@ def test_phases_that_began_before_a_restart_are_no_news(tmp_path: Path) -> None:
     again.close()
     assert find_phases(again.trajectory).compression is not None
     assert not any("has begun" in line for line in lines)
+
+
+def test_a_last_step_can_be_measured_before_the_end_and_only_once() -> None:
+    model, follow = Model(), tracker(schedule=schedules.at(2))
+    assert follow.measure_last(model, 1) is None  # nothing has been started
+    follow.step(model, 0)
+    assert follow.measure_last(model, 1) is not None
+    assert follow.measure_last(model, 1) is None
+    assert follow.finish(model, 1) is None
+    assert follow.trajectory.steps == [0, 1]
+
+
+def test_a_last_step_whose_weights_are_gone_is_a_failed_point() -> None:
+    model, follow = Model(), tracker(schedule=schedules.at(2))
+    follow.step(model, 0)
+    with pytest.warns(MeasurementWarning, match="step 1 could not be measured: gone"):
+        point = follow.finish(model, 1, failure="gone")
+    assert point is not None
+    assert point.failure == "gone"
+    assert point.values.keys() == {"ib/overhead_fraction"}
+    assert follow.finish(model, 1, failure="gone") is None
