@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ibtrack.integrations.lightning import InformationPlaneMonitor
     from ibtrack.probe.probe import Probe
     from ibtrack.record.trajectory import Point, Trajectory
-    from ibtrack.tracking.tracker import InformationPlaneTracker, MeasurementWarning
+    from ibtrack.tracking.recorder import MeasurementWarning
+    from ibtrack.tracking.tracker import InformationPlaneTracker
 
 __version__ = "0.1.0"
 
@@ -32,7 +33,7 @@ _HOMES = {
     "InformationPlaneMonitor": "integrations.lightning",
     "InformationPlaneTracker": "tracking.tracker",
     "MeasurementError": "distributed",
-    "MeasurementWarning": "tracking.tracker",
+    "MeasurementWarning": "tracking.recorder",
     "Point": "record.trajectory",
     "Probe": "probe.probe",
     "SoftOptions": "information.options",

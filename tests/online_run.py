@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from typing import Any
+from typing import Any, cast
 
 from ibtrack import InformationPlaneTracker, schedules
 from ibtrack.integrations import wandb as adapter
@@ -57,7 +57,7 @@ def _train(run: Any, path: str) -> dict[str, Any]:
         warnings.simplefilter("always")
         for step in range(POINTS):
             tracker.step(model, step)
-        (log,) = tracker._logs
+        (log,) = cast(Any, tracker)._recorder.logs
         log.alert("a phase", "has begun")
         began = time.monotonic()
         tracker.finish(model, POINTS - 1)

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 import typer
@@ -99,7 +99,7 @@ def measure(fault: str, seconds: float, age: float) -> dict[str, Any]:
         tracker = InformationPlaneTracker(Probe(tokens), schedule=schedules.every(EVERY), loggers=[run])
         tracker.start(model)
         tracker._began = time.monotonic() - age
-        (log,) = tracker._logs
+        (log,) = cast(Any, tracker)._recorder.logs
         calls: list[tuple[float, float]] = []
         working: list[float] = []
         _time_calls(log, ("log", "tell"), calls)

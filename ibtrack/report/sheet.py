@@ -153,7 +153,7 @@ def spread(steps: Sequence[int], number: int) -> list[int]:
 
     Example:
         >>> spread(range(0, 1000, 100), 5)
-        [0, 1, 3, 7, 9]
+        [0, 1, 2, 5, 9]
     """
     if len(steps) <= number:
         return list(range(len(steps)))

@@ -5,13 +5,10 @@ It knows no framework; the adapters in `ibtrack.integrations` only route events 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import time
-import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -36,16 +33,13 @@ from ibtrack.distributed import (
 )
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
-from ibtrack.record.keys import metric_key, parse_key
-from ibtrack.record.logged import summary_line
+from ibtrack.record.keys import metric_key
 from ibtrack.record.plain import plain
 from ibtrack.record.protocol import protocol_differences
-from ibtrack.record.texts import printable, reason
+from ibtrack.record.texts import reason
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.values import Values
-from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
-from ibtrack.tracking.loggers import PointLog, point_log
 from ibtrack.tracking.measurement import (
     LOSSES,
     Forward,
@@ -58,20 +52,15 @@ from ibtrack.tracking.measurement import (
     row_bytes,
 )
 from ibtrack.tracking.notes import notes_on
-from ibtrack.tracking.phase_watch import PhaseWatch
 from ibtrack.tracking.protocol import measurement_protocol, precision_of, weights_of
+from ibtrack.tracking.recorder import Recorder, run_header, warn
 from ibtrack.tracking.trial import try_block
 
-_OWN_MODULES = ("ibtrack", "contextlib")
 ANOTHER_MODEL = (
     "the model is another object than the one measured before, a copy or an average perhaps; its sites have the same "
     "names and layouts"
 )
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
-
-
-class MeasurementWarning(UserWarning):
-    """A measurement, or its record, did not succeed; training goes on."""
 
 
 class InformationPlaneTracker:
@@ -157,10 +146,7 @@ class InformationPlaneTracker:
         self.loggers, self.report = list(loggers), report
         self.protocol: dict[str, Any] = {}
         self.measure_seconds = 0.0
-        self._points: list[Point] = []
-        self._writer: TrajectoryWriter | None = None
-        self._logs: list[PointLog] = []
-        self._watch = PhaseWatch()
+        self._recorder: Recorder | None = None
         self._measurement: Measurement | None = None
         self._layouts: dict[str, Layout] = {}
         self._lasting_notes: dict[str, str] = {}
@@ -175,12 +161,13 @@ class InformationPlaneTracker:
     @property
     def trajectory(self) -> Trajectory:
         """The points that have been recorded so far, with protocol and run."""
-        return Trajectory(self.protocol, plain(self._run), list(self._points), self.path)
+        if self._recorder is not None:
+            return self._recorder.trajectory
+        return Trajectory(self.protocol, plain(run_header(self.name, self.config)), [], self.path)
 
     @property
-    def _run(self) -> dict[str, Any]:
-        """Name and configuration, for the header."""
-        return {"name": None if self.name is None else printable(str(self.name)), "config": self.config}
+    def _points(self) -> list[Point]:
+        return [] if self._recorder is None else self._recorder.points
 
     @property
     def run_id(self) -> str | None:
@@ -188,7 +175,8 @@ class InformationPlaneTracker:
 
         Kept in a checkpoint and given to `start`, it keeps a run from going on with the file of another one.
         """
-        return None if self._writer is None else self._writer.run_id
+        writer = None if self._recorder is None else self._recorder.writer
+        return None if writer is None else writer.run_id
 
     @property
     def started(self) -> bool:
@@ -241,7 +229,7 @@ class InformationPlaneTracker:
             OSError: No file can be made at ``path``, or, where the tracker is strict, the disk is full.
             MeasurementError: Another process could not start, or did not call this within five minutes.
         """
-        meet("the tracker's start() or first step()", _warn)
+        meet("the tracker's start() or first step()", warn)
         device = device_of(model)
         with together(device):
             if resume_from is not None and not isinstance(resume_from, Progress):
@@ -249,17 +237,30 @@ class InformationPlaneTracker:
             check_schedule(self.schedule, max_steps)
             measurement = self._prepare(model, device, precision)
         self._check_equal_on_all(resume_from, device)
+        recorder = Recorder(
+            protocol=self.protocol,
+            path=self.path,
+            name=self.name,
+            config=self.config,
+            loggers=self.loggers,
+            report=self.report,
+            alert=self.alert,
+            strict=self.strict,
+            prefix=self.prefix,
+        )
         with together(device):  # the first process opens the file, which alone writes
-            self._open_file(resume_from, run_id)
-        self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
-        self._watch = PhaseWatch()
-        self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
+            recorder.begin(resume_from, run_id, self._recorder)
+        self._recorder = recorder
+        if resume_from is None:
+            self._left_out, self.measure_seconds = [], 0.0
         self._measurement, self.batch_size = measurement, measurement.batch_size
         self._last = Progress(-1) if resume_from is None else resume_from
-        self._begins_late = resume_from is not None and decided_by_first(not self._points, device)
-        passed = self._points[-1].wall_time if self._points else 0.0  # a checkpoint is older than a point of its step
+        self._begins_late = resume_from is not None and decided_by_first(not recorder.points, device)
+        passed = (
+            recorder.points[-1].wall_time if recorder.points else 0.0
+        )  # a checkpoint is older than a point of its step
         self._began = time.monotonic() - max(self._last.seconds, passed)
-        self._report(
+        recorder.say(
             "ibtrack: points stay in memory; path= names a file for them"
             if self.path is None
             else f"ibtrack: points go to {self.path}"
@@ -420,7 +421,8 @@ class InformationPlaneTracker:
             ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
         """
         step, tokens_seen = _counts(step, tokens_seen)
-        measured = self._points[-1].step if self._points else -1
+        points = self._points
+        measured = points[-1].step if points else -1
         # the others may not know the points before a restart
         if not self.started or not decided_by_first(step > measured, device_of(model)):
             return None
@@ -429,11 +431,8 @@ class InformationPlaneTracker:
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
-        self._watch_phases(is_last=True)
-        for log in self._logs:
-            with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
-                log.finish(self.trajectory)
-        self._close_file()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
@@ -492,7 +491,7 @@ class InformationPlaneTracker:
             wall_time=now.seconds + spent,
             measure_time=spent,
         )
-        self._record(point)
+        cast(Recorder, self._recorder).take(point)  # made by start
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
 
@@ -519,7 +518,7 @@ class InformationPlaneTracker:
             return {}
         sentence = f"{self.batch_size} blocks at once did not fit into memory, {measurement.batch_size} do"
         self.batch_size = measurement.batch_size
-        _warn(f"{sentence}; training goes on")
+        warn(f"{sentence}; training goes on")
         return {"batch_size": sentence}
 
     def _account_for_left_out(self) -> dict[str, str]:
@@ -532,7 +531,7 @@ class InformationPlaneTracker:
         """Whether a step comes after the last one that was asked for; the first point of a file begins there."""
         if step < self._last.step and not self._went_back and rank() == 0:
             self._went_back = True
-            _warn(
+            warn(
                 f"step went back from {self._last.step} to {step}, and steps up to {self._last.step} are not measured "
                 "again: pass the number of optimizer steps since training began, which goes on from epoch to epoch; "
                 "training goes on"
@@ -541,145 +540,9 @@ class InformationPlaneTracker:
 
     def _over_budget(self, now: Progress) -> bool:
         """Say whether one more measurement, as long as the last, would pass the budget."""
-        expected = self._points[-1].measure_time if self._points else 0.0
+        points = self._points
+        expected = points[-1].measure_time if points else 0.0
         return (self.measure_seconds + expected) > self.max_overhead * (now.seconds + expected)  # type: ignore[operator]
-
-    def _record(self, point: Point) -> None:
-        """Write a point to the file, then tell the loggers; a fault of theirs does not end the run."""
-        self._points.append(point)
-        if point.failure is not None:
-            in_part = any(parse_key(key).site is not None for key in point.values)
-            self._complain(f"step {point.step} could not be measured{' in full' if in_part else ''}: {point.failure}")
-        if point.doubts:
-            key, first = next(iter(point.doubts.items()))
-            _warn(f"step {point.step}: {len(point.doubts)} of the values are in doubt, the first is {key}: {first}")
-        with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
-            self._write(point)
-        for log in self._logs:
-            with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
-                log.log(point, self.trajectory)
-        self._report(summary_line(point, prefix=self.prefix))
-        self._watch_phases()
-
-    def _watch_phases(self, *, is_last: bool = False) -> None:
-        """Find the phases so far, show them, and say which have begun; only the first process does."""
-        if rank() != 0:
-            return
-        with self._tolerated("phases could not be found"):
-            phases, news = self._watch.look(self.trajectory, is_last=is_last)
-            for sentence in news:
-                self._report(f"{'ibtrack' if self.prefix == 'ib' else f'ibtrack {self.prefix}'}: {sentence}")
-            if phases is not None:
-                for log in self._logs:
-                    with self._tolerated(f"{type(log.logger).__name__} did not take the phases"):
-                        log.tell(phases)
-            for sentence in news if self.alert else ():
-                title = f"{self._run['name'] or 'A run'}: {sentence.partition(',')[0]}"
-                if not any([self._alert(log, title, sentence) for log in self._logs]):
-                    _warn(f"{title}; none of the loggers can raise an alert, as they are no wandb runs")
-
-    def _alert(self, log: PointLog, title: str, sentence: str) -> bool:
-        """Raise an alert; say whether the logger can, though it may have failed to."""
-        with self._tolerated(f"{type(log.logger).__name__} did not raise an alert"):
-            return log.alert(title, sentence)
-        return True
-
-    def _report(self, line: str) -> None:
-        """Show a line of text, on the first process alone; one that cannot be shown does not end the run."""
-        if self.report is None or rank() != 0:
-            return
-        with self._tolerated("report= did not show a line"):
-            try:
-                self.report(line)
-            except UnicodeEncodeError:  # of a terminal that has fewer letters than the line
-                self.report(line.encode("ascii", "backslashreplace").decode("ascii"))
-
-    @contextlib.contextmanager
-    def _tolerated(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            if self.strict:
-                raise
-            self._complain(f"{what}: {reason(error)}")
-
-    def _complain(self, sentence: str) -> None:
-        if self.strict:
-            raise MeasurementError(sentence)
-        _warn(f"{sentence}; training goes on")
-
-    def _open_file(self, resume_from: Progress | None, run_id: str | None) -> None:
-        """Open the trajectory file, and take the points that it holds.
-
-        Raises:
-            ValueError: ``path`` is a folder, or the file has another protocol.
-            OSError: No file can be made at ``path``, or it is another run's.
-        """
-        before, self._writer = self._writer, None
-        if resume_from is None:
-            self._points, self._left_out, self.measure_seconds = [], [], 0.0
-        else:
-            self._points = [point for point in self._points if point.step <= resume_from.step]
-        if self.path is None or rank() != 0:
-            return
-        if self.path.is_dir():
-            file = self.path / "trajectory.jsonl"
-            raise ValueError(f"path must name a trajectory file, got the folder {self.path}; take {file}")
-        if resume_from is not None and self.path.exists():
-            goes_on = before is not None and before.path == self.path
-            self._writer = TrajectoryWriter.resume(
-                self.path,
-                self.protocol,
-                last_step=resume_from.step,
-                run=self._run,
-                run_id=run_id or (before.run_id if before is not None and goes_on else None),
-                held=self._points if goes_on else (),
-            )
-        else:
-            self._writer = TrajectoryWriter.create(self.path, self.protocol, self._run)
-        self._points = list(self._writer.points)
-        if self._writer.fault is not None:
-            self._complain_of_disk("file", self._writer.fault)
-        if resume_from is not None and not self._points and resume_from.step > 0:
-            _warn(
-                f"{self.path} holds no trajectory to go on with: its points begin at step {resume_from.step}, that of "
-                "the checkpoint, and earlier ones stay where they are"
-            )
-
-    def _write(self, point: Point) -> None:
-        """Give a point to the file, and say so when one that waited for the disk has been written."""
-        if self._writer is None:
-            return
-        waited = self._writer.fault is not None
-        try:
-            self._writer.append(point)
-        except OSError as error:
-            self._complain_of_disk(f"point of step {point.step}", error)
-        else:
-            if waited:
-                self._report(f"ibtrack: {self.path} holds all points again")
-
-    def _close_file(self) -> None:
-        """Let other processes have the file, after a last try to write what waits for the disk."""
-        if self._writer is None:
-            return
-        try:
-            self._writer.close()
-        except OSError as error:
-            self._complain_of_disk("last points", error)
-
-    def _complain_of_disk(self, what: str, error: OSError) -> None:
-        """Warn that points wait in memory.
-
-        Raises:
-            OSError: The tracker is strict.
-        """
-        if self.strict:
-            raise error
-        _warn(
-            f"{self.path} did not take the {what}: {reason(error)}; points wait in memory and are "
-            "written as soon as that succeeds; training goes on"
-        )
 
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)
@@ -703,23 +566,6 @@ class InformationPlaneTracker:
 def _counts(step: int, tokens_seen: int | None) -> tuple[int, int | None]:
     """Check the numbers that a training loop counts."""
     return check_count("step", step), None if tokens_seen is None else check_count("tokens_seen", tokens_seen)
-
-
-def _warn(sentence: str) -> None:
-    """Warn at the line from which the package was called, which is a training loop or a framework's.
-
-    Raises:
-        MeasurementWarning: The user has made warnings errors.
-    """
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OWN_MODULES:
-        level, frame = level + 1, frame.f_back
-    try:
-        warnings.warn(f"ibtrack: {sentence}", MeasurementWarning, stacklevel=level)
-    except MeasurementWarning:
-        raise
-    except Exception:  # stderr has been closed, say, and with it the last place where anything could be said
-        return
 
 
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:

@@ -235,7 +235,7 @@ def test_a_logger_or_disk_that_fails_costs_a_warning_not_the_run(
     follow = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1), loggers=[_Broken()])
     with pytest.warns(MeasurementWarning, match="_Broken did not take the point of step 0: ConnectionError: no route"):
         follow.step(Model(), 0)
-    follow._logs.clear()
+    cast(Any, follow)._recorder.logs.clear()
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -277,7 +277,8 @@ def test_a_disk_that_is_full_at_the_start_costs_a_warning_and_no_point(tmp_path:
         first.close()
     before, steps = path.read_text() if resumed else None, [0, 1, 2] if resumed else []
     last = steps[-1] if resumed else -1
-    follow = tracker(**options)
+    lines: list[str] = []
+    follow = tracker(report=lines.append, **options)
     with no_room():
         with pytest.warns(
             MeasurementWarning, match=r"t\.jsonl did not take the file: OSError.*; points wait in memory"
@@ -287,11 +288,10 @@ def test_a_disk_that_is_full_at_the_start_costs_a_warning_and_no_point(tmp_path:
             follow.step(model, last + 1)
         assert (path.read_text() if path.exists() else None) == before
         assert [name for name in os.listdir(tmp_path) if name != ".t.jsonl.lock"] == (["t.jsonl"] if resumed else [])
-    lines: list[str] = []
-    follow.report = lines.append
+    told = len(lines)
     follow.step(model, last + 2)
     assert Trajectory.load(path).steps == follow.trajectory.steps == [*steps, last + 1, last + 2]
-    assert lines[0] == f"ibtrack: {path} holds all points again"
+    assert lines[told] == f"ibtrack: {path} holds all points again"
     follow.close()
     assert os.listdir(tmp_path) == ["t.jsonl"]
 
@@ -621,14 +621,14 @@ def following(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Informat
     log = _Alerting()
     follow = tracker(report=lines.append, name="demo", **options)
     follow.start(Model())
-    monkeypatch.setattr(follow, "_logs", [log])
+    monkeypatch.setattr(cast(Any, follow)._recorder, "logs", [log])
     return follow, log, lines
 
 
 def play(follow: InformationPlaneTracker, run: Trajectory) -> None:
     follow.protocol["orders"] = run.protocol["orders"]
     for point in run.points:
-        cast(Any, follow)._record(replace(point, wall_time=1000.0 * (1 + point.step)))
+        cast(Any, follow)._recorder.take(replace(point, wall_time=1000.0 * (1 + point.step)))
     follow.close()
 
 
@@ -659,7 +659,7 @@ def test_a_logger_that_takes_no_phases_and_no_alerts_keeps_them_from_no_other(mo
     broken = _Alerting()
     monkeypatch.setattr(broken, "tell", lambda phases: 1 / 0)
     monkeypatch.setattr(broken, "alert", lambda title, text: 1 / 0)
-    monkeypatch.setattr(follow, "_logs", [broken, log])
+    monkeypatch.setattr(cast(Any, follow)._recorder, "logs", [broken, log])
     with pytest.warns(MeasurementWarning) as caught:
         play(follow, trajectories.make())
     said = {str(each.message).partition(":")[2].partition(":")[0] for each in caught}

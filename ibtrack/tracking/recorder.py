@@ -1,0 +1,259 @@
+"""The record of a run while it goes on: its points in memory, in its file, at loggers and on the terminal.
+
+What cannot be written or shown is a warning, and training goes on, unless the run is strict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ibtrack.distributed import MeasurementError, rank
+from ibtrack.record.keys import parse_key
+from ibtrack.record.logged import summary_line
+from ibtrack.record.plain import plain
+from ibtrack.record.texts import printable, reason
+from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.record.writer import TrajectoryWriter
+from ibtrack.schedules import Progress
+from ibtrack.tracking.loggers import PointLog, point_log
+from ibtrack.tracking.phase_watch import PhaseWatch
+
+_OWN_MODULES = ("ibtrack", "contextlib")
+
+
+class MeasurementWarning(UserWarning):
+    """A measurement, or its record, did not succeed; training goes on."""
+
+
+class Recorder:
+    """Keeps the points of a run from one start to the next. Only the first process writes and shows anything.
+
+    Args:
+        protocol: Protocol of the measurement.
+        path: Trajectory file to write; None keeps the points in memory only.
+        name: Name of the run.
+        config: Configuration of the run.
+        loggers: Loggers that are given each point, see `ibtrack.tracking.loggers.point_log`.
+        report: Called with each line of text that is shown; None shows nothing.
+        alert: Whether wandb runs among the loggers raise an alert when a phase begins.
+        strict: Whether to raise where something cannot be written or shown.
+        prefix: Prefix of the logged keys.
+
+    Attributes:
+        points: Points that have been recorded so far.
+        writer: What writes the file; None without one.
+        logs: What gives points to the loggers.
+    """
+
+    def __init__(
+        self,
+        *,
+        protocol: Mapping[str, Any],
+        path: Path | None,
+        name: str | None,
+        config: Mapping[str, Any],
+        loggers: Sequence[Any],
+        report: Callable[[str], None] | None,
+        alert: bool,
+        strict: bool,
+        prefix: str,
+    ) -> None:
+        self.protocol, self.path, self.prefix = protocol, path, prefix
+        self.run = run_header(name, config)
+        self._loggers, self._report, self._alerts, self._strict = loggers, report, alert, strict
+        self.points: list[Point] = []
+        self.writer: TrajectoryWriter | None = None
+        self.logs: list[PointLog] = []
+        self._watch = PhaseWatch()
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The points that have been recorded so far, with protocol and run."""
+        return Trajectory(self.protocol, plain(self.run), list(self.points), self.path)
+
+    def begin(self, resume_from: Progress | None, run_id: str | None, before: Recorder | None) -> None:
+        """Open the trajectory file, and take the points that it holds.
+
+        Args:
+            resume_from: Progress at the checkpoint that training goes on from; None for a new run.
+            run_id: Id of the run as its checkpoint has it.
+            before: What recorded the run until now in this process; None at its beginning.
+
+        Raises:
+            ValueError: ``path`` is a folder, or the file has another protocol.
+            OSError: No file can be made at ``path``, or it is another run's.
+        """
+        if before is not None and resume_from is not None:
+            self.points = [point for point in before.points if point.step <= resume_from.step]
+        if self.path is not None and rank() == 0:
+            self._open_file(self.path, resume_from, run_id, None if before is None else before.writer)
+        if rank() == 0:
+            self.logs = [point_log(logger, prefix=self.prefix) for logger in self._loggers]
+        self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
+
+    def _open_file(
+        self, path: Path, resume_from: Progress | None, run_id: str | None, before: TrajectoryWriter | None
+    ) -> None:
+        """Open the file on the first process, which alone writes.
+
+        Raises:
+            ValueError: The path is a folder.
+        """
+        if path.is_dir():
+            raise ValueError(
+                f"path must name a trajectory file, got the folder {path}; take {path / 'trajectory.jsonl'}"
+            )
+        if resume_from is not None and path.exists():
+            goes_on = before is not None and before.path == path
+            self.writer = TrajectoryWriter.resume(
+                path,
+                self.protocol,
+                last_step=resume_from.step,
+                run=self.run,
+                run_id=run_id or (before.run_id if before is not None and goes_on else None),
+                held=self.points if goes_on else (),
+            )
+        else:
+            self.writer = TrajectoryWriter.create(path, self.protocol, self.run)
+        self.points = list(self.writer.points)
+        if self.writer.fault is not None:
+            self._complain_of_disk("file", self.writer.fault)
+        if resume_from is not None and not self.points and resume_from.step > 0:
+            warn(
+                f"{path} holds no trajectory to go on with: its points begin at step {resume_from.step}, that of "
+                "the checkpoint, and earlier ones stay where they are"
+            )
+
+    def take(self, point: Point) -> None:
+        """Write a point to the file, then tell the loggers; a fault of theirs does not end the run."""
+        self.points.append(point)
+        if point.failure is not None:
+            in_part = any(parse_key(key).site is not None for key in point.values)
+            self._complain(f"step {point.step} could not be measured{' in full' if in_part else ''}: {point.failure}")
+        if point.doubts:
+            key, first = next(iter(point.doubts.items()))
+            warn(f"step {point.step}: {len(point.doubts)} of the values are in doubt, the first is {key}: {first}")
+        with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
+            self._write(point)
+        for log in self.logs:
+            with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
+                log.log(point, self.trajectory)
+        self.say(summary_line(point, prefix=self.prefix))
+        self._watch_phases()
+
+    def close(self) -> None:
+        """Tell the loggers that the run is over, and close the file."""
+        self._watch_phases(is_last=True)
+        for log in self.logs:
+            with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
+                log.finish(self.trajectory)
+        self._close_file()
+
+    def _watch_phases(self, *, is_last: bool = False) -> None:
+        """Find the phases so far, show them, and say which have begun; only the first process does."""
+        if rank() != 0:
+            return
+        with self._tolerated("phases could not be found"):
+            phases, news = self._watch.look(self.trajectory, is_last=is_last)
+            for sentence in news:
+                self.say(f"{'ibtrack' if self.prefix == 'ib' else f'ibtrack {self.prefix}'}: {sentence}")
+            if phases is not None:
+                for log in self.logs:
+                    with self._tolerated(f"{type(log.logger).__name__} did not take the phases"):
+                        log.tell(phases)
+            for sentence in news if self._alerts else ():
+                title = f"{self.run['name'] or 'A run'}: {sentence.partition(',')[0]}"
+                if not any([self._alert(log, title, sentence) for log in self.logs]):
+                    warn(f"{title}; none of the loggers can raise an alert, as they are no wandb runs")
+
+    def _alert(self, log: PointLog, title: str, sentence: str) -> bool:
+        """Raise an alert; say whether the logger can, though it may have failed to."""
+        with self._tolerated(f"{type(log.logger).__name__} did not raise an alert"):
+            return log.alert(title, sentence)
+        return True
+
+    def say(self, line: str) -> None:
+        """Show a line of text, on the first process alone; one that cannot be shown does not end the run."""
+        if self._report is None or rank() != 0:
+            return
+        with self._tolerated("report= did not show a line"):
+            try:
+                self._report(line)
+            except UnicodeEncodeError:  # of a terminal that has fewer letters than the line
+                self._report(line.encode("ascii", "backslashreplace").decode("ascii"))
+
+    @contextlib.contextmanager
+    def _tolerated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self._strict:
+                raise
+            self._complain(f"{what}: {reason(error)}")
+
+    def _complain(self, sentence: str) -> None:
+        if self._strict:
+            raise MeasurementError(sentence)
+        warn(f"{sentence}; training goes on")
+
+    def _write(self, point: Point) -> None:
+        """Give a point to the file, and say so when one that waited for the disk has been written."""
+        if self.writer is None:
+            return
+        waited = self.writer.fault is not None
+        try:
+            self.writer.append(point)
+        except OSError as error:
+            self._complain_of_disk(f"point of step {point.step}", error)
+        else:
+            if waited:
+                self.say(f"ibtrack: {self.path} holds all points again")
+
+    def _close_file(self) -> None:
+        """Let other processes have the file, after a last try to write what waits for the disk."""
+        if self.writer is None:
+            return
+        try:
+            self.writer.close()
+        except OSError as error:
+            self._complain_of_disk("last points", error)
+
+    def _complain_of_disk(self, what: str, error: OSError) -> None:
+        """Warn that points wait in memory.
+
+        Raises:
+            OSError: The tracker is strict.
+        """
+        if self._strict:
+            raise error
+        warn(
+            f"{self.path} did not take the {what}: {reason(error)}; points wait in memory and are "
+            "written as soon as that succeeds; training goes on"
+        )
+
+
+def run_header(name: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name and configuration of a run as the header of its file has them."""
+    return {"name": None if name is None else printable(str(name)), "config": config}
+
+
+def warn(sentence: str) -> None:
+    """Warn at the line from which the package was called, which is a training loop or a framework's.
+
+    Raises:
+        MeasurementWarning: The user has made warnings errors.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OWN_MODULES:
+        level, frame = level + 1, frame.f_back
+    try:
+        warnings.warn(f"ibtrack: {sentence}", MeasurementWarning, stacklevel=level)
+    except MeasurementWarning:
+        raise
+    except Exception:  # stderr has been closed, say, and with it the last place where anything could be said
+        return
