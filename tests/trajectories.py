@@ -154,7 +154,7 @@ def without_quadgrams(name: str = "short") -> Trajectory:
     return Trajectory(run.protocol, run.run, points)
 
 
-def scored(num_families: int = 8, *, seed: int = 0) -> tuple[list[Trajectory], list[dict[str, Any]]]:
+def scored(num_families: int = 16, *, seed: int = 0) -> tuple[list[Trajectory], list[dict[str, Any]]]:
     """Make families of two models, a small and a large one, and a table of their scores.
 
     What bigrams tell follows the loss, and so does the score ``hellaswag``; ``arc_easy`` follows what is kept of

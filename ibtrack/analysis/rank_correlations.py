@@ -5,9 +5,10 @@ drawn: each gets a random weight, from an exponential distribution, which all of
 Bayesian bootstrap, Annals of Statistics 9). Drawing families with replacement instead leaves, of five, two or three
 different ones in many draws, on which any two numbers agree; a weight leaves none out. SciPy ranks no rows with
 weights, so that is done here; with equal weights it is ``scipy.stats.spearmanr``. The spread over draws is that of
-Fisher's z = artanh ρ, made larger by (F + 1) / (F - 1) in variance, as random weights of F families vary too little; it is never
-taken to be smaller than that of independent rows, 1.06 / (rows - 3) (Fieller, Hartley and Pearson 1957, Tests for rank
-correlation coefficients, Biometrika 44), and is judged by Student's t with F - 1 degrees of freedom.
+Fisher's z = artanh ρ, made larger by (F + 1) / (F - 1) in variance, as random weights of F families vary too little; it
+is never taken to be smaller than that of independent rows, 1.06 / (rows - 3) (Fieller, Hartley and Pearson 1957, Tests
+for rank correlation coefficients, Biometrika 44), and is judged by Student's t with F - 1 degrees of freedom. With few
+families such intervals are rather too wide than too narrow.
 
 Of many intervals some miss by chance. Those that hold together are wider by what the largest of all deviations reaches
 in 95 % of normal draws with the correlations that the numbers have over families (Hothorn, Bretz and Westfall 2008,

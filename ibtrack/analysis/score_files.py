@@ -119,7 +119,7 @@ def _delimited(path: Path, delimiter: str) -> list[dict[str, Any]]:
             lines = [line for line in csv.reader(file, delimiter=delimiter, strict=True) if any(line)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a table of text: {error}") from error
-    head = [cell.strip() for cell in lines[0]] if lines else []
+    head = [_text(cell.strip()) for cell in lines[0]] if lines else []
     if twice := [name for name in dict.fromkeys(head) if head.count(name) > 1]:
         raise ValueError(f"{path} has the column {twice[0]!r} twice")
     for number, line in enumerate(lines[1:], start=2):
@@ -136,7 +136,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
     except pyarrow.ArrowException as error:
         raise ValueError(f"{path} is not a Parquet file: {error}") from error
-    return rows
+    return [{_text(name): cell for name, cell in row.items()} for row in rows]
 
 
 def _table_rows(path: Path, cells: Sequence[Mapping[str, Any]]) -> list[ScoreRow]:

@@ -39,6 +39,7 @@ OWN_FAMILY = (
 ALONG_TRAINING = (
     "Some runs have several rows: whatever rises along training goes with whatever else does, so hold the loss fixed."
 )
+NO_SIZE = "Nothing says how large the models are; --size names the column or the setting that does."
 MIXED = "The runs were measured under different protocols, so that their readings may differ for that reason alone."
 _MAX_SENTENCES = 10
 
@@ -112,7 +113,7 @@ class Relation:
         """
         name = reading_words(self.reading)
         if self.alone.together is None:
-            shown = "" if math.isnan(self.alone.value) else f" ρ {self.alone.value:.2f};"
+            shown = "" if math.isnan(self.alone.value) else f" ρ {two_digits(self.alone.value)};"
             return f"{name} and {self.score}:{shown} {self.alone.why}."
         if not self.alone.is_told:
             head = f"{name} cannot be told to go with {self.score}"
@@ -156,7 +157,7 @@ class Relations:
         """Say what was joined, for each score what can be told, and what cannot."""
         rows, runs = self.joined.rows, {row.run for row in self.joined.rows}
         steps = f" at {len(rows)} steps in all" if len(rows) > len(runs) else ""
-        families = f" in {self.num_families} families by {self.joined.by}" if self.joined.by else ""
+        families = f" in {self.num_families} families, by {self.joined.by}," if self.joined.by else ""
         head = f"{len(runs)} run{'s' * (len(runs) != 1)}{steps}{families} with scores."
         left = [f"{name} is left out: {why}." for name, why in self.joined.left_out.items()]
         shown = left if len(left) <= _MAX_SENTENCES else [f"{len(left)} runs or rows have no counterpart: {left[0]}"]
@@ -200,28 +201,32 @@ class Relations:
         by_score: dict[str, list[Relation]] = {}
         for each in self.relations:
             by_score.setdefault(each.score, []).append(each)
-        told = {name: [each for each in own if each.alone.is_told] for name, own in by_score.items()}
-        lines = [self._of_score(by_score[name], own) for name, own in told.items() if own]
-        untold = [name for name, own in told.items() if not own]
-        more = [f"So it is for {len(lines) - _MAX_SENTENCES} more scores."] if len(lines) > _MAX_SENTENCES else []
+        answered = {name: own for name, own in by_score.items() if any(each.alone.together for each in own)}
+        told = {name: [each for each in own if each.alone.is_told] for name, own in answered.items()}
+        lines = [self._of_score(answered[name], own) for name, own in told.items() if own]
+        if len(lines) > _MAX_SENTENCES:
+            lines[_MAX_SENTENCES:] = [f"So it is for {len(lines) - _MAX_SENTENCES} more scores."]
+        untold = [name for name in answered if not told[name]]
         if len(untold) == 1:
-            lines[_MAX_SENTENCES:] = [*more, self._of_score(by_score[untold[0]], [])]
+            lines.append(self._of_score(answered[untold[0]], []))
         elif untold:
-            lines[_MAX_SENTENCES:] = [*more, f"No reading can be told to go with {listed(untold)}."]
-        else:
-            lines[_MAX_SENTENCES:] = more
-        number = sum(
-            found.together is not None for each in self.relations for found in [each.alone, *each.given.values()]
-        )
-        return [*lines, f"Intervals hold for all {number} together, with 95 %, over families."]
+            lines.append(f"No reading can be told to go with {listed(untold)}.")
+        lines += _reasons({name: own for name, own in by_score.items() if name not in answered})
+        number = sum(each is not None for each in self._together())
+        return [*lines, *([f"Intervals hold for all {number} together, with 95 %, over families."] if number else [])]
+
+    def _together(self) -> list[tuple[float, float] | None]:
+        return [found.together for each in self.relations for found in (each.alone, *each.given.values())]
 
     @staticmethod
     def _of_score(own: Sequence[Relation], told: Sequence[Relation]) -> str:
         with_interval = [each for each in own if each.alone.together is not None]
-        if not with_interval:
-            return own[0].sentence()
         strongest = max(told or with_interval, key=lambda each: abs(each.alone.value))
-        others = f" So can be told of {len(told) - 1} of the {len(own) - 1} other readings." if len(told) > 1 else ""
+        others = (
+            f" {len(told) - 1} of the {len(own) - 1} other readings can be told to go with or against it too."
+            if len(told) > 1
+            else ""
+        )
         of = "" if told or len(own) == 1 else f" It is the strongest of {len(own)} readings."
         return strongest.sentence() + others + of
 
@@ -294,7 +299,7 @@ def join_scores(
         for (name, point, row), loss, own_size in zip(pairs, losses, sizes, strict=True)
     )
     has_steps = len({row.run for row in rows}) < len(rows)
-    size_remark = "" if size_name else "Nothing says how large the models are; --size names the column or the setting."
+    size_remark = f"The size is {size_name}." if size_name else NO_SIZE
     remarks = [OWN_FAMILY if by is None else "", ALONG_TRAINING if has_steps else "", loss_remark, size_remark]
     remarks += [MIXED] if mixed else []
     return Joined(rows=rows, by=by, left_out=left_out, remarks=tuple(filter(None, remarks)))
@@ -359,9 +364,30 @@ def reading_words(key: str) -> str:
     return words + ("" if parts.reading == "debiased" else f" ({parts.reading})")
 
 
+def two_digits(value: float) -> str:
+    """Write a correlation with two digits, and never as -0.00.
+
+    Args:
+        value: Number in [-1, 1].
+
+    Example:
+        >>> two_digits(-0.001), two_digits(0.957)
+        ('0.00', '0.96')
+    """
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
 def _with_interval(found: RankCorrelation) -> str:
     low, high = found.together or (math.nan, math.nan)
-    return f"{found.value:.2f}, {low:.2f} to {high:.2f}"
+    return f"{two_digits(found.value)}, {two_digits(low)} to {two_digits(high)}"
+
+
+def _reasons(without: Mapping[str, Sequence[Relation]]) -> list[str]:
+    """Say of scores that nothing can be told of why that is, those of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for name, own in without.items():
+        reasons.setdefault(own[0].alone.why, []).append(name)
+    return [f"Nothing can be told of {listed(names)}: {why}." for why, names in reasons.items()]
 
 
 def _keys(

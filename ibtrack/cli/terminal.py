@@ -11,7 +11,7 @@ from ibtrack.analysis.effects import Effects
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.rank_correlations import RankCorrelation
 from ibtrack.analysis.ranking import Place
-from ibtrack.analysis.scores import Relations, reading_words
+from ibtrack.analysis.scores import Relations, reading_words, two_digits
 from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.effect_rows import contrast_rows, group_rows
@@ -219,11 +219,11 @@ def _geometry_cell(row: Mapping[str, Any]) -> str:
 
 
 def _rank_cell(found: RankCorrelation) -> str:
-    value = "—" if math.isnan(found.value) else f"{found.value:.2f}"
+    value = "—" if math.isnan(found.value) else two_digits(found.value)
     if found.interval is None:
         return value
     low, high = found.interval
-    return f"{value} ({low:.2f} to {high:.2f})" + (" *" if found.is_told else "")
+    return f"{value} ({two_digits(low)} to {two_digits(high)})" + (" *" if found.is_told else "")
 
 
 def _with_error(value: float, se: float | None, z: float | None = None) -> str:

@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from ibtrack._checks import check_integer, needs
-from ibtrack.analysis.scores import Relation, Relations, reading_words
+from ibtrack.analysis.scores import Relation, Relations, reading_words, two_digits
 from ibtrack.report.style import INK, PALETTE, SHAPES
 
 with needs("a chart", extra="report"):
     import altair as alt
 
 _SIZE = 230  # pixels of a panel
-_MAX_LABELS = 24  # names of runs that can be read in a panel; of more, only the tooltip says them
+_MAX_LABELS = 40  # names of runs that can be read in a panel; of more, only the tooltip says them
 
 
 def scores(relations: Relations, *, num_panels: int = 6) -> alt.ConcatChart:
@@ -106,5 +106,5 @@ def _rho(relation: Relation) -> str:
     if math.isnan(relation.alone.value):
         return relation.alone.why
     ends = relation.alone.together
-    interval = f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else f", {relation.alone.why}"
-    return f"ρ {relation.alone.value:.2f}{interval}"
+    interval = f" ({two_digits(ends[0])} to {two_digits(ends[1])})" if ends else f", {relation.alone.why}"
+    return f"ρ {two_digits(relation.alone.value)}{interval}"
