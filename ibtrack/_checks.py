@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +67,27 @@ def check_integer(name: str, value: SupportsIndex, *, minimum: int) -> int:
     if number is None or number < minimum:
         raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
     return number
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a number of steps or tokens as an int.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: Value to check; integers of NumPy and torch count, and floats that are whole, such as the step that an
+            optimizer of torch keeps.
+
+    Raises:
+        ValueError: The value is no whole number of at least 0.
+
+    Example:
+        >>> check_count("step", 3.0)
+        3
+    """
+    number = value
+    with contextlib.suppress(RuntimeError, ValueError):  # of an array of several numbers, which is refused below
+        number = value.item() if hasattr(value, "item") else value
+    return check_integer(name, int(number) if isinstance(number, float) and number.is_integer() else number, minimum=0)
 
 
 def check_option(name: str, value: str, options: tuple[str, ...]) -> str:

@@ -17,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ibtrack.record.texts import reason
+
 SAY_AFTER = timedelta(seconds=30)  # how long a process waits for the others to start before it says so
 PATIENCE = timedelta(minutes=5)  # and before it gives up: below the timeouts of torch, 10 minutes (NCCL), 30 (Gloo)
 _NUM_REASONS = 3  # that a sentence names: if many processes fail, most often for the same reason
@@ -126,13 +128,13 @@ def what_failed(error: Exception | None, device: torch.device) -> str:
         'it failed on process 0: ValueError: a bad row'
     """
     by_reason: dict[str, list[int]] = {}
-    own = None if error is None else f"{type(error).__name__}: {error}"
-    for index, reason in enumerate(of_every_process(own, device)):
-        if reason is not None:
-            by_reason.setdefault(reason, []).append(index)
+    own = None if error is None else reason(error)
+    for index, said in enumerate(of_every_process(own, device)):
+        if said is not None:
+            by_reason.setdefault(said, []).append(index)
     parts = [
-        f"it failed on process{'es' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}: {reason}"
-        for reason, ranks in by_reason.items()
+        f"it failed on process{'es' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}: {said}"
+        for said, ranks in by_reason.items()
     ]
     more = len(parts) - _NUM_REASONS
     return "; ".join(parts[:_NUM_REASONS]) + (f"; and for {more} more reasons on others" if more > 0 else "")

@@ -75,3 +75,12 @@ def test_a_missing_module_is_one_sentence_with_the_install_line() -> None:
 def test_a_sentence_of_its_own_is_left_as_it_is() -> None:
     with pytest.raises(ImportError, match=r"^install me$"), _checks.needs("a chart", extra="report"):
         raise ModuleNotFoundError("install me")
+
+
+def test_a_count_is_a_whole_number_of_any_kind() -> None:
+    for value in (3, 3.0, np.int32(3), np.float32(3), torch.tensor(3), torch.tensor([3.0]), np.array([3])):
+        assert _checks.check_count("step", value) == 3
+        assert type(_checks.check_count("step", value)) is int
+    for wrong in (-1, 2.5, "3", None, True, [3], torch.tensor([1, 2]), np.array([1, 2]), float("inf")):
+        with pytest.raises(ValueError, match="step must be an integer of at least 0, got"):
+            _checks.check_count("step", wrong)

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "ibtrack"
 BELOW = {"_checks"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_checks": set(),
-    "distributed": set(),
+    "distributed": {"record"},
     "schedules": BELOW,
     "record": BELOW,
     "information": BELOW | {"distributed", "record"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from dataclasses import replace
@@ -202,6 +203,17 @@ def write(trajectory: Trajectory, folder: Path) -> Path:
     writer = TrajectoryWriter.create(folder / "trajectory.jsonl", trajectory.protocol, trajectory.run)
     for point in trajectory.points:
         writer.append(point)
+    return folder
+
+
+def write_older(trajectory: Trajectory, folder: Path, *, form: int = 2) -> Path:
+    """Put a trajectory on disk as format 1 or 2 did, where each point names its values; returns its folder."""
+    header = {"format": f"ibtrack/{form}", "protocol": trajectory.protocol, "run": trajectory.run}
+    lines = [point.to_json() for point in trajectory.points]
+    if form == 1:
+        lines = [line.replace('"values"', '"readings"') for line in lines]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "trajectory.jsonl").write_text("\n".join([json.dumps(header), *lines]) + "\n")
     return folder
 
 

@@ -24,6 +24,8 @@ from experiments.benchmarks.options import JsonFile, Repetitions, Threads, use_t
 from experiments.benchmarks.text import made_up_text
 from ibtrack import Point, Probe, SoftOptions
 from ibtrack.metrics import InformationPlane
+from ibtrack.record.lines import point_lines
+from ibtrack.record.values import columns
 
 WIDTH = 64
 SITES = 12
@@ -110,7 +112,7 @@ def measure(documents: int, draws: int, repetitions: int) -> Cost:
         line=times[2],
         line_without=times[3],
         kilobytes=len(packed) / 1000,
-        kilobytes_of_line=len(point.to_json()) / 1000,
+        kilobytes_of_line=len(point_lines(point, columns(tuple(point.values)))[0]) / 1000,
     )
 
 
@@ -120,13 +122,15 @@ def _round(plane: InformationPlane, names: list[str]) -> tuple[tuple[float, floa
     values = {key: float(value) for key, value in plane.values_by_key(readings, plane.mean_cosines(), names).items()}
     read = perf_counter()
     influences = plane.influences(readings, names)
-    packed = perf_counter()
+    made = perf_counter()
     point, bare = Point(0, values, influences=influences), Point(0, values)
-    point.to_json()
+    named = columns(tuple(values))
+    packed = perf_counter()
+    point_lines(point, named)
     written = perf_counter()
-    bare.to_json()
+    point_lines(bare, named)
     end = perf_counter()
-    return (read - begin, packed - read, written - packed, end - written), point
+    return (read - begin, made - read, written - packed, end - written), point
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ Numbers = dict[tuple[int, str], float | None]
 
 
 def numbers(file: Path) -> Numbers:
-    """Read every number of a trajectory file, of format 1 or 2.
+    """Read every number of a trajectory file, of format 1, 2 or 3.
 
     Args:
         file: The trajectory file.
@@ -35,12 +35,17 @@ def numbers(file: Path) -> Numbers:
     Returns:
         Step and key to number, or to None where the file has null.
     """
-    points: list[Mapping[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()[1:]]
+    lines: list[Any] = [json.loads(line) for line in file.read_text().splitlines()[1:]]
     result: Numbers = {}
-    for point in points:
-        values = point["values"] if "values" in point else point["readings"]
-        result |= {(point["step"], key): value for key, value in values.items() if key not in CLOCK}
-        result[point["step"], "loss"] = point["loss"]
+    columns: list[str] = []
+    for line in lines:
+        if isinstance(line, list):
+            columns = line
+            continue
+        values = line["values"] if "values" in line else line["readings"]
+        values = dict(zip(columns, values, strict=True)) if isinstance(values, list) else values
+        result |= {(line["step"], key): value for key, value in values.items() if key not in CLOCK}
+        result[line["step"], "loss"] = line["loss"]
     return result
 
 

@@ -478,10 +478,12 @@ def _check_distinct(groups: Groups, runs: Mapping[str, Trajectory], read: Callab
         ValueError: Two of them have the same numbers at all points.
     """
     for names in groups.members.values():
-        for one, other in combinations(names, 2):
-            numbers = [[read(point).value for point in runs[name].points] for name in (one, other)]
-            if len(numbers[0]) > 1 and numbers[0] == numbers[1]:
+        seen: dict[tuple[float, ...], str] = {}
+        for name in names:
+            numbers = tuple(read(point).value for point in runs[name].points)
+            first = seen.setdefault(numbers, name)
+            if first != name and len(numbers) > 1:
                 raise ValueError(
-                    f"{one} and {other} have the same numbers at all points: they are one run, or runs of one seed; "
+                    f"{first} and {name} have the same numbers at all points: they are one run, or runs of one seed; "
                     "leave one of them out"
                 )

@@ -212,16 +212,17 @@ def _at_step(runs: Mapping[str, Trajectory], step: int | None) -> tuple[float, d
     Raises:
         ValueError: The runs have no step in common, or none has that one.
     """
-    known = sorted({each for run in runs.values() for each in run.steps})
+    steps = {name: set(run.steps) for name, run in runs.items()}
+    known = sorted(set().union(*steps.values()))
     if step is None:
-        common = [each for each in known if all(each in run.steps for run in runs.values())]
+        common = [each for each in known if all(each in own for own in steps.values())]
         if known and not common:
             raise ValueError("the runs have no step in common; compare them at tokens or at a loss")
         step = common[-1] if common else 0
     elif step not in known:
         near = ", ".join(str(each) for each in sorted(sorted(known, key=lambda each: abs(each - step))[:3]))
         raise ValueError(f"no run has a point at step {step}; near are {near}")
-    return float(step), {name: float(step) for name, run in runs.items() if step in run.steps}
+    return float(step), {name: float(step) for name, own in steps.items() if step in own}
 
 
 def _without_step(run: Trajectory, step: float) -> str:

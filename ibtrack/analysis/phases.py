@@ -90,9 +90,23 @@ def phases_of_runs(
         >>> phases_of_runs({"a": Trajectory({}, {}, [])})["a"].sentence()
         'No points yet.'
     """
-    phases = {name: find_phases(run, order, unit=unit) for name, run in runs.items()}
+    return in_one_unit({name: find_phases(run, order, unit=unit) for name, run in runs.items()}, runs, order)
+
+
+def in_one_unit(phases: Mapping[str, Phases], runs: Mapping[str, Trajectory], order: str) -> dict[str, Phases]:
+    """Bring the phases of several runs, each found by itself, to one unit.
+
+    Args:
+        phases: Name of each run to its phases, as from `find_phases`.
+        runs: Name of each run to its trajectory, or to its `ibtrack.analysis.outline.outline`.
+        order: Label set of the phases.
+
+    Returns:
+        The phases as they are, or all in fractions of log K if one of the runs has no shares with standard errors; then
+        a remark says so.
+    """
     if {each.unit for each in phases.values() if each.why_not is None} != {"share", "log_k"}:
-        return phases
+        return dict(phases)
     in_log_k = {name: find_phases(run, order, unit="log_k") for name, run in runs.items()}
     return {name: replace(each, remark=NOT_ALL_SHARES) for name, each in in_log_k.items()}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.analysis.groups import listed
+from ibtrack.record.texts import printable
 
 NAME_COLUMNS = ("run", "model", "name", "model_name")
 STEP_COLUMN, REVISION_COLUMN = "step", "revision"
@@ -198,8 +199,8 @@ def _number(cell: Any) -> float | str:
 
 
 def _text(cell: Any) -> str:
-    """Write a cell as a text that can be shown: without control characters, which a terminal obeys."""
-    return "".join(character for character in str(cell) if character.isprintable())
+    """Write a cell as a text that can be shown anywhere."""
+    return printable(str(cell))
 
 
 def _step(row: Mapping[str, Any], place: Mapping[str, str], source: str) -> int | None:

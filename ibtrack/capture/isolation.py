@@ -12,15 +12,21 @@ import numpy as np
 import torch
 from torch import nn
 
+from ibtrack.capture.holding import Held
+
 
 @contextlib.contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Evaluate a model inside and leave no trace, also after an error.
 
-    Modes, buffers, random states (Python, NumPy, torch, its devices) and the gradient mode are afterwards as before.
+    Modes, random states (Python, NumPy, torch, its devices), the gradient mode, and what the model keeps beside its
+    parameters (buffers, counters, caches, generators, metrics) are afterwards as before; see `ibtrack.capture.holding`
+    for what is found. What is kept elsewhere, such as in global variables and files, is not.
 
     Inside, every submodule is in eval mode, gradients are off (``no_grad``, as FSDP does not bear inference mode) and
     compiled code runs eagerly: hooks put on after a compiled call would not fire, and toggling them would recompile.
+    Casts of weights are made anew, as those that an autocast around this keeps may be older than the last optimizer
+    step. What a LightningModule logs is dropped.
     PyTorch's own transformer layers take the path that they take in training: their fast path for evaluation hands
     padded blocks over as nested tensors, which do not have the shape of the blocks.
 
@@ -36,26 +42,20 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         True
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    held = Held(model)
     states = _random_states()
     try:
         for module, _ in modes:
             module.training = False  # not .eval(): an override may do more, as adapters do that merge their weights
-        with torch.no_grad(), _eager(), _no_fast_path():
+            if _is_lightning_module(module):
+                vars(module).update(log=_drop, log_dict=_drop)
+        with torch.no_grad(), _eager(), _no_fast_path(), _no_cached_casts():
             yield
     finally:
         _restore_random_states(states)
         for module, training in modes:
             module.training = training
-        with torch.no_grad():
-            for module, name, buffer, copy in buffers:
-                module._buffers[name] = buffer
-                buffer.copy_(copy)  # always: batch norm writes its statistics without raising their version
+        held.put_back()
 
 
 def _eager() -> contextlib.AbstractContextManager[Any]:
@@ -75,6 +75,25 @@ def _no_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextlib.contextmanager
+def _no_cached_casts() -> Iterator[None]:
+    """Let an autocast that is already entered neither use nor keep casts of weights inside the context."""
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+
+
+def _is_lightning_module(module: nn.Module) -> bool:
+    return any(base.__name__ == "LightningModule" for base in type(module).__mro__)
+
+
+def _drop(*args: Any, **options: Any) -> None:
+    """Take the place of ``LightningModule.log``, which would add the measurement to the run's own metrics."""
 
 
 def _random_states() -> dict[str, Any]:

@@ -16,7 +16,9 @@ import typer
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.effects import effects, which_compresses
-from ibtrack.analysis.phases import find_phases, phases_of_runs
+from ibtrack.analysis.outline import outline
+from ibtrack.analysis.phase_words import Phases
+from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.analysis.scores import DEFAULT_QUANTITIES, Relations, join_scores, read_scores, relate
 from ibtrack.cli.terminal import (
@@ -26,8 +28,10 @@ from ibtrack.cli.terminal import (
     geometry_table,
     groups_table,
     list_row,
+    one_line,
     points_table,
     relations_table,
+    say,
     terminal_plane,
     text_table,
 )
@@ -68,11 +72,11 @@ def one_line_errors(command: Command) -> Command:
     def run(*args: Any, **kwargs: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = lambda message, *rest: typer.echo(f"note: {message}", err=True)
+            warnings.showwarning = lambda message, *rest: say(one_line(f"note: {message}"), err=True)
             try:
                 return command(*args, **kwargs)
             except (OSError, ValueError, KeyError, ImportError) as error:
-                typer.echo(f"error: {_sentence(error)}", err=True)
+                say(one_line(f"error: {_sentence(error)}"), err=True)
                 raise typer.Exit(2) from error
 
     return run  # type: ignore[return-value]  # mypy cannot know that wraps keeps the signature
@@ -88,7 +92,7 @@ def report(
     """Write one self-contained HTML page of the runs; it opens without a network."""
     from ibtrack.report import write_report
 
-    typer.echo(f"wrote {write_report([_existing(run) for run in runs], out, allow_mixed=allow_mixed)}")
+    say(f"wrote {write_report([_existing(run) for run in runs], out, allow_mixed=allow_mixed)}")
 
 
 @app.command("list")
@@ -102,9 +106,14 @@ def list_runs(
 
     The column "behind" says by how many standard errors a run's fall of I(X;Z) is smaller than the largest.
     """
-    runs = {_name_below(folder, path): _trajectory_or_reason(path) for path in _files_below(folder)}
+    runs: dict[str, Trajectory | str] = {}
+    found: dict[str, Phases] = {}
+    for path in _files_below(folder):
+        name = _name_below(folder, path)
+        runs[name], phases_of_run = _in_outline(path, order, _asked(unit))
+        found |= {name: phases_of_run} if phases_of_run else {}
     readable = {name: run for name, run in runs.items() if isinstance(run, Trajectory)}
-    every = phases_of_runs(readable, order, unit=_asked(unit))
+    every = in_one_unit(found, readable, order)
     phases = {name: each for name, each in every.items() if each.why_not is None}
     differences = why_not_comparable({name: readable[name] for name in phases})
     is_ranked = len(phases) > 1 and not differences
@@ -113,13 +122,13 @@ def list_runs(
         LIST_HEAD,
         *(list_row(name, run, order, unit, every.get(name), places.get(name)) for name, run in runs.items()),
     ]
-    typer.echo(text_table(rows if is_ranked else _without_column("behind", rows)))
-    typer.echo(f"\nI(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}.")
+    say(text_table(rows if is_ranked else _without_column("behind", rows)))
+    say(f"\nI(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}.")
     if differences:
-        typer.echo(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
+        say(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
     elif is_ranked:
         between = which_compresses({name: readable[name] for name in phases}, order, unit=unit)
-        typer.echo("\n".join(["", verdict(phases), *filter(None, [between])]))
+        say("\n".join(["", verdict(phases), *filter(None, [between])]))
 
 
 @app.command()
@@ -136,18 +145,18 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG of the effects to write.")] = None,
 ) -> None:
     """Say what a setting does: differences between groups of runs, with intervals from the spread between seeds."""
-    trajectories = [Trajectory.load(path) for run in runs for path in _runs_in(run)]
+    trajectories = [outline(Trajectory.load(path, sites=("mean",)), [order]) for run in runs for path in _runs_in(run)]
     _check_measured(trajectories, "mean", order)
     named = dict(zip(run_labels(trajectories), trajectories, strict=True))
     found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
     groups, *sentences = found.sentences()
-    typer.echo(f"{groups}\n\n{found.match.words()}, {order} labels; I(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}\n")
-    typer.echo(f"{groups_table(found)}\n\n{contrasts_table(found)}\n\n" + "\n".join(sentences))
+    say(f"{groups}\n\n{found.match.words()}, {order} labels; I(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}\n")
+    say(f"{groups_table(found)}\n\n{contrasts_table(found)}\n\n" + "\n".join(sentences))
     if out is not None:
         from ibtrack.report import charts
         from ibtrack.report.effect_chart import effect_chart
 
-        typer.echo(f"\nwrote {charts.save_png(effect_chart(found), out)}")
+        say(f"\nwrote {charts.save_png(effect_chart(found), out)}")
 
 
 @app.command()
@@ -172,12 +181,13 @@ def scores(
 ) -> None:
     """Say whether readings go with scores: rank correlations, given the loss and the size, over families of runs."""
     _check_outs(out or [])
-    trajectories = [Trajectory.load(path) for run in runs for path in _runs_in(run)]
+    sites = tuple(site or ("mean",))
+    trajectories = [Trajectory.load(path, sites=sites) for run in runs for path in _runs_in(run)]
     joined = join_scores(
         dict(zip(run_labels(trajectories), trajectories, strict=True)),
         read_scores(table),
         quantities=quantity or DEFAULT_QUANTITIES,
-        sites=site or ["mean"],
+        sites=sites,
         orders=order,
         reading=reading,
         by=by,
@@ -186,9 +196,9 @@ def scores(
         allow_mixed=allow_mixed,
     )
     found = relate(joined)
-    typer.echo(f"{relations_table(found)}\n\n" + "\n".join(found.sentences()))
+    say(f"{relations_table(found)}\n\n" + "\n".join(found.sentences()))
     for path in out or []:
-        typer.echo(f"\nwrote {_written(found, path)}")
+        say(f"\nwrote {_written(found, path)}")
 
 
 @app.command()
@@ -202,18 +212,18 @@ def show(
     rows = plane_rows([trajectory], site=site, order=order, reading=reading, unit=unit)
     has_errors = any(row["complexity_se"] is not None or row["expressivity_se"] is not None for row in rows)
     errors = f", ± {Z95} standard errors" if has_errors else ""
-    typer.echo(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
-    typer.echo(points_table(rows))
-    typer.echo("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
-    typer.echo(f"\n{terminal_plane(rows)}\n")
+    say(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
+    say(points_table(rows))
+    say("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
+    say(f"\n{terminal_plane(rows)}\n")
     is_other = (site, reading) != ("mean", "debiased")
     whose = "Of the debiased reading, mean over the layers: " if is_other else ""
-    typer.echo(whose + find_phases(trajectory, order, unit=_asked(unit)).sentence())
+    say(whose + find_phases(trajectory, order, unit=_asked(unit)).sentence())
     if "geometry_rows" in trajectory.protocol:
         curves = {name: curve_rows([trajectory], quantity=name, site=site) for name in GEOMETRY}
         number = trajectory.protocol["geometry_rows"]
-        typer.echo(f"\n{site}: geometry of {number} positions, ± {Z95} standard errors (from half of the documents)\n")
-        typer.echo(geometry_table(curves))
+        say(f"\n{site}: geometry of {number} positions, ± {Z95} standard errors (from half of the documents)\n")
+        say(geometry_table(curves))
 
 
 @app.command()
@@ -221,7 +231,7 @@ def show(
 def export(run: Run, parquet: Annotated[Path, typer.Option(help="The Parquet file to write.")]) -> None:
     """Write every number of a run as a Parquet file, one row per number."""
     Trajectory.load(_existing(run)).to_parquet(parquet)
-    typer.echo(f"wrote {parquet}")
+    say(f"wrote {parquet}")
 
 
 @app.command()
@@ -244,7 +254,7 @@ def plane(
     if not allow_mixed:
         _check_comparable(trajectories)
     chart = charts.plane(trajectories, site=site, order=order, reading=reading, unit=unit, band=band)
-    typer.echo(f"wrote {charts.save_png(chart, out)}")
+    say(f"wrote {charts.save_png(chart, out)}")
 
 
 @app.command()
@@ -269,9 +279,9 @@ def dashboard(
         Trajectory.load(_existing(run)), entity=entity, project=project, name=name, prefix=prefix, unit=unit
     )
     if dry_run:
-        typer.echo(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
+        say(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
     else:
-        typer.echo(f"wrote {workspace.send(install_chart=not chart_installed)}")
+        say(f"wrote {workspace.send(install_chart=not chart_installed)}")
 
 
 def _check_outs(paths: Sequence[Path]) -> None:
@@ -365,11 +375,17 @@ def _name_below(folder: Path, path: Path) -> str:
 
 
 def _trajectory_or_reason(path: Path) -> Trajectory | str:
-    """Read a trajectory, or say why it cannot be read."""
+    """Read a trajectory without its layers, or say why it cannot be read."""
     try:
-        return Trajectory.load(path)
+        return Trajectory.load(path, sites=("mean",))  # a list shows no single layer
     except (OSError, ValueError, KeyError) as error:
         return _sentence(error)
+
+
+def _in_outline(path: Path, order: str, unit: str | None) -> tuple[Trajectory | str, Phases | None]:
+    """Read a run and keep its outline and phases, as all runs of a folder would not fit; or say why it cannot be."""
+    run = _trajectory_or_reason(path)
+    return (run, None) if isinstance(run, str) else (outline(run, [order]), find_phases(run, order, unit=unit))
 
 
 def _runs_in(path: Path) -> list[Path]:

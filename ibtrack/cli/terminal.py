@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from string import ascii_letters
 from typing import Any
+
+import typer
 
 from ibtrack.analysis.effects import Effects
 from ibtrack.analysis.phase_words import Phases
@@ -13,6 +16,7 @@ from ibtrack.analysis.rank_correlations import RankCorrelation
 from ibtrack.analysis.ranking import Place
 from ibtrack.analysis.scores import Relations, reading_words, two_digits
 from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
+from ibtrack.record.texts import printable
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.effect_rows import contrast_rows, group_rows
 from ibtrack.report.tables import plane_domain, plane_rows
@@ -23,7 +27,42 @@ _POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")
 _NOISE = "~"  # marks a value whose labels cannot be told from noise
 _NOISE_WORDS = f"{_NOISE}  the spread between labels cannot be told from noise (z below {TELLING_Z:.0f})"
 _MAX_RELATIONS = 20  # rows of a table that can be read at a glance
+_LONGEST_CODE = len("\\U0001f600")  # letters that stand for one that is not shown
 _NO_LETTER = "×"  # stands for a point that has no place in the plane
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text of which others have written parts, such as names: no terminal finds an order to obey in it.
+
+    Args:
+        text: One line, or several.
+        err: Whether it goes to stderr.
+        nl: Whether a line break follows.
+    """
+    shown = "\n".join(map(_shown, text.split("\n")))
+    try:
+        typer.echo(shown, err=err, nl=nl)
+    except UnicodeEncodeError:  # the terminal has fewer letters than the text
+        typer.echo(shown.encode("ascii", "backslashreplace").decode("ascii"), err=err, nl=nl)
+
+
+def one_line(text: str) -> str:
+    r"""Write a text of any length as one printable line.
+
+    Args:
+        text: Text that others have written, in part.
+
+    Example:
+        >>> one_line("no \x1b[1mfile\n")
+        'no \\x1b[1mfile'
+    """
+    return printable(text, longest=_LONGEST_CODE * len(text) + 1)
+
+
+def _shown(line: str) -> str:
+    """Make a line printable, but for the spaces that it begins with."""
+    rest = line.lstrip(" ")
+    return " " * (len(line) - len(rest)) + one_line(rest)
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
@@ -38,6 +77,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
         a       2.5
         longer
     """
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -139,12 +179,12 @@ def list_row(
     """
     if isinstance(run, str) or phases is None:
         return (name, "", "", "", "", "", "", f"not readable: {run}")
-    rows = plane_rows([run], order=order, unit=unit)
-    if not rows:
+    if not run.points:
         return (name, "0", "", "", "", "", "", "no points yet")
+    (last,) = plane_rows([replace(run, points=run.points[-1:])], order=order, unit=unit)
     num_failed = sum(point.failure is not None for point in run.points)
-    points = f"{len(rows)} ({num_failed} failed)" if num_failed else str(len(rows))
-    return (name, points, *_point_cells(rows[-1]), _behind(place), phases.short())
+    points = f"{len(run.points)} ({num_failed} failed)" if num_failed else str(len(run.points))
+    return (name, points, *_point_cells(last), _behind(place), phases.short())
 
 
 def terminal_plane(rows: Sequence[Mapping[str, Any]], *, width: int = 60, height: int = 20) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from ibtrack._checks import needs
 from ibtrack.probe.probe import Probe
 from ibtrack.record.trajectory import Trajectory
@@ -14,8 +16,18 @@ with needs("the callback for transformers.Trainer", extra="hub"):
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
+STATE = "ibtrack"  # name under which checkpoints keep what a restart needs
+LOADED = (
+    "the trainer has loaded its best checkpoint before the last step could be measured; give this callback after the "
+    "one that stops training early"
+)
+
+
 class InformationPlaneTrainerCallback(TrainerCallback):
     """Follow a model through the information plane while ``transformers.Trainer`` trains it.
+
+    Points are of the weights as they are trained, also the last: with ``load_best_model_at_end`` it is measured before
+    the best model is loaded. Where that cannot be, the last point says so.
 
     The trainer has no event for an exception: after one, the last point is that of the last due step. It hands its loss
     to callbacks only when it logs it, as the mean since the last log; points have it with ``logging_steps=1``.
@@ -28,7 +40,7 @@ class InformationPlaneTrainerCallback(TrainerCallback):
 
     Raises:
         ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
-        FileExistsError: When training starts, if ``path`` holds another run's trajectory.
+        FileExistsError: When training starts, if ``path`` holds another run's trajectory, or another process writes it.
     """
 
     def __init__(self, probe: Probe, **tracker_options: Any) -> None:
@@ -45,14 +57,25 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     ) -> None:
         """Start the tracker, and measure the model before its first step."""
         self._loss = None
-        resumed = Progress(state.global_step, state.num_input_tokens_seen) if state.global_step else None
-        self._tracker.start(rest["model"], max_steps=state.max_steps, resume_from=resumed, precision=_precision(args))
+        kept = _states(state).get(STATE, {}) if state.global_step else {}
+        seconds = float(kept.get("seconds", 0.0))
+        resumed = Progress(state.global_step, state.num_input_tokens_seen, seconds) if state.global_step else None
+        self._tracker.measure_seconds = float(kept.get("measure_seconds", 0.0))
+        self._tracker.start(
+            rest["model"],
+            max_steps=state.max_steps,
+            resume_from=resumed,
+            run_id=kept.get("run_id"),
+            precision=_precision(args),
+        )
+        self._keep(state)
         self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """Measure if a measurement is due, unless the loss of this step is about to be logged."""
+        """Measure if a measurement is due or the step is the last, unless its loss is about to be logged."""
         if not (control.should_log and _logs_every_step(state)):
-            self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state))
+            self._step(state, control, rest["model"])
+        self._keep(state)
 
     def on_log(
         self,
@@ -65,11 +88,55 @@ class InformationPlaneTrainerCallback(TrainerCallback):
         """Measure if a measurement is due and the loss of this step, which comes just after it, is logged."""
         if logs is not None and "loss" in logs and _logs_every_step(state):
             self._loss = logs["loss"]
-            self._tracker.step(rest["model"], state.global_step, tokens_seen=_tokens(state), loss=self._loss)
+            self._step(state, control, rest["model"], loss=self._loss)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        """Measure the last step if training has just been stopped, before the best model is loaded."""
+        self._measure_if_last(state, control, rest["model"])
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        """Measure the last step if a callback after this one has stopped training at the evaluation."""
+        self._measure_if_last(state, control, rest["model"])
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        """Measure the last step if training was stopped within the epoch."""
+        self._measure_if_last(state, control, rest["model"])
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """Measure the last step."""
-        self._tracker.finish(rest["model"], state.global_step, tokens_seen=_tokens(state), loss=self._loss)
+        """Measure the last step, if it has not been and its weights are still there."""
+        failure = LOADED if args.load_best_model_at_end and _best_is_another(state) else None
+        self._tracker.finish(
+            rest["model"], state.global_step, tokens_seen=_tokens(state), loss=self._loss, failure=failure
+        )
+
+    def _step(self, state: TrainerState, control: TrainerControl, model: nn.Module, loss: float | None = None) -> None:
+        act = self._tracker.measure_last if control.should_training_stop else self._tracker.step
+        act(model, state.global_step, tokens_seen=_tokens(state), loss=loss)
+
+    def _keep(self, state: TrainerState) -> None:
+        """Put what a restart needs where checkpoints are made from."""
+        tracker = self._tracker
+        _states(state)[STATE] = {
+            "run_id": tracker.run_id,
+            "seconds": tracker.seconds,
+            "measure_seconds": tracker.measure_seconds,
+        }
+
+    def _measure_if_last(self, state: TrainerState, control: TrainerControl, model: nn.Module) -> None:
+        if control.should_training_stop:
+            self._step(state, control, model, loss=self._loss)
+
+
+def _best_is_another(state: TrainerState) -> bool:
+    """Whether the trainer has put a checkpoint in the place of the weights of the last step."""
+    best = getattr(state, "best_global_step", None)  # which older versions of transformers do not tell
+    return state.best_model_checkpoint is not None and best != state.global_step
+
+
+def _states(state: TrainerState) -> dict[str, Any]:
+    """Return what checkpoints keep for callbacks, by name."""
+    states: Any = state.stateful_callbacks  # declared as the list that it is made from
+    return states
 
 
 def _logs_every_step(state: TrainerState) -> bool:

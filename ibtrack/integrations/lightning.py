@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 
 from ibtrack._checks import needs
 from ibtrack.capture.forward import default_forward
+from ibtrack.capture.traces import weight_sums
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
+from ibtrack.record.keys import parse_key
 from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.schedules import Progress, Schedule
@@ -21,16 +25,25 @@ from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
 
 with needs("the Lightning callback", extra="lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.callbacks import StochasticWeightAveraging
     from lightning.pytorch.strategies import FSDPStrategy
+    from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
     from lightning.pytorch.utilities import rank_zero_info
+
+
+EXCHANGED = (
+    "training ended during a validation, in which other weights than those of the last step were in place, so that "
+    "these could not be measured"
+)
 
 
 class InformationPlaneMonitor(Callback):
     """Follow a model through the information plane while it trains.
 
     The model is measured on the probe before the first step, whenever the schedule says, and after the last step.
-    Training with the monitor ends in the same weights, bit for bit, as without. A measurement that fails is a warning
-    and a point that says why.
+    Points are of the weights as they are trained, also the last, whatever averages other callbacks put in their place
+    when training ends. Training with the monitor ends in the same weights, bit for bit, as without. A measurement that
+    fails is a warning and a point that says why.
 
     ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
     key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` tolerates
@@ -62,7 +75,7 @@ class InformationPlaneMonitor(Callback):
 
     Raises:
         ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
-        FileExistsError: When training starts, if ``path`` holds another run's trajectory.
+        FileExistsError: When training starts, if ``path`` holds another run's trajectory, or another process writes it.
     """
 
     def __init__(
@@ -86,13 +99,18 @@ class InformationPlaneMonitor(Callback):
         config: Mapping[str, Any] | None = None,
         verbose: bool = True,
     ) -> None:
-        self.path = None if path is None else Path(path)
+        self.path = self._given_path = None if path is None else Path(path)
         self.prefix, self.name, self.config, self.verbose = prefix, name, config, verbose
         self._forward = forward
         self._count_tokens = count_tokens or tokens_in
         self._progress = Progress(0)
         self._resume_from: Progress | None = None
+        self._run_id: str | None = None
+        self._active = False
+        self._told = _ToldPath()
         self._loss: Tensor | None = None
+        self._weights: list[int] = []
+        self._averaged = False
         self._metrics: dict[str, float] = {}
         self._tracker = InformationPlaneTracker(
             probe,
@@ -110,8 +128,12 @@ class InformationPlaneMonitor(Callback):
 
     @property
     def trajectory(self) -> Trajectory:
-        """The points that have been recorded so far, with protocol and run."""
-        return self._tracker.trajectory
+        """The points that have been recorded so far, with protocol and run.
+
+        Where training ran in processes that were forked from this one, they are read from the file.
+        """
+        elsewhere = self._told.path
+        return self._tracker.trajectory if elsewhere is None else Trajectory.load(elsewhere)
 
     @property
     def state_key(self) -> str:
@@ -119,21 +141,35 @@ class InformationPlaneMonitor(Callback):
         return f"{type(self).__name__}[{self.prefix}]"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a restart needs: progress, time spent, the latest values and the path."""
+        """Return what a restart needs: progress, time spent, the latest values, and which run it was."""
         return {
             "progress": tuple(self._progress),
             "measure_seconds": self._tracker.measure_seconds,
             "metrics": dict(self._metrics),
-            "path": None if self.path is None else str(self.path),
+            "run_id": self._run_id,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the checkpoint that `state_dict` was saved with."""
+        """Go on from the checkpoint that `state_dict` was saved with.
+
+        The file is that of the run which goes on, wherever the one was that saved the checkpoint.
+        """
         self._progress = self._resume_from = Progress(*state_dict["progress"])
         self._tracker.measure_seconds = state_dict["measure_seconds"]
         self._metrics = dict(state_dict["metrics"])
-        if self.path is None and state_dict["path"] is not None:
-            self.path = Path(state_dict["path"])
+        self._run_id = state_dict.get("run_id")  # older versions did not save it
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier run of another trainer, before a checkpoint is loaded, and go before all other callbacks.
+
+        Some of them put averaged weights in place when training ends.
+        """
+        connected: Any = trainer  # whose list of callbacks is not declared
+        connected.callbacks = [self, *(other for other in connected.callbacks if other is not self)]
+        self._active = False
+        if stage == "fit" and trainer.global_step == 0:
+            self._progress, self._resume_from, self._run_id, self._loss = Progress(0), None, None, None
+            self._metrics = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the tracker, and measure the model before its first step."""
@@ -141,7 +177,7 @@ class InformationPlaneMonitor(Callback):
         if not self._active:
             rank_zero_info("ibtrack: a trial run (fast_dev_run or overfit_batches) is not measured")
             return
-        self.path = self.path or default_path(trainer, self.prefix)
+        self.path = self._given_path or default_path(trainer, self.prefix)
         tracker = self._tracker
         tracker.path, tracker.loggers = self.path, trainer.loggers
         tracker.name = self.name or _run_name(trainer)
@@ -152,10 +188,22 @@ class InformationPlaneMonitor(Callback):
             _root(trainer, pl_module),
             max_steps=_max_steps(trainer),
             resume_from=self._resumed(trainer),
+            run_id=self._run_id,
             precision=str(trainer.precision),
         )
+        self._run_id = tracker.run_id
+        if trainer.is_global_zero:
+            self._told.tell(self.path)
         self._publish(trainer)  # the values of the checkpoint, as after a restart the next point may be far away
         self._step(trainer, pl_module, tracker.step)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the last step if the epoch only renews the batch norm of averaged weights, which go in place now."""
+        connected: Any = trainer
+        averaging = [other for other in connected.callbacks if isinstance(other, StochasticWeightAveraging)]
+        self._averaged = any(trainer.current_epoch == other.swa_end + 1 for other in averaging)
+        if self._active and self._averaged:
+            self._step(trainer, pl_module, self._tracker.measure_last)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -167,20 +215,41 @@ class InformationPlaneMonitor(Callback):
         self._loss = _loss_of(outputs, trainer.accumulate_grad_batches)
         stepped = trainer.global_step > self._progress.step
         self._progress = Progress(trainer.global_step, tokens, self._tracker.seconds)
-        if stepped:  # several batches share a step when gradients are accumulated
+        if stepped and not self._averaged:  # several batches share a step when gradients are accumulated
             self._step(trainer, pl_module, self._tracker.step)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep in mind which weights training has, as a validation may be of averaged ones and may be interrupted."""
+        self._weights = weight_sums(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the last step."""
-        if self._active:
+        if self._active and self._averaged:
+            self._tracker.close()
+        elif self._active:
             self._step(trainer, pl_module, self._tracker.finish)
+        self._active = False
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep a forked or spawned process from waiting for ever with its results.
+
+        Lightning lets such a process hand back the trainer's metrics by a pipe that is read only when the process has
+        ended, and that holds 64 kB. Numbers of single layers, which are many, stay in the file.
+        """
+        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+            for key in self._metrics:
+                if parse_key(key).site not in (None, "mean"):
+                    trainer.callback_metrics.pop(key, None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Measure the last step if this process is the only one; the others may never come to a measurement."""
-        if self._tracker.started and trainer.world_size == 1:
-            self._step(trainer, pl_module, self._tracker.finish)
-        elif self._tracker.started:
+        if self._active and trainer.world_size == 1 and not self._averaged:
+            exchanged = trainer.validating and weight_sums(pl_module) != self._weights
+            finish = partial(self._tracker.finish, failure=EXCHANGED) if exchanged else self._tracker.finish
+            self._step(trainer, pl_module, finish)
+        elif self._active:
             self._tracker.close()
+        self._active = False
 
     def _step(self, trainer: Trainer, pl_module: LightningModule, act: Callable[..., Point | None]) -> None:
         point = act(_root(trainer, pl_module), trainer.global_step, tokens_seen=self._progress.tokens, loss=self._loss)
@@ -191,11 +260,14 @@ class InformationPlaneMonitor(Callback):
             self._publish(trainer)
 
     def _resumed(self, trainer: Trainer) -> Progress | None:
-        """Find where training goes on from: a checkpoint, or the end of an earlier fit of the same trainer."""
+        """Find where training goes on from: a checkpoint, or the end of an earlier fit of the same trainer.
+
+        The tuner of Lightning loads a checkpoint of step 0, before training has begun.
+        """
         goes_on = trainer.global_step > 0 and self._progress.step == trainer.global_step
         resumed, self._resume_from = self._resume_from or (self._progress if goes_on else None), None
         self._progress = resumed or Progress(0)
-        return resumed
+        return resumed if self._progress.step > 0 else None
 
     def _publish(self, trainer: Trainer) -> None:
         """Put the latest value of every key where EarlyStopping and ModelCheckpoint look."""
@@ -209,6 +281,32 @@ class InformationPlaneMonitor(Callback):
                 return self._forward(model, inputs)
 
         return forward
+
+
+class _ToldPath:
+    """A path that a process tells the one that it was forked from, such as a notebook that trains in processes.
+
+    Both see one page of memory; a copy of another kind, as a spawned process gets, has a page of its own.
+    """
+
+    _SIZE = 1 << 14
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, self._SIZE)
+
+    def __reduce__(self) -> tuple[type[_ToldPath], tuple[()]]:
+        return _ToldPath, ()
+
+    def tell(self, path: Path) -> None:
+        """Say where the points of this process go."""
+        text = f"{os.getpid()}\n{path.absolute()}".encode()
+        self._page[: len(text) + 1] = text + b"\0"
+
+    @property
+    def path(self) -> Path | None:
+        """File of another process, where one has told last; None where there is none or this one has."""
+        process, _, path = self._page[:].partition(b"\0")[0].decode().partition("\n")
+        return None if process in ("", str(os.getpid())) else Path(path)
 
 
 def default_path(trainer: Trainer, prefix: str = "ib") -> Path:

@@ -1,22 +1,35 @@
-"""What wandb gets of a run: the points, all points as one table, the plane as a picture, the phases, and alerts."""
+"""What wandb gets of a run: the points, all points as one table, the plane as a picture, the phases, and alerts.
+
+wandb's client sends numbers from a process of its own, so giving them to it takes no time, whatever its server does.
+A table it gives out of hand only once the server has answered, which takes 20 s where that is down. So table and
+picture are made and sent beside the training.
+"""
 
 from __future__ import annotations
 
 import io
 import math
+import time
+from dataclasses import replace
 from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.record.keys import metric_key
 from ibtrack.record.logged import logged_metrics
+from ibtrack.record.texts import printable, reason
 from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.report import draw
 from ibtrack.report.tables import TABLE_COLUMNS, table_rows
+from ibtrack.tracking.aside import Aside
 from ibtrack.tracking.budget import Budget
 
 STEP_KEY = "trainer/global_step"
 SHOWING_SHARE = 0.01  # of wall time that table and pictures may take
 FIRST = {"points": 1.5, "plane": 2.0}  # seconds that the first of each is expected to take, imports included
+WORDS = {"points": "the table of all points", "plane": "the picture of the plane"}
+MOST_POINTS = 1000  # in table and picture, each of which takes a second then; wandb cuts a table off at 10,000 rows
+WAIT_AT_END = 30.0  # seconds: a server that is down is given up by wandb after 20
 
 
 class WandbLog:
@@ -24,8 +37,9 @@ class WandbLog:
 
     Every key is defined by its full name before its first value, as overlapping globs resolve in random order. At the
     end, and before that as long as it takes less than a hundredth of the run, wandb also gets all points in one table,
-    which is replaced each time, and the plane as a picture, as terminals show no Vega. Its summary holds the phases so
-    far.
+    which is replaced each time, and the plane as a picture, as terminals show no Vega. Both are made and sent in
+    threads of their own, for which only the end of a run waits, half a minute at most. Of a run with more than 1000
+    points they show every second, third … and the last. The summary holds the phases so far.
 
     Args:
         logger: A wandb run, or Lightning's ``WandbLogger``, whose run begins when it is first asked for.
@@ -36,8 +50,12 @@ class WandbLog:
         self.logger, self.prefix = logger, prefix
         self._defined: set[str] = set()
         self._budget = Budget(SHOWING_SHARE, **FIRST)
+        self._asides = {thing: Aside() for thing in FIRST}
+        self._sizes: dict[str, int] = {}  # number of points in the last of each
         self._in_summary: list[str] = []  # numbers of phases that the summary holds
+        self._imported: set[str] = set()  # what the packages have been imported for
         self._left_out: set[str] = set()  # what a package is missing for
+        self._problems: dict[str, Exception] = {}  # what went wrong and has not been raised
 
     @property
     def run(self) -> Any:
@@ -49,17 +67,19 @@ class WandbLog:
 
         Raises:
             ModuleNotFoundError: The extra ``wandb`` is not installed; the numbers of the point are logged all the same.
+            RuntimeError: The table or the picture of an earlier point did not reach wandb; the same holds.
         """
         metrics, run = logged_metrics(point, prefix=self.prefix), self.run
         for key in metrics.keys() - self._defined:
             run.define_metric(key, step_metric=STEP_KEY)
         self._defined.update(metrics)
-        try:
-            for thing in FIRST:
-                if self._budget.allows(thing, point.wall_time):
-                    self._show(run, thing, trajectory)
-        finally:  # a picture that fails does not cost the numbers
-            run.log({**metrics, STEP_KEY: point.step})
+        run.log({**metrics, STEP_KEY: point.step})
+        self._take_stock()
+        shown = thinned(trajectory)
+        for thing, aside in self._asides.items():
+            if not aside.busy and self._budget.allows(thing, point.wall_time, size=_size(shown)):
+                self._show(run, thing, shown)
+        self._raise_problems()
 
     def tell(self, phases: Phases) -> None:
         """Put the phases so far into the summary, as a sentence and as numbers."""
@@ -76,33 +96,79 @@ class WandbLog:
         return True
 
     def finish(self, trajectory: Trajectory) -> None:
-        """Log the table and the picture as they stand at the end of a run."""
-        if not trajectory.points or not trajectory.protocol["orders"]:
-            return
-        run = self.run
-        try:
-            for thing in FIRST:
-                self._show(run, thing, trajectory)
-        finally:
-            run.log({STEP_KEY: trajectory.points[-1].step})
-
-    def _show(self, run: Any, thing: str, trajectory: Trajectory) -> None:
-        """Add a table or a picture to the row that is logged next.
+        """Log the table and the picture as they stand at the end of a run; wait for them, half a minute at most.
 
         Raises:
-            ModuleNotFoundError: A package of the extra ``wandb`` is missing; this is said once, and not again.
+            ModuleNotFoundError: The extra ``wandb`` is not installed.
+            RuntimeError: The table or the picture did not reach wandb, or not in time.
         """
+        if not trajectory.points or not trajectory.protocol["orders"]:
+            return
+        run, shown, until = self.run, thinned(trajectory), time.monotonic() + WAIT_AT_END
+        for thing in self._asides:
+            self._show(run, thing, shown)
+        late = [thing for thing, aside in self._asides.items() if not aside.wait(until - time.monotonic())]
+        self._take_stock()
+        self._problems |= {thing: TimeoutError(f"given up after {WAIT_AT_END:g} s") for thing in late}
+        run.log({STEP_KEY: trajectory.points[-1].step})
+        self._raise_problems()
+
+    def _show(self, run: Any, thing: str, trajectory: Trajectory) -> None:
+        """Begin to add a table or a picture to the row that is open when it is made."""
         if thing in self._left_out:
             return
         make = {"points": self._table, "plane": self._picture}[thing]
-        with self._budget.spend(thing):
-            try:
-                item = make(run, trajectory)
-            except ModuleNotFoundError:
-                self._left_out.add(thing)  # said once, not at every point
-                raise
+
+        def work() -> None:
+            item = make(run, trajectory)
             if item is not None:
                 run.log({metric_key(thing, prefix=self.prefix): item}, commit=False)
+
+        self._sizes[thing] = _size(trajectory)
+        if self._are_imported(thing):
+            self._asides[thing].start(work)
+
+    def _are_imported(self, thing: str) -> bool:
+        """Import the packages that a table or a picture needs; say whether they are there.
+
+        It is done here, and not beside the training, since altair and others take a package that another thread is
+        just importing for finished.
+        """
+        if thing not in self._imported:
+            self._imported.add(thing)
+            with self._budget.spend(thing, size=self._sizes[thing]):
+                try:
+                    _IMPORTS[thing]()
+                except ModuleNotFoundError as error:
+                    self._left_out.add(thing)  # said once, not at every point
+                    self._problems[thing] = error
+        return thing not in self._left_out
+
+    def _take_stock(self) -> None:
+        """Charge what tables and pictures have taken since the last time, and keep what went wrong."""
+        for thing, aside in self._asides.items():
+            for outcome in aside.outcomes():
+                self._budget.charge(thing, outcome.seconds, size=self._sizes[thing], growing=outcome.working)
+                if outcome.error is not None:
+                    self._problems[thing] = outcome.error
+                if isinstance(outcome.error, ModuleNotFoundError):
+                    self._left_out.add(thing)
+
+    def _raise_problems(self) -> None:
+        """Raise what kept table and picture from wandb, as one error.
+
+        Raises:
+            ModuleNotFoundError: A package of the extra ``wandb`` is missing.
+            RuntimeError: Anything else.
+        """
+        problems, self._problems = self._problems, {}
+        if not problems:
+            return
+        first = next(iter(problems.values()))
+        if len(problems) == 1 and isinstance(first, ModuleNotFoundError):
+            raise first
+        told = "; ".join(f"{WORDS[thing]} ({reason(error)})" for thing, error in problems.items())
+        raise RuntimeError(f"only this is missing there: {told}") from first
 
     def _table(self, run: Any, trajectory: Trajectory) -> Any:
         """Make a ``wandb.Table`` of all points; None without label orders."""
@@ -110,22 +176,56 @@ class WandbLog:
 
         if not trajectory.protocol["orders"]:  # a preference probe has no plane
             return None
-        name = run.name or trajectory.name
+        name = printable(run.name or trajectory.name)
         rows = table_rows(trajectory, name if run.id in name else f"{name} {run.id}")  # names may be equal, ids not
         data = [[row[column] for column in TABLE_COLUMNS] for row in rows]
         return wandb.Table(columns=list(TABLE_COLUMNS), data=data, log_mode="MUTABLE")
 
     def _picture(self, run: Any, trajectory: Trajectory) -> Any:
         """Draw the plane as a ``wandb.Image``; None before there are two points of it."""
-        with needs("the picture of the plane in wandb", extra="wandb"):
-            import wandb
-            from PIL import Image
-
-            from ibtrack.report import charts
+        import wandb
+        from PIL import Image
 
         if not trajectory.protocol["orders"]:
             return None
         order = trajectory.protocol["orders"][0]
         if sum(map(math.isfinite, trajectory.values(metric_key("kept", site="mean", order=order)))) < 2:
             return None
-        return wandb.Image(Image.open(io.BytesIO(charts.to_png(charts.plane([trajectory], order=order)))))
+        return wandb.Image(Image.open(io.BytesIO(draw.plane_png(trajectory, order=order))))
+
+
+def thinned(trajectory: Trajectory) -> Trajectory:
+    """Take every second, third … point of a long run, and its last, so that a thousand are left at most.
+
+    Args:
+        trajectory: Points of a run.
+
+    Example:
+        >>> shown = thinned(Trajectory({}, {}, [Point(step) for step in range(2500)]))
+        >>> len(shown.points), shown.steps[:3], shown.steps[-2:]
+        (834, [0, 3, 6], [2496, 2499])
+    """
+    points = trajectory.points
+    stride = -(-len(points) // MOST_POINTS)
+    if stride <= 1:
+        return trajectory
+    return replace(trajectory, points=[*points[: len(points) - 1 : stride][: MOST_POINTS - 1], points[-1]])
+
+
+def _size(trajectory: Trajectory) -> int:
+    return max(len(trajectory.points), 1)
+
+
+def _import_for_tables() -> None:
+    import wandb
+
+    wandb.Table(columns=["step"], data=[])  # the first one imports pandas and others
+
+
+def _import_for_pictures() -> None:
+    with needs("the picture of the plane in wandb", extra="wandb"):
+        import wandb  # noqa: F401
+        from PIL import Image  # noqa: F401
+
+
+_IMPORTS = {"points": _import_for_tables, "plane": _import_for_pictures}

@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -493,24 +492,62 @@ class Probe:
         Raises:
             ValueError: The file is not a probe, or its content does not have the hash that it was saved with.
         """
-        try:
-            state = {"tokenizer_hash": "", **torch.load(path, weights_only=True)}
-        except (pickle.UnpicklingError, EOFError, RuntimeError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)} is not a probe; Probe.save writes one") from error
-        if not state.keys() >= set(_STATE):
+        with open(path, "rb") as file:
+            state = _state_in(file)
+        if state is None:
             raise ValueError(f"{os.fspath(path)} is not a probe; Probe.save writes one")
         probe = cls.__new__(cls)
         for key in _STATE:
             setattr(probe, key, state[key])
-        probe.copies = Copies(**state["copies"]) if "copies" in state else None
+        probe.copies = None if state.get("copies") is None else Copies(**state["copies"])
         probe.overlap = None  # a file does not know what a model will be trained on
         if probe.hash != probe._content_hash():
             raise ValueError(f"{os.fspath(path)} is damaged: its content does not have the hash it was saved with")
         return probe
 
 
-_CONTENT = ("inputs", "grid", "positions", "orders", "label_sets", "documents", "hash")
-_STATE = ("name", "tokenizer", "tokenizer_hash", "is_text", *_CONTENT)  # what a file holds
+_STATE: dict[str, type] = {  # what a file holds
+    "name": str,
+    "tokenizer": str,
+    "tokenizer_hash": str,
+    "is_text": bool,
+    "inputs": Tensor,
+    "grid": tuple,
+    "positions": Tensor,
+    "orders": tuple,
+    "label_sets": dict,
+    "documents": Tensor,
+    "hash": str,
+}
+_COPIES = {"found": int, "documents": int, "done": str}
+
+
+def _state_in(file: BinaryIO) -> dict[str, Any] | None:
+    """Read the state of a probe from a file; None if there is something else in it. No code in it is ever run."""
+    try:
+        state = torch.load(file, weights_only=True)
+    except Exception:  # PyTorch raises a dozen kinds of errors for files that it did not write
+        return None
+    if not isinstance(state, dict):
+        return None
+    state = {"tokenizer_hash": "", **state}
+    copies = state.get("copies")
+    is_probe = _fits(state, _STATE) and (copies is None or (_fits(copies, _COPIES) and len(copies) == len(_COPIES)))
+    return state if is_probe and all(map(_is_content, [*state["label_sets"].values(), *_tensors(state)])) else None
+
+
+def _fits(state: Any, kinds: Mapping[str, type]) -> bool:
+    """Whether all entries are there, and of their kinds."""
+    return isinstance(state, dict) and all(isinstance(state.get(key), kind) for key, kind in kinds.items())
+
+
+def _tensors(state: Mapping[str, Any]) -> list[Any]:
+    return [state[key] for key, kind in _STATE.items() if kind is Tensor]
+
+
+def _is_content(value: object) -> bool:
+    """Whether a value can be part of the content, and so of its hash."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.ndim > 0
 
 
 def _warn_of_copies(copies: Copies | None, keep: bool) -> None:

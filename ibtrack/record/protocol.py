@@ -14,7 +14,7 @@ MODEL_ENTRIES = ("sites", "widths")
 # what a difference means, where the entry's name does not say it
 TOKENIZER_HASH = "probe.tokenizer_hash"
 # entries that a protocol may lack, and which then are no difference
-MAY_LACK = (TOKENIZER_HASH, "geometry_rows")
+MAY_LACK = (TOKENIZER_HASH, "geometry_rows", "weights")
 _EXPLANATIONS = {
     "estimator": "each version of the estimator gives other numbers for the same activations, and — stands for a file "
     "that does not name its version",
@@ -85,7 +85,7 @@ def protocol_differences(
         One text for each entry that differs; none if the protocols are comparable. Of two probes only the hash is
         named, as the other entries of a probe then say nothing more. A tokenizer's hash that is not known, as of a
         plain function or in an older file, is no difference: the hash of the probe covers the tokens. Nor is it one
-        that only some measured the geometry; from how many rows is.
+        that only some measured the geometry; from how many rows is. An older file does not name its weights.
 
     Example:
         >>> protocol_differences({"a": {"seed": 0}, "b": {"seed": 1}})
@@ -95,7 +95,7 @@ def protocol_differences(
     differing = differing_keys(list(rules.values()))
     if "probe.hash" in differing:
         differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
-    known = {key: {rule.get(key) for rule in rules.values()} - {None, ""} for key in MAY_LACK}
+    known = {key: {as_text(rule.get(key) or None) for rule in rules.values()} - {as_text(None)} for key in MAY_LACK}
     shown = [key for key in differing if key not in MAY_LACK or len(known[key]) > 1]
     differences = []
     unexplained = dict(_EXPLANATIONS)  # an entry of several keys is explained at the first of them

@@ -167,7 +167,8 @@ QUANTITIES = {
         title="loss on the probe",
         unit="nats",
         scope="run",
-        meaning="Cross entropy of the model's own head on the probe.",
+        meaning="Cross entropy of the model's own head on the probe, for the next token; not a number, with a note, "
+        "where the head sees that token, as that of a masked language model does, or predicts another.",
     ),
     "variational_floor": Quantity(
         title="variational floor of I(Y;Z)",

@@ -1,8 +1,8 @@
 """The trajectory of a run: its measured points in memory, and as read from a trajectory file.
 
 The file is JSON lines. The first line is the header: the protocol of the measurement (everything that must be equal for
-two numbers to be comparable), and the name and configuration of the run. Each further line is one `Point`.
-`ibtrack.record.writer` writes it.
+two numbers to be comparable), and the name and configuration of the run. Each further line is one `Point`, or names
+the columns of the points that follow, see `ibtrack.record.lines`. `ibtrack.record.writer` writes it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ibtrack._checks import needs
 from ibtrack.record.influences import Influences
 from ibtrack.record.keys import parse_key
+from ibtrack.record.lines import FIRST_FORMAT, FORMAT, LONGEST_LINE, point_line, read_header, read_line
 from ibtrack.record.notes import doubts, note_names, notes_of_format_1
 from ibtrack.record.shares import with_shares
+from ibtrack.record.texts import printable
+from ibtrack.record.values import Columns, Values
 
-FORMAT = "ibtrack/2"
-FIRST_FORMAT = "ibtrack/1"  # its points call their values readings, and its notes name sets of labels
+LONGEST_NAME = 200  # letters of a run's name that are shown
 WHAT_FORMAT_1_LACKS = (
     "this file is of format 1: it does not say which version of the estimator made its numbers, nor which tokenizer "
     "made the probe's tokens"
@@ -62,6 +64,11 @@ class Point:
     measure_time: float = 0.0
     influences: Influences | None = None
 
+    def __post_init__(self) -> None:
+        """Make the texts of the point printable, as they are messages of somebody else's code."""
+        object.__setattr__(self, "notes", {printable(name): printable(note) for name, note in self.notes.items()})
+        object.__setattr__(self, "failure", None if self.failure is None else printable(self.failure))
+
     def why_missing(self, key: str) -> str:
         """Say why the point has no value at a key, in the words that it carries.
 
@@ -91,34 +98,27 @@ class Point:
         return f"Point(step={self.step}, {held})"
 
     def to_json(self) -> str:
-        """Write the point as one line of JSON; a number that is not finite becomes null, which JSON has for it."""
-        record = asdict(replace(self, influences=None))
-        record["influences"] = None if self.influences is None else self.influences.to_record()
-        record["values"] = {key: value if math.isfinite(value) else None for key, value in self.values.items()}
-        if record["loss"] is not None and not math.isfinite(record["loss"]):
-            record["loss"] = None
-            record["notes"] = {**self.notes, "loss": f"training loss was {self.loss}"}
-        return json.dumps(record, allow_nan=False)
+        """Write the point as one line of JSON; a number that is not finite becomes null, which JSON has for it.
+
+        Raises:
+            ValueError: The step is no whole number from 0, or a key is not a metric key.
+        """
+        return point_line(self)
 
     @classmethod
     def from_json(cls, line: str) -> Point:
         """Read back what `to_json` wrote, or a line of format 1; null values come back as ``nan``.
 
         Args:
-            line: Line of a trajectory file, without the header.
+            line: Line of a trajectory file, without the header, whose values have their keys.
 
         Raises:
-            ValueError: The line is damaged.
+            ValueError: The line is damaged, or no point.
         """
-        record = json.loads(line)
-        if "readings" in record:
-            record["values"] = record.pop("readings")
-        record["values"] = {k: math.nan if v is None else float(v) for k, v in record["values"].items()}
-        if not isinstance(record["step"], int):
-            raise ValueError(f"its step must be a whole number, got {record['step']!r}")
-        if record.get("influences") is not None:
-            record["influences"] = Influences.from_record(record["influences"])
-        return cls(**record)
+        read = read_line(line.encode())
+        if isinstance(read, Columns):
+            raise ValueError("the line names columns; it is no point")
+        return cls(**read)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Trajectory:
     path: Path | None = None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Trajectory:
+    def load(cls, path: str | os.PathLike[str], *, sites: Collection[str] | None = None) -> Trajectory:
         """Read a trajectory file, or the ``trajectory.jsonl`` of a run's folder.
 
         A last line that was cut off while it was written is left out with a warning. A file of format 1 is read with
@@ -153,6 +153,8 @@ class Trajectory:
 
         Args:
             path: Trajectory file, or folder of a run.
+            sites: Sites whose numbers are kept, such as ``("mean",)``: a file of 24 layers takes a twentieth of the
+                memory then. Numbers of the whole run are always kept. None keeps all.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -160,10 +162,8 @@ class Trajectory:
         """
         path = Path(path)
         path = path / "trajectory.jsonl" if path.is_dir() else path
-        header, points = read_file(path)
-        return cls(
-            header["protocol"], header["run"], sorted(map(with_shares, points), key=lambda point: point.step), path
-        )
+        header, points = read_file(path, sites=sites)
+        return cls(header["protocol"], header["run"], list(map(with_shares, points)), path)
 
     def __repr__(self) -> str:
         """Show the name, and how much was measured."""
@@ -178,10 +178,14 @@ class Trajectory:
 
     @property
     def name(self) -> str:
-        """Name of the run, or of its folder; with the prefix of the monitor if the file is that of a further one."""
+        """Name of the run, or of its folder; with the prefix of the monitor if the file is that of a further one.
+
+        It is one printable line, see `ibtrack.record.texts`.
+        """
         folder = self.path.resolve().parent.name if self.path else ""  # "." alone has no name
         prefix = prefix_in(self.path) if self.path else ""
-        return " · ".join(filter(None, (str(self.run.get("name") or folder or "run"), prefix)))
+        name = " · ".join(filter(None, (str(self.run.get("name") or folder or "run"), prefix)))
+        return printable(name, longest=LONGEST_NAME) or "run"
 
     @property
     def steps(self) -> list[int]:
@@ -197,8 +201,9 @@ class Trajectory:
         Raises:
             KeyError: No point has the key, though one was measured as a whole; the message names the nearest keys.
         """
-        known = dict.fromkeys(name for point in self.points for name in point.values)
-        if key not in known and any(point.values and point.failure is None for point in self.points):
+        is_known = any(key in point.values for point in self.points)
+        if not is_known and any(point.values and point.failure is None for point in self.points):
+            known = dict.fromkeys(name for point in self.points for name in point.values)
             nearest = get_close_matches(key, known, n=3)
             hint = f"near are {', '.join(nearest)}" if nearest else f"one that they have is {next(iter(known))}"
             raise KeyError(f"no point has the key {key!r}; {hint}")
@@ -273,41 +278,86 @@ def prefix_in(path: Path) -> str:
     return path.stem.removeprefix("trajectory_") if path.stem.startswith("trajectory_") else ""
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], list[Point]]:
+def read_file(path: Path, *, sites: Collection[str] | None = None) -> tuple[dict[str, Any], list[Point]]:
     """Read the header and the points of a trajectory file, in the order in which they were written.
 
     Args:
         path: Trajectory file.
+        sites: Sites whose numbers are kept; None keeps all.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is not a trajectory, or a line other than the last is damaged.
     """
-    text = path.read_text(encoding="utf-8", errors="replace")  # a file of another kind is refused below
-    *lines, tail = text.split("\n")  # a whole file ends in a newline, so its tail is empty
-    if tail:
-        warnings.warn(f"{path}: the last line was cut off while it was written; it is left out", stacklevel=3)
-    header = _header(lines[0] if lines else "")
-    if header is None:
-        raise ValueError(f"{path} is not a trajectory file: its first line must be a header of format {FORMAT!r}")
-    points = []
-    for number, line in enumerate(lines[1:], start=2):
-        try:
-            points.append(Point.from_json(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}, line {number} is damaged: {error}") from error
+    with path.open("rb") as file:
+        header = _header(path, _next_line(file))
+        points = _Points(str(path), None if sites is None else frozenset(sites))
+        for number, line in enumerate(iter(lambda: _next_line(file), b""), start=2):
+            if not line.endswith(b"\n") and len(line) <= LONGEST_LINE:
+                warnings.warn(f"{path}: the last line was cut off while it was written; it is left out", stacklevel=3)
+            else:
+                points.add(number, line)
     if header["format"] == FIRST_FORMAT:
         warnings.warn(f"{path}: {WHAT_FORMAT_1_LACKS}", stacklevel=3)
-        orders = list(header["protocol"].get("orders") or ())
-        points = [replace(point, notes=notes_of_format_1(point.notes, orders)) for point in points]
-    return header, points
+        orders = header["protocol"].get("orders", ())
+        return header, [replace(point, notes=notes_of_format_1(point.notes, orders)) for point in points.read]
+    return header, points.read
 
 
-def _header(line: str) -> dict[str, Any] | None:
-    """Parse the first line of a file; None if it is not the header of a trajectory."""
+class _Points:
+    """The points of a file, as its lines are read one after another.
+
+    Args:
+        path: The file, for errors.
+        sites: Sites whose numbers are kept; None keeps all.
+    """
+
+    def __init__(self, path: str, sites: frozenset[str] | None) -> None:
+        self.path, self.sites = path, sites
+        self.read: list[Point] = []
+        self._named: Columns | None = None
+
+    def add(self, number: int, line: bytes) -> None:
+        """Read a line.
+
+        Args:
+            number: Number of the line in the file.
+            line: The line.
+
+        Raises:
+            ValueError: The line is damaged.
+        """
+        try:
+            read = read_line(line, self._named)
+            if isinstance(read, Columns):
+                self._named = read
+            else:
+                self._take(Point(**read))
+        except ValueError as error:
+            raise ValueError(f"{self.path}, line {number} is damaged: {error}") from error
+
+    def _take(self, point: Point) -> None:
+        if self.read and point.step <= self.read[-1].step:
+            raise ValueError(f"its step must be after {self.read[-1].step}, that of the point before, got {point.step}")
+        self.read.append(point if self.sites is None else _at(point, self.sites))
+
+
+def _at(point: Point, sites: frozenset[str]) -> Point:
+    """Keep the numbers of some sites, and those of the whole run."""
+    influences = None if point.influences is None else point.influences.at(sites)
+    return replace(point, values=Values.of(point.values).at(sites), influences=influences)
+
+
+def _next_line(file: BinaryIO) -> bytes:
+    """Read a line with its break, or so much of it that it is seen to be too long; empty at the end of the file."""
+    return file.readline(LONGEST_LINE + 2)
+
+
+def _header(path: Path, line: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(line)
-    except ValueError:
-        return None
-    is_header = isinstance(header, dict) and header.get("format") in (FORMAT, FIRST_FORMAT)
-    return header if is_header and all(isinstance(header.get(part), dict) for part in ("protocol", "run")) else None
+        header = read_header(line) if line.endswith(b"\n") else None
+    except ValueError as error:
+        raise ValueError(f"{path}, line 1 is damaged: {error}") from error
+    if header is None:
+        raise ValueError(f"{path} is not a trajectory file: its first line must be a header of format {FORMAT!r}")
+    return header

@@ -15,6 +15,7 @@ from ibtrack._checks import check_option, needs
 from ibtrack.analysis.comparison import why_not_comparable
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
+from ibtrack.report import draw
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.score_chart import scores as scores
 from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, half_width, ticks, tooltip_of_point, value_text
@@ -101,9 +102,8 @@ def plane(
     lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
     layers = [*diagonal(unit), *curve, *path(style, unit)]
     chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
-    return chart.properties(width=420, height=420).add_params(
-        *(alt.param(name=name, value=value) for name, value in parameters.items())
-    )
+    named = (alt.param(name=name, value=value) for name, value in parameters.items())
+    return _with_rows(chart.properties(width=420, height=420).add_params(*named), rows)
 
 
 def curves(
@@ -186,9 +186,8 @@ def curves(
     drawn += [_BRACKET_WORDS] if bracket and any(row["low"] is not None for row in rows) else []
     lines += [" · ".join(drawn)] if drawn else []
     chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
-    return chart.properties(width=520, height=300).add_params(
-        alt.param(name="bracket", value=bracket), alt.param(name="simultaneous", value=together)
-    )
+    named = (alt.param(name=name, value=value) for name, value in (("bracket", bracket), ("simultaneous", together)))
+    return _with_rows(chart.properties(width=520, height=300).add_params(*named), rows)
 
 
 def heatmap(
@@ -227,7 +226,8 @@ def heatmap(
     layers = [cells, _crosses(base.transform_filter("!isValid(datum.value)"), tooltip[:1])]
     subtitle = f"{_with_unit(quantity)} · {_subtitle(QUANTITIES[quantity].scope, None, order, reading)}".strip(" ·")
     num_sites = len({row["site"] for row in rows})
-    return _finished(layers, rows, trajectory.name, [subtitle]).properties(width=520, height=max(22 * num_sites, 60))
+    chart = _finished(layers, rows, trajectory.name, [subtitle])
+    return _with_rows(chart.properties(width=520, height=max(22 * num_sites, 60)), rows)
 
 
 def to_spec(chart: alt.LayerChart | alt.VConcatChart) -> dict[str, Any]:
@@ -236,11 +236,15 @@ def to_spec(chart: alt.LayerChart | alt.VConcatChart) -> dict[str, Any]:
     Args:
         chart: Chart from `plane`, `curves` or `heatmap`.
     """
-    return chart.to_dict()
+    bare = chart.copy(deep=False)  # Altair would check every row against its schema, which takes longer than all else
+    rows = {} if bare.datasets is alt.Undefined else dict(bare.datasets)
+    bare.datasets = alt.Undefined
+    spec = bare.to_dict()
+    return {**spec, "datasets": {**spec.get("datasets", {}), **rows}}
 
 
 def to_png(chart: alt.LayerChart | alt.VConcatChart, *, scale: float = 2) -> bytes:
-    """Draw a chart as a PNG, without a browser and without the network.
+    """Draw a chart as a PNG, without a browser and without the network, in a process of its own.
 
     Args:
         chart: Chart from `plane`, `curves` or `heatmap`.
@@ -248,11 +252,9 @@ def to_png(chart: alt.LayerChart | alt.VConcatChart, *, scale: float = 2) -> byt
 
     Raises:
         ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
+        RuntimeError: The chart could not be drawn; whatever the reason, this process goes on.
     """
-    with needs("a PNG of a chart", extra="report"):
-        import vl_convert
-
-    return vl_convert.vegalite_to_png(to_spec(chart), scale=scale)
+    return draw.png(to_spec(chart), scale=scale)
 
 
 def save_png(chart: alt.LayerChart | alt.VConcatChart, path: str | os.PathLike[str], *, scale: float = 2) -> Path:
@@ -269,6 +271,7 @@ def save_png(chart: alt.LayerChart | alt.VConcatChart, path: str | os.PathLike[s
     Raises:
         ValueError: The name of the file does not end in ``.png``.
         ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
+        RuntimeError: The chart could not be drawn.
     """
     path, png = Path(path), to_png(chart, scale=scale)
     if path.suffix.lower() != ".png":
@@ -291,15 +294,13 @@ def save(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> Path:
     Raises:
         ValueError: The name of the file ends in something else.
         ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
+        RuntimeError: The chart could not be drawn.
     """
     path = Path(path)
     kind = check_option("the end of path", path.suffix.lower(), (".png", ".svg", ".html"))
     if kind == ".png":
         return save_png(cast(alt.LayerChart, chart), path)
-    with needs("a chart in a file", extra="report"):
-        import vl_convert
-    spec = chart.to_dict()
-    text = vl_convert.vegalite_to_svg(spec) if kind == ".svg" else vl_convert.vegalite_to_html(spec, bundle=True)
+    text = draw.text(chart.to_dict(), kind[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
@@ -325,12 +326,18 @@ def _finished(layers: Sequence[alt.Chart], rows: list[dict[str, Any]], title: st
     head = alt.TitleParams(title, subtitle=lines, anchor="start", fontSize=16, subtitleFontSize=12, subtitleColor=INK)
     chart = (
         alt.layer(*layers)
-        .properties(data=alt.NamedData("points"), datasets={"points": rows}, title=head)
+        .properties(data=alt.NamedData("points"), title=head)
         .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridOpacity=0.5, titlePadding=8)
         .configure_legend(labelFontSize=12, titleFontSize=12)
         .configure_view(strokeOpacity=0)
     )
     return cast(alt.LayerChart, chart)
+
+
+def _with_rows(chart: alt.LayerChart, rows: list[dict[str, Any]]) -> alt.LayerChart:
+    """Give a finished chart its rows; at an earlier stage Altair would copy and check each of them at every step."""
+    chart.datasets = {"points": rows}
+    return chart
 
 
 def _title(runs: Sequence[Trajectory]) -> str:

@@ -25,6 +25,7 @@ from ibtrack.report.run_labels import run_labels
 
 with needs("the report", extra="report"):
     from ibtrack.report.payload import payload
+    from ibtrack.report.sheet import Sheet, has_room_for_layers, sheet, size_sentence
 
 SCRIPT = ("notes.js", "rows.js", "charts.js", "tables.js", "effects.js", "controls.js")
 
@@ -57,41 +58,47 @@ def write_report(
     """
     if not runs:
         raise ValueError("runs must hold at least one run, got none")
-    trajectories, banners = _load(runs)
-    labels = run_labels(trajectories)
-    differences = why_not_comparable(dict(zip(labels, trajectories, strict=True)))
+    sheets, banners = _sheets(runs)
+    labels = run_labels([each.run for each in sheets])
+    differences = why_not_comparable({label: each.run for label, each in zip(labels, sheets, strict=True)})
     if differences and not allow_mixed:
         way_out = "allow_mixed=True, or --allow-mixed, puts them on one page with a banner"
         raise ValueError(refusal(differences, way_out))
     if differences:
         warning = "These runs were measured under different protocols. Compare shapes, never numbers. They differ in "
         banners = [warning + "; ".join(differences), *banners]
-    page = _page(trajectories, labels, banners, comparable=not differences)
+    if left_out := size_sentence(sheets):
+        banners = [*banners, left_out]
+    page = _page(sheets, labels, banners, comparable=not differences)
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def _load(runs: Sequence[Trajectory | str | os.PathLike[str]]) -> tuple[list[Trajectory], list[str]]:
-    """Read the runs, and say what their files lack; files that lack the same share a sentence."""
-    trajectories: list[Trajectory] = []
+def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]]) -> tuple[list[Sheet], list[str]]:
+    """Read the runs one after the other and keep their sheets; say what files lack, those that lack the same in one."""
+    sheets: list[Sheet] = []
     paths: dict[str, list[str]] = {}
     for run in runs:
-        if isinstance(run, Trajectory):
-            trajectories.append(run)
-            continue
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            trajectories.append(Trajectory.load(run))
-        path = str(trajectories[-1].path)
-        for warning in caught:
-            paths.setdefault(str(warning.message).removeprefix(f"{path}: "), []).append(path)
-    return trajectories, [f"{', '.join(names)}: {sentence}" for sentence, names in paths.items()]
+            sheets.append(sheet(run if isinstance(run, Trajectory) else _loaded(run, len(runs)), len(runs)))
+        path = str(sheets[-1].run.path)
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            paths.setdefault(message.removeprefix(f"{path}: "), []).append(path)
+    return sheets, [f"{', '.join(names)}: {sentence}" for sentence, names in paths.items()]
 
 
-def _page(runs: Sequence[Trajectory], labels: Sequence[str], banners: Sequence[str], *, comparable: bool) -> str:
-    numbers = json.dumps(payload(runs, labels, comparable=comparable), allow_nan=False)
+def _loaded(path: str | os.PathLike[str], num_runs: int) -> Trajectory:
+    """Read a run, with its layers only where a page of so many runs has room for them: they take most of the time."""
+    of_mean = Trajectory.load(path, sites=("mean",))
+    return Trajectory.load(path) if has_room_for_layers(of_mean, num_runs) else of_mean
+
+
+def _page(sheets: Sequence[Sheet], labels: Sequence[str], banners: Sequence[str], *, comparable: bool) -> str:
+    runs = [each.run for each in sheets]
+    numbers = json.dumps(payload(sheets, labels, comparable=comparable), allow_nan=False, separators=(",", ":"))
     return Template(_asset("page.html")).substitute(
         title=html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
         probe=html.escape(_probe_sentence([run.protocol for run in runs])),

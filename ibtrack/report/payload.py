@@ -1,77 +1,73 @@
 """The numbers of the page: what its script gets as JSON.
 
-The script only picks rows and fills them into charts; what a number means is decided here. The values of a run are one
-table of packed float32.
+The script only picks rows and fills them into charts; what a number means is decided here. What the page holds of a
+single run is its `ibtrack.report.sheet`.
 """
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
-import numpy as np
-
-from ibtrack.analysis.bands import careful_value, critical_value
 from ibtrack.analysis.comparison import most_telling, telling_settings
-from ibtrack.analysis.curves import curve
 from ibtrack.analysis.effects import effects, which_compresses
 from ibtrack.analysis.groups import group_runs
 from ibtrack.analysis.matching import WAYS
 from ibtrack.analysis.movements import Movement
 from ibtrack.analysis.phase_words import Phases
-from ibtrack.analysis.phases import phases_of_runs
+from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.record.keys import READINGS
-from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, SMALLEST_CEILING, TELLING_Z, Z95
-from ibtrack.record.trajectory import Trajectory
+from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import charts
 from ibtrack.report.effect_rows import contrast_rows, group_rows
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
+from ibtrack.report.sheet import MOST_DRAWN, Sheet
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
-from ibtrack.report.tables import sites_of, tokens_of
+from ibtrack.report.tables import tokens_of
 
-# pages of many runs stay small without what the script works out, kept and told; entropy less complexity; what the
-# plug-in reads; what no chart draws
-LEFT_OUT = ("/kept", "/told", "/variation", "/variation_se", "_high", "_low_se")
 MOST_GROUPS = 8  # as many as a reader can compare at a glance; they make 28 pairs
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
-def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bool) -> dict[str, Any]:
+def payload(sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool) -> dict[str, Any]:
     """Put together all that the page's script needs, as JSON has it.
 
     Args:
-        runs: Runs of the page, at least one.
+        sheets: What the page holds of each run, at least one, as `ibtrack.report.sheet.sheet` takes it.
         labels: Short name of each run, as `ibtrack.report.run_labels.run_labels` gives them.
         comparable: Whether the runs were measured under one protocol; else they are not ranked.
     """
-    orders = list(dict.fromkeys(order for run in runs for order in run.protocol.get("orders", ()))) or ["token"]
+    runs = [each.run for each in sheets]
+    orders = list(dict.fromkeys(order for each in sheets for order in each.orders))
     by_label = dict(zip(labels, runs, strict=True))
-    phases = {order: phases_of_runs(by_label, order) for order in orders}
-    keys = [_keys(run) for run in runs]
-    key_lists = list(dict.fromkeys(keys))  # runs of one protocol have the same, so it is written once
-    band_names = [_band_names(own) for own in key_lists]
-    configs = [flat(run.run.get("config") or {}) for run in runs]
+    phases = {order: _phases_of(dict(zip(labels, sheets, strict=True)), order) for order in orders}
+    key_lists = list(dict.fromkeys(each.keys for each in sheets))  # runs of one protocol have the same, so once
+    names_of = {each.keys: each.band_names for each in sheets}
+    configs = [each.config for each in sheets]
     differing = telling_settings(configs, [run.name for run in runs])
+    texts: dict[str, int] = {}
     return {
         "runs": [
-            _run(run, label, config, own)
-            | {
-                "keys": key_lists.index(own),
-                "bands": packed([_bands(run, band_names[key_lists.index(own)])]),
-                "careful": [_or_none(value) for value in _careful(run)],
+            {
+                **each.data,
+                **_reasons(each, texts),
+                "label": label,
+                "keys": key_lists.index(each.keys),
                 "phases": {order: _phases(phases[order][label]) for order in orders},
             }
-            for run, label, config, own in zip(runs, labels, configs, keys, strict=True)
+            for each, label in zip(sheets, labels, strict=True)
         ],
+        "texts": list(texts),
         "keys": key_lists,
-        "bandNames": band_names,
+        "bandNames": [names_of[keys] for keys in key_lists],
         "orders": orders,
-        "sites": ["mean", *dict.fromkeys(site for run in runs for site in sites_of(run))],
+        "sites": ["mean", *dict.fromkeys(site for each in sheets for site in each.data["sites"])],
+        "mostDrawn": MOST_DRAWN,
         "readings": READINGS,
         "quantities": {name: quantity._asdict() for name, quantity in QUANTITIES.items()},
         "units": {name: unit[:2] for name, unit in PLANE_UNITS.items()},
@@ -93,64 +89,25 @@ def payload(runs: Sequence[Trajectory], labels: Sequence[str], *, comparable: bo
     }
 
 
-def packed(table: Sequence[Sequence[float]]) -> str:
-    """Pack numbers as the upper three bytes of float32 in base64: a relative error of 2^-16, a quarter less to load.
-
-    Args:
-        table: Rows of equal length.
-
-    Example:
-        >>> packed([[1.0, float("nan")]])  # 3f80 0000 and 7fc0 0000, the lower byte of each first and left out
-        'AIA/AMB/'
-    """
-    bits = np.array(table, dtype="<f4").reshape(-1).view("<u4") + np.uint32(0x80)  # to the nearest; nan stays nan
-    return base64.b64encode(bits.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()).decode("ascii")
+def _phases_of(sheets: Mapping[str, Sheet], order: str) -> dict[str, Phases]:
+    """Bring the phases of all runs to one unit; a run without the order says so."""
+    runs = {label: each.run for label, each in sheets.items()}
+    found = {label: each.phases.get(order) or find_phases(each.run, order) for label, each in sheets.items()}
+    return in_one_unit(found, runs, order)
 
 
-def _keys(run: Trajectory) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key for point in run.points for key in point.values if not key.endswith(LEFT_OUT)))
+def _reasons(each: Sheet, texts: dict[str, int]) -> dict[str, Any]:
+    """Write failures and notes by point, as numbers in a list of texts: thousands of points have few reasons."""
 
+    def number(text: str) -> int:
+        return texts.setdefault(text, len(texts))
 
-def _run(run: Trajectory, label: str, config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    losses = [point.loss for point in run.points]
-    return {
-        "label": label,
-        "name": run.name,
-        "path": str(run.path or ""),
-        "config": {key: as_text(value) for key, value in config.items()},
-        "sites": sites_of(run),
-        "steps": run.steps,
-        "tokens": [tokens_of(point) for point in run.points],
-        "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in losses],
-        "values": packed([[point.values.get(key, math.nan) for point in run.points] for key in keys]),
-        "failures": {i: point.failure for i, point in enumerate(run.points) if point.failure},
-        "notes": {i: dict(point.notes) for i, point in enumerate(run.points) if point.notes},
+    sets: dict[tuple[int, ...], int] = {}  # a name and a reason in turn; points of equal notes share them
+    noted = {
+        i: sets.setdefault(tuple(map(number, chain.from_iterable(notes.items()))), len(sets))
+        for i, notes in each.notes.items()
     }
-
-
-def _band_names(keys: Sequence[str]) -> list[str]:
-    """Name what has a simultaneous band at the mean over the layers: a number, or the two on the axes of the plane."""
-    names = [key.removesuffix("_se") for key in keys if key.endswith("_se") and key.startswith("ib/mean/")]
-    pairs = [
-        (name, name.removesuffix(unit.complexity) + unit.expressivity)
-        for unit in PLANE_UNITS.values()
-        for name in names
-        if name.endswith(f"/{unit.complexity}")
-    ]
-    return [*names, *(f"{x} {y}" for x, y in pairs if y in names)]
-
-
-def _bands(run: Trajectory, names: Sequence[str]) -> list[float]:
-    """Work out how many standard errors hold at all points together, for each name of `_band_names`."""
-    read = cache(lambda key: curve(run, key))
-    return [critical_value([read(key) for key in name.split()], of_changes=False) for name in names]
-
-
-def _careful(run: Trajectory) -> tuple[float, float]:
-    """Work out how many are enough for any one curve, and for any two: for single layers, of which there are many."""
-    num_documents = min((point.influences.num_groups for point in run.points if point.influences), default=0)
-    one, two = (careful_value(number * len(run.points), num_documents) for number in (1, 2))
-    return one, two
+    return {"failures": {i: number(why) for i, why in each.failures.items()}, "notes": list(sets), "noted": noted}
 
 
 def _phases(phases: Phases) -> dict[str, Any]:
@@ -231,6 +188,7 @@ def _places(phases: Mapping[str, Phases], *, comparable: bool) -> list[dict[str,
 
 
 def _specs(runs: Sequence[Trajectory], order: str) -> dict[str, Any]:
+    runs = [replace(run, points=_ends(run.points)) for run in runs]  # the rows are the script's, axes need their ends
     pictures = {
         **{f"plane_{unit}": charts.plane(runs, order=order, unit=unit, colour="run") for unit in PLANE_UNITS},
         "curves_step": charts.curves(runs, order=order, x="step"),
@@ -238,6 +196,13 @@ def _specs(runs: Sequence[Trajectory], order: str) -> dict[str, Any]:
         "heatmap": charts.heatmap(runs[0], order=order),
     }
     return {name: _for_page(charts.to_spec(picture)) for name, picture in pictures.items()}
+
+
+def _ends(points: Sequence[Point]) -> list[Point]:
+    """Keep the points that the ends of an axis, and its first place after 0, are taken from."""
+    after_0 = (next((p for p in points if p.step), None), next((p for p in points if tokens_of(p)), None))
+    ends = {point.step: point for point in (*points[:1], *filter(None, after_0), *points[-1:])}
+    return [ends[step] for step in sorted(ends)]
 
 
 def _for_page(spec: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ibtrack.record.texts import printable
 from ibtrack.record.trajectory import Trajectory
 
 
@@ -25,7 +26,7 @@ def run_labels(trajectories: Sequence[Trajectory]) -> list[str]:
     count = Counter(names)
     labels: list[str] = []
     for run, name in zip(trajectories, names, strict=True):
-        folder = run.path.resolve().parent.name if run.path and count[name] > 1 else ""
+        folder = printable(run.path.resolve().parent.name) if run.path and count[name] > 1 else ""
         label = f"{name} ({folder})" if folder not in ("", run.name) else name
         numbered = (f"{label} ({number})" for number in range(2, len(trajectories) + 2))
         labels.append(label if label not in labels else next(other for other in numbered if other not in labels))

@@ -7,6 +7,7 @@ from typing import Any
 
 from ibtrack._checks import check_integer, needs
 from ibtrack.analysis.scores import Relation, Relations, reading_words, two_digits
+from ibtrack.record.texts import printable
 from ibtrack.report.style import INK, PALETTE, SHAPES
 
 with needs("a chart", extra="report"):
@@ -70,16 +71,16 @@ def _strength(relation: Relation) -> float:
 def _panel(relation: Relation, relations: Relations) -> Any:
     rows = [
         {
-            "run": row.run,
+            "run": printable(row.run),
             "step": row.step,
-            "family": row.family,
+            "family": printable(row.family),
             "reading": row.readings[relation.reading],
             "score": row.scores[relation.score],
         }
         for row in relations.joined.rows
     ]
     there = [row for row in rows if math.isfinite(row["reading"]) and math.isfinite(row["score"])]  # type: ignore[arg-type]
-    families = list(dict.fromkeys(row.family for row in relations.joined.rows))
+    families = list(dict.fromkeys(printable(row.family) for row in relations.joined.rows))
     colours = alt.Scale(domain=families, range=[PALETTE[i % len(PALETTE)] for i in range(len(families))])
     shapes = alt.Scale(domain=families, range=[SHAPES[i // len(PALETTE) % len(SHAPES)] for i in range(len(families))])
     legend = alt.Legend(title=relations.joined.by, labelLimit=220) if relations.joined.by else None

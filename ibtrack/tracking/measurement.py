@@ -5,6 +5,7 @@ Letters: T block length, B blocks in a forward pass, D width, N positions of the
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,9 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ibtrack.capture.forward import logits_of, next_token_loss
-from ibtrack.capture.hooks import CaptureError, FiredError, capture
+from ibtrack.capture.hooks import CaptureError, FiredError, capture, output_tensor
 from ibtrack.capture.isolation import undisturbed
 from ibtrack.capture.sharded import SharedPasses, waits_for_failed
+from ibtrack.capture.sites import named_modules
+from ibtrack.capture.streams import first_inputs, stream_elements
+from ibtrack.capture.traces import TraceError, refuse_traces
 from ibtrack.distributed import (
     MeasurementError,
     buffers_of_first,
@@ -38,7 +42,9 @@ from ibtrack.probe.kgrams import label_entropy
 from ibtrack.probe.probe import Probe
 from ibtrack.record.influences import Influences
 from ibtrack.record.keys import metric_key
+from ibtrack.record.texts import reason
 
+LOSSES = ("probe_loss", "variational_floor")
 Forward = Callable[[nn.Module, Tensor], Any]
 BLOCKS_AT_ONCE, TOKENS_ON_ACCELERATOR = 16, 1 << 14  # in a forward pass of the probe on a CPU, and on an accelerator
 ROW_BYTES = 1 << 30  # for the rows of sites that are measured in one pass
@@ -56,10 +62,12 @@ class Layout(NamedTuple):
     Attributes:
         width: Width D.
         time_first: Whether activations are (T, B, D), as in PyTorch's own layers by default, and not (B, T, D).
+        element: Where in a tuple that the site returns they are.
     """
 
     width: int
     time_first: bool
+    element: int = 0
 
 
 class _Batch(NamedTuple):
@@ -97,6 +105,7 @@ class Measurement:
         max_memory: Bytes for the rows of the sites that are measured in one pass over the probe, see `row_bytes` for
             the default. If all sites need more, the probe is run several times.
         geometry_rows: Positions from which the geometry of every site is worked out; 0 for none.
+        no_loss: Whether the model's logits are no predictions of the next token; then the loss is not a number.
         passes: Makes the forward passes; the same that `find_layouts` had.
     """
 
@@ -113,6 +122,7 @@ class Measurement:
         device: torch.device,
         max_memory: int | None = None,
         geometry_rows: int = 0,
+        no_loss: bool = False,
     ) -> None:
         self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
         self._passes = passes
@@ -121,7 +131,8 @@ class Measurement:
         self.batch_size = batch_size or blocks_at_once(probe, device)
         self._batches = _batches(probe, self.batch_size, device)
         tells_loss = probe.is_text and "output/token" in probe.label_sets and "logits" in layouts
-        self._label_entropy = label_entropy(probe.label_sets["output/token"]) if tells_loss else None
+        self._label_entropy = label_entropy(probe.label_sets["output/token"]) if tells_loss and not no_loss else None
+        self._no_loss = no_loss
         names = list(sites)
         widest = max(names, key=self._widths.__getitem__)
         together = max(1, (max_memory or row_bytes(device)) // self._plane([widest]).num_bytes)
@@ -164,9 +175,10 @@ class Measurement:
         )
         numbers = plane.values_by_key(readings, mean_cosines, sites, geometry)
         values = dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
+        if self._no_loss:
+            values |= dict.fromkeys(map(metric_key, LOSSES), math.nan)
         if loss is not None and self._label_entropy is not None:
-            values[metric_key("probe_loss")] = loss
-            values[metric_key("variational_floor")] = self._label_entropy - loss
+            values |= {metric_key("probe_loss"): loss, metric_key("variational_floor"): self._label_entropy - loss}
         return values, faults, plane.influences(readings, sites)
 
     def _fill_in_batches(self, model: nn.Module, plane: InformationPlane) -> float | None:
@@ -230,7 +242,7 @@ class Measurement:
             _say_why_others_wait(model, error)
         if on_any_process(_out_of_memory(error), self._device):
             sentence = what_failed(error, self._device)  # all processes say it, as it is gathered from all
-            raise MemoryExhausted(sentence if error is None else f"{type(error).__name__}: {error}")
+            raise MemoryExhausted(sentence if error is None else reason(error))
         raise_together(error, self._device)
         return float(sum_over_processes(torch.stack(losses).sum())) / self._probe.num_positions if losses else None
 
@@ -240,7 +252,10 @@ class Measurement:
             if batch.recorded:
                 receive(site, rows, batch)
 
-        with capture(model, sites, take) as check:
+        def pick(output: Any, site: str) -> Tensor:
+            return output_tensor(output, site, self._layouts[site].element)
+
+        with capture(model, sites, take, pick=pick) as check:
             output = self._forward(model, batch.inputs)
             check()
         if self._label_entropy is None:
@@ -263,29 +278,36 @@ def find_layouts(
         passes: Makes the forward pass, and learns from it what processes exchange.
 
     Raises:
+        TraceError: The forward pass changes the model for good.
         ValueError: The model does not take the probe, or a site is not run once, or hands over something else than one
             row per position.
     """
     layouts: dict[str, Layout] = {}
+    outputs: dict[str, Any] = {}
     block = probe.inputs[:1].to(device_of(model))
     grid = (1, *probe.grid[1:])
 
-    def receive(site: str, activations: Tensor) -> None:
-        layouts[site] = _layout(activations, grid)
-        _rows(site, activations, grid, layouts[site])
-
-    def trial() -> Any:
-        with capture(model, sites, receive) as check:
+    def trial() -> tuple[Any, dict[str, Tensor]]:
+        with (
+            capture(model, sites, outputs.__setitem__, pick=lambda output, site: output) as check,
+            first_inputs(model, sites) as inputs,
+        ):
             output = forward(model, block)
             check()
-        return output
+        return output, inputs
 
     try:
-        with undisturbed(model), buffers_of_first(model):
-            (output,) = passes.run(model, [trial])
+        with refuse_traces(model), undisturbed(model), buffers_of_first(model):
+            ((output, inputs),) = passes.run(model, [trial])
+        for site, element in stream_elements(outputs, inputs, grid).items():
+            activations = output_tensor(outputs[site], site, element)
+            layouts[site] = _layout(activations, grid)._replace(element=element)
+            _rows(site, activations, grid, layouts[site])
+    except TraceError:
+        raise
     except Exception as error:
         _say_why_others_wait(model, error)
-        idle = [name for site, name in sites.items() if site not in layouts] if isinstance(error, FiredError) else []
+        idle = [name for site, name in sites.items() if site not in outputs] if isinstance(error, FiredError) else []
         raise ValueError(_what_does_not_fit(error, idle)) from error
     logits = logits_of(output)
     if logits is not None and logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max()):
@@ -307,8 +329,34 @@ def _what_does_not_fit(error: Exception, idle: Sequence[str]) -> str:
     if isinstance(error, CaptureError):
         return f"layers: {error}; name others"
     return (
-        f"the model's forward does not take the probe ({type(error).__name__}: {error}); pass forward=, a callable of "
+        f"the model's forward does not take the probe ({reason(error)}); pass forward=, a callable of "
         "the model and a batch of the probe's inputs, or make the probe with blocks that fit the model's context"
+    )
+
+
+def measured_modules(model: nn.Module, sites: Mapping[str, str]) -> dict[str, nn.Module]:
+    """Return the module of every site.
+
+    Raises:
+        MeasurementError: The model does not have one of them.
+    """
+    modules = named_modules(model)
+    missing = [name for name in sites.values() if name not in modules]
+    if missing:
+        raise MeasurementError(
+            f"the model has no module {missing[0]!r}, which is to be measured; the tracker was started with another "
+            "model, and follows one, so take another tracker for this one"
+        )
+    return {site: modules[name] for site, name in sites.items()}
+
+
+def describe_layouts(layouts: Mapping[str, Layout]) -> str:
+    """Write the widths of layouts, and what else they say where it is not what is usual."""
+    return ", ".join(
+        f"{site} of width {layout.width}"
+        + (", time first" if layout.time_first else "")
+        + (f" as element {layout.element}" if layout.element else "")
+        for site, layout in layouts.items()
     )
 
 
@@ -341,7 +389,7 @@ def _out_of_memory(error: Exception | None) -> bool:
     """Say whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+        isinstance(error, RuntimeError) and any(word in reason(error) for word in words)
     )
 
 
@@ -349,7 +397,7 @@ def _say_why_others_wait(model: nn.Module, error: Exception) -> None:
     """Name the reason at once where others may wait for this process until they are timed out, and then see another."""
     if world_size() > 1 and waits_for_failed(model):
         warnings.warn(
-            f"ibtrack: the forward pass failed on process {rank()} ({type(error).__name__}: {error}); others may wait "
+            f"ibtrack: the forward pass failed on process {rank()} ({reason(error)}); others may wait "
             "in theirs for the part of the model that it holds, until the process group times out",
             RuntimeWarning,
             stacklevel=2,

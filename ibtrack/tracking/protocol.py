@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import ibtrack
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import ESTIMATOR_VERSION
 from ibtrack.probe.probe import Probe
-from ibtrack.tracking.measurement import Layout, device_of
+from ibtrack.tracking.measurement import Layout, device_of, measured_modules
 
+AS_TRAINED, AVERAGED = "as trained", "averaged"
 _PRECISIONS = {torch.float64: "64", torch.float32: "32", torch.bfloat16: "bf16", torch.float16: "16"}
 
 
@@ -25,6 +27,7 @@ def measurement_protocol(
     layouts: Mapping[str, Layout],
     precision: str,
     geometry_rows: int = 0,
+    weights: str = AS_TRAINED,
 ) -> dict[str, Any]:
     """Write down how a run is measured.
 
@@ -36,6 +39,7 @@ def measurement_protocol(
         precision: Precision that the model computes in.
         geometry_rows: Positions from which the geometry of every site is worked out; 0 for none, and then it is not
             named.
+        weights: Which weights are measured, from `weights_of`.
 
     Returns:
         Entries that JSON can hold. ``versions``, ``bottleneck_curve``, ``copies`` and ``overlap`` are
@@ -52,10 +56,31 @@ def measurement_protocol(
         "estimator": ESTIMATOR_VERSION,
         "unit": "fraction of log K",
         "precision": precision,
+        "weights": weights,
         **({"geometry_rows": min(geometry_rows, probe.num_positions)} if geometry_rows else {}),
         "bottleneck_curve": probe.bottleneck_curve(options.num_anchors),
         "versions": _versions(),
     }
+
+
+def weights_of(model: nn.Module, sites: Mapping[str, str]) -> str:
+    """Say which weights a model has: those that the optimizer moves, or an average of them.
+
+    Args:
+        model: The model that is measured.
+        sites: Site to bare module name.
+
+    Returns:
+        ``averaged`` if a site lies in a ``torch.optim.swa_utils.AveragedModel``, otherwise ``as trained``.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2))
+        >>> weights_of(model, {"L00": "0"}), weights_of(AveragedModel(model), {"L00": "0"})
+        ('as trained', 'averaged')
+    """
+    averages = [module for module in model.modules() if isinstance(module, AveragedModel)]
+    averaged = {part for average in averages for part in average.modules()}
+    return AVERAGED if averaged & set(measured_modules(model, sites).values()) else AS_TRAINED
 
 
 def precision_of(model: nn.Module) -> str:

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ibtrack import schedules
-from ibtrack._checks import check_integer
+from ibtrack._checks import check_count, check_integer
 from ibtrack.capture.forward import check_text_fits, default_forward
 from ibtrack.capture.sharded import SharedPasses, check_data_parallel
 from ibtrack.capture.sites import find_sites
@@ -39,16 +40,33 @@ from ibtrack.record.keys import metric_key, parse_key
 from ibtrack.record.logged import summary_line
 from ibtrack.record.plain import plain
 from ibtrack.record.protocol import protocol_differences
+from ibtrack.record.texts import printable, reason
 from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.record.values import Values
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.loggers import PointLog, point_log
-from ibtrack.tracking.measurement import Forward, Measurement, device_of, find_layouts, row_bytes
+from ibtrack.tracking.measurement import (
+    LOSSES,
+    Forward,
+    Layout,
+    Measurement,
+    describe_layouts,
+    device_of,
+    find_layouts,
+    measured_modules,
+    row_bytes,
+)
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.phase_watch import PhaseWatch
-from ibtrack.tracking.protocol import measurement_protocol, precision_of
+from ibtrack.tracking.protocol import measurement_protocol, precision_of, weights_of
+from ibtrack.tracking.trial import try_block
 
 _OWN_MODULES = ("ibtrack", "contextlib")
+ANOTHER_MODEL = (
+    "the model is another object than the one measured before, a copy or an average perhaps; its sites have the same "
+    "names and layouts"
+)
 DEFAULT_SCHEDULE = schedules.powers(2) | schedules.every(500)
 
 
@@ -83,7 +101,8 @@ class InformationPlaneTracker:
         config: Configuration of the run, for the trajectory's header.
         loggers: Objects with ``log_metrics(metrics, step)``, such as the loggers of Lightning and Fabric, or wandb
             runs.
-        report: Called with a line of text that says where the points go, and with one for each measurement.
+        report: Called with a line of text that says where the points go, and with one for each measurement. A line
+            that it cannot show is a warning.
 
     Raises:
         ValueError: An argument is out of its range or of another type.
@@ -143,15 +162,33 @@ class InformationPlaneTracker:
         self._logs: list[PointLog] = []
         self._watch = PhaseWatch()
         self._measurement: Measurement | None = None
+        self._layouts: dict[str, Layout] = {}
+        self._lasting_notes: dict[str, str] = {}
+        self._passes = SharedPasses()
+        self._modules: dict[str, weakref.ref[nn.Module]] = {}
         self._last = Progress(-1)
         self._left_out: list[int] = []
         self._began: float | None = None
+        self._begins_late = False
+        self._went_back = False
 
     @property
     def trajectory(self) -> Trajectory:
         """The points that have been recorded so far, with protocol and run."""
-        run = plain({"name": self.name, "config": self.config})
-        return Trajectory(self.protocol, run, list(self._points), self.path)
+        return Trajectory(self.protocol, plain(self._run), list(self._points), self.path)
+
+    @property
+    def _run(self) -> dict[str, Any]:
+        """Name and configuration, for the header."""
+        return {"name": None if self.name is None else printable(str(self.name)), "config": self.config}
+
+    @property
+    def run_id(self) -> str | None:
+        """Name of the run that no other has, as in its file; None without a file, and on all processes but the first.
+
+        Kept in a checkpoint and given to `start`, it keeps a run from going on with the file of another one.
+        """
+        return None if self._writer is None else self._writer.run_id
 
     @property
     def started(self) -> bool:
@@ -175,16 +212,23 @@ class InformationPlaneTracker:
         *,
         max_steps: int | None = None,
         resume_from: Progress | None = None,
+        run_id: str | None = None,
         precision: str | None = None,
     ) -> None:
         """Find the sites, try one block of the probe on the model, and open the trajectory file.
 
         Under several processes all of them have to call it, with equal probes and options.
 
+        After a restart from a checkpoint the points go on in the same file. Later ones than the checkpoint are moved to
+        ``<name>.1.jsonl``, with a warning. Where there is no file, or that of another run or of another configuration,
+        which is moved aside as a whole, a new one is begun, and its first point is that of the checkpoint's step.
+        On a full disk a warning says so, and points wait in memory until there is room.
+
         Args:
             model: The model that will be measured.
             max_steps: Last step of the run, if it is known.
-            resume_from: Progress at the checkpoint that training goes on from; later points of the file are dropped.
+            resume_from: Progress at the checkpoint that training goes on from.
+            run_id: `run_id` as it was when the checkpoint was saved; by default the file is taken to be this run's.
             precision: Precision of the run, for the protocol; by default that of the model's weights and of an autocast
                 around this call.
 
@@ -192,8 +236,9 @@ class InformationPlaneTracker:
             ValueError: ``resume_from`` is no `Progress`, ``path`` is a folder, layers do not exist, the probe does not
                 fit the model, the schedule has nothing due, the trajectory to resume has another protocol, or
                 processes differ in probe or options.
-            FileExistsError: ``path`` holds another run's trajectory. That of an earlier start of this run, of equal
-                protocol and config, is moved aside with a warning.
+            FileExistsError: ``path`` holds another run's trajectory, or another process is writing it. The trajectory
+                of an earlier start of this run, of equal protocol and config, is moved aside with a warning.
+            OSError: No file can be made at ``path``, or, where the tracker is strict, the disk is full.
             MeasurementError: Another process could not start, or did not call this within five minutes.
         """
         meet("the tracker's start() or first step()", _warn)
@@ -205,13 +250,15 @@ class InformationPlaneTracker:
             measurement = self._prepare(model, device, precision)
         self._check_equal_on_all(resume_from, device)
         with together(device):  # the first process opens the file, which alone writes
-            self._open_file(resume_from)
+            self._open_file(resume_from, run_id)
         self._logs = [point_log(logger, prefix=self.prefix) for logger in self.loggers] if rank() == 0 else []
         self._watch = PhaseWatch()
         self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
         self._measurement, self.batch_size = measurement, measurement.batch_size
         self._last = Progress(-1) if resume_from is None else resume_from
-        self._began = time.monotonic() - self._last.seconds
+        self._begins_late = resume_from is not None and decided_by_first(not self._points, device)
+        passed = self._points[-1].wall_time if self._points else 0.0  # a checkpoint is older than a point of its step
+        self._began = time.monotonic() - max(self._last.seconds, passed)
         self._report(
             "ibtrack: points stay in memory; path= names a file for them"
             if self.path is None
@@ -225,7 +272,12 @@ class InformationPlaneTracker:
         if world_size() > 1:
             check_data_parallel(model)
         sites, passes = find_sites(model, self.layers), SharedPasses()
-        layouts = find_layouts(model, self.probe, sites, self.forward, passes)
+        with together(device):  # none goes on to further passes alone
+            layouts = find_layouts(model, self.probe, sites, self.forward, passes)
+        no_loss = try_block(model, self.probe, sites, layouts, self.forward, passes)
+        self._layouts, self._passes = layouts, passes
+        self._lasting_notes = dict.fromkeys(map(metric_key, LOSSES), no_loss) if no_loss is not None else {}
+        self._modules = {site: weakref.ref(module) for site, module in measured_modules(model, sites).items()}
         self.protocol = measurement_protocol(
             self.probe,
             self.options,
@@ -233,6 +285,7 @@ class InformationPlaneTracker:
             layouts,
             precision or precision_of(model),
             geometry_rows=self.geometry_rows,
+            weights=weights_of(model, sites),
         )
         return Measurement(
             self.probe,
@@ -245,6 +298,7 @@ class InformationPlaneTracker:
             device=device,
             max_memory=self.max_memory,
             geometry_rows=self.geometry_rows,
+            no_loss=no_loss is not None,
         )
 
     def _check_equal_on_all(self, resume_from: Progress | None, device: torch.device) -> None:
@@ -277,7 +331,8 @@ class InformationPlaneTracker:
 
         Args:
             model: The model as it is after ``step`` optimizer steps.
-            step: Optimizer steps taken.
+            step: Optimizer steps taken since training began; a count that begins again with every epoch will not do,
+                and a warning says so.
             tokens_seen: Training tokens so far over all processes, if the loop counts them. Of several processes that
                 count differently the mean is taken; where each knows its own batches only, let it give these times the
                 number of processes, and the mean is the number over all.
@@ -285,15 +340,19 @@ class InformationPlaneTracker:
 
         Returns:
             The point, or None if nothing was due.
+
+        Raises:
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
         """
+        step, tokens_seen = _counts(step, tokens_seen)
         if not self.started:
             self.start(model)
-        if step <= self._last.step:
+        if not self._is_new(step):
             return None
         now, counts_matter = self._now(step, tokens_seen), not self.schedule.by_step_alone
         if counts_matter:
             now = self._agreed(now, model, counted=tokens_seen is not None)
-        if step > 0:
+        if step > 0 and not self._begins_late:
             if not self.schedule.due(now, since=self._last):
                 return None
             if self.max_overhead is not None and decided_by_first(self._over_budget(now), device_of(model)):
@@ -305,27 +364,68 @@ class InformationPlaneTracker:
         return self._take(model, now, tokens_seen, loss)
 
     def finish(
-        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        loss: float | Tensor | None = None,
+        failure: str | None = None,
     ) -> Point | None:
         """Measure the last step, if it has not been measured, and tell the loggers that the run is over.
+
+        Call it before other weights take the place of the trained ones, such as averaged ones.
 
         Args:
             model: The model as it is at the end.
             step: Optimizer steps taken.
             tokens_seen: Training tokens over all processes, if the loop counts them.
             loss: Training loss of the last step.
+            failure: Why the last step can no longer be measured; a step that has not been measured then fails with it.
 
         Returns:
             The point, or None if the last step had been measured.
+
+        Raises:
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
         """
-        measured = self._points[-1].step if self._points else -1
-        point = None
-        # the others may not know the points before a restart
-        if self.started and decided_by_first(step > measured, device_of(model)):
-            now = self._agreed(self._now(step, tokens_seen), model, counted=tokens_seen is not None)
-            point = self._take(model, now, tokens_seen, loss)
+        point = self.measure_last(model, step, tokens_seen=tokens_seen, loss=loss, failure=failure)
         self.close()
         return point
+
+    def measure_last(
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        loss: float | Tensor | None = None,
+        failure: str | None = None,
+    ) -> Point | None:
+        """Measure and record a step that is the last, due or not, as `finish` does, and tell no logger of the end.
+
+        Call it where other weights take the place of the trained ones before `finish`: the best, or averaged ones.
+
+        Args:
+            model: The model as it is after ``step`` optimizer steps.
+            step: Optimizer steps taken.
+            tokens_seen: Training tokens over all processes, if the loop counts them.
+            loss: Training loss of the last step.
+            failure: Why the step can no longer be measured; the point then fails with it.
+
+        Returns:
+            The point, or None if the step had been measured.
+
+        Raises:
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
+        """
+        step, tokens_seen = _counts(step, tokens_seen)
+        measured = self._points[-1].step if self._points else -1
+        # the others may not know the points before a restart
+        if not self.started or not decided_by_first(step > measured, device_of(model)):
+            return None
+        now = self._agreed(self._now(step, tokens_seen), model, counted=tokens_seen is not None)
+        return self._take(model, now, tokens_seen, loss, failure=failure)
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
@@ -333,43 +433,59 @@ class InformationPlaneTracker:
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
                 log.finish(self.trajectory)
+        self._close_file()
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
 
         Raises:
-            MeasurementError: The measurement failed on this process or on another.
+            MeasurementError: The measurement failed on this process or on another, or the model has other sites or
+                layouts than the one that the tracker was started with.
         """
         if not self.started:
             self.start(model)
         measurement = cast(Measurement, self._measurement)  # made by start
         began = time.monotonic()
+        with together(device_of(model)):
+            another = self._account_for_another(model)
         values, faults, influences = measurement(model)
         return Point(
             step,
-            values,
-            notes={**notes_on(values, faults, self.probe), **self._account_for_memory(measurement)},
+            Values.of(values),
+            notes={
+                **notes_on(values, faults, self.probe),
+                **self._lasting_notes,
+                **another,
+                **self._account_for_memory(measurement),
+            },
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
             influences=influences,
         )
 
-    def _take(self, model: nn.Module, now: Progress, tokens_seen: int | None, loss: float | Tensor | None) -> Point:
-        """Measure and record; a failed measurement is recorded as such."""
+    def _take(
+        self,
+        model: nn.Module,
+        now: Progress,
+        tokens_seen: int | None,
+        loss: float | Tensor | None,
+        failure: str | None = None,
+    ) -> Point:
+        """Measure and record; a failed measurement, or one that would be of other weights, is recorded as such."""
         began = time.monotonic()
-        self._last = now
+        self._last, self._begins_late = now, False
         try:
-            point = self.measure(model, step=now.step)
+            point = self.measure(model, step=now.step) if failure is None else Point(now.step, failure=failure)
         except Exception as error:
             if self.strict:
                 raise
-            point = Point(now.step, failure=f"{type(error).__name__}: {error}")
+            point = Point(now.step, failure=reason(error))
         spent = time.monotonic() - began
         before = self.measure_seconds
         share = (before + spent) / max(now.seconds + spent, 1e-9)
         point = replace(
             point,
-            values={**point.values, metric_key("overhead_fraction"): share},
+            values=Values.of({**point.values, metric_key("overhead_fraction"): share}),
             notes={**point.notes, **self._account_for_left_out()},
             loss=None if loss is None else float(torch.as_tensor(loss).detach()),
             tokens_seen=None if tokens_seen is None else now.tokens,
@@ -379,6 +495,24 @@ class InformationPlaneTracker:
         self._record(point)
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
+
+    def _account_for_another(self, model: nn.Module) -> dict[str, str]:
+        """Note that a model is another object than the one measured before; it must have the same sites and layouts.
+
+        Raises:
+            MeasurementError: It has others.
+        """
+        modules = measured_modules(model, self.protocol["sites"])
+        if all(self._modules[site]() is module for site, module in modules.items()):
+            return {}
+        layouts = find_layouts(model, self.probe, self.protocol["sites"], self.forward, self._passes)
+        if layouts != self._layouts:
+            raise MeasurementError(
+                f"the model hands over {describe_layouts(layouts)}, and the one that the tracker was started with "
+                f"{describe_layouts(self._layouts)}; a tracker follows one model, so take another for this one"
+            )
+        self._modules = {site: weakref.ref(module) for site, module in modules.items()}
+        return {"model": ANOTHER_MODEL}
 
     def _account_for_memory(self, measurement: Measurement) -> dict[str, str]:
         if measurement.batch_size == self.batch_size:
@@ -394,6 +528,17 @@ class InformationPlaneTracker:
             return {}
         return {"schedule": f"left out to keep max_overhead={self.max_overhead}: steps {', '.join(map(str, steps))}"}
 
+    def _is_new(self, step: int) -> bool:
+        """Whether a step comes after the last one that was asked for; the first point of a file begins there."""
+        if step < self._last.step and not self._went_back and rank() == 0:
+            self._went_back = True
+            _warn(
+                f"step went back from {self._last.step} to {step}, and steps up to {self._last.step} are not measured "
+                "again: pass the number of optimizer steps since training began, which goes on from epoch to epoch; "
+                "training goes on"
+            )
+        return step > self._last.step or (self._begins_late and step == self._last.step)
+
     def _over_budget(self, now: Progress) -> bool:
         """Say whether one more measurement, as long as the last, would pass the budget."""
         expected = self._points[-1].measure_time if self._points else 0.0
@@ -408,9 +553,8 @@ class InformationPlaneTracker:
         if point.doubts:
             key, first = next(iter(point.doubts.items()))
             _warn(f"step {point.step}: {len(point.doubts)} of the values are in doubt, the first is {key}: {first}")
-        if self._writer is not None:
-            with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
-                self._writer.append(point)
+        with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
+            self._write(point)
         for log in self._logs:
             with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
                 log.log(point, self.trajectory)
@@ -427,16 +571,28 @@ class InformationPlaneTracker:
                 self._report(f"{'ibtrack' if self.prefix == 'ib' else f'ibtrack {self.prefix}'}: {sentence}")
             if phases is not None:
                 for log in self._logs:
-                    log.tell(phases)
+                    with self._tolerated(f"{type(log.logger).__name__} did not take the phases"):
+                        log.tell(phases)
             for sentence in news if self.alert else ():
-                title = f"{self.name or 'A run'}: {sentence.partition(',')[0]}"
-                if not any([log.alert(title, sentence) for log in self._logs]):
+                title = f"{self._run['name'] or 'A run'}: {sentence.partition(',')[0]}"
+                if not any([self._alert(log, title, sentence) for log in self._logs]):
                     _warn(f"{title}; none of the loggers can raise an alert, as they are no wandb runs")
 
+    def _alert(self, log: PointLog, title: str, sentence: str) -> bool:
+        """Raise an alert; say whether the logger can, though it may have failed to."""
+        with self._tolerated(f"{type(log.logger).__name__} did not raise an alert"):
+            return log.alert(title, sentence)
+        return True
+
     def _report(self, line: str) -> None:
-        """Show a line of text, on the first process alone."""
-        if self.report is not None and rank() == 0:
-            self.report(line)
+        """Show a line of text, on the first process alone; one that cannot be shown does not end the run."""
+        if self.report is None or rank() != 0:
+            return
+        with self._tolerated("report= did not show a line"):
+            try:
+                self.report(line)
+            except UnicodeEncodeError:  # of a terminal that has fewer letters than the line
+                self.report(line.encode("ascii", "backslashreplace").decode("ascii"))
 
     @contextlib.contextmanager
     def _tolerated(self, what: str) -> Iterator[None]:
@@ -445,31 +601,85 @@ class InformationPlaneTracker:
         except Exception as error:
             if self.strict:
                 raise
-            self._complain(f"{what}: {type(error).__name__}: {error}")
+            self._complain(f"{what}: {reason(error)}")
 
     def _complain(self, sentence: str) -> None:
         if self.strict:
             raise MeasurementError(sentence)
         _warn(f"{sentence}; training goes on")
 
-    def _open_file(self, resume_from: Progress | None) -> None:
+    def _open_file(self, resume_from: Progress | None, run_id: str | None) -> None:
+        """Open the trajectory file, and take the points that it holds.
+
+        Raises:
+            ValueError: ``path`` is a folder, or the file has another protocol.
+            OSError: No file can be made at ``path``, or it is another run's.
+        """
+        before, self._writer = self._writer, None
         if resume_from is None:
             self._points, self._left_out, self.measure_seconds = [], [], 0.0
+        else:
+            self._points = [point for point in self._points if point.step <= resume_from.step]
         if self.path is None or rank() != 0:
             return
         if self.path.is_dir():
             file = self.path / "trajectory.jsonl"
             raise ValueError(f"path must name a trajectory file, got the folder {self.path}; take {file}")
         if resume_from is not None and self.path.exists():
-            self._writer = TrajectoryWriter.resume(self.path, self.protocol, last_step=resume_from.step)
-            self._points = list(self._writer.points)
+            goes_on = before is not None and before.path == self.path
+            self._writer = TrajectoryWriter.resume(
+                self.path,
+                self.protocol,
+                last_step=resume_from.step,
+                run=self._run,
+                run_id=run_id or (before.run_id if before is not None and goes_on else None),
+                held=self._points if goes_on else (),
+            )
         else:
-            if resume_from is not None and resume_from.step > 0:
-                _warn(
-                    f"{self.path} holds no trajectory to go on with: points up to step {resume_from.step} are missing "
-                    "from it"
-                )
-            self._writer = TrajectoryWriter.create(self.path, self.protocol, {"name": self.name, "config": self.config})
+            self._writer = TrajectoryWriter.create(self.path, self.protocol, self._run)
+        self._points = list(self._writer.points)
+        if self._writer.fault is not None:
+            self._complain_of_disk("file", self._writer.fault)
+        if resume_from is not None and not self._points and resume_from.step > 0:
+            _warn(
+                f"{self.path} holds no trajectory to go on with: its points begin at step {resume_from.step}, that of "
+                "the checkpoint, and earlier ones stay where they are"
+            )
+
+    def _write(self, point: Point) -> None:
+        """Give a point to the file, and say so when one that waited for the disk has been written."""
+        if self._writer is None:
+            return
+        waited = self._writer.fault is not None
+        try:
+            self._writer.append(point)
+        except OSError as error:
+            self._complain_of_disk(f"point of step {point.step}", error)
+        else:
+            if waited:
+                self._report(f"ibtrack: {self.path} holds all points again")
+
+    def _close_file(self) -> None:
+        """Let other processes have the file, after a last try to write what waits for the disk."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.close()
+        except OSError as error:
+            self._complain_of_disk("last points", error)
+
+    def _complain_of_disk(self, what: str, error: OSError) -> None:
+        """Warn that points wait in memory.
+
+        Raises:
+            OSError: The tracker is strict.
+        """
+        if self.strict:
+            raise error
+        _warn(
+            f"{self.path} did not take the {what}: {reason(error)}; points wait in memory and are "
+            "written as soon as that succeeds; training goes on"
+        )
 
     def _now(self, step: int, tokens_seen: int | None) -> Progress:
         return Progress(step, tokens_seen or 0, self.seconds)
@@ -490,12 +700,26 @@ class InformationPlaneTracker:
         return Progress(now.step, round(tokens / max(number, 1)), seconds)
 
 
+def _counts(step: int, tokens_seen: int | None) -> tuple[int, int | None]:
+    """Check the numbers that a training loop counts."""
+    return check_count("step", step), None if tokens_seen is None else check_count("tokens_seen", tokens_seen)
+
+
 def _warn(sentence: str) -> None:
-    """Warn at the line from which the package was called, which is a training loop or a framework's."""
+    """Warn at the line from which the package was called, which is a training loop or a framework's.
+
+    Raises:
+        MeasurementWarning: The user has made warnings errors.
+    """
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OWN_MODULES:
         level, frame = level + 1, frame.f_back
-    warnings.warn(f"ibtrack: {sentence}", MeasurementWarning, stacklevel=level)
+    try:
+        warnings.warn(f"ibtrack: {sentence}", MeasurementWarning, stacklevel=level)
+    except MeasurementWarning:
+        raise
+    except Exception:  # stderr has been closed, say, and with it the last place where anything could be said
+        return
 
 
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:

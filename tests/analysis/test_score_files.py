@@ -109,11 +109,11 @@ def test_model_and_step_of_results(tmp_path: Path, name: str, revision: str | No
 
 def test_names_do_not_reach_a_terminal_with_what_it_obeys(tmp_path: Path) -> None:
     (row,) = read_scores(write(tmp_path / "r.json", changed(NEW, model_name="a\x1b[2Jb")))
-    assert row.model == "a[2Jb"
+    assert row.model == "a\\x1b[2Jb"
     (row,) = read_scores(write(tmp_path / "s.csv", "run,arc\x07\na\x1b[2Jb,1\n"))
-    assert (row.model, dict(row.scores)) == ("a[2Jb", {"arc": 1.0})
+    assert (row.model, dict(row.scores)) == ("a\\x1b[2Jb", {"arc\\x07": 1.0})
     pyarrow.parquet.write_table(pyarrow.table({"run": ["a"], "arc\x07": [1.0]}), tmp_path / "s.parquet")
-    assert dict(read_scores(tmp_path / "s.parquet")[0].scores) == {"arc": 1.0}
+    assert dict(read_scores(tmp_path / "s.parquet")[0].scores) == {"arc\\x07": 1.0}
 
 
 TABLES = {

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ibtrack.capture.isolation import undisturbed
-from tests.models import Model, tokens
+from tests.models import Model, Module, tokens
 
 State = dict[str, Any]  # what must be as before
 
@@ -83,3 +83,38 @@ def test_an_eval_method_with_consequences_is_not_called() -> None:
 
     with undisturbed(nn.Sequential(Merging(2, 2))):
         pass
+
+
+def test_weights_are_cast_anew_inside_an_autocast() -> None:
+    model, rows = nn.Linear(4, 4), torch.ones(1, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = model(rows)  # the autocast keeps the cast of the weights
+        with torch.no_grad():
+            model.weight += 1
+        with undisturbed(model):
+            now = model(rows)
+        kept = model(rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert now.equal(model(rows))
+    assert kept.equal(before)  # as without a measurement
+
+
+def test_what_a_lightning_module_logs_is_dropped() -> None:
+    logged: list[str] = []
+
+    class Logging(Module):
+        def log(self, name: str, *args: Any, **options: Any) -> None:
+            logged.append(name)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            self.log("a", 1)
+            self.log_dict({"b": 1})
+            return super().forward(ids)
+
+    module = Logging()
+    with undisturbed(nn.Sequential(module)):
+        module(tokens(2, seed=0))
+    assert logged == []
+    module.log("c", 1)
+    assert logged == ["c"]
+    assert not {"log", "log_dict"} & set(vars(module))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -267,6 +269,28 @@ def test_list_names_the_prefix_of_a_second_monitor_and_leaves_out_what_was_moved
     assert refused.endswith("holds no trajectory.jsonl; name one of its files: trajectory_code.jsonl")
 
 
+@pytest.mark.parametrize("command", ["list", "compare"])
+def test_of_many_runs_one_is_in_memory_at_a_time(
+    run: Run, swept: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    loaded: list[weakref.ref[Trajectory]] = []
+    most = 0
+    load = Trajectory.load
+
+    def counted(path: Path, **options: Any) -> Trajectory:
+        nonlocal most
+        gc.collect()
+        most = max(most, sum(reference() is not None for reference in loaded))
+        trajectory = load(path, **options)
+        loaded.append(weakref.ref(trajectory))
+        return trajectory
+
+    monkeypatch.setattr(Trajectory, "load", counted)
+    run(command, swept)
+    assert len(loaded) > 3
+    assert most == 0
+
+
 def test_list_has_no_column_for_places_that_nobody_has(run: Run, folder: Path) -> None:
     assert "behind" in run("list", folder).stdout.splitlines()[0]
     assert "behind" not in run("list", folder / "w32").stdout.splitlines()[0]
@@ -323,8 +347,7 @@ def test_show_and_list_say_why_quadgrams_are_undefined(run: Run, tmp_path: Path)
 def test_a_file_of_format_1_is_read_with_a_note_and_its_reasons(run: Run, tmp_path: Path) -> None:
     short = trajectories.without_quadgrams()
     old = replace(short, points=[replace(p, notes={"input/quadgram": "all distinct"}) for p in short.points])
-    path = trajectories.write(old, tmp_path / "old") / "trajectory.jsonl"
-    path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
+    path = trajectories.write_older(old, tmp_path / "old", form=1) / "trajectory.jsonl"
     result = run("show", path, "--order", "quadgram")
     assert result.stdout.count("no value: all distinct") == 5
     assert result.stderr.startswith(f"note: {path}: this file is of format 1: it does not say which version")

@@ -167,6 +167,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/plain_loop.md": training,
     "howto/transformers.md": hugging_face,
     "howto/wandb.md": training,
+    "howto/wrappers.md": training,
     "howto/preferences.md": preferences,
     "howto/labels.md": labels,
     "howto/geometry.md": training,

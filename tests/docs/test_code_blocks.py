@@ -115,5 +115,5 @@ def test_the_example_of_a_trajectory_file_is_one(tmp_path: Path) -> None:
     (tmp_path / "trajectory.jsonl").write_text(example.code)
     trajectory = Trajectory.load(tmp_path)
     assert trajectory.steps == [0, 1]
-    fields = [json.loads(line) for line in example.code.splitlines()[1:]]
+    fields = [json.loads(line) for line in example.code.splitlines()[1:] if line.startswith("{")]
     assert [set(of) for of in fields] == [set(json.loads(point.to_json())) for point in trajectory.points]

@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -131,11 +132,10 @@ def test_transformers_counts_the_tokens(trajectories: dict[str, Trajectory]) -> 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_fabric_measures_in_the_precision_of_the_run(precision: Literal["bf16-mixed", "bf16-true"]) -> None:
-    seen = []
-    bare = _seeded()
-    bare.head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    bare, hook = _seeded(), Mock(return_value=None)
+    bare.head.register_forward_hook(hook)
     model = Fabric(accelerator="cpu", devices=1, precision=precision).setup_module(bare)
     tracker = InformationPlaneTracker(probe())
     assert tracker.measure(model).failure is None
-    assert set(seen) == {torch.bfloat16}
+    assert {call.args[2].dtype for call in hook.call_args_list} == {torch.bfloat16}
     assert tracker.protocol["precision"] == precision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,53 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: object) ->
         Probe.load(path)
     with pytest.raises(FileNotFoundError):
         Probe.load(tmp_path / "none.pt")
+
+
+class Harmful:
+    """An object whose pickle makes a file when it is read as pickles are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def state_of_a_probe(folder: Path) -> dict[str, Any]:
+    Probe.from_texts(TEXTS, words, num_blocks=4, block_size=16).save(folder / "probe.pt")
+    return torch.load(folder / "probe.pt", weights_only=True)
+
+
+def test_no_pickle_is_run_and_each_is_refused_in_the_same_words(tmp_path: Path) -> None:
+    harmful, path = Harmful(tmp_path / "harmed"), tmp_path / "probe.pt"
+    state = state_of_a_probe(tmp_path)
+    whole = path.read_bytes()
+    pickles = [pickle.dumps(each, protocol) for each in (harmful, {"a": 1}, [1], "text") for protocol in (0, 2, 4)]
+    for content in (*pickles, whole[: len(whole) // 2], whole[:-9], b"text", b"PK\x03\x04", b"\x80\x02."):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"probe\.pt is not a probe; Probe\.save writes one"):
+            Probe.load(path)
+    for is_zip in (True, False):
+        for saved in (harmful, {**state, "name": harmful}, {**state, "copies": harmful}):
+            torch.save(saved, path, _use_new_zipfile_serialization=is_zip)
+            with pytest.raises(ValueError, match=r"probe\.pt is not a probe; Probe\.save writes one"):
+                Probe.load(path)
+    assert not harmful.path.exists()
+    pickle.loads(pickles[0])
+    assert harmful.path.exists()  # so it would have been seen
+
+
+def test_entries_of_a_wrong_kind_are_refused(tmp_path: Path) -> None:
+    state, path = state_of_a_probe(tmp_path), tmp_path / "wrong.pt"
+    wrong = [None, 5, [1, 2], {"a": 1}, torch.tensor(1), torch.eye(2).to_sparse()]
+    changes: list[dict[str, Any]] = [
+        {name: value} for name in state for value in wrong if not isinstance(value, type(state[name]))
+    ]
+    changes = [change for change in changes if change != {"copies": None}]  # as of a probe that does not know of any
+    for change in (*changes, {"inputs": wrong[-1]}, {"label_sets": {"input/token": [1]}}, {"copies": {"found": 1}}):
+        torch.save({**state, **change}, path)
+        with pytest.raises(ValueError, match=r"wrong\.pt is not a probe; Probe\.save writes one"):
+            Probe.load(path)
 
 
 def test_a_probe_shows_what_it_is() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -80,6 +81,34 @@ def test_the_size_for_twelve_sites_four_orders_and_64_documents_is_below_20_kb()
     assert len(json.dumps(influences.to_record())) < 20_000
     mean = Influences.pack(["mean"], names, rows[:1], np.ones((1, 10)), np.zeros((1, 10, 0)))
     assert len(json.dumps(mean.to_record())) < 2000
+
+
+def test_some_sites_can_be_kept_alone() -> None:
+    influences = packed(draws=2)[0]
+    mean = influences.at(["mean", "L09"])
+    assert mean.sites == ("mean",)
+    for name in NAMES:
+        kept, all_of_it = (sure(each.of(f"ib/mean/{name}")) for each in (mean, influences))
+        assert (kept.by_document == all_of_it.by_document).all()
+        assert (kept.by_draw == all_of_it.by_draw).all()
+        assert kept.systematic == all_of_it.systematic
+    assert mean.of("ib/L00/entropy") is None
+    assert Influences.from_record(mean.to_record()) == mean
+    none = influences.at([])
+    assert (none.sites, none.keys(), none.of("ib/mean/entropy")) == ((), [], None)
+    assert Influences.from_record(none.to_record()) == none
+
+
+def test_what_unpacks_to_more_than_it_says_is_not_unpacked() -> None:
+    record = packed()[0].to_record()
+    bomb = base64.b64encode(zlib.compress(b"\0" * (1 << 28))).decode()
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"damaged .*{2 * 3 * (8 + 2 * 64) + 1} bytes in place of"):
+        Influences.from_record({**record, "data": bomb})
+    with pytest.raises(ValueError, match="bytes, more than"):
+        Influences.from_record({**record, "num_groups": 1 << 40, "data": bomb})
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests import trajectories
 
 def older(run: Trajectory, folder: Path) -> Path:
     """Write a run as a version without shares did."""
-    path = trajectories.write(run, folder) / "trajectory.jsonl"
+    path = trajectories.write_older(run, folder) / "trajectory.jsonl"
     header, *lines = path.read_text().splitlines()
     points = [json.loads(line) for line in lines]
     for point in points:

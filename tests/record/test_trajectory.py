@@ -12,6 +12,7 @@ import pytest
 
 from ibtrack import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
+from tests import trajectories
 
 PROTOCOL: dict[str, Any] = {
     "probe": {"hash": "abc"},
@@ -81,10 +82,10 @@ def test_parquet_holds_every_number(tmp_path: Path) -> None:
 
 
 def test_a_file_of_format_1_is_read_with_a_word_on_what_it_lacks(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.jsonl")
-    path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
+    run = Trajectory.load(write(tmp_path / "t.jsonl"))
+    folder = trajectories.write_older(run, tmp_path / "old", form=1)
     with pytest.warns(UserWarning, match="format 1: it does not say which version of the estimator"):
-        trajectory = Trajectory.load(path)
+        trajectory = Trajectory.load(folder)
     assert trajectory.values("ib/mean/token/complexity") == [0, 0.1, 0.2, 0.4]
 
 
@@ -117,7 +118,7 @@ def test_a_file_of_format_1_may_lack_its_orders(tmp_path: Path, orders: dict[str
     assert point.notes == {f"quadgram/{quantity}": "one label" for quantity in quantities}
 
 
-def test_a_resumed_file_of_format_1_is_of_format_2_from_then_on(tmp_path: Path) -> None:
+def test_a_resumed_file_of_format_1_is_of_the_present_format_from_then_on(tmp_path: Path) -> None:
     path = file_of_format_1(tmp_path / "t.jsonl", {"input/token": "one label"}, PROTOCOL)
     with pytest.warns(UserWarning, match="format 1"):
         TrajectoryWriter.resume(path, PROTOCOL, last_step=0)
@@ -175,6 +176,16 @@ def test_where_no_point_was_measured_as_a_whole_no_key_is_wrong() -> None:
 
 
 def test_a_step_that_is_no_whole_number_is_damage() -> None:
-    line = Point(8, {"ib/mean/entropy": 0.5}).to_json().replace('"step": 8', '"step": "8"')
-    with pytest.raises(ValueError, match="its step must be a whole number, got '8'"):
+    line = Point(8, {"ib/mean/entropy": 0.5}).to_json().replace('"step":8', '"step":"8"')
+    with pytest.raises(ValueError, match=r"Expected `int`, got `str` - at `\$.step`"):
         Point.from_json(line)
+
+
+def test_texts_of_a_point_and_the_name_of_a_run_are_printable(tmp_path: Path) -> None:
+    point = Point(8, notes={"L00\x00": "odd\nnote"}, failure="\x1b[31m\ud800")
+    assert (point.notes, point.failure) == ({r"L00\x00": "odd note"}, r"\x1b[31m\ud800")
+    assert Point.from_json(point.to_json()) == point
+    assert Trajectory({}, {"name": "a\x07b"}, []).name == r"a\x07b"
+    assert Trajectory({}, {}, [], tmp_path / "run\x1b" / "trajectory.jsonl").name == r"run\x1b"
+    assert len(Trajectory({}, {"name": "x" * 10**6}, []).name) == 200
+    assert Trajectory({}, {"name": "\n"}, []).name == "run"

@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 import pytest
+from altair.utils import schemapi
 from PIL import Image
 
 from ibtrack.record.keys import READINGS
@@ -314,3 +315,23 @@ def test_a_chart_without_errors_does_not_speak_of_them() -> None:
 def to_param(chart: Any, name: str) -> Any:
     """The value of a parameter of a chart."""
     return next(each["value"] for each in charts.to_spec(chart)["params"] if each["name"] == name)
+
+
+def test_rows_are_handed_on_as_they_are_and_checked_against_no_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[int] = []
+    check = schemapi.validate_jsonschema
+
+    def counted(spec: Any, *args: Any, **kwargs: Any) -> Any:
+        checked.append(len(str(spec)))
+        return check(spec, *args, **kwargs)
+
+    monkeypatch.setattr(schemapi, "validate_jsonschema", counted)
+    sizes = []
+    for num_points in (3, 60):
+        checked.clear()
+        chart = charts.curves(trajectories.make(num_points=num_points))
+        spec = charts.to_spec(chart)
+        assert spec["datasets"]["points"] is chart.datasets["points"]
+        assert len(spec["datasets"]["points"]) == num_points
+        sizes.append((len(checked), sum(checked)))
+    assert sizes[0] == sizes[1]

@@ -127,9 +127,7 @@ def test_versions_of_the_estimator_are_not_mixed(tmp_path: Path, other: dict[str
 
 def file_of_format_1(name: str, folder: Path) -> Path:
     """A run's folder with a file as the first format had it."""
-    path = trajectories.write(trajectories.make(name, num_points=3), folder / name) / "trajectory.jsonl"
-    path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
-    return path.parent
+    return trajectories.write_older(trajectories.make(name, num_points=3), folder / name, form=1)
 
 
 def test_files_of_format_1_are_reported_under_one_banner_that_says_what_they_lack(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ibtrack.analysis.bands import careful_value
 from ibtrack.analysis.phases import find_phases
 from ibtrack.record.notes import note_names
 from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.report import sheet
 from ibtrack.report.tables import curve_rows, plane_domain, plane_rows
 from tests import trajectories
 from tests.record.test_notes import CASES
@@ -589,9 +590,7 @@ def test_a_loss_that_was_not_finite_has_its_reason(show: Show) -> None:
 def test_a_file_of_format_1_shows_its_reasons_at_the_quantities(show: Show, tmp_path: Path) -> None:
     run = trajectories.without_quadgrams("old")
     old = replace(run, points=[replace(p, notes={"input/quadgram": trajectories.ALL_DISTINCT}) for p in run.points])
-    path = trajectories.write(old, tmp_path / "old") / "trajectory.jsonl"
-    path.write_text(path.read_text().replace("ibtrack/2", "ibtrack/1").replace('"values"', '"readings"'))
-    page = show([path])
+    page = show([trajectories.write_older(old, tmp_path / "old", form=1)])
     assert "this file is of format 1" in page.locator(".banner").inner_text()
     page.select_option("#order", "quadgram")
     page.select_option("#quantity", "regularity")
@@ -833,3 +832,66 @@ def test_orders_without_a_number_have_no_differences(show: Show) -> None:
         "a is left out of I(X;Z), I(Y;Z), optimality and fall of I(X;Z) at step"
         in page.locator("#settings-sentences").inner_text()
     )
+
+
+# ---- many runs -------------------------------------------------------------------------------------------------------
+
+
+def test_many_runs_are_painted_thinned_and_said_to_be(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheet, "MOST_DRAWN", 26 * 95)
+    monkeypatch.setattr(sheet, "MOST_NUMBERS", 26 * 95 * 120)
+    monkeypatch.setattr(sheet, "FEWEST_POINTS", 60)
+    runs = [
+        trajectories.make(f"r{i}", num_points=100, num_layers=1, config={"lr": i % 2, "seed": i}) for i in range(26)
+    ]
+    runs[3] = replace(runs[3], points=[replace(point, failure="out of memory") for point in runs[3].points])
+    page = show(runs)
+    banner = page.locator(".banner").inner_text()
+    assert banner.startswith("So that it opens, this page draws at most ")
+    assert "of up to 100 points of each run and holds the mean over the layers without the layers themselves." in banner
+    assert page.locator("#plane canvas").count() == page.locator("#curves canvas").count() == 1
+    assert page.locator("#plane svg").count() == 0
+    assert len(names(page)) == 26
+    box = page.locator("#summary").locator("..")
+    assert box.evaluate("box => box.scrollHeight > box.clientHeight && box.clientHeight < 500")
+    assert page.locator("#heatmap-axis").inner_text().startswith("This page of 26 runs holds the mean over the layers")
+    assert page.locator("#site option").all_inner_texts() == ["mean of layers"]
+    page.locator("#phases summary").click()
+    assert (
+        "100 of 100 points were not measured as a whole, the first at step 0: out of memory."
+        in page.locator("#sentences").inner_text()
+    )
+    page.select_option("#band", "simultaneous")
+    assert "or more: it is the width that is enough however the errors of a run hang" in page.inner_text("#curves-note")
+    page.locator("#theme").click()
+    page.locator("#step").fill("7")
+    assert page.locator("#readout tbody tr").count() == 26
+
+
+def test_of_many_runs_with_missing_points_the_first_are_named(show: Show) -> None:
+    page = show([trajectories.damaged(f"r{i}", failure="out of memory") for i in range(11)])
+    note = page.locator("#plane-note").inner_text()
+    assert note.count("points have no value, the first at step") == 8
+    assert note.endswith("3 more runs have points without a value.")
+
+
+def test_no_number_of_points_is_too_many_arguments() -> None:
+    for file in (files("ibtrack.report") / "page").iterdir():
+        assert not re.search(r"Math\.(min|max)\(\.\.\.", file.read_text()), file.name
+
+
+def test_a_chart_of_canvas_shows_its_colours_in_both_themes(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheet, "MOST_DRAWN", 10**6)
+    page = show([trajectories.make(num_points=700, num_layers=2)], color_scheme="light")
+    assert page.locator("#heatmap canvas").count() == 1
+    shade = """() => {
+        const small = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+        small.drawImage(document.querySelector('#heatmap canvas'), 0, 0, 16, 16);
+        const pixels = small.getImageData(0, 0, 16, 16).data;
+        return Math.round(pixels.reduce((sum, value) => sum + value, 0) / pixels.length);
+    }"""
+    light = page.evaluate(shade)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"light => ({shade})() !== light", arg=light)
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(f"light => ({shade})() === light", arg=light)

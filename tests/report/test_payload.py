@@ -16,15 +16,18 @@ from ibtrack.analysis.bands import careful_value, critical_value
 from ibtrack.analysis.curves import curve
 from ibtrack.analysis.effects import effects
 from ibtrack.record.trajectory import Point, Trajectory
-from ibtrack.report.payload import LEFT_OUT, MOST_GROUPS, NOT_RANKED, packed, payload
+from ibtrack.report import charts
+from ibtrack.report.payload import MOST_GROUPS, NOT_RANKED, payload
 from ibtrack.report.run_labels import run_labels
+from ibtrack.report.sheet import LEFT_OUT, sheet
 from ibtrack.report.style import PALETTE
 from tests import trajectories
 
 
 def data_of(runs: Sequence[Trajectory], *, comparable: bool = True) -> Any:
     """The payload as the script gets it."""
-    return json.loads(json.dumps(payload(runs, run_labels(runs), comparable=comparable), allow_nan=False))
+    sheets = [sheet(run, len(runs)) for run in runs]
+    return json.loads(json.dumps(payload(sheets, run_labels(runs), comparable=comparable), allow_nan=False))
 
 
 def unpacked(text: str, num_columns: int) -> npt.NDArray[np.float32]:
@@ -59,10 +62,6 @@ def test_runs_share_a_list_of_keys_where_theirs_are_equal() -> None:
         assert {*whole["keys"][run["keys"]]} == in_file
 
 
-def test_no_numbers_pack_to_nothing() -> None:
-    assert packed([]) == packed([[]]) == ""
-
-
 def test_it_holds_phases_verdict_and_what_differs() -> None:
     data = data_of(trajectories.sweep())
     assert data["differing"] == ["model.width", "seed"]
@@ -94,9 +93,37 @@ def test_more_runs_than_colours_are_coloured_by_the_most_telling_setting(num_see
 
 
 def test_notes_and_failures_are_kept_by_point() -> None:
-    (data,) = data_of([trajectories.damaged()])["runs"]
-    assert list(data["failures"]) == ["1"]
-    assert data["notes"]["2"]["ib/mean/token/complexity"] == "zero-norm rows"
+    whole = data_of([trajectories.damaged(failure="no hook fired")])
+    (data,), texts = whole["runs"], whole["texts"]
+    assert {i: texts[why] for i, why in data["failures"].items()} == {"1": "no hook fired"}
+    (numbers,), of_point = data["notes"], data["noted"]
+    assert of_point == {"2": 0}
+    read = [texts[number] for number in numbers]
+    assert dict(zip(read[::2], read[1::2], strict=True)) == {
+        "ib/mean/token/complexity": "zero-norm rows",
+        "ib/mean/token/kept": "zero-norm rows",
+    }
+
+
+def test_points_of_equal_notes_share_them_and_runs_share_their_texts() -> None:
+    runs = [trajectories.without_quadgrams(name) for name in "ab"]
+    whole = data_of(runs)
+    assert len(whole["texts"]) == len(set(whole["texts"]))
+    assert whole["texts"].count(trajectories.ALL_DISTINCT) == 1
+    for data in whole["runs"]:
+        assert data["noted"] == {"0": 0} | {str(i): 1 for i in range(1, 5)}
+        assert len(data["notes"]) == 2
+
+
+def test_the_axes_of_charts_reach_as_far_as_those_of_all_points() -> None:
+    runs = [trajectories.make("a"), trajectories.make("b", num_points=5)]
+    specs = data_of(runs)["specs"]
+    for x in ("step", "tokens"):
+        on_page, whole = (
+            next(layer["encoding"]["x"] for layer in spec["layer"])
+            for spec in (specs[f"curves_{x}"], charts.to_spec(charts.curves(runs, x=x)))
+        )
+        assert on_page == whole
 
 
 def test_charts_hold_no_rows_and_leave_the_looks_to_the_page() -> None:

@@ -4,12 +4,14 @@ import json
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from ibtrack import (
     SoftOptions,
     __version__,
 )
 from ibtrack.information.readings import ESTIMATOR_VERSION
+from ibtrack.record.protocol import protocol_differences
 from tests import models
 from tests.models import Model
 from tests.tracking.test_tracker import tracker
@@ -23,6 +25,7 @@ def test_protocol_says_what_makes_numbers_comparable() -> None:
     assert protocol["widths"] == {"embed": 16, "L00": 16, "L01": 16}
     assert protocol["probe"]["hash"] == follow.probe.hash
     assert (protocol["num_anchors"], protocol["temperature"], protocol["precision"]) == (100, "exact", "bf16-mixed")
+    assert protocol["weights"] == "as trained"
     assert protocol["bottleneck_curve"] == follow.probe.bottleneck_curve(num_anchors=100)
 
 
@@ -60,3 +63,18 @@ def test_the_protocol_names_the_versions_of_estimator_and_package() -> None:
     assert follow.protocol["estimator"] == ESTIMATOR_VERSION
     assert follow.protocol["versions"]["ibtrack"] == __version__
     assert follow.protocol.items() >= SoftOptions().protocol().items()
+
+
+def test_the_weights_of_an_average_are_called_so() -> None:
+    model = Model()
+    average, beside = tracker(), tracker()
+    average.start(AveragedModel(model))
+    assert average.protocol["weights"] == "averaged"
+    model.average = AveragedModel(model.head)
+    beside.start(model)
+    assert beside.protocol["weights"] == "as trained"
+    assert protocol_differences({"one": average.protocol, "two": beside.protocol}) == [
+        "weights: averaged in 'one', as trained in 'two'"
+    ]
+    old = {key: value for key, value in beside.protocol.items() if key != "weights"}
+    assert protocol_differences({"one": old, "two": beside.protocol}) == []

@@ -1,11 +1,16 @@
+import contextlib
 import errno
+import io
 import math
 import os
-from collections.abc import Callable
+import resource
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -26,10 +31,16 @@ from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress
 from tests import models, trajectories
 from tests.models import Model, probe
+from tests.record.test_lock import Holder
 
 
 def tracker(**options: Any) -> InformationPlaneTracker:
     return InformationPlaneTracker(options.pop("probe", None) or probe(), **options)
+
+
+def run_to(follow: InformationPlaneTracker, model: nn.Module, last: int) -> None:
+    for step in range(last + 1):
+        follow.step(model, step)
 
 
 def due_point(follow: InformationPlaneTracker, model: nn.Module, step: int) -> Point:
@@ -73,7 +84,8 @@ def test_resume_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
     for step in range(7):
         first.step(model, step)
     second = tracker(schedule=schedules.every(2), path=path)
-    second.start(model, resume_from=Progress(3))
+    with pytest.warns(UserWarning, match=r"held 2 points after step 3, .* kept in t\.1\.jsonl"):
+        second.start(model, resume_from=Progress(3))
     for step in range(3, 9):
         second.step(model, step)
     second.finish(model, 8)
@@ -231,14 +243,176 @@ def test_a_logger_or_disk_that_fails_costs_a_warning_not_the_run(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.warns(
-            MeasurementWarning, match=r"t\.jsonl did not take the point of step 1: OSError: .*No space left"
+            MeasurementWarning,
+            match=r"t\.jsonl did not take the point of step 1: OSError: .*No space left.*; points wait in memory",
         ):
             follow.step(Model(), 1)
+        assert Trajectory.load(tmp_path / "t.jsonl").steps == [0]  # whole lines only
     follow.step(Model(), 2)
     assert follow.trajectory.steps == [0, 1, 2]
-    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 2]  # whole lines only
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 1, 2]
     with pytest.raises(ConnectionError):
         tracker(loggers=[_Broken()], strict=True).step(Model(), 0)
+
+
+@contextlib.contextmanager
+def no_room() -> Iterator[None]:
+    """Nothing can be written to any file, as on a full disk; the error is another one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_disk_that_is_full_at_the_start_costs_a_warning_and_no_point(tmp_path: Path, resumed: bool) -> None:
+    path, model = tmp_path / "t.jsonl", Model()
+    options: dict[str, Any] = {"path": path, "schedule": schedules.every(1)}
+    if resumed:
+        first = tracker(**options)
+        for step in range(3):
+            first.step(model, step)
+        first.close()
+    before, steps = path.read_text() if resumed else None, [0, 1, 2] if resumed else []
+    last = steps[-1] if resumed else -1
+    follow = tracker(**options)
+    with no_room():
+        with pytest.warns(
+            MeasurementWarning, match=r"t\.jsonl did not take the file: OSError.*; points wait in memory"
+        ):
+            follow.start(model, resume_from=Progress(last) if resumed else None)
+        with pytest.warns(MeasurementWarning, match=rf"did not take the point of step {last + 1}: OSError"):
+            follow.step(model, last + 1)
+        assert (path.read_text() if path.exists() else None) == before
+        assert [name for name in os.listdir(tmp_path) if name != ".t.jsonl.lock"] == (["t.jsonl"] if resumed else [])
+    lines: list[str] = []
+    follow.report = lines.append
+    follow.step(model, last + 2)
+    assert Trajectory.load(path).steps == follow.trajectory.steps == [*steps, last + 1, last + 2]
+    assert lines[0] == f"ibtrack: {path} holds all points again"
+    follow.close()
+    assert os.listdir(tmp_path) == ["t.jsonl"]
+
+
+def test_a_strict_tracker_raises_where_the_disk_is_full(tmp_path: Path) -> None:
+    follow = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1), strict=True)
+    with no_room(), pytest.raises(OSError, match="too large"):
+        follow.start(Model())
+    follow.step(Model(), 0)
+    with no_room(), pytest.raises(OSError, match="too large"):
+        follow.step(Model(), 1)
+
+
+def test_points_that_wait_at_the_end_are_written_by_the_next_start(tmp_path: Path) -> None:
+    follow, model = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1)), Model()
+    follow.step(model, 0)
+    with no_room():
+        with pytest.warns(MeasurementWarning, match="did not take the point of step 1"):
+            follow.step(model, 1)
+        with pytest.warns(MeasurementWarning, match="did not take the last points"):
+            follow.finish(model, 1)
+    follow.start(model, resume_from=Progress(1))
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == follow.trajectory.steps == [0, 1]
+
+
+def test_a_file_that_another_process_is_writing_is_refused_with_its_name(tmp_path: Path) -> None:
+    holder = Holder(tmp_path / "t.jsonl")
+    with pytest.raises(FileExistsError, match=rf"t\.jsonl is being written by process {holder.process.pid} on "):
+        tracker(path=tmp_path / "t.jsonl").start(Model())
+    holder.kill()
+    tracker(path=tmp_path / "t.jsonl").start(Model())
+
+
+def test_a_cell_that_is_run_again_begins_anew_and_keeps_what_it_had(tmp_path: Path) -> None:
+    model = Model()
+    first = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1))
+    first.step(model, 0)
+    again = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1))
+    with pytest.warns(UserWarning, match=r"held an earlier start of this run, with 1 point .* moved to t\.1\.jsonl"):
+        again.step(model, 0)
+    with pytest.warns(MeasurementWarning, match="did not take the point of step 1: FileExistsError: .* been replaced"):
+        first.step(model, 1)
+    again.step(model, 1)
+    with pytest.warns(UserWarning, match=r"held an earlier start of this run, with 2 points .* to t\.2\.jsonl"):
+        again.start(model)
+    assert [len(Trajectory.load(tmp_path / name).steps) for name in ("t.1.jsonl", "t.2.jsonl", "t.jsonl")] == [1, 2, 0]
+
+
+@pytest.mark.filterwarnings("ignore:.*holds no trajectory to go on with")
+def test_a_checkpoint_of_another_run_does_not_go_on_with_the_file(tmp_path: Path) -> None:
+    model = Model()
+    runs = {name: tracker(path=tmp_path / f"{name}.jsonl", schedule=schedules.every(1)) for name in ("old", "new")}
+    for run in runs.values():
+        for step in range(4):
+            run.step(model, step)
+    again = tracker(path=tmp_path / "new.jsonl", schedule=schedules.every(1))
+    with pytest.warns(UserWarning, match=r"new\.jsonl held") as caught:
+        again.start(model, resume_from=Progress(2), run_id=runs["old"].run_id)
+    assert [str(warning.message).partition("new.jsonl ")[2].partition(":")[0] for warning in caught] == [
+        "held 4 points up to step 3 of another run than the checkpoint's; it is moved to new.1.jsonl",
+        "holds no trajectory to go on with",
+    ]
+    for step in (2, 3):
+        again.step(model, step)
+    files = [Trajectory.load(tmp_path / f"{name}.jsonl").steps for name in ("old", "new.1", "new")]
+    assert files == [[0, 1, 2, 3], [0, 1, 2, 3], [2, 3]]
+
+
+def test_wall_time_never_goes_back_after_a_restart(tmp_path: Path) -> None:
+    """The seconds of a checkpoint are those before the point of its step was measured, or are not known at all."""
+    first, model = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1)), Model()
+    first.step(model, 0)
+    cast(Any, first)._began -= 1000
+    first.step(model, 1)
+    again = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1))
+    again.start(model, resume_from=Progress(1, seconds=900.0))
+    again.step(model, 2)
+    times = [point.wall_time for point in Trajectory.load(tmp_path / "t.jsonl").points]
+    assert times == sorted(times)
+    assert times[2] > 1000
+
+
+def test_points_in_memory_go_on_from_the_checkpoint() -> None:
+    follow, model = tracker(schedule=schedules.every(1)), Model()
+    for step in range(4):
+        follow.step(model, step)
+    follow.start(model, resume_from=Progress(1))
+    for step in range(1, 4):
+        follow.step(model, step)
+    assert follow.trajectory.steps == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.array, torch.tensor, float, lambda step: torch.tensor([float(step)])])
+def test_any_whole_number_is_a_step(tmp_path: Path, kind: Callable[[int], Any]) -> None:
+    follow, model = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(2)), Model()
+    for step in range(4):
+        follow.step(model, kind(step), tokens_seen=kind(8 * step))
+    follow.finish(model, kind(3), tokens_seen=kind(24))
+    trajectory = Trajectory.load(tmp_path / "t.jsonl")
+    assert trajectory.steps == [0, 2, 3]
+    assert [point.tokens_seen for point in trajectory.points] == [0, 16, 24]
+
+
+@pytest.mark.parametrize("step", [-1, 0.5, "3", None, torch.ones(2), math.nan])
+def test_what_is_no_number_of_steps_is_refused(step: Any) -> None:
+    with pytest.raises(ValueError, match="step must be an integer of at least 0, got"):
+        tracker().step(Model(), step)
+    with pytest.raises(ValueError, match="step must be an integer of at least 0, got"):
+        tracker().finish(Model(), step)
+    if step is not None:
+        with pytest.raises(ValueError, match="tokens_seen must be an integer of at least 0, got"):
+            tracker().step(Model(), 0, tokens_seen=step)
+
+
+def test_steps_that_begin_again_with_every_epoch_are_named_once() -> None:
+    follow, model = tracker(schedule=schedules.every(2)), Model()
+    with pytest.warns(MeasurementWarning, match="step went back from 4 to 0") as caught:
+        steps = [follow.step(model, step) for _ in range(3) for step in range(5)]
+    assert "pass the number of optimizer steps since training began" in str(caught[0].message)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert [point.step for point in steps if point] == [0, 2, 4]
 
 
 def test_the_overhead_is_logged() -> None:
@@ -295,6 +469,82 @@ def test_the_first_line_of_a_report_says_where_the_points_go(tmp_path: Path) -> 
     assert len(lines) == 2
 
 
+class _Terminal:
+    """What stands behind ``print``, as it has become."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.calls = error, 0
+
+    def __call__(self, line: str) -> None:
+        self.calls += 1
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("I/O operation on closed file"), BrokenPipeError(errno.EPIPE, "Broken pipe"), RuntimeError("\x1b[0m")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_line_that_cannot_be_shown_does_not_end_training(error: Exception, tmp_path: Path) -> None:
+    terminal = _Terminal(error)
+    follow = tracker(report=terminal, schedule=schedules.every(1), path=tmp_path / "t.jsonl")
+    model = Model()
+    with pytest.warns(MeasurementWarning, match=rf"report= did not show a line: {type(error).__name__}: "):
+        run_to(follow, model, 2)
+    assert terminal.calls >= 4  # the first says where the points go; a phase may have begun
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 1, 2]
+    with pytest.raises(type(error)):
+        tracker(report=terminal, strict=True).step(model, 0)
+
+
+def test_a_terminal_without_a_letter_gets_the_line_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(written := io.BytesIO(), encoding="ascii")
+    follow = tracker(report=lambda line: print(line, file=terminal), schedule=schedules.every(1))
+    for step in range(2):
+        follow.step(Model(), step)
+    terminal.flush()
+    lines = written.getvalue().decode("ascii").splitlines()
+    measured = [line for line in lines if line.startswith("ibtrack step ")]
+    assert [line.partition(":")[0] for line in measured] == ["ibtrack step 0", "ibtrack step 1"]
+    assert all(" \\xb1 " in line for line in measured)
+
+
+def test_a_warning_that_cannot_be_shown_does_not_end_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("I/O operation on closed file")
+
+    model = Model()
+    follow = tracker(report=closed, schedule=schedules.every(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", closed)
+        for step in range(2):
+            follow.step(model, step)
+    assert follow.trajectory.steps == [0, 1]
+
+
+def test_what_a_failure_says_is_one_printable_line(tmp_path: Path) -> None:
+    class Unspeakable(RuntimeError):
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    errors = iter([RuntimeError("\x1b]0;stolen\x07\nsecond line"), Unspeakable()])
+
+    def forward(model: nn.Module, inputs: Tensor) -> Any:
+        raise next(errors)
+
+    follow = tracker(schedule=schedules.every(1), path=tmp_path / "t.jsonl", name="a\x1b[2Jb")
+    model = Model()
+    follow.start(model)
+    follow.forward = forward
+    cast(Any, follow)._measurement._forward = forward
+    with pytest.warns(MeasurementWarning, match="could not be measured"):
+        run_to(follow, model, 1)
+    held = Trajectory.load(tmp_path / "t.jsonl")
+    assert [point.failure for point in held.points] == [r"RuntimeError: \x1b]0;stolen\x07 second line", "Unspeakable"]
+    assert held.run["name"] == held.name == r"a\x1b[2Jb"
+
+
 def test_a_folder_is_no_trajectory_file(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"path must name a trajectory file, got the folder .*; take .*trajectory\.jsonl"
@@ -306,11 +556,13 @@ def test_going_on_takes_a_progress_and_misses_a_file_that_is_not_there(tmp_path:
     follow = tracker(path=tmp_path / "t.jsonl")
     with pytest.raises(ValueError, match=r"resume_from must be an ibtrack\.schedules\.Progress, got int"):
         follow.start(Model(), resume_from=4)  # type: ignore[arg-type]  # what is refused
-    sentence = r"t\.jsonl holds no trajectory to go on with: points up to step 4 are missing from it"
+    sentence = r"t\.jsonl holds no trajectory to go on with: its points begin at step 4, that of the checkpoint"
     with pytest.warns(MeasurementWarning, match=sentence) as caught:
         follow.start(Model(), resume_from=Progress(4))
     assert [warning.filename for warning in caught] == [__file__]
     assert Trajectory.load(tmp_path / "t.jsonl").steps == []
+    assert due_point(follow, Model(), 4).step == 4
+    assert follow.step(Model(), 4) is None
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -402,6 +654,21 @@ def test_an_alert_that_no_logger_can_raise_is_a_warning(monkeypatch: pytest.Monk
         play(follow, trajectories.make())
 
 
+def test_a_logger_that_takes_no_phases_and_no_alerts_keeps_them_from_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    follow, log, lines = following(monkeypatch, alert=True)
+    broken = _Alerting()
+    monkeypatch.setattr(broken, "tell", lambda phases: 1 / 0)
+    monkeypatch.setattr(broken, "alert", lambda title, text: 1 / 0)
+    monkeypatch.setattr(follow, "_logs", [broken, log])
+    with pytest.warns(MeasurementWarning) as caught:
+        play(follow, trajectories.make())
+    said = {str(each.message).partition(":")[2].partition(":")[0] for each in caught}
+    assert {" _Alerting did not take the phases", " _Alerting did not raise an alert"} <= said
+    assert len(log.alerts) == 3
+    assert len(log.phases) > 10
+    assert len([line for line in lines if "has begun" in line]) == 3
+
+
 def test_phases_that_began_before_a_restart_are_no_news(tmp_path: Path) -> None:
     run = trajectories.make()
     lines: list[str] = []
@@ -415,3 +682,24 @@ def test_phases_that_began_before_a_restart_are_no_news(tmp_path: Path) -> None:
     again.close()
     assert find_phases(again.trajectory).compression is not None
     assert not any("has begun" in line for line in lines)
+
+
+def test_a_last_step_can_be_measured_before_the_end_and_only_once() -> None:
+    model, follow = Model(), tracker(schedule=schedules.at(2))
+    assert follow.measure_last(model, 1) is None  # nothing has been started
+    follow.step(model, 0)
+    assert follow.measure_last(model, 1) is not None
+    assert follow.measure_last(model, 1) is None
+    assert follow.finish(model, 1) is None
+    assert follow.trajectory.steps == [0, 1]
+
+
+def test_a_last_step_whose_weights_are_gone_is_a_failed_point() -> None:
+    model, follow = Model(), tracker(schedule=schedules.at(2))
+    follow.step(model, 0)
+    with pytest.warns(MeasurementWarning, match="step 1 could not be measured: gone"):
+        point = follow.finish(model, 1, failure="gone")
+    assert point is not None
+    assert point.failure == "gone"
+    assert point.values.keys() == {"ib/overhead_fraction"}
+    assert follow.finish(model, 1, failure="gone") is None

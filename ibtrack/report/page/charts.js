@@ -10,15 +10,20 @@ const CONFIG = {
   legend: { ...INK, labelFontSize: 12 }, view: { stroke: null },
 };
 
-async function draw(name, element, spec) {
+// So many rows, of several marks each, are thousands of elements, which a browser takes seconds for: they are painted.
+const MOST_ELEMENTS = 2000;
+
+/** Draw a chart of so many rows. */
+async function draw(name, element, numRows, spec) {
   const tooltip = { theme: "custom", disableDefaultStyle: false };
-  const options = { actions: false, logLevel: 1 /* errors; an empty column is no warning */, renderer: "svg", tooltip, config: CONFIG };
+  const renderer = numRows > MOST_ELEMENTS ? "canvas" : "svg";
+  const options = { actions: false, logLevel: 1 /* errors; an empty column is no warning */, renderer, tooltip, config: CONFIG };
+  if (views[name]) views[name].finalize();
   views[name] = (await vegaEmbed(element, spec, options)).view;
 }
 
 async function drawPlane() {
-  if (views.plane) views.plane.finalize();
-  await draw("plane", $("plane"), { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
+  await draw("plane", $("plane"), NUM_POINTS, { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
 }
 
 async function drawCurves() {
@@ -31,9 +36,27 @@ async function drawCurves() {
     delete views[name];
     $(name).closest("figure").hidden = name === "second" && !state.below;
     if (!$(name).closest("figure").hidden) {
-      await draw(name, $(name), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
+      await draw(name, $(name), NUM_POINTS, { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
     }
   }
+}
+
+async function drawHeatmap() {
+  const cells = extent(RUNS.map((run) => run.sites.length * run.steps.length))[1];
+  const width = $("heatmap").parentElement.clientWidth; // its own is 0 where it is hidden, of runs without layers
+  const size = { autosize: { type: "fit-x", contains: "padding" }, width };
+  await draw("heatmap", $("heatmap"), cells, { ...DATA.specs.heatmap, ...size });
+}
+
+async function drawAll() {
+  await Promise.all([drawPlane(), drawCurves(), drawHeatmap()]);
+  fit();
+  update();
+}
+
+/** Draw anew what is painted: unlike elements it does not follow the colours of the page by itself. */
+function repaint() {
+  if (document.querySelector(".chart canvas")) drawAll();
 }
 
 function fit() {
@@ -88,7 +111,8 @@ function updateCurve(name, quantity) {
 function bandWords(chart) {
   if (state.band === "pointwise") return `± ${DATA.z95} standard errors, 95 % at each point by itself`;
   const what = chart === "plane" ? "at all points of a run and on both axes together" : "at all points of a run together";
-  return `95 % ${what}` + (state.site === "mean" ? "" : ", or more: it is the width that is enough however the errors of a single layer hang together");
+  const worked = state.site === "mean" && DATA.bandNames.some((names) => names.length);
+  return `95 % ${what}` + (worked ? "" : `, or more: it is the width that is enough however the errors of a ${state.site === "mean" ? "run" : "single layer"} hang together`);
 }
 
 /** What the light band is, or why there is none. */
@@ -110,12 +134,18 @@ function updateHeatmap() {
   const quantity = heatmapQuantity();
   views.heatmap.height(Math.max(60, 22 * run.sites.length)).data("points", heatmapRows()).run();
   $("heatmap").hidden = !run.sites.length;
-  $("heatmap-axis").textContent = run.sites.length ? `${run.label}: ${titleOf(quantity)}` : `${run.label} has no layers on file.`;
+  $("heatmap-axis").textContent = run.sites.length ? `${run.label}: ${titleOf(quantity)}` : withoutLayers(run);
   const words = ["a column for each measured step, the last layer on top. For another run choose it under Highlight."];
   if (DATA.quantities[quantity].scope === "order") words.unshift(`${state.order} labels · ${state.reading} reading`);
   if (quantity !== state.quantity) words.push("The quantity chosen above belongs to the whole run, so this is " + titleOf(quantity) + ".");
   $("heatmap-note").textContent = words.join(" · ");
   $("heatmap").setAttribute("aria-label", `${titleOf(quantity)} of ${run.label}, layer by step.`);
+}
+
+/** Why no layers are drawn of a run. */
+function withoutLayers(run) {
+  if (run.layers) return `${run.label} has no layers on file.`;
+  return `This page of ${RUNS.length} runs holds the mean over the layers alone. For the layers of one: ibtrack report ${run.path || "RUN"}`;
 }
 
 const where = () => (state.site === "mean" ? "mean over the layers" : `layer ${state.site}`);

@@ -113,21 +113,18 @@ function controls() {
     if (next) document.documentElement.dataset.theme = next;
     else delete document.documentElement.dataset.theme;
     $("theme").textContent = `Theme: ${next || "as the system"}`;
+    repaint();
   });
   $("phases").parentElement.hidden = RUNS.length === 1; // its phases are the sentence on top
   $("phases").open = RUNS.length <= DATA.palette.length;
+  $("summary").parentElement.classList.toggle("tall", RUNS.length > DATA.palette.length * DATA.shapes.length);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
 }
 
 async function start() {
   controls();
-  await Promise.all([
-    drawPlane(),
-    drawCurves(),
-    draw("heatmap", $("heatmap"), { ...DATA.specs.heatmap, autosize: { type: "fit-x", contains: "padding" }, width: $("heatmap").clientWidth }),
-  ]);
-  fit();
-  update();
+  await drawAll();
   new ResizeObserver(() => requestAnimationFrame(() => {
     fit();
     updateHints();

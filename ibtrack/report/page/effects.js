@@ -41,7 +41,7 @@ const headRow = (heads) => cell("tr", ...heads.map((head) => Object.assign(cell(
 /** Draw a difference with both of its errors, on a scale that all pairs of its quantity share. */
 function picture(each, pairs) {
   const ends = pairs.flatMap(({ difference, low, high, probe }) => [0, difference, low ?? 0, high ?? 0, difference - (probe ?? 0), difference + (probe ?? 0)]);
-  const [first, last] = [Math.min(...ends), Math.max(...ends)];
+  const [first, last] = extent(ends);
   const x = (value) => (last > first ? 4 + 142 * ((value - first) / (last - first)) : 75);
   const svg = document.createElementNS(SVG, "svg");
   const add = (tag, attributes) => {

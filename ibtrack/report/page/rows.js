@@ -2,8 +2,10 @@
 // ibtrack.report.charts made. Text that users wrote reaches the page through textContent only.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const INDEX = DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i])));
 const RUNS = DATA.runs.map(unpack);
 const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
+const NUM_POINTS = RUNS.reduce((sum, run) => sum + run.steps.length, 0);
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
   quantity: "", below: "", x: "step", band: "pointwise", references: RUNS.length <= 6, bracket: false, matched: "step",
@@ -16,11 +18,22 @@ const $ = (id) => document.getElementById(id);
 // ---- numbers -------------------------------------------------------------------------------------------------------
 
 function unpack(run, number) {
-  const keys = DATA.keys[run.keys];
-  const index = new Map(keys.map((key, i) => [key, i]));
   const widths = floats(run.bands);
   const bands = new Map(DATA.bandNames[run.keys].map((name, i) => [name, widths[i]]));
-  return { ...run, number, keys, index, bands, table: floats(run.values) };
+  const sets = run.notes.map((numbers) => {
+    const texts = numbers.map((text) => DATA.texts[text]);
+    return Object.fromEntries(texts.flatMap((name, i) => (i % 2 ? [] : [[name, texts[i + 1]]])));
+  });
+  const byPoint = (numbers, texts) => Object.fromEntries(Object.entries(numbers).map(([i, text]) => [i, texts[text]]));
+  return {
+    ...run, number, index: INDEX[run.keys], bands, table: floats(run.values),
+    notes: byPoint(run.noted, sets), failures: byPoint(run.failures, DATA.texts),
+  };
+}
+
+/** The least and the greatest of some numbers, however many: as arguments of Math.min, 100,000 are too many. */
+function extent(values) {
+  return values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }
 
 /** Numbers of which the upper three bytes of each float32 are given, as ibtrack.report.payload packs them. */
@@ -44,7 +57,8 @@ function read(run, key, i) {
   return Number.isFinite(value) ? value : null;
 }
 
-/** How many standard errors hold at all points of a run together; of single layers a number that is always enough. */
+/** How many standard errors hold at all points of a run together; where it was not worked out, as of single layers, a
+ * number that is always enough. */
 function numErrors(run, ...keys) {
   const number = run.bands.get(keys.join(" ")) ?? run.careful[keys.length - 1];
   return Number.isFinite(number) ? number : null;
@@ -142,7 +156,14 @@ function ramp(share) {
 
 const symlog = (step) => Math.log1p(step) / Math.log1p(STEPS[STEPS.length - 1] || 1);
 
+const groups = new Map();
+
 function groupsOf(key) {
+  if (!groups.has(key)) groups.set(key, groupsBy(key));
+  return groups.get(key);
+}
+
+function groupsBy(key) {
   const values = [...new Set(RUNS.map((run) => (key === "run" ? run.label : run.config[key] ?? "—")))];
   const numeric = key !== "run" && values.every((value) => value.trim() !== "" && Number.isFinite(Number(value)));
   if (numeric) values.sort((a, b) => a - b);
@@ -244,25 +265,32 @@ function heatmapRows() {
   return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, band: null, site, depth })));
 }
 
+const MOST_SENTENCES = 8; // under a chart
+
 /** A sentence for each run that has points without a value, or no points. */
 function missing(rows) {
-  return shown().flatMap((run) => {
-    const points = rows.filter((row) => row.run === run.label);
-    const empty = points.filter((row) => row.why !== null);
-    if (!points.length) return [`${run.label} has no points yet.`];
-    if (!empty.length) return [];
-    return [`${run.label}: ${empty.length} of ${points.length} points have no value, the first at step ${whole(empty[0].step)}: ${empty[0].why}.`];
-  });
+  return perRun(rows, "why", "points have no value", "without a value", (run) => [`${run.label} has no points yet.`]);
 }
 
 /** A sentence for each run that has points whose value is in doubt. */
 function doubted(rows) {
-  return shown().flatMap((run) => {
-    const points = rows.filter((row) => row.run === run.label);
-    const found = points.filter((row) => row.doubt !== null);
+  return perRun(rows, "doubt", "points in doubt", "in doubt", () => []);
+}
+
+/** A sentence for each run that has points with a reason in a column: how many, and the first; the last says how many more runs there are. */
+function perRun(rows, column, words, short, without) {
+  const ofRun = new Map(shown().map((run) => [run.label, []]));
+  for (const row of rows) ofRun.get(row.run).push(row);
+  const sentences = shown().flatMap((run) => {
+    const points = ofRun.get(run.label);
+    const found = points.filter((row) => row[column] !== null);
+    if (!points.length) return without(run);
     if (!found.length) return [];
-    return [`${run.label}: ${found.length} of ${points.length} points in doubt, the first at step ${whole(found[0].step)}: ${found[0].doubt}.`];
+    const drawn = points.length < run.points ? "drawn " : "";
+    return [`${run.label}: ${found.length} of ${points.length} ${drawn}${words}, the first at step ${whole(found[0].step)}: ${found[0][column]}.`];
   });
+  const rest = sentences.length - MOST_SENTENCES;
+  return rest > 0 ? [...sentences.slice(0, MOST_SENTENCES), `${rest} more runs have points ${short}.`] : sentences;
 }
 
 /** One domain for both axes of the plane, as ibtrack.report.tables.plane_domain chooses it. */
@@ -275,5 +303,6 @@ function domain(rows) {
     }
   }
   if (ends.length === 1) return [0, 1];
-  return [Math.floor(Math.min(...ends) * 100) / 100, Math.max(1, Math.ceil(Math.max(...ends) * 20)) / 20];
+  const [low, high] = extent(ends);
+  return [Math.floor(low * 100) / 100, Math.max(1, Math.ceil(high * 20)) / 20];
 }

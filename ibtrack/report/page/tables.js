@@ -40,13 +40,14 @@ function columns() {
     id: "config." + key, label: shortName(key), value: (run) => run.config[key] ?? "—", text: (run) => run.config[key] ?? "—",
   }));
   const fall = (run) => -(phase(run).compression?.change ?? 0);
+  const [, largest] = extent(RUNS.map(fall));
   const ranked = DATA.rankings[state.order].filter(({ behind }) => behind !== null).length;
-  const uneven = new Set(RUNS.map(points)).size > 1 || RUNS.some((run) => Object.keys(run.failures).length);
+  const uneven = new Set(RUNS.map(points)).size > 1 || RUNS.some((run) => run.failed);
   return [
     { id: "run", label: "run", value: (run) => run.label, text: nameCell },
     { id: "fall", label: "compression: I(X;Z) falls by", value: (run) => (phase(run).compression ? fall(run) : null),
       text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).decided ? "none shown" : "not known"),
-      bar: (run) => fall(run) / (Math.max(...RUNS.map(fall)) || 1) },
+      bar: (run) => fall(run) / (largest || 1) },
     { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
     ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
     { id: "since", label: "since step (95\u00a0%)", value: (run) => phase(run).compression?.start ?? null, text: (run) => since(phase(run).compression) },
@@ -56,7 +57,7 @@ function columns() {
     ...axes(phaseUnit()).map(final), final("optimality"),
     { id: "loss", label: "final loss", value: (run) => run.losses[end(run)] ?? null, text: (run) => format(run.losses[end(run)]) },
     { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
-    ...(uneven ? [{ id: "points", label: "points", value: (run) => run.steps.length, text: points }] : []),
+    ...(uneven ? [{ id: "points", label: "points", value: (run) => run.points, text: points }] : []),
   ];
 }
 
@@ -78,8 +79,7 @@ function behind(run) {
 }
 
 function points(run) {
-  const failed = Object.keys(run.failures).length;
-  return run.steps.length + (failed ? `, ${failed} failed` : "");
+  return run.points + (run.failed ? `, ${run.failed.count} failed` : "");
 }
 
 function nameCell(run) {
@@ -134,7 +134,7 @@ function updateSummary() {
   if (active) $("summary").querySelector(`[data-column="${CSS.escape(active)}"]`)?.focus();
   $("verdict").textContent = DATA.verdicts[state.order];
   const thresholds = RUNS.map((run) => run.phases[state.order].threshold).filter((value) => value !== null);
-  const needed = thresholds.length ? ` (here ${[...new Set([Math.min(...thresholds), Math.max(...thresholds)].map((value) => value.toFixed(1)))].join(" to ")})` : "";
+  const needed = thresholds.length ? ` (here ${[...new Set(extent(thresholds).map((value) => value.toFixed(1)))].join(" to ")})` : "";
   const dropped = DATA.differing.length > settings().length ? " Not all settings that differ have a column; choose them under Colour by." : "";
   const begun = RUNS.some((run) => run.phases[state.order].compression?.begins) ? " In brackets after a step: the steps between which the fall begins, with 95 % certainty." : "";
   const tied = DATA.rankings[state.order].some((other) => other.tied && other.behind)
@@ -223,10 +223,9 @@ function updateGroups() {
 }
 
 function failures(run) {
-  const failed = Object.keys(run.failures);
-  if (!failed.length) return "";
-  const first = `the first at step ${whole(run.steps[failed[0]])}: ${run.failures[failed[0]]}.`;
-  return ` ${failed.length} of ${run.steps.length} points were not measured as a whole, ${first}`;
+  if (!run.failed) return "";
+  const first = `the first at step ${whole(run.failed.step)}: ${run.failed.why}.`;
+  return ` ${run.failed.count} of ${run.points} points were not measured as a whole, ${first}`;
 }
 
 function updateSentences() {

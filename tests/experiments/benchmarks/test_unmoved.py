@@ -31,6 +31,13 @@ def trajectory(file: Path, name: str = "values", values: Mapping[str, float | No
     return file
 
 
+def in_columns(file: Path) -> Path:
+    """Write the same points as format 3 does, under columns that are named once."""
+    points = [{"step": step, "loss": loss, "values": list(VALUES.values())} for step, loss in ((0, None), (8, 2.5))]
+    file.write_text("\n".join(map(json.dumps, [{"format": "header"}, list(VALUES), *points])) + "\n")
+    return file
+
+
 def checkout(folder: Path, values: Mapping[str, float | None] = VALUES) -> Path:
     """Make a folder whose training script writes a trajectory with these values."""
     (folder / "experiments").mkdir(parents=True)
@@ -61,6 +68,7 @@ def test_formats_are_compared_with_each_other(tmp_path: Path) -> None:
     old = unmoved.numbers(trajectory(tmp_path / "old.jsonl", "readings"))
     new = unmoved.numbers(trajectory(tmp_path / "new.jsonl", "values"))
     assert unmoved.differences(old, new) == []
+    assert unmoved.numbers(in_columns(tmp_path / "newest.jsonl")) == new
 
 
 def test_a_difference_in_the_last_digit_is_seen() -> None:
