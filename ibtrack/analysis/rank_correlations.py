@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +29,7 @@ import numpy.typing as npt
 CONFIDENCE = 0.95
 MIN_FAMILIES = 5  # the orders of four families agree, or are opposite, in 2 of 24 cases by chance, more than 5 %
 NUM_DRAWS = 2000  # the spread over draws is then known to 1.6 %, 1 / √(2 · 2000)
+_MAX_KEPT = 1 << 28  # bytes of ranks that are kept, as memory is scarcer than time
 _ROUNDING = 1e-9  # correlations of ranks are exact to 1e-12; closer to 1 than this means the same order
 
 Vector = npt.NDArray[np.float64]
@@ -146,36 +146,66 @@ def rank_correlations(
     names = {name: place for place, name in enumerate(dict.fromkeys(families))}
     of_rows = np.array([names[name] for name in families], dtype=np.int64)
     rng = np.random.default_rng(seed)
-    weights = rng.exponential(size=(num_draws, len(names)))
-    found = [_answer(each, of_rows, weights) for each in questions]
+    draws = _Draws(of_rows, num_draws, rng)
+    found = [_answer(each, draws) for each in questions]
     drawn = [own for _, own in found if own is not None]
     level = _common_level(np.stack([own.draws for own in drawn]), rng) if drawn else 0.0
     return [_with_intervals(answer, own, level) for answer, own in found]
 
 
-def _answer(question: Question, of_rows: npt.NDArray[Any], weights: Vector) -> tuple[RankCorrelation, _Drawn | None]:
-    there = np.isfinite(np.stack(question.columns)).all(0)
-    columns, families = [column[there] for column in question.columns], of_rows[there]
-    num_rows, num_families = len(families), len(np.unique(families))
+class _Draws:
+    """Random weights of families, and ranks under them, which are kept as the same columns are asked for many times."""
+
+    def __init__(self, of_rows: npt.NDArray[np.int64], num_draws: int, rng: np.random.Generator) -> None:
+        self.of_rows = of_rows
+        self.weights: Vector = rng.exponential(size=(num_draws, int(of_rows.max(initial=-1)) + 1))
+        self._kept: dict[tuple[int, bytes], Vector] = {}
+
+    def correlations(self, columns: Sequence[Vector], there: npt.NDArray[np.bool_]) -> Vector:
+        """Correlate columns, of rows that have all numbers, in each draw.
+
+        Args:
+            columns: Two columns of N numbers, or three, of which the last is held fixed.
+            there: (N,) whether a row has all of them.
+
+        Returns:
+            (R,) correlations.
+        """
+        return _correlations([self._ranks(column, there) for column in columns])
+
+    def _ranks(self, column: Vector, there: npt.NDArray[np.bool_]) -> Vector:
+        key = (id(column), there.tobytes())
+        if key not in self._kept:
+            ranks = _unit_ranks(column[there], self.weights[:, self.of_rows[there]])
+            if (len(self._kept) + 1) * ranks.nbytes > _MAX_KEPT:
+                self._kept.clear()
+            self._kept[key] = ranks
+        return self._kept[key]
+
+
+def _answer(question: Question, draws: _Draws) -> tuple[RankCorrelation, _Drawn | None]:
+    there = np.asarray(np.isfinite(np.stack(question.columns)).all(axis=0))
+    columns = [column[there] for column in question.columns]
+    num_rows, num_families = int(there.sum()), len(np.unique(draws.of_rows[there]))
     why = _why_no_value(columns, question.names) if num_rows > 2 else f"only {num_rows} rows have all numbers"
     value = math.nan if why else partial_spearman(*columns)
     if not why and math.isnan(value):
         why = f"{question.names[2]} orders the rows as one of the two does, so nothing is left"
     num_given = len(columns) - 2
-    free = num_families - 1 - num_given
     if not why and num_families < MIN_FAMILIES + num_given:
         why = f"{num_families} families are too few for an interval"
     answer = RankCorrelation(value=value, num_rows=num_rows, num_families=num_families, why=why)
     if why:
         return answer, None
     limit = 1 - 6 / (num_rows**3 - num_rows)  # half way from 1 to the next smaller ρ of so many rows
-    z = _fisher(np.array(value), limit)
-    draws = _fisher(_weighted(columns, weights[:, families]), limit)
-    spread = float(draws.std()) * math.sqrt((num_families + 1) / (num_families - 1))
+    drawn = _fisher(draws.correlations(question.columns, there), limit)
+    spread = float(drawn.std()) * math.sqrt((num_families + 1) / (num_families - 1))
     se = max(spread, math.sqrt(1.06 / max(num_rows - 3 - num_given, 1)))
-    centred = draws - draws.mean()
+    centred = drawn - drawn.mean()
     size = float(centred.std())
-    return answer, _Drawn(value=value, z=float(z), se=se, free=free, draws=centred / size if size else centred)
+    own = centred / size if size else centred
+    z = float(_fisher(np.array(value), limit))
+    return answer, _Drawn(value=value, z=z, se=se, free=num_families - 1 - num_given, draws=own)
 
 
 def _why_no_value(columns: Sequence[Vector], names: Sequence[str]) -> str:
@@ -193,22 +223,32 @@ def _weighted(columns: Sequence[Vector], weights: Vector) -> Vector:
     Returns:
         (R,) correlations; ``nan`` where the third has the order of one of the others.
     """
-    ranks = [_weighted_ranks(column, weights) for column in columns]
-    total = weights.sum(1, keepdims=True)
-    centred = [rank - (weights * rank).sum(1, keepdims=True) / total for rank in ranks]
-    scaled = [rank / np.sqrt((weights * rank**2).sum(1, keepdims=True)) for rank in centred]
+    return _correlations([_unit_ranks(column, weights) for column in columns])
+
+
+def _correlations(ranks: Sequence[Vector]) -> Vector:
+    """Correlate ranks of two columns, or what a line in those of a third leaves of them, as `_unit_ranks` has them."""
 
     def together(i: int, j: int) -> Vector:
-        product: Vector = (weights * scaled[i] * scaled[j]).sum(1)
+        product: Vector = np.einsum("rn,rn->r", ranks[i], ranks[j])
         return product
 
     direct = together(0, 1)
-    if len(columns) == 2:
+    if len(ranks) == 2:
         return np.clip(direct, -1, 1)
     first, second = together(0, 2), together(1, 2)
     rest = (1 - first**2) * (1 - second**2)
     is_left = np.minimum(1 - first**2, 1 - second**2) > _ROUNDING
     return np.where(is_left, np.clip((direct - first * second) / np.sqrt(np.where(is_left, rest, 1)), -1, 1), np.nan)
+
+
+def _unit_ranks(column: Vector, weights: Vector) -> Vector:
+    """Centre weighted ranks and scale them, so that a correlation is the sum of the products of two such rows."""
+    ranks = _weighted_ranks(column, weights)
+    centred = ranks - (weights * ranks).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
+    rooted = np.sqrt(weights) * centred
+    unit: Vector = rooted / np.linalg.norm(rooted, axis=1, keepdims=True)
+    return unit
 
 
 def _weighted_ranks(column: Vector, weights: Vector) -> Vector:
