@@ -193,7 +193,7 @@ def _answer(question: Question, draws: _Draws) -> tuple[RankCorrelation, _Drawn 
         why = f"{question.names[2]} orders the rows as one of the two does, so nothing is left"
     num_given = len(columns) - 2
     if not why and num_families < MIN_FAMILIES + num_given:
-        why = f"{num_families} families are too few for an interval"
+        why = f"{num_families} {'family is' if num_families == 1 else 'families are'} too few for an interval"
     answer = RankCorrelation(value=value, num_rows=num_rows, num_families=num_families, why=why)
     if why:
         return answer, None

@@ -94,6 +94,7 @@ def test_a_reason_stands_where_there_is_no_value() -> None:
 
 def test_too_few_families_have_a_value_and_no_interval() -> None:
     rng = np.random.default_rng(2)
+    assert ask(*rng.normal(size=(2, 4)), families=["f"] * 4).why == "1 family is too few for an interval"
     for number in (MIN_FAMILIES - 1, MIN_FAMILIES):
         first, second, third = rng.normal(size=(3, 4 * number))
         families = [f"f{i // 4}" for i in range(4 * number)]
