@@ -155,6 +155,49 @@ def without_quadgrams(name: str = "short") -> Trajectory:
     return Trajectory(run.protocol, run.run, points)
 
 
+def scored(num_families: int = 16, *, seed: int = 0) -> tuple[list[Trajectory], list[dict[str, Any]]]:
+    """Make families of two models, a small and a large one, and a table of their scores.
+
+    What bigrams tell follows the loss, and so does the score ``hellaswag``; ``arc_easy`` follows what is kept of
+    tokens, which has nothing to do with the loss; ``coin`` follows nothing.
+    """
+    rng = np.random.default_rng(seed)
+    runs, table = [], []
+    for family in range(num_families):
+        good, kept = rng.normal(size=2)
+        for size in ("small", "large"):
+            quality, own_kept = good + (size == "large") + 0.2 * rng.normal(), kept + 0.3 * rng.normal()
+            name = f"f{family}-{size}"
+            points = [_scored_point(step, own_kept, quality * step / 1000, rng) for step in (0, 500, 1000)]
+            config = {"family": f"f{family}", "model": {"num_parameters": 2e6 if size == "small" else 8e6}}
+            runs.append(Trajectory({"orders": ["token", "bigram"]}, {"name": name, "config": config}, points))
+            scores = {
+                "hellaswag": 0.35 + 0.05 * (quality + 0.15 * rng.normal()),
+                "arc_easy": 0.4 + 0.03 * (own_kept + 0.2 * rng.normal()),
+                "coin": 0.5 + 0.01 * rng.normal(),
+            }
+            table.append({"run": name, **{score: round(value, 4) for score, value in scores.items()}})
+    return runs, table
+
+
+def write_scored(folder: Path, **options: Any) -> None:
+    """Put runs of `scored` into ``models/``, and their table beside it."""
+    runs, table = scored(**options)
+    for run in runs:
+        write(run, folder / "models" / run.name)
+    lines = [",".join(table[0]), *(",".join(map(str, row.values())) for row in table)]
+    (folder / "scores.csv").write_text("\n".join(lines) + "\n")
+
+
+def _scored_point(step: int, kept: float, quality: float, rng: np.random.Generator) -> Point:
+    values = {metric_key("probe_loss"): 3.0 - 0.3 * quality}
+    for order, told in (("token", 0.2), ("bigram", 0.3)):
+        own = {"kept": 0.6 + 0.05 * kept, "told": told + 0.04 * (quality + 0.1 * rng.normal())}
+        own |= {"optimality": own["told"] / own["kept"], "regularity": 0.5 + 0.02 * rng.normal()}
+        values |= {metric_key(name, site="mean", order=order): value for name, value in own.items()}
+    return Point(step, values, loss=3.1 - 0.3 * quality)
+
+
 def write(trajectory: Trajectory, folder: Path) -> Path:
     """Put a trajectory on disk as a run would; returns its folder."""
     writer = TrajectoryWriter.create(folder / "trajectory.jsonl", trajectory.protocol, trajectory.run)

@@ -11,6 +11,7 @@ from ibtrack.analysis.movements import Movement
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, phases_of_runs
 from ibtrack.analysis.ranking import Place, ranking, verdict
+from ibtrack.analysis.scores import Relation, Relations, join_scores, read_scores, relate
 
 __all__ = [
     "Contrast",
@@ -23,15 +24,20 @@ __all__ = [
     "Movement",
     "Phases",
     "Place",
+    "Relation",
+    "Relations",
     "critical_value",
     "curve",
     "difference",
     "find_phases",
     "group_runs",
+    "join_scores",
     "match_runs",
     "most_telling",
     "phases_of_runs",
     "ranking",
+    "read_scores",
+    "relate",
     "telling_settings",
     "verdict",
     "which_compresses",

@@ -75,11 +75,11 @@ def group_runs(runs: Mapping[str, Trajectory], by: str | None = None, *, ignore:
     if differences := why_not_comparable(runs):
         raise ValueError(refusal(differences, "an effect needs runs of one protocol"))
     configs = {name: flat(run.run.get("config") or {}) for name, run in runs.items()}
-    ignored = [_resolved(key, configs) for key in ignore]
+    ignored = [resolved_setting(key, configs) for key in ignore]
     names = [str(run.run.get("name")) for run in runs.values()]  # without the prefix of a further monitor
     differing = telling_settings(list(configs.values()), names)
     telling = [key for key in differing if not is_seed(key) and key not in ignored]
-    keys = _naming(telling, configs) if by is None else (_resolved(by, configs),)
+    keys = _naming(telling, configs) if by is None else (resolved_setting(by, configs),)
     members = _members(keys, configs)
     _check_groups(keys, members, configs)
     others = tuple(key for key in telling if key not in keys)
@@ -116,11 +116,15 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def _resolved(key: str, configs: Configs) -> str:
+def resolved_setting(key: str, configs: Configs) -> str:
     """Find the setting that is meant: the whole key, or the only one that ends in it.
 
     Of several that end in it, those in which the runs differ count, and of those that make the same groups the
     shortest.
+
+    Args:
+        key: Setting with dots, or its last part.
+        configs: Name of each run to its configuration, with dotted keys.
 
     Raises:
         ValueError: There is none, or they make different groups.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import warnings
@@ -19,6 +20,7 @@ from ibtrack.analysis.outline import outline
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking, verdict
+from ibtrack.analysis.scores import DEFAULT_QUANTITIES, Relations, join_scores, read_scores, relate
 from ibtrack.cli.terminal import (
     LIST_HEAD,
     UNIT_WORDS,
@@ -28,6 +30,7 @@ from ibtrack.cli.terminal import (
     list_row,
     one_line,
     points_table,
+    relations_table,
     say,
     terminal_plane,
     text_table,
@@ -158,6 +161,48 @@ def compare(
 
 @app.command()
 @one_line_errors
+def scores(
+    runs: RunsOrFolders,
+    table: Annotated[Path, typer.Option(help="CSV or Parquet, or a folder of results of lm-evaluation-harness.")],
+    by: Annotated[str | None, typer.Option(help="Column of the table or setting that is the family of a run.")] = None,
+    size: Annotated[str | None, typer.Option(help="Column or setting that is the size of a model.")] = None,
+    quantity: Annotated[list[str] | None, typer.Option(help="A quantity; may be repeated.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="mean, or a layer such as L03; may be repeated.")] = None,
+    order: Annotated[list[str] | None, typer.Option(help="A label set; may be repeated. All unless given.")] = None,
+    reading: Reading = "debiased",
+    score: Annotated[list[str] | None, typer.Option(help="A score; may be repeated. All unless given.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out", "-o", help="A .csv of all numbers, or a scatter as .png, .svg or .html; may be repeated."
+        ),
+    ] = None,
+    allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Also runs of different protocols.")] = False,
+) -> None:
+    """Say whether readings go with scores: rank correlations, given the loss and the size, over families of runs."""
+    _check_outs(out or [])
+    sites = tuple(site or ("mean",))
+    trajectories = [Trajectory.load(path, sites=sites) for run in runs for path in _runs_in(run)]
+    joined = join_scores(
+        dict(zip(run_labels(trajectories), trajectories, strict=True)),
+        read_scores(table),
+        quantities=quantity or DEFAULT_QUANTITIES,
+        sites=sites,
+        orders=order,
+        reading=reading,
+        by=by,
+        size=size,
+        only=score,
+        allow_mixed=allow_mixed,
+    )
+    found = relate(joined)
+    say(f"{relations_table(found)}\n\n" + "\n".join(found.sentences()))
+    for path in out or []:
+        say(f"\nwrote {_written(found, path)}")
+
+
+@app.command()
+@one_line_errors
 def show(
     run: Run, order: Order = "token", site: Site = "mean", reading: Reading = "debiased", unit: Unit = "share"
 ) -> None:
@@ -237,6 +282,31 @@ def dashboard(
         say(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
     else:
         say(f"wrote {workspace.send(install_chart=not chart_installed)}")
+
+
+def _check_outs(paths: Sequence[Path]) -> None:
+    """Check, before anything is worked out, that a file can be written as its name asks for.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    for path in paths:
+        check_option("the end of --out", path.suffix.lower(), (".csv", ".png", ".svg", ".html"))
+
+
+def _written(found: Relations, path: Path) -> Path:
+    """Write relations as a table, or draw them, by the end of the file's name."""
+    if path.suffix.lower() != ".csv":
+        from ibtrack.report import charts
+
+        return charts.save(charts.scores(found), path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = list(found.rows())
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
 
 
 def _asked(unit: str) -> str | None:

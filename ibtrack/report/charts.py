@@ -17,6 +17,7 @@ from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import draw
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
+from ibtrack.report.score_chart import scores as scores
 from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, half_width, ticks, tooltip_of_point, value_text
 from ibtrack.report.tables import (
     BANDS,
@@ -277,6 +278,31 @@ def save_png(chart: alt.LayerChart | alt.VConcatChart, path: str | os.PathLike[s
         raise ValueError(f"path must end in .png, as charts are written as PNG, got {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png)
+    return path
+
+
+def save(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> Path:
+    """Draw a chart into a PNG or SVG file, or write it as a page that opens without a network.
+
+    Args:
+        chart: Chart of this package.
+        path: File to write, whose name ends in ``.png``, ``.svg`` or ``.html``; its folder is made.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: The name of the file ends in something else.
+        ModuleNotFoundError: vl-convert, from the extra ``report``, is not installed.
+        RuntimeError: The chart could not be drawn.
+    """
+    path = Path(path)
+    kind = check_option("the end of path", path.suffix.lower(), (".png", ".svg", ".html"))
+    if kind == ".png":
+        return save_png(cast(alt.LayerChart, chart), path)
+    text = draw.text(chart.to_dict(), kind[1:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -1,4 +1,4 @@
-"""A chart becomes a PNG, in a process of its own.
+"""A chart becomes a PNG, an SVG or a page, in a process of its own.
 
 The program that draws is not Python: what it cannot bear ends its process, and no exception is left to catch. So it has
 its own, which knows nothing of the caller's ``__main__``, and a training loop that asked for a picture goes on.
@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import Any
 
-from ibtrack._checks import needs
+from ibtrack._checks import check_option, needs
 from ibtrack.record.texts import printable, reason
 from ibtrack.record.trajectory import Point, Trajectory
 
@@ -36,6 +36,23 @@ def png(spec: Mapping[str, Any], *, scale: float = 2, timeout: float = LONGEST_D
         RuntimeError: The spec could not be drawn, was not drawn in time, or ended the process that draws.
     """
     return _drawn({"spec": spec, "scale": scale}, timeout)
+
+
+def text(spec: Mapping[str, Any], kind: str, *, timeout: float = LONGEST_DRAWING) -> str:
+    """Write a spec as a picture in SVG, or as a page that opens without a network.
+
+    Args:
+        spec: Vega-Lite spec with its data.
+        kind: ``svg`` or ``html``.
+        timeout: Seconds after which the drawing is given up.
+
+    Raises:
+        ValueError: There is no such kind.
+        ModuleNotFoundError: A package of the extra ``report`` is not installed.
+        RuntimeError: The spec could not be drawn, was not drawn in time, or ended the process that draws.
+    """
+    check_option("kind", kind, ("svg", "html"))
+    return _drawn({"spec": spec, "kind": kind}, timeout).decode()
 
 
 def plane_png(
@@ -114,7 +131,13 @@ def _draw() -> None:
         import vl_convert
 
         spec = task["spec"] if "spec" in task else _plane(**task["plane"])
-        picture = vl_convert.vegalite_to_png(spec, scale=task["scale"])
+        kind = task.get("kind", "png")
+        if kind == "svg":
+            picture = vl_convert.vegalite_to_svg(spec).encode()
+        elif kind == "html":
+            picture = vl_convert.vegalite_to_html(spec, bundle=True).encode()
+        else:
+            picture = vl_convert.vegalite_to_png(spec, scale=task["scale"])
     except Exception as error:
         sys.exit(reason(error))  # the last line that the caller reads
     sys.stdout.buffer.write(picture)

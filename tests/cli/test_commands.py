@@ -483,3 +483,38 @@ def test_list_says_what_settings_do_over_seeds(run: Run, swept: Path) -> None:
     for path in swept.glob("*-s[12]/trajectory.jsonl"):
         path.unlink()
     assert run("list", swept).stdout.splitlines()[-1].endswith("One seed each: differences may be chance.")
+
+
+def test_scores_says_what_goes_with_what_and_writes_table_and_scatter(run: Run, tmp_path: Path) -> None:
+    trajectories.write_scored(tmp_path)
+    csv, svg = tmp_path / "new" / "out.csv", tmp_path / "out.svg"
+    options = ("--table", tmp_path / "scores.csv", "--by", "family", "-o", csv, "-o", svg)
+    text = run("scores", tmp_path / "models", *options).stdout
+    table, _, sentences, *wrote = text.split("\n\n")
+    head, first, *_ = table.splitlines()
+    assert re.split("  +", head) == ["score", "reading", "ρ", "ρ given loss", "ρ given size", "families", "rows"]
+    assert first.startswith("hellaswag  told of ")
+    assert first.split()[-2:] == ["16", "32"]
+    assert "goes with hellaswag: ρ 0.9" in sentences
+    assert wrote == [f"wrote {csv}", f"wrote {svg}\n"]
+    assert len(csv.read_text().splitlines()) == 1 + 8 * 3 * 3
+    assert svg.read_text().startswith("<svg")
+
+
+def test_scores_are_those_that_are_asked_for(run: Run, tmp_path: Path) -> None:
+    trajectories.write_scored(tmp_path, num_families=5)
+    options = ("--table", tmp_path / "scores.csv", "--score", "coin", "--quantity", "told", "--order", "token")
+    lines = run("scores", tmp_path / "models", *options, "--site", "mean", "--size", "num_parameters").stdout
+    assert lines.splitlines()[1].startswith("coin   told of tokens  ")
+    assert "\n\n10 runs with scores.\nEach run counts as a family of its own;" in lines
+
+
+def test_mistakes_about_scores_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "s.csv"
+    table.write_text("run,arc\nother,0.3\n")
+    refused = only_line(run("scores", folder, "--table", table, code=2))
+    assert refused == "error: no scores fit a run: the scores are of other, the runs are w32 and w64"
+    refused = only_line(run("scores", folder, "--table", table, "-o", tmp_path / "x.pdf", code=2))
+    assert refused == "error: the end of --out must be one of '.csv', '.png', '.svg', '.html', got '.pdf'"
+    assert "does not exist" in only_line(run("scores", folder, "--table", tmp_path / "none.csv", code=2))
+    assert not list(tmp_path.glob("x.*"))

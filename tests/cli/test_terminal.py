@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from ibtrack.analysis.movements import Movement
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases
+from ibtrack.analysis.rank_correlations import RankCorrelation
 from ibtrack.analysis.ranking import Place
-from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, terminal_plane, text_table
+from ibtrack.analysis.scores import Joined, Relation, Relations
+from ibtrack.cli.terminal import LIST_HEAD, list_row, points_table, relations_table, terminal_plane, text_table
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.tables import plane_rows
 from tests import trajectories
@@ -121,3 +124,25 @@ def test_failed_points_of_a_run_are_counted() -> None:
 def test_the_table_of_a_run_has_a_line_per_point() -> None:
     run = trajectories.make(num_points=7)
     assert len(points_table(plane_rows([run])).splitlines()) == 1 + 7
+
+
+def test_relations_are_listed_from_the_strongest_and_those_without_a_value_last() -> None:
+    def relation(score: str, value: float, **more: Any) -> Relation:
+        alone = RankCorrelation(value=value, num_rows=9, num_families=7, **more)
+        given = {"loss": RankCorrelation(value=0.1, why="loss is the same in all rows")}
+        return Relation(reading="ib/mean/bigram/told", score=score, alone=alone, given=given)
+
+    told = relation("a", -0.62, interval=(-0.9, -0.1), together=(-0.95, -0.05))
+    relations = [relation("b", math.nan, why="b is the same in all rows"), relation("c", 0.3), told]
+    head, first, second, third, _, *notes = relations_table(
+        Relations(joined=Joined(rows=(), by=None), relations=tuple(relations))
+    ).splitlines()
+    assert re.split("  +", head) == ["score", "reading", "ρ", "ρ given loss", "families", "rows"]
+    assert re.split("  +", first) == ["a", "told of bigrams", "-0.62 (-0.90 to -0.10) *", "0.10", "7", "9"]
+    assert second.split() == ["c", "told", "of", "bigrams", "0.30", "0.10", "7", "9"]
+    assert third.split() == ["b", "told", "of", "bigrams", "—", "0.10", "7", "9"]
+    assert [note[:1] for note in notes] == ["*", "—", "—"]
+    many = Relations(joined=Joined(rows=(), by=None), relations=tuple(relation(f"s{i}", i / 30) for i in range(23)))
+    lines = relations_table(many).splitlines()
+    assert [line.split()[0] for line in lines[1:21]] == [f"s{i}" for i in range(22, 2, -1)]
+    assert lines[-1] == "3 weaker ones are not shown; -o table.csv has all"

@@ -179,6 +179,10 @@ SWEEP = tuple(f"outputs/tiny_sweep/recipe={recipe},seed={seed}" for recipe in ("
 RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/recipe=one", "FOLDER/recipe=two", "runs/bytes", *SWEEP)
 
 
+FILES: dict[str, Callable[[Path], None]] = {"howto/scores.md": trajectories.write_scored}
+"""Page to what writes further files that it speaks of into a folder."""
+
+
 def write_runs(folder: Path, places: Sequence[str] = RUNS) -> None:
     """Put small trajectories where the pages speak of RUN, FOLDER and others."""
     for seed, place in enumerate(places):

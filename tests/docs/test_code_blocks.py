@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ibtrack import MeasurementWarning, Trajectory
 from ibtrack.cli import app
 from tests.docs.pages import PAGES, ROOT, blocks, name
-from tests.docs.preludes import PRELUDES, SWEEP, write_runs
+from tests.docs.preludes import FILES, PRELUDES, SWEEP, write_runs
 from tests.runs import config
 
 NOT_RUN = {"howto/transformers.md": 1, "howto/wandb.md": 1}  # blocks that need the network
@@ -47,6 +47,8 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
 def test_the_python_of_a_page_runs(page: Path, at_hand: Path) -> None:
     write_runs(at_hand, ["RUN", *SWEEP])
+    if (write_more := FILES.get(name(page))) is not None:
+        write_more(at_hand)
     names = {"__name__": "__main__", **PRELUDES.get(name(page), dict)()}
     try:
         with _quiet():
@@ -71,6 +73,8 @@ def _commands(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
 def test_the_commands_of_a_page_are_taken(page: Path, at_hand: Path) -> None:
     write_runs(at_hand)
+    if (write_more := FILES.get(name(page))) is not None:
+        write_more(at_hand)
     for command in _commands(page):
         program, *arguments = shlex.split(command)
         if program == "ibtrack":

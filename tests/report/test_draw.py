@@ -42,6 +42,17 @@ def test_a_spec_that_is_none_is_an_error_with_its_reason() -> None:
         draw.png({"mark": 5})
 
 
+def test_a_spec_becomes_an_svg_or_a_page_that_needs_no_network() -> None:
+    assert draw.text(titled("a title"), "svg").startswith("<svg")
+    page = draw.text(titled("a title"), "html")
+    assert "a title" in page
+    assert 'src="http' not in page
+    with pytest.raises(RuntimeError, match="the process that draws was ended by signal"):
+        draw.text(titled("a\x07b"), "svg")
+    with pytest.raises(ValueError, match="kind must be one of 'svg', 'html', got 'pdf'"):
+        draw.text(titled("a"), "pdf")
+
+
 def test_a_drawing_without_end_is_given_up() -> None:
     with pytest.raises(RuntimeError, match=r"the chart was not drawn within 0\.001 s"):
         draw.png(titled("a"), timeout=0.001)
