@@ -342,7 +342,7 @@ class InformationPlaneTracker:
             The point, or None if nothing was due.
 
         Raises:
-            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0, or ``loss`` is not one number.
         """
         step, tokens_seen = _counts(step, tokens_seen)
         if not self.started:
@@ -387,7 +387,7 @@ class InformationPlaneTracker:
             The point, or None if the last step had been measured.
 
         Raises:
-            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0, or ``loss`` is not one number.
         """
         point = self.measure_last(model, step, tokens_seen=tokens_seen, loss=loss, failure=failure)
         self.close()
@@ -417,7 +417,7 @@ class InformationPlaneTracker:
             The point, or None if the step had been measured.
 
         Raises:
-            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0, or ``loss`` is not one number.
         """
         step, tokens_seen = _counts(step, tokens_seen)
         measured = self._points[-1].step if self._points else -1
@@ -472,7 +472,7 @@ class InformationPlaneTracker:
         failure: str | None = None,
     ) -> Point:
         """Measure and record; a failed measurement, or one that would be of other weights, is recorded as such."""
-        began = time.monotonic()
+        began, number = time.monotonic(), _number(loss)
         self._last, self._begins_late = now, False
         try:
             point = self.measure(model, step=now.step) if failure is None else Point(now.step, failure=failure)
@@ -487,7 +487,7 @@ class InformationPlaneTracker:
             point,
             values=Values.of({**point.values, metric_key("overhead_fraction"): share}),
             notes={**point.notes, **self._account_for_left_out()},
-            loss=None if loss is None else float(torch.as_tensor(loss).detach()),
+            loss=number,
             tokens_seen=None if tokens_seen is None else now.tokens,
             wall_time=now.seconds + spent,
             measure_time=spent,
@@ -703,6 +703,22 @@ class InformationPlaneTracker:
 def _counts(step: int, tokens_seen: int | None) -> tuple[int, int | None]:
     """Check the numbers that a training loop counts."""
     return check_count("step", step), None if tokens_seen is None else check_count("tokens_seen", tokens_seen)
+
+
+def _number(loss: float | Tensor | None) -> float | None:
+    """Read the loss of a step, which lies on a GPU perhaps.
+
+    Raises:
+        ValueError: It is not one number.
+    """
+    if loss is None:
+        return None
+    try:
+        return float(torch.as_tensor(loss).detach())
+    except (TypeError, ValueError, RuntimeError):
+        shape = getattr(loss, "shape", None)
+        got = repr(loss) if shape is None else f"shape {tuple(shape)}"
+        raise ValueError(f"loss must be one number, such as the mean over the batch, got {got}") from None
 
 
 def _warn(sentence: str) -> None:

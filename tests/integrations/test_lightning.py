@@ -508,6 +508,7 @@ def test_each_run_has_its_own_folder_by_default(tmp_path: Path) -> None:
         assert watch.path == tmp_path / "run" / f"version_{version}" / "trajectory.jsonl"
         assert watch.trajectory.name == f"run/{version}"
     assert default_path(trainer(tmp_path), "held") == tmp_path / "trajectory_held.jsonl"
+    assert default_path(trainer(tmp_path), "../eval/ib") == tmp_path / "trajectory_.._eval_ib.jsonl"
 
 
 def test_two_monitors_in_one_run(tmp_path: Path) -> None:
