@@ -238,7 +238,7 @@ class InformationPlaneMonitor(Callback):
         """
         if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
             for key in self._metrics:
-                if parse_key(key).site not in (None, "mean"):
+                if parse_key(f"ib{key.removeprefix(self.prefix)}").site not in (None, "mean"):  # it may have a slash
                     trainer.callback_metrics.pop(key, None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
