@@ -486,7 +486,7 @@ class InformationPlaneTracker:
         point = replace(
             point,
             values=Values.of({**point.values, metric_key("overhead_fraction"): share}),
-            notes={**point.notes, **self._account_for_left_out()},
+            notes={**point.notes, **self._account_for_left_out(now.step)},
             loss=number,
             tokens_seen=None if tokens_seen is None else now.tokens,
             wall_time=now.seconds + spent,
@@ -522,8 +522,9 @@ class InformationPlaneTracker:
         _warn(f"{sentence}; training goes on")
         return {"batch_size": sentence}
 
-    def _account_for_left_out(self) -> dict[str, str]:
-        steps, self._left_out = self._left_out, []
+    def _account_for_left_out(self, measured: int) -> dict[str, str]:
+        """Note which due steps before the one that is measured were left out; the last one of a run may itself be."""
+        steps, self._left_out = [step for step in self._left_out if step != measured], []
         if not steps:
             return {}
         return {"schedule": f"left out to keep max_overhead={self.max_overhead}: steps {', '.join(map(str, steps))}"}

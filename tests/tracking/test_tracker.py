@@ -447,6 +447,15 @@ def test_a_budget_leaves_points_out_and_says_which() -> None:
     assert "schedule" not in follow.trajectory.points[2].notes
 
 
+def test_the_last_step_is_not_said_to_be_left_out_when_it_is_measured_at_the_end() -> None:
+    follow, model = tracker(schedule=schedules.every(1), max_overhead=0.01), Model()
+    for step in range(4):
+        follow.step(model, step)
+    point = follow.finish(model, 3)
+    assert point is not None
+    assert point.notes["schedule"] == "left out to keep max_overhead=0.01: steps 1, 2"
+
+
 def test_two_trackers_do_not_disturb_each_other() -> None:
     model = Model()
     first, second = tracker(), tracker(probe=Probe(models.tokens(8, seed=5), orders=(1,)))
