@@ -140,7 +140,9 @@ class TrajectoryWriter:
             added = {entry: value for entry, value in protocol.items() if entry not in old["protocol"]}
             kept_id = old.get("run_id") or uuid.uuid4().hex
             header = _as_read(**{**old, "run_id": kept_id, "protocol": {**old["protocol"], **added}})
-            known = {point.step: point for point in (*held, *points) if point.step <= last_step}
+            on_disk = {point.step for point in points}
+            missing = [point for point in held if point.step not in on_disk and _can_be_read_back(point)]
+            known = {point.step: point for point in (*missing, *points) if point.step <= last_step}
             later = [point for point in points if point.step > last_step]
             return cls(
                 path,
@@ -350,6 +352,15 @@ def _as_read(protocol: Mapping[str, Any], run: Mapping[str, Any] | None, **rest:
     """
     header = {**rest, "protocol": dict(protocol), "run": plain(run or {})}
     return cast(dict[str, Any], read_header(header_line(header).encode()))  # it is one, as it has both parts
+
+
+def _can_be_read_back(point: Point) -> bool:
+    """Whether a file can hold a point; one that it cannot was complained of when it was measured."""
+    try:
+        read_line(point_line(point).encode())
+    except ValueError:
+        return False
+    return True
 
 
 def _amount(points: Sequence[Point]) -> str:

@@ -403,3 +403,10 @@ def test_a_run_is_known_again_by_any_configuration(tmp_path: Path, setting: Any)
     assert [point.step for point in writer.points] == [0]
     with pytest.warns(UserWarning, match="held an earlier start of this run, with 1 point up to step 0"):
         TrajectoryWriter.create(path, PROTOCOL, run)
+
+
+def test_a_point_in_memory_that_no_file_can_hold_does_not_spoil_the_file_after_a_restart(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl")
+    held = [Point(3, tokens_seen=1 << 60), Point(5, loss=2.0)]
+    TrajectoryWriter.resume(path, PROTOCOL, last_step=5, held=held)
+    assert Trajectory.load(path).steps == [0, 1, 2, 4, 5]
