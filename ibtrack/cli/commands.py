@@ -75,6 +75,8 @@ def one_line_errors(command: Command) -> Command:
             warnings.showwarning = lambda message, *rest: say(one_line(f"note: {message}"), err=True)
             try:
                 return command(*args, **kwargs)
+            except BrokenPipeError:  # such as by head, which has seen enough; typer ends in silence
+                raise
             except (OSError, ValueError, KeyError, ImportError) as error:
                 say(one_line(f"error: {_sentence(error)}"), err=True)
                 raise typer.Exit(2) from error
@@ -377,6 +379,8 @@ def _name_below(folder: Path, path: Path) -> str:
 def _trajectory_or_reason(path: Path) -> Trajectory | str:
     """Read a trajectory without its layers, or say why it cannot be read."""
     try:
+        if path.exists() and not path.is_file():
+            return f"{path} is no file"  # a pipe, for one, which would be waited for without end
         return Trajectory.load(path, sites=("mean",))  # a list shows no single layer
     except (OSError, ValueError, KeyError) as error:
         return _sentence(error)

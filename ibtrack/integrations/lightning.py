@@ -238,7 +238,7 @@ class InformationPlaneMonitor(Callback):
         """
         if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
             for key in self._metrics:
-                if parse_key(key).site not in (None, "mean"):
+                if parse_key(f"ib{key.removeprefix(self.prefix)}").site not in (None, "mean"):  # it may have a slash
                     trainer.callback_metrics.pop(key, None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -311,7 +311,7 @@ class _ToldPath:
 
 def default_path(trainer: Trainer, prefix: str = "ib") -> Path:
     """Name the trajectory file in the logger's folder of the run, or without a logger in ``default_root_dir``."""
-    file = "trajectory.jsonl" if prefix == "ib" else f"trajectory_{prefix}.jsonl"
+    file = "trajectory.jsonl" if prefix == "ib" else f"trajectory_{prefix.replace('/', '_')}.jsonl"  # no folder of it
     folder = Path(trainer.default_root_dir)
     if trainer.loggers:
         logger = trainer.loggers[0]

@@ -409,7 +409,8 @@ class Probe:
             self._check_same_tokenizer(tokenizer)
         encode = None if tokenizer is None else encoder(tokenizer)
         sequences = token_sequences(training, encode)
-        self.overlap = overlap(self.inputs, self._labelled_text(), sequences, length=length, share=share)
+        with torch.random.fork_rng(devices=[]):  # a DataLoader draws from it whenever it is gone through
+            self.overlap = overlap(self.inputs, self._labelled_text(), sequences, length=length, share=share)
         return self.overlap
 
     def without(self, documents: Iterable[int]) -> Probe:

@@ -158,8 +158,10 @@ class Trajectory:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: The file is not a trajectory, or a line other than the last is damaged.
+            ValueError: The file is not a trajectory, a line other than the last is damaged, or ``sites`` is one text.
         """
+        if isinstance(sites, str):
+            raise ValueError(f"sites must be several names, such as ({sites!r},), got the text {sites!r}")
         path = Path(path)
         path = path / "trajectory.jsonl" if path.is_dir() else path
         header, points = read_file(path, sites=sites)

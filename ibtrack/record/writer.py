@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from ibtrack.record.lines import header_line, lines_of
+from ibtrack.record.lines import header_line, lines_of, point_line, read_header, read_line
 from ibtrack.record.lock import FileLock
 from ibtrack.record.plain import plain
 from ibtrack.record.protocol import as_text, differing_keys, flat, protocol_differences
@@ -76,9 +76,10 @@ class TrajectoryWriter:
             FileExistsError: The path holds the trajectory of another run, which is never overwritten, or another
                 process is writing it; the message names that process.
             OSError: No file can be made at the path.
+            ValueError: An entry of protocol or run is of a kind that no file has.
         """
         path = Path(path)
-        header = {"run_id": uuid.uuid4().hex, "protocol": dict(protocol), "run": plain(run or {})}
+        header = _as_read(protocol, run, run_id=uuid.uuid4().hex)
 
         def plan() -> TrajectoryWriter:
             seen = _seen(path)
@@ -118,7 +119,8 @@ class TrajectoryWriter:
         Raises:
             FileExistsError: Another process is writing the file; the message names that process.
             OSError: The file cannot be read or replaced.
-            ValueError: The file was measured under another protocol; the message shows the differing entries.
+            ValueError: The file was measured under another protocol; the message shows the differing entries. Or an
+                entry of protocol or run is of a kind that no file has.
         """
         path = Path(path)
 
@@ -130,12 +132,17 @@ class TrajectoryWriter:
                     f"{path} was measured under another protocol ({'; '.join(differences)}); its points are not "
                     "comparable: resume with the same options, or give another path"
                 )
-            header = {**old, "run_id": old.get("run_id") or uuid.uuid4().hex}
             if other := _other_run(old, run, run_id):
-                header |= {"run_id": uuid.uuid4().hex, "protocol": dict(protocol), "run": plain(run or {})}
+                header = _as_read(protocol, run, run_id=uuid.uuid4().hex)
                 why = f"{_amount_and_last(points)} of {other}; it"
                 return cls(path, header, [], partial(_move_aside, path, seen, why))
-            known = {point.step: point for point in (*held, *points) if point.step <= last_step}
+            # the file learns what it has not known of its measurement, such as from how many rows the geometry is
+            added = {entry: value for entry, value in protocol.items() if entry not in old["protocol"]}
+            kept_id = old.get("run_id") or uuid.uuid4().hex
+            header = _as_read(**{**old, "run_id": kept_id, "protocol": {**old["protocol"], **added}})
+            on_disk = {point.step for point in points}
+            missing = [point for point in held if point.step not in on_disk and _can_be_read_back(point)]
+            known = {point.step: point for point in (*missing, *points) if point.step <= last_step}
             later = [point for point in points if point.step > last_step]
             return cls(
                 path,
@@ -158,12 +165,14 @@ class TrajectoryWriter:
             point: Point of a later step than the last one.
 
         Raises:
-            ValueError: The point's step is not after the last one.
+            ValueError: The point's step is not after the last one, or no file can hold the point, as a number of it
+                lies outside of the range that files have.
             FileExistsError: The file is another one by now, or another process is writing it.
             OSError: The disk did not take the line. The file is as it was, and the point waits for the next call.
         """
         if self.points and point.step <= self.points[-1].step:
             raise ValueError(f"step must be after {self.points[-1].step}, the last point, got {point.step}")
+        read_line(point_line(point).encode())  # what could not be read back would spoil the whole file
         self.points.append(point)
         try:
             self.flush()
@@ -335,6 +344,25 @@ def _write_all(file: FileIO, text: bytes) -> None:
     os.fsync(file.fileno())
 
 
+def _as_read(protocol: Mapping[str, Any], run: Mapping[str, Any] | None, **rest: Any) -> dict[str, Any]:
+    """Make a header as it is read back from a file, so that a run is known again by it.
+
+    Raises:
+        ValueError: An entry is of a kind that no file has.
+    """
+    header = {**rest, "protocol": dict(protocol), "run": plain(run or {})}
+    return cast(dict[str, Any], read_header(header_line(header).encode()))  # it is one, as it has both parts
+
+
+def _can_be_read_back(point: Point) -> bool:
+    """Whether a file can hold a point; one that it cannot was complained of when it was measured."""
+    try:
+        read_line(point_line(point).encode())
+    except ValueError:
+        return False
+    return True
+
+
 def _amount(points: Sequence[Point]) -> str:
     return "no point" if not points else "1 point" if len(points) == 1 else f"{len(points)} points"
 
@@ -380,7 +408,7 @@ def _other_run(old: Mapping[str, Any], run: Mapping[str, Any] | None, run_id: st
         return "another run than the checkpoint's"
     if run is None:
         return ""
-    configs = [flat({"": each.get("config") or {}}) for each in (old["run"], plain(run))]
+    configs = [flat({"": each.get("config") or {}}) for each in (old["run"], _as_read({}, run)["run"])]
     if not (keys := [key.removeprefix(".") for key in differing_keys(configs)]):
         return ""
     more = f" and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""

@@ -343,7 +343,7 @@ class InformationPlaneTracker:
             The point, or None if nothing was due.
 
         Raises:
-            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0, or ``loss`` is not one number.
         """
         step, tokens_seen = _counts(step, tokens_seen)
         if not self.started:
@@ -388,7 +388,7 @@ class InformationPlaneTracker:
             The point, or None if the last step had been measured.
 
         Raises:
-            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0, or ``loss`` is not one number.
         """
         point = self.measure_last(model, step, tokens_seen=tokens_seen, loss=loss, failure=failure)
         self.close()
@@ -418,7 +418,7 @@ class InformationPlaneTracker:
             The point, or None if the step had been measured.
 
         Raises:
-            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0.
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0, or ``loss`` is not one number.
         """
         step, tokens_seen = _counts(step, tokens_seen)
         points = self._points
@@ -471,7 +471,7 @@ class InformationPlaneTracker:
         failure: str | None = None,
     ) -> Point:
         """Measure and record; a failed measurement, or one that would be of other weights, is recorded as such."""
-        began = time.monotonic()
+        began, number = time.monotonic(), _number(loss)
         self._last, self._begins_late = now, False
         try:
             point = self.measure(model, step=now.step) if failure is None else Point(now.step, failure=failure)
@@ -485,8 +485,8 @@ class InformationPlaneTracker:
         point = replace(
             point,
             values=Values.of({**point.values, metric_key("overhead_fraction"): share}),
-            notes={**point.notes, **self._account_for_left_out()},
-            loss=None if loss is None else float(torch.as_tensor(loss).detach()),
+            notes={**point.notes, **self._account_for_left_out(now.step)},
+            loss=number,
             tokens_seen=None if tokens_seen is None else now.tokens,
             wall_time=now.seconds + spent,
             measure_time=spent,
@@ -521,8 +521,9 @@ class InformationPlaneTracker:
         warn(f"{sentence}; training goes on")
         return {"batch_size": sentence}
 
-    def _account_for_left_out(self) -> dict[str, str]:
-        steps, self._left_out = self._left_out, []
+    def _account_for_left_out(self, measured: int) -> dict[str, str]:
+        """Note which due steps before the one that is measured were left out; the last one of a run may itself be."""
+        steps, self._left_out = [step for step in self._left_out if step != measured], []
         if not steps:
             return {}
         return {"schedule": f"left out to keep max_overhead={self.max_overhead}: steps {', '.join(map(str, steps))}"}
@@ -566,6 +567,22 @@ class InformationPlaneTracker:
 def _counts(step: int, tokens_seen: int | None) -> tuple[int, int | None]:
     """Check the numbers that a training loop counts."""
     return check_count("step", step), None if tokens_seen is None else check_count("tokens_seen", tokens_seen)
+
+
+def _number(loss: float | Tensor | None) -> float | None:
+    """Read the loss of a step, which lies on a GPU perhaps.
+
+    Raises:
+        ValueError: It is not one number.
+    """
+    if loss is None:
+        return None
+    try:
+        return float(torch.as_tensor(loss).detach())
+    except (TypeError, ValueError, RuntimeError):
+        shape = getattr(loss, "shape", None)
+        got = repr(loss) if shape is None else f"shape {tuple(shape)}"
+        raise ValueError(f"loss must be one number, such as the mean over the batch, got {got}") from None
 
 
 def check_schedule(schedule: Schedule, max_steps: int | None) -> None:

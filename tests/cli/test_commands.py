@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import subprocess
 import sys
@@ -327,6 +328,25 @@ def test_a_damaged_line_is_named(run: Run, folder: Path) -> None:
     lines[3] = lines[3][:40]
     path.write_text("\n".join(lines) + "\n")
     assert "line 4 is damaged" in only_line(run("show", path, code=2))
+
+
+def test_a_pipe_or_a_folder_under_the_name_of_a_trajectory_is_listed_as_no_file(run: Run, folder: Path) -> None:
+    for name in ("pipe", "folder"):
+        (folder / name).mkdir()
+    os.mkfifo(folder / "pipe" / "trajectory.jsonl")  # opening it would wait for a writer without end
+    (folder / "folder" / "trajectory.jsonl").mkdir()
+    text = run("list", folder).stdout
+    assert text.count("is no file") == 2
+    assert "w32" in text
+
+
+def test_a_reader_that_has_seen_enough_gets_no_error(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "from ibtrack.cli import app; app()", "list", str(folder)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.stderr == ""
 
 
 def test_without_a_command_the_help_is_shown(run: Run) -> None:

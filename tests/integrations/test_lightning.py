@@ -460,13 +460,14 @@ def _train_in_forked_processes(folder: Path) -> None:
     """Under a new logger, whose folder is known only where training runs; points must be there all the same."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    watch = monitor(None, schedule=schedules.every(4))
+    watch, held_out = monitor(None, schedule=schedules.every(4)), monitor(None, prefix="held/out")
     for version in (0, 1):
         options: dict[str, Any] = {"strategy": "ddp_fork", "devices": 2, "logger": CSVLogger(folder, name="run")}
-        fit = trainer(folder, callbacks=[watch], max_steps=6, limit_val_batches=0, **options)
+        fit = trainer(folder, callbacks=[watch, held_out], max_steps=6, limit_val_batches=0, **options)
         fit.fit(Module(), loader())
         assert watch.trajectory.path == folder / "run" / f"version_{version}" / "trajectory.jsonl"
         assert watch.trajectory.steps == [0, 4, 6]
+        assert held_out.trajectory.steps[-1] == 6
         optimality = watch.trajectory.values("ib/mean/token/optimality")
         assert float(fit.callback_metrics["ib/mean/token/optimality"]) == pytest.approx(optimality[-1], abs=1e-6)
     alone = trainer(folder / "alone", callbacks=[watch], max_steps=5, limit_val_batches=0)
@@ -508,6 +509,7 @@ def test_each_run_has_its_own_folder_by_default(tmp_path: Path) -> None:
         assert watch.path == tmp_path / "run" / f"version_{version}" / "trajectory.jsonl"
         assert watch.trajectory.name == f"run/{version}"
     assert default_path(trainer(tmp_path), "held") == tmp_path / "trajectory_held.jsonl"
+    assert default_path(trainer(tmp_path), "../eval/ib") == tmp_path / "trajectory_.._eval_ib.jsonl"
 
 
 def test_two_monitors_in_one_run(tmp_path: Path) -> None:

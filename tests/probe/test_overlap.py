@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from ibtrack import InformationPlaneTracker, Probe
 from ibtrack.probe import prints, sequences
@@ -314,3 +315,11 @@ def test_the_header_of_a_run_says_what_was_found_and_the_hash_does_not_change() 
     assert tracker.protocol["overlap"] == found.protocol()
     assert tracker.protocol["overlap"]["documents"] == [4]
     assert held_out.hash == before
+
+
+def test_looking_through_a_loader_leaves_the_random_state_of_the_training_alone() -> None:
+    blocks = noise(8, 64, seed=5)
+    before = torch.get_rng_state()
+    loader = DataLoader(TensorDataset(blocks), batch_size=2, shuffle=True)
+    assert Probe(blocks[:2]).find_in(loader).documents == [0, 1]
+    assert torch.equal(before, torch.get_rng_state())

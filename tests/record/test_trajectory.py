@@ -189,3 +189,8 @@ def test_texts_of_a_point_and_the_name_of_a_run_are_printable(tmp_path: Path) ->
     assert Trajectory({}, {}, [], tmp_path / "run\x1b" / "trajectory.jsonl").name == r"run\x1b"
     assert len(Trajectory({}, {"name": "x" * 10**6}, []).name) == 200
     assert Trajectory({}, {"name": "\n"}, []).name == "run"
+
+
+def test_sites_that_are_one_text_are_refused_since_each_letter_would_be_a_site(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"sites must be several names, such as \('mean',\), got the text 'mean'"):
+        Trajectory.load(write(tmp_path / "t.jsonl"), sites="mean")

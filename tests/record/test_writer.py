@@ -111,7 +111,9 @@ def test_what_came_after_the_checkpoint_is_kept_aside(tmp_path: Path) -> None:
 
 def test_a_run_begun_before_there_were_bottleneck_curves_can_be_resumed(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl")
-    TrajectoryWriter.resume(path, {**PROTOCOL, "bottleneck_curve": {"complexity": [0.0]}}, last_step=4)
+    TrajectoryWriter.resume(
+        path, {**PROTOCOL, "bottleneck_curve": {"complexity": [0.0], "expressivity": [0.0]}}, last_step=4
+    )
     assert Trajectory.load(path).steps == [0, 1, 2, 4]
 
 
@@ -357,3 +359,54 @@ def test_a_start_that_is_refused_keeps_no_lock(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="is not a trajectory file"):
         TrajectoryWriter.create(tmp_path / "t.jsonl", PROTOCOL)
     assert os.listdir(tmp_path) == ["t.jsonl"]
+
+
+def test_what_a_file_did_not_know_of_its_measurement_stands_in_it_after_a_restart(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl")
+    geometry = {**PROTOCOL, "geometry_rows": 50, "versions": {"torch": "9"}}
+    TrajectoryWriter.resume(path, geometry, last_step=4).close()
+    assert Trajectory.load(path).protocol == {**geometry, "versions": PROTOCOL.get("versions", {"torch": "9"})}
+    with pytest.raises(ValueError, match=r"geometry_rows: 50 in 'the file', 20 in 'this run'"):
+        TrajectoryWriter.resume(path, {**PROTOCOL, "geometry_rows": 20}, last_step=2)
+
+
+@pytest.mark.parametrize("changes", [{"step": 1 << 60}, {"tokens_seen": 1 << 60}, {"wall_time": math.inf}])
+def test_a_point_that_could_not_be_read_back_is_refused_and_the_others_stay_readable(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    writer = TrajectoryWriter.create(tmp_path / "t.jsonl", PROTOCOL)
+    writer.append(Point(0))
+    with pytest.raises(ValueError, match="Expected"):
+        writer.append(Point(**{"step": 1, **changes}))
+    writer.append(Point(2))
+    assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 2]
+
+
+def test_a_header_that_could_not_be_read_back_is_refused_before_there_is_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="orders and sites must be names without a slash, got 'a/b'"):
+        TrajectoryWriter.create(tmp_path / "t.jsonl", {**PROTOCOL, "orders": ["a/b"]})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "setting", ["data/caf\udce9", {"deep": {}}], ids=["a file name of other bytes", "nested deeply"]
+)
+def test_a_run_is_known_again_by_any_configuration(tmp_path: Path, setting: Any) -> None:
+    for _ in range(100 if isinstance(setting, dict) else 0):
+        setting = {"deep": setting}
+    path, run = tmp_path / "t.jsonl", {"name": "a", "config": {"data": setting}}
+    writer = TrajectoryWriter.create(path, PROTOCOL, run)
+    writer.append(Point(0))
+    writer.close()
+    writer = TrajectoryWriter.resume(path, PROTOCOL, last_step=0, run=run)
+    writer.close()
+    assert [point.step for point in writer.points] == [0]
+    with pytest.warns(UserWarning, match="held an earlier start of this run, with 1 point up to step 0"):
+        TrajectoryWriter.create(path, PROTOCOL, run)
+
+
+def test_a_point_in_memory_that_no_file_can_hold_does_not_spoil_the_file_after_a_restart(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl")
+    held = [Point(3, tokens_seen=1 << 60), Point(5, loss=2.0)]
+    TrajectoryWriter.resume(path, PROTOCOL, last_step=5, held=held)
+    assert Trajectory.load(path).steps == [0, 1, 2, 4, 5]

@@ -406,6 +406,17 @@ def test_what_is_no_number_of_steps_is_refused(step: Any) -> None:
             tracker().step(Model(), 0, tokens_seen=step)
 
 
+@pytest.mark.parametrize("loss", ["low", torch.ones(3), 1j, [1.0, 2.0]])
+def test_a_loss_that_is_not_one_number_is_refused_before_anything_is_measured(loss: Any) -> None:
+    follow, model = tracker(schedule=schedules.every(1)), Model()
+    follow.step(model, 0)
+    with pytest.raises(ValueError, match="loss must be one number, such as the mean over the batch, got"):
+        follow.step(model, 1, loss=loss)
+    point = follow.step(model, 1, loss=torch.tensor([2.5]))
+    assert point is not None
+    assert point.loss == 2.5
+
+
 def test_steps_that_begin_again_with_every_epoch_are_named_once() -> None:
     follow, model = tracker(schedule=schedules.every(2)), Model()
     with pytest.warns(MeasurementWarning, match="step went back from 4 to 0") as caught:
@@ -434,6 +445,15 @@ def test_a_budget_leaves_points_out_and_says_which() -> None:
     assert follow.trajectory.steps == [0, 6, 7]
     assert follow.trajectory.points[1].notes["schedule"] == "left out to keep max_overhead=0.01: steps 1, 2, 3, 4, 5"
     assert "schedule" not in follow.trajectory.points[2].notes
+
+
+def test_the_last_step_is_not_said_to_be_left_out_when_it_is_measured_at_the_end() -> None:
+    follow, model = tracker(schedule=schedules.every(1), max_overhead=0.01), Model()
+    for step in range(4):
+        follow.step(model, step)
+    point = follow.finish(model, 3)
+    assert point is not None
+    assert point.notes["schedule"] == "left out to keep max_overhead=0.01: steps 1, 2"
 
 
 def test_two_trackers_do_not_disturb_each_other() -> None:
