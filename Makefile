@@ -1,4 +1,4 @@
-# The one door: make demo, make test, make lint, make docs, make package, make bench, make truth. CI goes through it too.
+# The one door: make demo, make test, make lint, make docs, make package, make bench, make truth, make gpu. CI goes through it too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ ERRORS := outputs/truth
 SITE := outputs/site
 BARE := outputs/package
 
-.PHONY: demo test test-slow lint docs package bench truth format clean
+.PHONY: demo test test-slow lint docs package bench truth gpu format clean
 
 demo: $(READY)
 	$(BIN)/python experiments/train.py experiment=demo
@@ -62,6 +62,13 @@ truth: $(READY)
 	set -e; for name in $(CLOUDS); do \
 		echo "== $$name"; $(BIN)/python experiments/benchmarks/truth.py --set $$name --json $(ERRORS)/$$name.json; \
 	done
+
+# on a machine with a GPU, by the Python there that has PyTorch for it; it needs pytest, torchmetrics, scipy, typer and
+# msgspec as well, and soft-entropy (with jax) for the comparison with it; some four minutes
+gpu:
+	$(PYTHON) -m pytest tests/test_cuda.py -o addopts= -q
+	mkdir -p $(RESULTS)
+	$(PYTHON) experiments/benchmarks/gpu.py --json $(RESULTS)/gpu.json
 
 format: $(READY)
 	$(BIN)/ruff format .

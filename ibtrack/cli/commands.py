@@ -115,6 +115,8 @@ def list_runs(
         runs[name], phases_of_run = _in_outline(path, order, _asked(unit))
         found |= {name: phases_of_run} if phases_of_run else {}
     readable = {name: run for name, run in runs.items() if isinstance(run, Trajectory)}
+    if with_orders := [run for run in readable.values() if run.protocol.get("orders")]:
+        _check_measured(with_orders, "mean", order)
     every = in_one_unit(found, readable, order)
     phases = {name: each for name, each in every.items() if each.why_not is None}
     differences = why_not_comparable({name: readable[name] for name in phases})

@@ -292,6 +292,10 @@ def test_of_many_runs_one_is_in_memory_at_a_time(
     assert most == 0
 
 
+def test_list_refuses_labels_that_no_run_has(run: Run, folder: Path) -> None:
+    assert "order must be one of " in only_line(run("list", folder, "--order", "five", code=2))
+
+
 def test_list_has_no_column_for_places_that_nobody_has(run: Run, folder: Path) -> None:
     assert "behind" in run("list", folder).stdout.splitlines()[0]
     assert "behind" not in run("list", folder / "w32").stdout.splitlines()[0]
