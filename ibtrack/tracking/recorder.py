@@ -231,10 +231,12 @@ class Recorder:
         """
         if self._strict:
             raise error
-        warn(
-            f"{self.path} did not take the {what}: {reason(error)}; points wait in memory and are "
-            "written as soon as that succeeds; training goes on"
+        then = (
+            "the points stay in memory only"  # the file is another start's by now
+            if isinstance(error, FileExistsError)
+            else "points wait in memory and are written as soon as that succeeds"
         )
+        warn(f"{self.path} did not take the {what}: {reason(error)}; {then}; training goes on")
 
 
 def run_header(name: str | None, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,3 +59,16 @@ def test_no_logger_that_raises_keeps_a_point_from_the_next_one() -> None:
 def test_what_is_no_logger_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="loggers must be wandb runs or have a method log_metrics"):
         _recorder(loggers=[object()]).begin(None, None, None)
+
+
+def test_of_a_file_that_is_another_ones_by_now_no_point_is_said_to_wait(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    recorder = _recorder(file)
+    recorder.begin(None, None, None)
+    recorder.take(Point(0))
+    (tmp_path / "other").write_text("{}")
+    (tmp_path / "other").replace(file)
+    with pytest.warns(MeasurementWarning, match="point of step 1: .* replaced.*; the points stay in memory only"):
+        recorder.take(Point(1))
+    assert file.read_text() == "{}"
+    assert recorder.trajectory.steps == [0, 1]
