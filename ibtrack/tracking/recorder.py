@@ -74,7 +74,7 @@ class Recorder:
     @property
     def trajectory(self) -> Trajectory:
         """The points that have been recorded so far, with protocol and run."""
-        return Trajectory(self.protocol, plain(self.run), list(self.points), self.path)
+        return Trajectory(self.protocol, self.run, list(self.points), self.path)
 
     def begin(self, resume_from: Progress | None, run_id: str | None, before: Recorder | None) -> None:
         """Open the trajectory file, and take the points that it holds.
@@ -240,8 +240,8 @@ class Recorder:
 
 
 def run_header(name: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name and configuration of a run as the header of its file has them."""
-    return {"name": None if name is None else printable(str(name)), "config": config}
+    """Return name and configuration of a run as the header of its file has them, in plain values."""
+    return plain({"name": None if name is None else printable(str(name)), "config": config})
 
 
 def warn(sentence: str) -> None:

@@ -34,7 +34,6 @@ from ibtrack.distributed import (
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
-from ibtrack.record.plain import plain
 from ibtrack.record.protocol import protocol_differences
 from ibtrack.record.texts import reason
 from ibtrack.record.trajectory import Point, Trajectory
@@ -163,7 +162,7 @@ class InformationPlaneTracker:
         """The points that have been recorded so far, with protocol and run."""
         if self._recorder is not None:
             return self._recorder.trajectory
-        return Trajectory(self.protocol, plain(run_header(self.name, self.config)), [], self.path)
+        return Trajectory(self.protocol, run_header(self.name, self.config), [], self.path)
 
     @property
     def _points(self) -> list[Point]:
