@@ -22,9 +22,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": BELOW | {"record", "analysis"},
     "tracking": BELOW
     | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics", "analysis"},
+    "replay": BELOW | {"distributed", "schedules", "record", "information", "probe", "capture", "tracking", "analysis"},
     "integrations": BELOW
     | {"schedules", "record", "information", "probe", "capture", "tracking", "analysis", "report"},
-    "cli": BELOW | {"record", "analysis", "report", "integrations"},
+    "cli": BELOW | {"record", "analysis", "report", "integrations", "schedules", "probe", "information", "replay"},
     "__main__": {"cli"},
     "__init__": {"schedules", "record", "information", "distributed", "probe", "tracking", "integrations"},
 }
