@@ -149,7 +149,9 @@ class LabelDesign:
     def in_chunks_of(self, rows_at_once: int) -> LabelDesign:
         """Split the labels into other chunks, as few as hold about so many rows each."""
         number = len(self.document_cross_weight)
-        chunks = _chunks(self.cells, self.part_of_cell, self.num_halved, self.cell_documents, number, rows_at_once)
+        chunks = chunks_of_cells(
+            self.cells, self.part_of_cell, self.num_halved, self.cell_documents, number, rows_at_once
+        )
         return replace(self, chunks=chunks)
 
     @classmethod
@@ -177,7 +179,9 @@ class LabelDesign:
         rows = (occurrences[labels] > 1).nonzero().flatten()
         cells = Segments.from_groups(place[cell[rows]], len(repeated), rows)
         rows_at_once = min(max(CHUNK_ROWS, 4 * number), 4 * CHUNK_ROWS)
-        chunks = _chunks(cells, part_of_cell[repeated], num_halved, cell_document[repeated], number, rows_at_once)
+        chunks = chunks_of_cells(
+            cells, part_of_cell[repeated], num_halved, cell_document[repeated], number, rows_at_once
+        )
 
         label_squares = square_sums(cell_label, cell_sizes, len(occurrences))
         in_halves = halved[cell_label]
@@ -219,7 +223,7 @@ class LabelDesign:
         )
 
 
-def _chunks(
+def chunks_of_cells(
     cells: Segments, parts: Tensor, num_halved: int, documents: Tensor, num_documents: int, rows_at_once: int
 ) -> tuple[LabelChunk, ...]:
     """Split the cells of a label set into chunks that begin with a whole label."""

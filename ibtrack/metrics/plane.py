@@ -18,6 +18,7 @@ from ibtrack.information.assignments import AnchorDraws, assign_draws, draw_anch
 from ibtrack.information.brackets import BracketDesign
 from ibtrack.information.devices import rows_on_accelerator, to_device
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.joint_design import JointDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
@@ -109,7 +110,7 @@ class InformationPlane(Metric):
         self.register_buffer("_places", places, persistent=False)  # of a position in the sample, or -1
         self._row_faults: Tensor | None = None
         self._scaled_anchors: dict[int, AnchorDraws] = {}
-        self._moved: tuple[dict[str, LabelDesign], DocumentDesign, BracketDesign | None] | None = None
+        self._moved: tuple[JointDesign | dict[str, LabelDesign], DocumentDesign, BracketDesign | None] | None = None
         self._temperatures = {
             width: temperature(width, options.num_anchors, options.temperature) for width in set(widths.values())
         }
@@ -222,13 +223,14 @@ class InformationPlane(Metric):
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
         return read.only(self._reading_names).map_tensors(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
 
-    def _on_device(self) -> tuple[dict[str, LabelDesign], DocumentDesign, BracketDesign | None]:
+    def _on_device(self) -> tuple[JointDesign | dict[str, LabelDesign], DocumentDesign, BracketDesign | None]:
         """Return label sets, documents and brackets on the device of the rows, which they are moved to once."""
         if self._moved is None or self._moved[1].index.device != self.device:
-            designs = dict(self._designs)
+            designs: JointDesign | dict[str, LabelDesign] = dict(self._designs)
             if self.device.type != "cpu":
-                together = rows_on_accelerator(self.options.num_anchors)
-                designs = {name: design.in_chunks_of(together) for name, design in designs.items()}
+                num_positions, num_anchors = self._shape[2:]
+                sites = min(math.prod(self._shape[:2]), rows_on_accelerator(num_positions * num_anchors))
+                designs = JointDesign.from_designs(self._designs, rows_on_accelerator(sites * num_anchors))
             self._moved = to_device((designs, self._documents, self._brackets), self.device)
         return self._moved
 
