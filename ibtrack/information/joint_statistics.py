@@ -45,7 +45,7 @@ def joint_conditional_entropies(site: RowStatistics, joint: JointDesign) -> Tens
         cells = chunk.cells.sum_rows(site.rows)
         labels = label_sums(chunk, chunk.parts.sum_rows(cells))
         by_cell = _products(chunk.label_of_cell, cells, log_means(labels, chunk.occurrences))
-        total = total - _by_document(by_cell, joint, chunk).sum(-1)[0]
+        total = total - _by_document(by_cell.unsqueeze(1), joint, chunk)[0].sum(-1)
     return total
 
 

@@ -127,6 +127,7 @@ def site_readings(
     *,
     readings: Sequence[str] = READINGS,
     brackets: BracketDesign | None = None,
+    lost: Tensor | None = None,
 ) -> Readings:
     """Work out entropy, ceiling, and every label set in its readings, of every site.
 
@@ -136,21 +137,33 @@ def site_readings(
         documents: Documents of the rows.
         readings: Which of ``debiased``, ``plugin`` and ``null``; the mappings of the others are empty.
         brackets: Label sets whose lower ends are worked out; by default none are.
+        lost: (L,) ``nan`` for sites that shall have no numbers, as rows of them were lost, and 0 for the others.
     """
     number, num_anchors = assignments[0].shape
     if isinstance(designs, JointDesign):
-        # all sites in one table, as a call costs more than what it does
-        tables = (torch.stack(list(p), 1) for p in _parts(assignments, rows_on_accelerator(number * num_anchors)))
+        at_once = rows_on_accelerator(number * num_anchors)
+        no_numbers = [None] * len(assignments) if lost is None else lost.split(at_once)
+        tables = (_table(*part) for part in zip(_parts(assignments, at_once), no_numbers, strict=False))
         read = [_read_at_once(RowStatistics(rows, documents.units), designs, readings, brackets) for rows in tables]
+        joined = Readings.join(read)
     else:  # each site has its own table, which stays in the cache
-        read = [
-            _read_together(
-                [RowStatistics(rows.unsqueeze(1), documents.units) for rows in part], designs, readings, brackets
-            )
-            for part in _parts(assignments, max(1, CELLS_AT_ONCE // number))
-        ]
-    joined = Readings.join(read)
+        parts = _parts(assignments, max(1, CELLS_AT_ONCE // number))
+        joined = Readings.join([_read_together(_apart(part, documents), designs, readings, brackets) for part in parts])
+        if lost is not None:
+            joined = joined.map_tensors(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
     return joined if documents.units is documents else _without_errors(joined)
+
+
+def _table(assignments: Sequence[Tensor], lost: Tensor | None) -> Tensor:
+    """Put sites into a table (N, L, K); those that shall have no numbers have none in a row, and so in no sum."""
+    rows = torch.stack(list(assignments), 1)
+    if lost is not None:
+        rows[0] += lost.unsqueeze(1)
+    return rows
+
+
+def _apart(assignments: Sequence[Tensor], documents: DocumentDesign) -> list[RowStatistics]:
+    return [RowStatistics(rows.unsqueeze(1), documents.units) for rows in assignments]
 
 
 def _parts(items: Sequence[_Item], at_once: int) -> Iterator[Sequence[_Item]]:

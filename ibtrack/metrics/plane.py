@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -217,11 +218,12 @@ class InformationPlane(Metric):
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
         designs, documents, brackets = self._on_device()
-        read = site_readings(list(cells), designs, documents, readings=self._needed(), brackets=brackets)
-        for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
-            read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
-        return read.only(self._reading_names).map_tensors(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
+        read = site_readings(list(cells), designs, documents, readings=self._needed(), brackets=brackets, lost=lost)
+        for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
+            permuted = self._permuted(cells, labels.to(self.device)) + lost.unsqueeze(1)
+            read = read.with_permutations(name, permuted)
+        return read.only(self._reading_names)
 
     def _on_device(self) -> tuple[JointDesign | dict[str, LabelDesign], DocumentDesign, BracketDesign | None]:
         """Return label sets, documents and brackets on the device of the rows, which they are moved to once."""
@@ -308,13 +310,15 @@ class InformationPlane(Metric):
         def with_mean(part: Tensor) -> Tensor:
             return _with_mean(part, sites)
 
-        def numbers(draws: slice) -> dict[Name, Tensor]:
-            cells = readings.map_tensors(lambda part: with_mean(part.unflatten(0, (len(sites), -1))[:, draws].mean(1)))
+        def numbers_of(draws: slice) -> dict[Name, Tensor]:
+            cells = readings.map_tensors(
+                lambda part: with_mean(_mean_of_draws(part.unflatten(0, (len(sites), -1))[:, draws]))
+            )
             return plane_numbers(cells, self.orders, self.nested, log_anchors)
 
-        values = numbers(slice(None))
+        values = numbers_of(slice(None))
         if self.options.anchor_draws > 1:
-            by_draw = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
+            by_draw = [numbers_of(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
             for quantity, order, reading in [name for name in values if not name[0].endswith(("_se", "_z", *BRACKET))]:
                 spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
@@ -325,10 +329,11 @@ class InformationPlane(Metric):
                 values[quantity, None, "debiased"] = estimate.value
                 values[f"{quantity}_se", None, "debiased"] = estimate.standard_error
                 values[f"{quantity}_half", None, "debiased"] = with_mean(geometry.halves[quantity])
+        at_sites = {name: of_sites.unbind() for name, of_sites in values.items()}
         return {
-            metric_key(quantity, site=site, order=order, reading=reading): at_sites[index]
+            metric_key(quantity, site=site, order=order, reading=reading): numbers[index]
             for index, site in enumerate(["mean", *sites])
-            for (quantity, order, reading), at_sites in values.items()
+            for (quantity, order, reading), numbers in at_sites.items()
         }
 
     def influences(self, readings: Readings, sites: Sequence[str]) -> Influences | None:
@@ -347,10 +352,15 @@ class InformationPlane(Metric):
         def by_draw(part: Tensor) -> Tensor:
             return _with_mean(part.unflatten(0, (len(sites), -1)), sites)
 
-        draws = readings.map_tensors(by_draw)
-        whole = draws.map_tensors(lambda part: part.mean(1))
+        draws = replace(readings, plugin={}, null={}, z={}, lower_ends={}).map_tensors(by_draw)
+        whole = draws.map_tensors(_mean_of_draws)
         several = draws if self.options.anchor_draws > 1 else None
         return plane_influences(whole, several, ["mean", *sites], math.log(self.options.num_anchors))
+
+
+def _mean_of_draws(part: Tensor) -> Tensor:
+    """Average (sites, draws, ...) over the draws, of which there mostly is one."""
+    return part.squeeze(1) if part.shape[1] == 1 else part.mean(1)
 
 
 def _with_mean(part: Tensor, sites: Sequence[str]) -> Tensor:
