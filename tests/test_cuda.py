@@ -150,21 +150,6 @@ def test_readings_wait_for_nothing_and_are_the_same_each_time() -> None:
     assert largest_difference(once, again) < 1e-9
 
 
-def test_readings_as_a_graph_are_those_of_plain_calls() -> None:
-    model = _model().to("cuda")
-    measured = measurement(model, _probe())
-    plane = measured._planes[0]
-    measured._fill(model, plane)
-    plane.readings()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = plane.readings()
-    plane.assignments.copy_(plane.assignments.flip(0))
-    graph.replay()
-    torch.cuda.synchronize()
-    assert largest_difference(captured, plane.readings()) < 1e-9
-
-
 def test_losses_of_bf16_logits_are_those_of_the_cpu() -> None:
     logits = (8 * torch.randn(2, 300, 5000, generator=torch.Generator().manual_seed(0)) - 40).bfloat16()
     logits[0, :, 7] = -torch.inf  # a token that is to have no probability
@@ -342,3 +327,18 @@ def test_a_model_sharded_over_a_single_process_reads_what_a_whole_one_does() -> 
     finally:
         distributed.destroy_process_group()
     assert values == pytest.approx(expected, abs=AGREEMENT, nan_ok=True)
+
+
+def test_readings_as_a_graph_are_those_of_plain_calls() -> None:
+    model = _model().to("cuda")
+    measured = measurement(model, _probe())
+    plane = measured._planes[0]
+    measured._fill(model, plane)
+    plane.readings()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = plane.readings()
+    plane.assignments.copy_(plane.assignments.flip(0))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert largest_difference(captured, plane.readings()) < 1e-9
