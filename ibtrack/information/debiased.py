@@ -65,7 +65,7 @@ def debiased_from_moments(moments: Moments, *, few_calls: bool = False) -> Tenso
         gaps, at_r = _gaps(m, smooth, t), _gaps(m, r, r)
     bias = (m.row_shares * (gaps - at_r)).sum(-1)
     predicted = ((m.half_row_shares - m.halved_row_shares) * gaps).sum(-1)
-    calibration = torch.where(predicted > 0, m.halving_gap / predicted, 1.0)
+    calibration = (m.halving_gap / predicted).masked_fill(~(predicted > 0), 1.0)
     return plugin_from_moments(m) + m.marginal_bias - _held(calibration) * bias
 
 
@@ -109,6 +109,6 @@ def _gaps(moments: Moments, smooth: Tensor, t: Tensor, read: _Read = _read_both)
     null, difference = m.beta + m.null_excess, m.lognormal - m.beta
     mixture = (ceiling(m) - m.beta[..., 0]) / difference[..., 0]
     of_rows, of_means = read(null, m.beta + (mixture.unsqueeze(-1) + SMOOTHING) * difference, t)
-    positive = (smooth > 0) & (t > 0)
-    share = torch.where(positive, smooth / torch.where(positive, t, 1.0), 0.0)
+    none = (smooth <= 0) | (t <= 0)
+    share = (smooth / t.masked_fill(none, 1.0)).masked_fill(none, 0.0)
     return of_rows + share**SMOOTH_POWER * (of_means - of_rows)

@@ -21,7 +21,7 @@ from ibtrack.information.gap_curves import GapCurves
 from ibtrack.information.joint_design import JointDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics
-from ibtrack.information.row_statistics import RowStatistics
+from ibtrack.information.row_statistics import RowStatistics, together
 
 SITE_MOMENTS = ("marginal_entropy", "row_entropy", "squares", "other_products")
 LABEL_MOMENTS = ("cross_products", "same_products", "conditional", "halving_gap")
@@ -134,14 +134,14 @@ def moments_of_rows(
     tables = designs.tables if isinstance(designs, JointDesign) else DesignTables.from_designs(designs)
 
     def of_sites(name: str) -> Tensor:
-        return torch.cat([getattr(site, name) for site in sites])
+        return together([getattr(site, name) for site in sites])
 
     def by_document(name: str) -> Tensor:
         return torch.stack([getattr(each, f"document_{name}") for each in statistics])
 
     mean, squares = of_sites("mean"), of_sites("document_squares")
     weight = of_sites("weight").double().unsqueeze(-1)
-    other, other_change = (torch.cat(parts) for parts in zip(*(site.other_products for site in sites), strict=True))
+    other, other_change = (together(parts) for parts in zip(*(site.other_products for site in sites), strict=True))
     surprise, entropy = of_sites("document_surprise"), of_sites("document_entropy")
     weighted_squares = (squares @ weight).squeeze(-1)  # (L, G)
 
@@ -200,8 +200,8 @@ def moments_of_rows(
 
 def _curve_influences(curves: GapCurves, sites: Sequence[RowStatistics], mean: Tensor) -> dict[str, Tensor]:
     """Work out how each document moves the nodes of the curves, through p and the mean of A², (L, J + 1, G)."""
-    sums = torch.cat([site.document_sums for site in sites]).mT  # (L, K, G)
-    squares = torch.cat([site.document_squares for site in sites]).mT
+    sums = together([site.document_sums for site in sites]).mT  # (L, K, G)
+    squares = together([site.document_squares for site in sites]).mT
     documents = sites[0].documents
     return {
         name: documents.influence(by_mean @ sums + by_squares @ squares)

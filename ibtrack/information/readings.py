@@ -25,7 +25,7 @@ from ibtrack.information.label_statistics import LabelStatistics, conditional_en
 from ibtrack.information.moments import moments_of_rows
 from ibtrack.information.null import null_information, null_informations
 from ibtrack.information.plugin import plugin_from_moments
-from ibtrack.information.row_statistics import RowStatistics
+from ibtrack.information.row_statistics import RowStatistics, together
 from ibtrack.information.standard_errors import Estimate, correction_error, correction_factor
 from ibtrack.information.variance_components import label_share, null_deviation
 from ibtrack.record.keys import READINGS
@@ -280,7 +280,7 @@ def _entropy_and_ceiling(sites: Sequence[RowStatistics]) -> tuple[Estimate, Esti
     """Work out what needs no labels; the influence of a row on H(Z) is its surprise -Σ_k A_ik log p_k."""
     documents = sites[0].documents
     surprise, row_entropy = (
-        torch.cat([getattr(site, f"document_{name}") for site in sites]) for name in ("surprise", "entropy")
+        together([getattr(site, f"document_{name}") for site in sites]) for name in ("surprise", "entropy")
     )
 
     def mean_of(totals: Tensor) -> Estimate:

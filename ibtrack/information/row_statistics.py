@@ -5,6 +5,7 @@ Letters: N rows, K anchors, L sites, G documents.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -116,6 +117,11 @@ class RowStatistics:
         """(L,) see `product_variance`, from a quarter of the sample."""
         rows = self.sample[: SAMPLE_ROWS // 4].movedim(1, 0)  # (L, 2048, K)
         return product_variance((rows.mT @ rows).double() / rows.shape[1], rows.mean(1, dtype=torch.float64))
+
+
+def together(parts: Sequence[Tensor]) -> Tensor:
+    """Put the sites of all parts one after the other, (L, ...); a single part stays as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 @lru_cache(maxsize=8)

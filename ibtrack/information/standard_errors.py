@@ -74,6 +74,8 @@ class Estimate:
     @staticmethod
     def join(parts: Sequence[Estimate]) -> Estimate:
         """Put the sites of all parts one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         return Estimate(
             value=torch.cat([part.value for part in parts]),
             influence=torch.cat([part.influence for part in parts]),
