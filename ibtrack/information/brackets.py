@@ -129,6 +129,7 @@ class BracketDesign:
         documents: DocumentDesign,
         *,
         num_evaluated: int = EVALUATED_ROWS,
+        strengths: Sequence[float] = STRENGTHS,
     ) -> BracketDesign:
         """Describe label sets.
 
@@ -137,14 +138,17 @@ class BracketDesign:
             documents: Documents of the rows.
             num_evaluated: Number of rows that are evaluated, all if there are no more than that. Standard errors count
                 that others are not.
+            strengths: The candidates for α, ascending.
 
         Raises:
             ValueError: A label set does not refine the one before it.
         """
+        candidates = torch.tensor(strengths, dtype=torch.float32)
+        between = (candidates[1:] * candidates[:-1]).sqrt().view(-1, 1, 1)  # half-way, in logarithms
         return cls(
-            chains=tuple(_chain(labels, documents, num_evaluated) for labels in chains),
-            strengths=torch.tensor(STRENGTHS, dtype=torch.float32),
-            between=_between().unsqueeze(-1),
+            chains=tuple(_chain(labels, documents, num_evaluated, between) for labels in chains),
+            strengths=candidates,
+            between=between.unsqueeze(-1),
         )
 
 
@@ -165,7 +169,9 @@ def lower_ends(sites: Sequence[RowStatistics], design: BracketDesign) -> dict[st
     return {name: Estimate.join([part[name] for part in parts]) for name in parts[0]}
 
 
-def _chain(label_sets: Mapping[str, Tensor], documents: DocumentDesign, num_evaluated: int) -> ChainDesign:
+def _chain(
+    label_sets: Mapping[str, Tensor], documents: DocumentDesign, num_evaluated: int, between: Tensor
+) -> ChainDesign:
     """Describe a chain.
 
     Raises:
@@ -192,7 +198,7 @@ def _chain(label_sets: Mapping[str, Tensor], documents: DocumentDesign, num_eval
         weights=(stratum_rows.sum(0) / torch.bincount(stratum[rows]))[stratum[rows]],
         stratum_rows=stratum_rows,
         levels=tuple(
-            _level(name, labels, cells[name], others[name], rows[others[name][rows] > 0])
+            _level(name, labels, cells[name], others[name], rows[others[name][rows] > 0], between)
             for name, labels in label_sets.items()
         ),
     )
@@ -222,7 +228,7 @@ def _number_of_pairs(first: Tensor, second: Tensor) -> int:
     return len(torch.unique(first * (int(second.max()) + 1) + second))
 
 
-def _level(name: str, labels: Tensor, cells: Tensor, others: Tensor, rows: Tensor) -> LevelDesign:
+def _level(name: str, labels: Tensor, cells: Tensor, others: Tensor, rows: Tensor, between: Tensor) -> LevelDesign:
     first = int(labels.max()) + 1
     groups, members = torch.cat([labels, cells + first]), torch.arange(len(labels)).repeat(2)
     pairs = torch.stack([labels[rows], cells[rows] + first], 1).flatten()
@@ -238,14 +244,8 @@ def _level(name: str, labels: Tensor, cells: Tensor, others: Tensor, rows: Tenso
         signs=torch.tensor([1.0, -1.0], dtype=torch.float32).repeat(len(rows)),
         starts=torch.arange(0, len(places), 2, dtype=torch.int32),
         num_others=num_others,
-        descents=(num_others[::step] + _between()).reciprocal().sum(1),
+        descents=(num_others[::step] + between).reciprocal().sum(1),
     )
-
-
-def _between() -> Tensor:
-    """Place α half-way between its candidates, in logarithms: (candidates - 1, 1, 1)."""
-    strengths = torch.tensor(STRENGTHS, dtype=torch.float32)
-    return (strengths[1:] * strengths[:-1]).sqrt().view(-1, 1, 1)
 
 
 def _ends_of_site(site: RowStatistics, design: BracketDesign) -> dict[str, Estimate]:
