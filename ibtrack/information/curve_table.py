@@ -67,8 +67,8 @@ class _Read(torch.autograd.Function):
         of_curves = of_curves.scatter_add(-1, index, by_node)
         one, two, three = distances.unbind(-1)
         slopes = (one * (two + three) + two * three) * _constants(t.device)[2]
-        inside = (size >= 0.5**ctx.last) & (size <= 1)  # beyond, the curve is a constant
-        slope = (slopes * nodes).sum(-1) * (inside / -math.log(2))  # t times the derivative of ``read`` by t
+        slope = (slopes * nodes).sum(-1) / -math.log(2)  # t times the derivative of ``read`` by t
+        slope = slope.masked_fill((size < 0.5**ctx.last) | (size > 1), 0.0)  # beyond, what is read is a constant
         return of_curves.sum_to_size(ctx.shape), (gradient * (read + slope)).sum(0)
 
 
