@@ -397,4 +397,6 @@ def _mean_of_draws(part: Tensor) -> Tensor:
 def _with_mean(part: Tensor, sites: Sequence[str]) -> Tensor:
     """Put the mean over all sites but ``embed`` before a tensor of the sites."""
     blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
-    return torch.cat([part[blocks].mean(0, keepdim=True), part])
+    first, last = blocks[0], blocks[-1]
+    neighbours = last - first == len(blocks) - 1  # then no copy is made
+    return torch.cat([(part[first : last + 1] if neighbours else part[blocks]).mean(0, keepdim=True), part])
