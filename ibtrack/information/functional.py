@@ -144,10 +144,13 @@ def read_rows(assignments: Tensor, labels: Tensor, documents: Tensor, reading: s
 
 
 def _readings(rows: Tensor, labels: Tensor, documents: DocumentDesign, reading: str) -> Readings:
-    designs: JointDesign | dict[str, LabelDesign] = {"labels": LabelDesign.from_labels(labels, documents)}
-    if rows.device.type != "cpu":
-        designs = to_device(JointDesign.from_designs(designs, rows_on_accelerator(rows.shape[1])), rows.device)
-    return site_readings([rows], designs, to_device(documents, rows.device), readings=(reading,))
+    designs = {"labels": LabelDesign.from_labels(labels, documents)}
+    if rows.device.type == "cpu":
+        return site_readings([rows], designs, documents, readings=(reading,))
+    joint, partition = to_device(
+        (JointDesign.from_designs(designs, rows_on_accelerator(rows.shape[1])), documents), rows.device
+    )
+    return site_readings([rows], joint, partition, readings=(reading,))
 
 
 def _check(assignments: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

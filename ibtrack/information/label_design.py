@@ -13,7 +13,7 @@ others occur once.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -145,14 +145,6 @@ class LabelDesign:
     document_same_weight: Tensor
     collision_probability: float
     null_variance_factors: tuple[float, float, float]
-
-    def in_chunks_of(self, rows_at_once: int) -> LabelDesign:
-        """Split the labels into other chunks, as few as hold about so many rows each."""
-        number = len(self.document_cross_weight)
-        chunks = chunks_of_cells(
-            self.cells, self.part_of_cell, self.num_halved, self.cell_documents, number, rows_at_once
-        )
-        return replace(self, chunks=chunks)
 
     @classmethod
     def from_labels(cls, labels: Tensor, documents: DocumentDesign) -> LabelDesign:

@@ -5,7 +5,7 @@ import torch
 
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.joint_design import JointDesign
-from ibtrack.information.label_design import LabelDesign
+from ibtrack.information.label_design import LabelChunk, LabelDesign
 from tests.information.samples import repeated_text
 
 
@@ -31,12 +31,12 @@ def test_chunks_hold_the_cells_of_all_sets_once_each(rows_at_once: int) -> None:
         for document in (0, number - 1):
             place = c * number + document
             sizes = torch.cat([chunk.cell_sizes[_cells(chunk, place)] for chunk in joint.chunks])
-            wanted = design.chunks and torch.cat([each.cell_sizes[_cells(each, document)] for each in design.chunks])
-            assert torch.equal(sizes.sort().values, wanted.sort().values if len(wanted) else torch.empty(0))
+            wanted = [each.cell_sizes[_cells(each, document)] for each in design.chunks]
+            assert sizes.sort().values.tolist() == torch.cat([torch.zeros(0), *wanted]).sort().values.tolist()
 
 
-def _cells(chunk: object, document: int) -> torch.Tensor:
-    starts, order = chunk.document_starts, chunk.document_order.long()  # type: ignore[attr-defined]
+def _cells(chunk: LabelChunk, document: int) -> torch.Tensor:
+    starts, order = chunk.document_starts, chunk.document_order.long()
     ends = [*starts.tolist(), len(order)]
     return order[ends[document] : ends[document + 1]]
 

@@ -46,8 +46,9 @@ def _read(joined: bool, lost: Tensor | None = None, readings: tuple[str, ...] = 
     brackets = BracketDesign.from_chains([{"few": labels % 3}], partition)
     sites = [rows, rows.flip(1), rows.roll(1, 0)]
     used = JointDesign.from_designs(designs, 1 << 20) if joined else designs
-    options = {"readings": readings} if readings else {"brackets": brackets}
-    return site_readings(sites, used, partition, lost=lost, **options)  # type: ignore[arg-type]
+    if readings:
+        return site_readings(sites, used, partition, lost=lost, readings=readings)
+    return site_readings(sites, used, partition, lost=lost, brackets=brackets)
 
 
 def _numbers(readings: Readings) -> dict[str, Tensor]:
