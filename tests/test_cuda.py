@@ -210,6 +210,9 @@ def test_training_in_mixed_precision_goes_on_as_if_nothing_were_measured(dtype: 
 class _Keeping(nn.Module):
     """A decoder that counts, caches and draws on the device, and changes a buffer, in each forward pass."""
 
+    seen: Tensor
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.blocks = _model().blocks

@@ -61,7 +61,8 @@ def parts_of_a_measurement(model: nn.Module, probe: Probe, repetitions: int, wai
         kept["moved"] = to_cpu_at_once(kept["read"])
 
     def values() -> None:
-        numbers = plane.values_by_key(*kept["moved"], plane.sites)
+        readings, cosines = kept["moved"]
+        numbers = plane.values_by_key(readings, cosines, plane.sites)
         torch.stack(list(numbers.values())).tolist()
 
     tasks: dict[str, Callable[[], object]] = {
@@ -140,7 +141,7 @@ def launches(task: Callable[[], object]) -> dict[str, Any]:
     number: Counter[str] = Counter()
     microseconds: Counter[str] = Counter()
     for event in profile.events() or ():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
+        if event.device_type.name == "CUDA":
             number[event.name] += 1
             microseconds[event.name] += int(event.time_range.elapsed_us())
     copies = sum(count for name, count in number.items() if name.startswith(("Memcpy", "Memset")))
@@ -236,14 +237,19 @@ def losses(vocabulary: int, rows: int, device: torch.device, repetitions: int, w
 def scores(width: int, rows: int, device: torch.device, repetitions: int, wait: Wait) -> dict[str, Any]:
     """Time scores of bf16 activations by anchors in three bf16 parts and in float32, and how far both are off."""
     generator = torch.Generator().manual_seed(0)
-    activations = torch.randn(rows, width, generator=generator).to(device, torch.bfloat16)
+    activations = torch.randn(1, rows, width, generator=generator).to(device, torch.bfloat16)
     drawn = assignments.draw_anchors(width).to(device).unsqueeze(0)
     anchors = assignments.AnchorDraws(drawn, assignments.temperature(width))
-    exact = activations[:4096].double() @ anchors.scaled.double().T
-    tasks = {"float32": lambda: assignments._multiply_in_float32(activations, anchors)}
+    exact = activations[0, :4096].double() @ anchors.scaled.double().T
+
+    def multiply(by: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        with assignments._full_float32():
+            return by(activations, anchors)[0][0]
+
+    tasks = {"float32": lambda: multiply(assignments._multiply_sites_in_float32)}
     if assignments._has_float32_products(activations):
-        tasks["three parts"] = lambda: assignments._multiply_parts(activations, anchors)
-    errors = {name: float((task()[0][:4096] - exact).abs().max() / exact.abs().max()) for name, task in tasks.items()}
+        tasks["three parts"] = lambda: multiply(assignments._multiply_parts)
+    errors = {name: float((task()[:4096] - exact).abs().max() / exact.abs().max()) for name, task in tasks.items()}
     seconds = interleaved(tasks, repetitions, wait=wait)
     for name, times in seconds.items():
         print(f"  {name:12}{described(times)}, off by {errors[name]:.1e} of the largest score", flush=True)
