@@ -137,9 +137,10 @@ def test_measuring_leaves_the_state_of_the_gpu_alone() -> None:
 
 
 def test_readings_wait_for_nothing_and_are_the_same_each_time() -> None:
-    measured = measurement(_model().to("cuda"), _probe())
+    model = _model().to("cuda")
+    measured = measurement(model, _probe())
     plane = measured._planes[0]
-    measured._fill(_model().to("cuda"), plane)
+    measured._fill(model, plane)
     once = plane.readings()  # what is moved to the device once is moved
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
@@ -296,7 +297,7 @@ def test_batches_are_halved_where_memory_runs_out_and_numbers_stay() -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert measured.batch_size < whole
-    assert less == pytest.approx(values, abs=AGREEMENT, nan_ok=True)
+    assert less == pytest.approx(values, abs=1e-3, nan_ok=True)  # batches of another size are another sum in float32
 
 
 def test_models_that_are_loaded_one_after_another_leave_no_memory() -> None:
@@ -313,12 +314,14 @@ def test_models_that_are_loaded_one_after_another_leave_no_memory() -> None:
     assert kept[1] == kept[2] == kept[3]
 
 
-def test_a_model_sharded_over_a_single_process_reads_what_a_whole_one_does() -> None:
+def test_a_model_sharded_over_a_single_process_reads_what_a_whole_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch import distributed
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     expected = InformationPlaneTracker(_probe(), strict=True).measure(_model().to("cuda")).values
+    for library in ("GLOO", "NCCL"):
+        monkeypatch.setenv(f"{library}_SOCKET_IFNAME", "lo")  # a machine without a network has no other
     distributed.init_process_group("cpu:gloo,cuda:nccl", store=HashStore(), rank=0, world_size=1)
     try:
         model, mesh = _model().to("cuda"), init_device_mesh("cuda", (1,))
@@ -329,7 +332,7 @@ def test_a_model_sharded_over_a_single_process_reads_what_a_whole_one_does() -> 
         cross_entropy(model(_probe().inputs[:2].to("cuda")).flatten(0, 1), _probe().inputs[:2].flatten().to("cuda"))
     finally:
         distributed.destroy_process_group()
-    assert values == pytest.approx(expected, abs=AGREEMENT, nan_ok=True)
+    assert values == pytest.approx(expected, abs=1e-3, nan_ok=True)
 
 
 def test_readings_as_a_graph_are_those_of_plain_calls() -> None:

@@ -246,7 +246,7 @@ def scores(width: int, rows: int, device: torch.device, repetitions: int, wait: 
         with assignments._full_float32():
             return by(activations, anchors)[0][0]
 
-    tasks = {"float32": lambda: multiply(assignments._multiply_sites_in_float32)}
+    tasks: dict[str, Callable[[], Tensor]] = {"float32": lambda: multiply(assignments._multiply_sites_in_float32)}
     if assignments._has_float32_products(activations):
         tasks["three parts"] = lambda: multiply(assignments._multiply_parts)
     errors = {name: float((task()[:4096] - exact).abs().max() / exact.abs().max()) for name, task in tasks.items()}
