@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+import gc
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore
+from torch.nn.functional import cross_entropy
 
 from experiments.benchmarks.gpu import Decoder
+from experiments.benchmarks.gpu_parts import largest_difference, measurement
 from experiments.benchmarks.text import made_up_text
 from ibtrack import InformationPlaneTracker, Probe
+from ibtrack.capture.forward import next_token_loss
 from ibtrack.information import debiased_information, plugin_information
 from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane, SoftEntropy, SoftMutualInformation
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic algorithms ask for, before CUDA starts
 AGREEMENT = 1e-4  # sums are in float64, but the scores behind them in float32 and in another order
 
 pytestmark = [
@@ -126,3 +134,217 @@ def test_measuring_leaves_the_state_of_the_gpu_alone() -> None:
     assert torch.equal(torch.cuda.get_rng_state(), state)
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_readings_wait_for_nothing_and_are_the_same_each_time() -> None:
+    model = _model().to("cuda")
+    measured = measurement(model, _probe())
+    plane = measured._planes[0]
+    measured._fill(model, plane)
+    once = plane.readings()  # what is moved to the device once is moved
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        again = plane.readings()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert largest_difference(once, again) < 1e-9
+
+
+def test_losses_of_bf16_logits_are_those_of_the_cpu() -> None:
+    logits = (8 * torch.randn(2, 300, 5000, generator=torch.Generator().manual_seed(0)) - 40).bfloat16()
+    logits[0, :, 7] = -torch.inf  # a token that is to have no probability
+    targets, rows = torch.arange(600) % 5000 + 8, torch.arange(600)
+    on_cpu, on_device = (
+        next_token_loss(logits.to(device), targets.to(device), rows.to(device)) for device in ("cpu", "cuda")
+    )
+    assert on_cpu is not None
+    assert on_device is not None
+    assert float(on_device) == pytest.approx(float(on_cpu), rel=1e-6)
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_deterministic_algorithms_give_the_same_numbers_twice(dtype: torch.dtype) -> None:
+    model = _model().to("cuda", dtype)
+    with _deterministic():
+        points = [InformationPlaneTracker(_probe(), strict=True, geometry_rows=400).measure(model) for _ in range(2)]
+    assert points[0].values == pytest.approx(points[1].values, abs=0, rel=0, nan_ok=True)
+
+
+def _train(model: nn.Module, dtype: torch.dtype, after: Callable[[int], object], steps: int = 4) -> list[Tensor]:
+    """Train in mixed precision, and return the weights."""
+    blocks = made_up_text(steps * 8, 64, vocabulary=300, seed=1).to("cuda").view(steps, 8, 64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    scaler = torch.amp.GradScaler("cuda", enabled=dtype == torch.float16)
+    for step in range(steps):
+        with torch.autocast("cuda", dtype):
+            loss = cross_entropy(model(blocks[step])[:, :-1].flatten(0, 1), blocks[step][:, 1:].flatten())
+            after(step)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_training_in_mixed_precision_goes_on_as_if_nothing_were_measured(dtype: torch.dtype) -> None:
+    tracker = InformationPlaneTracker(_probe(), strict=True)
+    model, other = _model().to("cuda").train(), _model().to("cuda").train()
+    with _deterministic():
+        watched = _train(model, dtype, lambda step: tracker.step(model, step))
+        unwatched = _train(other, dtype, lambda step: None)
+    assert tracker.trajectory.protocol["precision"] == {torch.float16: "16", torch.bfloat16: "bf16"}[dtype] + "-mixed"
+    assert len(tracker.trajectory.points) >= 3
+    assert all(torch.equal(one, two) for one, two in zip(watched, unwatched, strict=True))
+
+
+class _Keeping(nn.Module):
+    """A decoder that counts, caches and draws on the device, and changes a buffer, in each forward pass."""
+
+    seen: Tensor
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = _model().blocks
+        self.embedding = nn.Embedding(300, 64)
+        self.norm = nn.LayerNorm(64)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.calls = torch.zeros(3)
+        self.cache: list[Tensor] = []
+        self.generator = torch.Generator("cuda").manual_seed(3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.seen += tokens.numel()
+        self.calls = self.calls.to(tokens.device) + 1
+        self.cache.append(tokens)
+        torch.rand(3, device=tokens.device, generator=self.generator)
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x)
+        logits: Tensor = self.norm(x) @ self.embedding.weight.T
+        return logits
+
+
+def test_what_a_model_keeps_on_the_gpu_is_put_back() -> None:
+    model = _Keeping().to("cuda")
+    model.calls = model.calls.to("cuda")
+    calls, state = model.calls, model.generator.get_state()
+    point = InformationPlaneTracker(_probe(), strict=True).measure(model)
+    assert point.failure is None
+    assert int(model.seen) == 0
+    assert model.calls is calls
+    assert model.calls.tolist() == [0, 0, 0]
+    assert model.cache == []
+    assert torch.equal(model.generator.get_state(), state)
+
+
+def test_a_model_that_answers_in_two_ways_is_refused() -> None:
+    counts = torch.zeros(1, device="cuda")
+
+    class Drifting(Decoder):
+        def forward(self, tokens: Tensor) -> Tensor:
+            counts.add_(1)  # a global of the module, which is not found in the model
+            logits: Tensor = super().forward(tokens)
+            return logits
+
+    def drift(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return output * (1 + float(torch.rand(1, device="cuda", generator=hidden)))
+
+    hidden = torch.Generator("cuda").manual_seed(0)
+    model = Drifting(64, 3, 300).to("cuda").eval()
+    model.blocks[0].register_forward_hook(_Hidden(drift))
+    with pytest.raises(ValueError, match="gives other activations of L00 a second time"):
+        InformationPlaneTracker(_probe(), strict=True).start(model)
+
+
+class _Hidden:
+    """A hook that is a foreign object without attributes, whose generator cannot be found."""
+
+    __slots__ = ("call",)
+    __module__ = "foreign"
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.call(*arguments)
+
+
+def test_batches_are_halved_where_memory_runs_out_and_numbers_stay() -> None:
+    torch.manual_seed(0)
+    model, probe = Decoder(64, 1, 50_304).to("cuda").eval(), Probe(made_up_text(64, 128, vocabulary=300))
+    measured = measurement(model, probe)
+    values, _, _ = measured(model)
+    whole = measured.batch_size
+    gc.collect()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    room = 64 * 128 * 50_304 * 4 * 3 // 4  # three quarters of the logits of all blocks
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + room) / total)
+    try:
+        less, _, _ = measured(model)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert measured.batch_size < whole
+    assert less == pytest.approx(values, abs=1e-3, nan_ok=True)  # batches of another size are another sum in float32
+
+
+def test_models_that_are_loaded_one_after_another_leave_no_memory() -> None:
+    probe, kept = _probe(), []
+    weights = Decoder(256, 4, 5000).state_dict()
+    for _ in range(4):
+        model = Decoder(256, 4, 5000)
+        model.load_state_dict(weights)
+        point = InformationPlaneTracker(probe, strict=True).measure(model.to("cuda").eval())
+        assert point.failure is None
+        del model
+        gc.collect()
+        kept.append(torch.cuda.memory_allocated())
+    assert kept[1] == kept[2] == kept[3]
+
+
+def test_a_model_sharded_over_a_single_process_reads_what_a_whole_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch import distributed
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    expected = InformationPlaneTracker(_probe(), strict=True).measure(_model().to("cuda")).values
+    for library in ("GLOO", "NCCL"):
+        monkeypatch.setenv(f"{library}_SOCKET_IFNAME", "lo")  # a machine without a network has no other
+    distributed.init_process_group("cpu:gloo,cuda:nccl", store=HashStore(), rank=0, world_size=1)
+    try:
+        model, mesh = _model().to("cuda"), init_device_mesh("cuda", (1,))
+        for block in model.blocks:
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        values = InformationPlaneTracker(_probe(), strict=True).measure(model).values
+        cross_entropy(model(_probe().inputs[:2].to("cuda")).flatten(0, 1), _probe().inputs[:2].flatten().to("cuda"))
+    finally:
+        distributed.destroy_process_group()
+    assert values == pytest.approx(expected, abs=1e-3, nan_ok=True)
+
+
+def test_readings_as_a_graph_are_those_of_plain_calls() -> None:
+    model = _model().to("cuda")
+    measured = measurement(model, _probe())
+    plane = measured._planes[0]
+    measured._fill(model, plane)
+    plane.readings()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = plane.readings()
+    plane.assignments.copy_(plane.assignments.flip(0))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert largest_difference(captured, plane.readings()) < 1e-9

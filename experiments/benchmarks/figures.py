@@ -97,8 +97,20 @@ def report(
         about: Further entries that describe the run.
     """
     print("", *table_lines(figures), sep="\n")
-    if file is None:
-        return
+    if file is not None:
+        save(program, figures, rows, file, packages=packages, about=about)
+
+
+def save(
+    program: str,
+    figures: Sequence[Figure],
+    rows: Sequence[Mapping[str, Any]],
+    file: Path,
+    *,
+    packages: Sequence[str] = (),
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write figures to a file, as `report` does."""
     content = {
         "program": program,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -1,7 +1,11 @@
 """Measure on a GPU what the other benchmarks measure on a CPU, and whether both give the same numbers.
 
-A measurement is timed against a bare forward pass of a decoder with 125 million parameters in bf16, against the wall
-time of its training, and against soft-entropy on the same activations; float32 readings are compared with the CPU's.
+A measurement is timed against a bare forward pass of a decoder with 125 million parameters in bf16, part by part and
+for two sizes of the probe, against the wall time of its training, and against soft-entropy on the same activations;
+float32 readings are compared with the CPU's, and readings as a CUDA graph with plain ones.
+
+Each part stands for itself: if one fails, the others run, the file says why, and the exit status is 1. The file is
+written after each part.
 
 python experiments/benchmarks/gpu.py
 python experiments/benchmarks/gpu.py --device cpu --width 64 --layers 2 --blocks 4    to see that it runs
@@ -11,10 +15,13 @@ It needs only torch and what ibtrack itself needs, and soft-entropy for the comp
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -26,9 +33,16 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from experiments.benchmarks.figures import Figure, report
+from experiments.benchmarks.figures import Figure, report, save
+from experiments.benchmarks.gpu_parts import (
+    ceilings,
+    launches_of_a_measurement,
+    losses,
+    parts_of_a_measurement,
+    readings_as_a_graph,
+    scores,
+)
 from experiments.benchmarks.options import JsonFile, Repetitions
-from experiments.benchmarks.probe import measure
 from experiments.benchmarks.reference import (
     OPTIONS,
     largest_difference,
@@ -41,12 +55,17 @@ from experiments.benchmarks.text import made_up_text
 from experiments.benchmarks.timing import described, interleaved
 from ibtrack import InformationPlaneTracker, Probe
 from ibtrack.metrics import InformationPlane
-from ibtrack.tracking.measurement import blocks_at_once
 
 BLOCK_SIZE = 128
 PACKAGE_BLOCKS = 128  # of the comparison with soft-entropy, which takes long, and with the CPU
+PACKAGE_SITES = 6
+SMALL_BLOCKS = 64  # of the default probe
+LOSS_ROWS = 1 << 14  # of the comparison of losses: one batch of the probe
 FIGURES = {  # name: relation, bound, unit
     "GPU: measurement over bare forward, 125M, bf16": ("≤", 1.05, ""),
+    "GPU: measurement over bare forward, 125M, bf16, default probe": ("≤", 1.5, ""),
+    "GPU: kernels launched by the readings of a point": ("≤", 600, ""),
+    "GPU: readings as a graph, largest difference from plain ones": ("≤", 0.0, ""),
     "GPU: share of wall time, default schedule, 125M run": ("≤", 1.0, " %"),
     "GPU: plug-in of 8 label sets, times faster than soft-entropy": ("≥", 80.0, ""),
     "GPU: all readings, times faster than soft-entropy": ("≥", 50.0, ""),
@@ -118,9 +137,14 @@ def main(
     batch_size: Annotated[int, typer.Option(min=1, help="Blocks in a training step.")] = 32,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the training run.")] = 1000,
     repetitions: Repetitions = 7,
+    seconds: Annotated[float, typer.Option(min=0, help="After so many seconds no further part is begun.")] = 600,
     file: JsonFile = None,
 ) -> None:
-    """Measure on a GPU, or say that this machine has none."""
+    """Measure on a GPU, or say that this machine has none.
+
+    Raises:
+        typer.Exit: A part has failed; the exit status is 1.
+    """
     device = torch.device(device_name)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("The benchmarks of a GPU were not run: this machine has none that torch can use.")
@@ -128,36 +152,99 @@ def main(
         report("gpu", _figures(missing), [], file, about={"device": None})
         return
     torch.manual_seed(0)
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     model = Decoder(width, layers, vocabulary).to(device, torch.bfloat16).eval()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{name}; {parameters / 1e6:.1f} million parameters in bf16, {blocks} blocks of {BLOCK_SIZE} tokens")
-    probe = Probe(made_up_text(blocks, BLOCK_SIZE, vocabulary=min(vocabulary, 2048)))
-    few = Probe(made_up_text(min(blocks, PACKAGE_BLOCKS), BLOCK_SIZE, vocabulary=min(vocabulary, 2048)))
-    findings = [
-        *_against_forward(model, probe, repetitions, wait),
-        *_overhead(model, probe, batch_size, steps, wait),
-        *_against_package(few, device, repetitions, wait),
-        *_agreement(few, device),
-    ]
+    setting = Setting(
+        model=model,
+        wait=torch.cuda.synchronize if device.type == "cuda" else lambda: None,
+        repetitions=repetitions,
+        blocks=blocks,
+        batch_size=batch_size,
+        steps=steps,
+    )
+    parts = {name: part for name, part in PARTS.items() if device.type == "cuda" or name not in ONLY_ON_A_GPU}
+    about = {"device": name, "parameters": parameters, "positions": setting.probe(blocks).num_positions}
+    findings, failed = _run_parts(parts, setting, time.monotonic() + seconds, file, about)
     reached = {figure: (number, note) for figure, number, note, _ in findings}
-    rows = [{"figure": figure, **row} for figure, _, _, row in findings]
-    about = {"device": name, "parameters": parameters, "positions": probe.num_positions}
-    report("gpu", _figures(reached), rows, file, about=about)
+    report("gpu", _figures(reached), _rows(findings), file, about=about | {"failed": failed})
+    if failed:
+        raise typer.Exit(1)
 
 
 Finding = tuple[str, "float | None", str, dict[str, Any]]  # name of the figure, what is reached, note, measurements
 
 
-def _against_forward(model: Decoder, probe: Probe, repetitions: int, wait: Callable[[], object]) -> list[Finding]:
-    """Time measurements and bare forward passes, both in the batches that a measurement takes by itself."""
-    batch_size = blocks_at_once(probe, model.norm.weight.device)
-    seconds = measure(model, probe, repetitions, batch_size=batch_size, run=lambda m, batch: m(batch), wait=wait)
-    pass_over_memory = _memory_seconds(model, probe, repetitions, wait)
-    for name, times in {**seconds, "read once": pass_over_memory}.items():
-        print(f"{name:10}{described(times)}", flush=True)
-    bare, measured = median(seconds["bare"]), median(seconds["measured"])
+@dataclass(frozen=True)
+class Setting:
+    """What the parts of the benchmark are given.
+
+    Attributes:
+        model: The decoder, in bf16.
+        wait: Waits for the device.
+        repetitions: Rounds that are timed.
+        blocks: Blocks of the probe.
+        batch_size: Blocks in a training step.
+        steps: Steps of the training run.
+    """
+
+    model: Decoder
+    wait: Callable[[], object]
+    repetitions: int
+    blocks: int
+    batch_size: int
+    steps: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = self.model.norm.weight.device
+        return device
+
+    def probe(self, blocks: int) -> Probe:
+        """Make a probe of so many blocks."""
+        return Probe(made_up_text(blocks, BLOCK_SIZE, vocabulary=min(self.model.embedding.num_embeddings, 2048)))
+
+
+def _run_parts(
+    parts: Mapping[str, Callable[[Setting], list[Finding]]],
+    setting: Setting,
+    end: float,
+    file: Path | None,
+    about: Mapping[str, Any],
+) -> tuple[list[Finding], dict[str, str]]:
+    """Run one part after the other; one that fails, or for which there is no time left, is named with the reason."""
+    findings: list[Finding] = []
+    failed: dict[str, str] = {}
+    for name, part in parts.items():
+        if time.monotonic() > end:
+            failed[name] = "not run: no time was left"
+            continue
+        print(f"\n{name}", flush=True)
+        began = time.monotonic()
+        try:
+            findings += part(setting)
+        except Exception:
+            failed[name] = traceback.format_exc()
+            print(failed[name], flush=True)
+        gc.collect()  # what a failed part held on to, and metrics, which are in reference cycles
+        print(f"  {name} took {time.monotonic() - began:.0f} s", flush=True)
+        if file is not None:
+            reached = {figure: (number, note) for figure, number, note, _ in findings}
+            save("gpu", _figures(reached), _rows(findings), file, about={**about, "failed": failed})
+    return findings, failed
+
+
+def _rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [{"figure": figure, **row} for figure, _, _, row in findings]
+
+
+def _against_forward(setting: Setting) -> list[Finding]:
+    """Time measurements and bare forward passes, part by part, for the probe."""
+    pass_over_memory = _memory_seconds(setting)
+    seconds = parts_of_a_measurement(setting.model, setting.probe(setting.blocks), setting.repetitions, setting.wait)
+    bare, measured = median(seconds["bare"]), median(seconds["whole"])
     above = (measured - bare) / median(pass_over_memory)
     once = 1e3 * median(pass_over_memory)
     note = (
@@ -167,17 +254,64 @@ def _against_forward(model: Decoder, probe: Probe, repetitions: int, wait: Calla
     return [(name, measured / bare, note, {**seconds, "read once": pass_over_memory})]
 
 
-def _memory_seconds(model: Decoder, probe: Probe, repetitions: int, wait: Callable[[], object]) -> list[float]:
+def _against_forward_by_default(setting: Setting) -> list[Finding]:
+    """Do the same for the default probe."""
+    probe = setting.probe(min(SMALL_BLOCKS, setting.blocks))
+    seconds = parts_of_a_measurement(setting.model, probe, setting.repetitions, setting.wait)
+    bare, measured = median(seconds["bare"]), median(seconds["whole"])
+    name = "GPU: measurement over bare forward, 125M, bf16, default probe"
+    return [(name, measured / bare, f"{1e3 * (measured - bare):.1f} ms above a pass of {1e3 * bare:.1f} ms", seconds)]
+
+
+def _launches(setting: Setting) -> list[Finding]:
+    """Count kernels, for the probe and the default one."""
+    findings: list[Finding] = []
+    for blocks in (min(SMALL_BLOCKS, setting.blocks), setting.blocks):
+        rows = launches_of_a_measurement(setting.model, setting.probe(blocks))
+        number, taken = rows["readings"]["kernels"], rows["readings"]["milliseconds"]
+        note = f"of {len(setting.model.blocks) + 1} sites, {blocks} blocks; the kernels take {taken:.1f} ms"
+        findings.append(("GPU: kernels launched by the readings of a point", float(number), note, rows))
+    return findings
+
+
+def _graph(setting: Setting) -> list[Finding]:
+    """Capture readings as one graph, for the default probe and the larger one."""
+    findings: list[Finding] = []
+    for blocks in (min(SMALL_BLOCKS, setting.blocks), setting.blocks):
+        row = readings_as_a_graph(setting.model, setting.probe(blocks), setting.repetitions, setting.wait)
+        plain, graph = (1e3 * median(row[name]) for name in ("plain", "graph"))
+        note = f"{plain:.1f} ms plain and {graph:.1f} as a graph, which holds {row['bytes held'] / 1e9:.2f} GB"
+        findings.append(
+            ("GPU: readings as a graph, largest difference from plain ones", row["difference on other rows"], note, row)
+        )
+    return findings
+
+
+def _kernels_apart(setting: Setting) -> list[Finding]:
+    """Measure what the GPU can do at best, and the loss and the scores by themselves."""
+    vocabulary, width = setting.model.embedding.num_embeddings, setting.model.embedding.embedding_dim
+    rows = min(LOSS_ROWS, setting.blocks * BLOCK_SIZE)
+    row: dict[str, Any] = {
+        "losses": losses(vocabulary, rows, setting.device, setting.repetitions, setting.wait),
+        "scores": scores(width, rows, setting.device, setting.repetitions, setting.wait),
+    }
+    if setting.device.type == "cuda":
+        row["ceilings"] = ceilings(setting.device)
+    return [("parts by themselves", None, "", row)]
+
+
+def _memory_seconds(setting: Setting) -> list[float]:
     """Return the seconds of one sum over bf16 activations of all sites and tokens of the probe."""
-    rows, width, device = probe.inputs.numel(), model.embedding.embedding_dim, model.norm.weight.device
-    num_sites = 1 + len(model.blocks)  # together they are more than a cache holds
-    sites = [torch.ones(rows, width, dtype=torch.bfloat16, device=device) for _ in range(num_sites)]
-    return interleaved({"read": lambda: [site.sum() for site in sites]}, repetitions, wait=wait)["read"]
+    rows, width = setting.blocks * BLOCK_SIZE, setting.model.embedding.embedding_dim
+    num_sites = 1 + len(setting.model.blocks)  # together they are more than a cache holds
+    sites = [torch.ones(rows, width, dtype=torch.bfloat16, device=setting.device) for _ in range(num_sites)]
+    return interleaved({"read": lambda: [site.sum() for site in sites]}, setting.repetitions, wait=setting.wait)["read"]
 
 
-def _overhead(model: Decoder, probe: Probe, batch_size: int, steps: int, wait: Callable[[], object]) -> list[Finding]:
+def _overhead(setting: Setting) -> list[Finding]:
     """Time training without a tracker, and with one that measures by the default schedule."""
-    tracker = InformationPlaneTracker(probe, strict=True)
+    model, batch_size, steps, wait = setting.model, setting.batch_size, setting.steps, setting.wait
+    tracker = InformationPlaneTracker(setting.probe(setting.blocks), strict=True)
     unwatched = _train(model, batch_size, steps, wait, lambda step: None)
     watched = _train(model, batch_size, steps, wait, lambda step: tracker.step(model, step))
     share = tracker.trajectory.points[-1].values["ib/overhead_fraction"]
@@ -212,31 +346,38 @@ def _train(
     return time.perf_counter() - began
 
 
-def _against_package(probe: Probe, device: torch.device, repetitions: int, wait: Callable[[], object]) -> list[Finding]:
+def _against_package(setting: Setting) -> list[Finding]:
     """Time the readings and soft-entropy as reference.py does, on the device."""
+    probe, device = setting.probe(min(setting.blocks, PACKAGE_BLOCKS)), setting.device
     names = [name for name in FIGURES if "soft-entropy" in name]
     if importlib.util.find_spec("soft_entropy") is None:
         return [(name, None, "soft-entropy is not installed", {}) for name in names]
-    activations = {site: rows.to(device) for site, rows in made_up_activations(probe, 6, 256).items()}
-    plugin = plugin_task(probe, activations)
+    activations = {site: rows.to(device) for site, rows in made_up_activations(probe, PACKAGE_SITES, 256).items()}
+    one_site = dict(list(activations.items())[:1])
     plane = InformationPlane(probe, dict.fromkeys(activations, 256), options=OPTIONS).to(device)
     tasks = {
-        "soft-entropy": package_task(probe, activations),
-        "plug-in": plugin,
+        "plug-in": plugin_task(probe, activations),
         "all readings": plane_task(plane, probe, activations),
     }
-    difference = largest_difference(tasks["soft-entropy"](), tasks["all readings"]())
-    seconds = interleaved(tasks, repetitions, wait=wait)
+    seconds = interleaved(tasks, setting.repetitions, wait=setting.wait)
+    package = package_task(probe, one_site)  # calls for each label, and so takes long: a site, once
+    began = time.perf_counter()
+    expected = package()
+    setting.wait()
+    seconds["soft-entropy, a site"] = [time.perf_counter() - began]
+    ours = tasks["all readings"]()
+    difference = largest_difference(expected, {key: ours[key] for key in expected})
     for name, times in seconds.items():
-        print(f"{name:14}{described(times)}", flush=True)
-    note = f"plug-in values differ by at most {difference:.1e}"
-    taken = [median(seconds[name]) for name in ("plug-in", "all readings")]
-    numbers = [median(seconds["soft-entropy"]) / each for each in taken]
+        print(f"  {name:21}{described(times)}")
+    note = f"{PACKAGE_SITES} sites, of which it worked out one; plug-in values differ by at most {difference:.1e}"
+    theirs = PACKAGE_SITES * seconds["soft-entropy, a site"][0]
+    numbers = [theirs / median(seconds[name]) for name in tasks]
     return [(name, number, note, seconds) for name, number in zip(names, numbers, strict=True)]
 
 
-def _agreement(probe: Probe, device: torch.device) -> list[Finding]:
+def _agreement(setting: Setting) -> list[Finding]:
     """Compare all numbers of a plane, standard errors and ratios included, on the device and on the CPU."""
+    probe, device = setting.probe(min(setting.blocks, PACKAGE_BLOCKS)), setting.device
     activations = made_up_activations(probe, 3, 256)
     on_cpu, on_device = (_values(probe, activations, place) for place in (torch.device("cpu"), device))
     difference = largest_difference(_by_size(on_cpu, on_cpu), _by_size(on_device, on_cpu))
@@ -259,10 +400,24 @@ def _values(probe: Probe, activations: Mapping[str, Tensor], device: torch.devic
 
 
 def _figures(reached: Mapping[str, tuple[float | None, str]]) -> list[Figure]:
-    return [
-        Figure(name, relation, bound, reached[name][0], unit, reached[name][1])
-        for name, (relation, bound, unit) in FIGURES.items()
-    ]
+    figures = []
+    for name, (relation, bound, unit) in FIGURES.items():
+        number, note = reached.get(name, (None, "not run"))
+        figures.append(Figure(name, relation, bound, number, unit, note))
+    return figures
+
+
+PARTS: dict[str, Callable[[Setting], list[Finding]]] = {  # the most telling first, as time may run out
+    "against a forward pass, default probe": _against_forward_by_default,
+    "against a forward pass": _against_forward,
+    "kernels": _launches,
+    "float32 readings against those of the CPU": _agreement,
+    "loss, scores and ceilings": _kernels_apart,
+    "readings as a graph": _graph,
+    "against soft-entropy": _against_package,
+    "share of wall time": _overhead,
+}
+ONLY_ON_A_GPU = ("kernels", "readings as a graph")
 
 
 if __name__ == "__main__":

@@ -88,10 +88,22 @@ def next_token_loss(output: Any, targets: Tensor, rows: Tensor, *, time_first: b
     wanted = torch.zeros(len(flat), dtype=torch.int64, device=flat.device).index_copy_(0, rows, targets)
     at_once = LOSS_ROWS if flat.device.type == "cpu" else max(1, ACCELERATOR_LOGITS // flat.shape[1])
     losses = [  # in pieces: never a float32 copy of all logits
-        -piece.log_softmax(-1, dtype=torch.float32).gather(1, target.unsqueeze(1)).squeeze(1)
+        -_log_probabilities(piece).gather(1, target.unsqueeze(1)).squeeze(1)
         for piece, target in zip(flat.split(at_once), wanted.split(at_once), strict=True)
     ]
     return torch.cat(losses).index_select(0, rows).double().sum()
+
+
+def _log_probabilities(logits: Tensor) -> Tensor:
+    """Return the (n, V) logarithms of softmax, float32.
+
+    On a GPU torch casts float16 to float32 within the softmax, but bfloat16 in a pass of its own, over a table of twice
+    the size. Every bfloat16 number of a size between 6e-5 and 65504 is a float16 number as well, and smaller ones are
+    off by 3e-8 at most. Below -65504 a logit counts as minus infinity, as those do that are to have no probability.
+    """
+    if logits.device.type == "cuda" and logits.dtype == torch.bfloat16:
+        logits = logits.half()
+    return logits.log_softmax(-1, dtype=torch.float32)
 
 
 def logits_of(output: Any) -> Tensor | None:

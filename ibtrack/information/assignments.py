@@ -161,17 +161,46 @@ def assign_draws(activations: Tensor, rows: Tensor | None, anchors: AnchorDraws)
         (N, R, K) float32 assignments, and (D,) float64 Σ_i z_i / |z_i|.
     """
     draws, number, width = anchors.draws, anchors.number, anchors.width
-    size = ROWS_AT_ONCE if activations.device.type == "cpu" else rows_on_accelerator(max(width, draws * number))
-    chosen = activations.split(size) if rows is None else (activations.index_select(0, r) for r in rows.split(size))
-    multiply = _multiply_parts if _has_float32_products(activations) else _multiply_in_float32
+    if activations.device.type != "cpu":
+        chosen = activations if rows is None else activations.index_select(0, rows)
+        assigned, resultants = assign_sites(chosen.unsqueeze(0), anchors)
+        return assigned[0], resultants[0]
+    chosen_pieces = activations.split(ROWS_AT_ONCE) if rows is None else _pieces(activations, rows)
     resultant = activations.new_zeros(width, dtype=torch.float64)
-    assigned = []
+    parts = []
     with torch.autocast(activations.device.type, enabled=False), _full_float32():
-        for piece in chosen:
-            scores, norm, directions = multiply(piece, anchors)
+        for piece in chosen_pieces:
+            scores, norm, directions = _multiply_in_float32(piece, anchors)
             resultant += directions
-            assigned.append(scores.div_(norm.unsqueeze(1)).view(-1, draws, number).softmax(-1))
-    return (assigned[0] if len(assigned) == 1 else torch.cat(assigned)), resultant
+            parts.append(scores.div_(norm.unsqueeze(1)).view(-1, draws, number).softmax(-1))
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)), resultant
+
+
+def _pieces(activations: Tensor, rows: Tensor) -> Iterator[Tensor]:
+    return (activations.index_select(0, some) for some in rows.split(ROWS_AT_ONCE))
+
+
+def assign_sites(activations: Tensor, anchors: AnchorDraws) -> tuple[Tensor, Tensor]:
+    """Do the same for the rows of several sites of one width, in few calls, for an accelerator.
+
+    Args:
+        activations: (L, n, D) of any floating dtype.
+        anchors: Anchors on the same device.
+
+    Returns:
+        (L, n, R, K) float32 assignments, and (L, D) float64 Σ_i z_i / |z_i|.
+    """
+    draws, number, width = anchors.draws, anchors.number, anchors.width
+    multiply = _multiply_parts if _has_float32_products(activations) else _multiply_sites_in_float32
+    assigned, resultants = [], []
+    with torch.autocast(activations.device.type, enabled=False), _full_float32():
+        for piece in activations.split(rows_on_accelerator(len(activations) * max(width, draws * number)), 1):
+            scores, norm, directions = multiply(piece, anchors)
+            assigned.append(scores.div_(norm.unsqueeze(-1)).unflatten(-1, (draws, number)).softmax(-1))
+            resultants.append(directions.double())
+    if len(assigned) == 1:
+        return assigned[0], resultants[0]
+    return torch.cat(assigned, 1), torch.stack(resultants).sum(0)
 
 
 def _multiply_in_float32(rows: Tensor, anchors: AnchorDraws) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,6 +214,18 @@ def _multiply_in_float32(rows: Tensor, anchors: AnchorDraws) -> tuple[Tensor, Te
     return vectors @ anchors.scaled.T, norm, (1 / norm) @ vectors
 
 
+def _multiply_sites_in_float32(rows: Tensor, anchors: AnchorDraws) -> tuple[Tensor, Tensor, Tensor]:
+    """Multiply (L, n, D) rows with the anchors.
+
+    Returns:
+        The products, (L, n, R K), the norms of the rows, (L, n), and the sum of the rows over their norms, (L, D),
+        float32.
+    """
+    vectors = rows.float()
+    norm = _checked_norm(torch.linalg.vector_norm(vectors, dim=-1))
+    return vectors @ anchors.scaled.T, norm, ((1 / norm).unsqueeze(1) @ vectors).squeeze(1)
+
+
 def _multiply_parts(rows: Tensor, anchors: AnchorDraws) -> tuple[Tensor, Tensor, Tensor]:
     """Do the same for bfloat16 rows on a GPU, on its matrix units: with the anchors as sums of three bfloat16 numbers.
 
@@ -192,15 +233,16 @@ def _multiply_parts(rows: Tensor, anchors: AnchorDraws) -> tuple[Tensor, Tensor,
     rounding of float32 sums; and the rows need not be cast.
     """
     number = len(anchors.scaled)
-    scores = torch.mm(rows, anchors.parts.T, out_dtype=torch.float32)[:, : 3 * number].unflatten(1, (3, number)).sum(1)
+    products = torch.mm(rows.flatten(0, 1), anchors.parts.T, out_dtype=torch.float32)
+    scores = products[:, : 3 * number].unflatten(1, (3, number)).sum(1).unflatten(0, rows.shape[:2])
     norm = _checked_norm(torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float32))
-    directions = torch.mm(torch.stack(bfloat16_parts(1 / norm)), rows, out_dtype=torch.float32).sum(0)
-    return scores, norm, directions
+    inverse = torch.stack(bfloat16_parts(1 / norm), 1)  # (L, 3, n)
+    return scores, norm, torch.bmm(inverse, rows, out_dtype=torch.float32).sum(1)
 
 
 def _checked_norm(norm: Tensor) -> Tensor:
     """Replace norms of rows without a direction by nan: an overflow must not read as uniform."""
-    return torch.where((norm > 0) & (norm < math.inf), norm, torch.nan)
+    return norm * (norm / norm)  # 0 / 0 and inf / inf are nan, and all else is 1
 
 
 def bfloat16_parts(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -219,7 +261,8 @@ def bfloat16_parts(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _has_float32_products(rows: Tensor) -> bool:
     """Whether the device multiplies bfloat16 matrices and hands over the float32 sums."""
-    return rows.is_cuda and rows.dtype == torch.bfloat16 and "dtype" in torch.ops.aten.mm.overloads()
+    calls = (torch.ops.aten.mm, torch.ops.aten.bmm)
+    return rows.is_cuda and rows.dtype == torch.bfloat16 and all("dtype" in call.overloads() for call in calls)
 
 
 @contextlib.contextmanager

@@ -58,19 +58,28 @@ class LevelDesign:
         pairs: (2 m_c,) for each of these rows two groups of ``sums``, that of the label and that of label and document,
             int32.
         signs: (2 m_c,) 1 and -1 in turn, float32: so signed, a pair adds up to S_x - S_xd.
+        starts: (m_c,) where each pair begins, int32.
         num_others: (m_c, 1) n_x - n_xd, float32.
+        descents: (candidates - 1, 1) sum of 1 / (n + α) over the rows that choose α, half-way between the candidates,
+            float32.
     """
 
     name: str
     sums: Segments
     pairs: Tensor
     signs: Tensor
+    starts: Tensor
     num_others: Tensor
+    descents: Tensor
+
+    @property
+    def step(self) -> int:
+        """Every how many evaluated rows one chooses α."""
+        return -(-len(self.num_others) // STRENGTH_ROWS)
 
     def sums_of_others(self, rows: Tensor) -> Tensor:
         """Add up the rows of the same label in other documents: (m_c, L, K) from (N, L, K), both float32."""
-        starts = torch.arange(0, len(self.pairs), 2, dtype=torch.int32, device=rows.device)
-        sums = sum_between(starts, self.pairs, self.sums.sum_rows(rows), self.signs)
+        sums = sum_between(self.starts, self.pairs, self.sums.sum_rows(rows), self.signs)
         return sums.clamp_(min=TINY)  # where rounding leaves less than nothing
 
 
@@ -106,10 +115,12 @@ class BracketDesign:
     Attributes:
         chains: Label sets that refine each other, or single ones.
         strengths: The candidates for α, float32.
+        between: (candidates - 1, 1, 1, 1) half-way between them in logarithms, float32.
     """
 
     chains: tuple[ChainDesign, ...]
     strengths: Tensor
+    between: Tensor
 
     @classmethod
     def from_chains(
@@ -118,6 +129,7 @@ class BracketDesign:
         documents: DocumentDesign,
         *,
         num_evaluated: int = EVALUATED_ROWS,
+        strengths: Sequence[float] = STRENGTHS,
     ) -> BracketDesign:
         """Describe label sets.
 
@@ -126,13 +138,17 @@ class BracketDesign:
             documents: Documents of the rows.
             num_evaluated: Number of rows that are evaluated, all if there are no more than that. Standard errors count
                 that others are not.
+            strengths: The candidates for α, ascending.
 
         Raises:
             ValueError: A label set does not refine the one before it.
         """
+        candidates = torch.tensor(strengths, dtype=torch.float32)
+        between = (candidates[1:] * candidates[:-1]).sqrt().view(-1, 1, 1)  # half-way, in logarithms
         return cls(
-            chains=tuple(_chain(labels, documents, num_evaluated) for labels in chains),
-            strengths=torch.tensor(STRENGTHS, dtype=torch.float32),
+            chains=tuple(_chain(labels, documents, num_evaluated, between) for labels in chains),
+            strengths=candidates,
+            between=between.unsqueeze(-1),
         )
 
 
@@ -153,7 +169,9 @@ def lower_ends(sites: Sequence[RowStatistics], design: BracketDesign) -> dict[st
     return {name: Estimate.join([part[name] for part in parts]) for name in parts[0]}
 
 
-def _chain(label_sets: Mapping[str, Tensor], documents: DocumentDesign, num_evaluated: int) -> ChainDesign:
+def _chain(
+    label_sets: Mapping[str, Tensor], documents: DocumentDesign, num_evaluated: int, between: Tensor
+) -> ChainDesign:
     """Describe a chain.
 
     Raises:
@@ -180,7 +198,7 @@ def _chain(label_sets: Mapping[str, Tensor], documents: DocumentDesign, num_eval
         weights=(stratum_rows.sum(0) / torch.bincount(stratum[rows]))[stratum[rows]],
         stratum_rows=stratum_rows,
         levels=tuple(
-            _level(name, labels, cells[name], others[name], rows[others[name][rows] > 0])
+            _level(name, labels, cells[name], others[name], rows[others[name][rows] > 0], between)
             for name, labels in label_sets.items()
         ),
     )
@@ -210,19 +228,23 @@ def _number_of_pairs(first: Tensor, second: Tensor) -> int:
     return len(torch.unique(first * (int(second.max()) + 1) + second))
 
 
-def _level(name: str, labels: Tensor, cells: Tensor, others: Tensor, rows: Tensor) -> LevelDesign:
+def _level(name: str, labels: Tensor, cells: Tensor, others: Tensor, rows: Tensor, between: Tensor) -> LevelDesign:
     first = int(labels.max()) + 1
     groups, members = torch.cat([labels, cells + first]), torch.arange(len(labels)).repeat(2)
     pairs = torch.stack([labels[rows], cells[rows] + first], 1).flatten()
     wanted, places = torch.unique(pairs, return_inverse=True)
     number = torch.full((first + int(cells.max()) + 1,), -1).index_put_((wanted,), torch.arange(len(wanted)))
     kept = (number[groups] >= 0).nonzero().flatten()
+    num_others = others[rows].float().unsqueeze(1)
+    step = max(1, -(-len(rows) // STRENGTH_ROWS))
     return LevelDesign(
         name=name,
         sums=Segments.from_groups(number[groups[kept]], len(wanted), members[kept]),
         pairs=places.int(),
         signs=torch.tensor([1.0, -1.0], dtype=torch.float32).repeat(len(rows)),
-        num_others=others[rows].float().unsqueeze(1),
+        starts=torch.arange(0, len(places), 2, dtype=torch.int32),
+        num_others=num_others,
+        descents=(num_others[::step] + between).reciprocal().sum(1),
     )
 
 
@@ -242,12 +264,14 @@ def _ends_of_site(site: RowStatistics, design: BracketDesign) -> dict[str, Estim
     log_mean = site.mean.clamp(min=TINY).log().float()
     ends: dict[str, Estimate] = {}
     for chain in design.chains:
-        estimates = _means(_gains(site, chain, prior, log_mean, design.strengths), chain, documents)
+        estimates = _means(_gains(site, chain, prior, log_mean, design), chain, documents)
         ends |= dict(zip((level.name for level in chain.levels), estimates, strict=True))
     return ends
 
 
-def _gains(site: RowStatistics, chain: ChainDesign, prior: Tensor, log_mean: Tensor, strengths: Tensor) -> list[Tensor]:
+def _gains(
+    site: RowStatistics, chain: ChainDesign, prior: Tensor, log_mean: Tensor, design: BracketDesign
+) -> list[Tensor]:
     """Work out Σ_k A_k log( q_k / p_k ) of every evaluated row: (m, L) float32 for each level.
 
     Args:
@@ -255,7 +279,7 @@ def _gains(site: RowStatistics, chain: ChainDesign, prior: Tensor, log_mean: Ten
         chain: The label sets.
         prior: (G, L, K) mean of the rows outside of each document.
         log_mean: (L, K) log p.
-        strengths: Candidates for α.
+        design: What the chain is part of, with the candidates for α.
     """
     rows = site.rows.index_select(0, chain.rows)  # (m, L, K)
     mean_gain = (rows * log_mean).sum(-1)
@@ -270,17 +294,17 @@ def _gains(site: RowStatistics, chain: ChainDesign, prior: Tensor, log_mean: Ten
         if number:
             rows, weights, total = rows[:number], weights[:number], total[:number]
             sums = level.sums_of_others(site.rows)
-            alpha = _strength(rows, sums, weights, total, level.num_others, strengths)  # (L,)
+            alpha = _strength(rows, sums, weights, total, level, design)  # (L,)
             weights = sums.addcmul_(weights, (alpha / total).unsqueeze(-1))
             total = level.num_others + alpha  # (m_c, L)
-            gain = gain.clone()
-            gain[:number] = weights.log().mul_(rows).sum(-1) - total.log() - mean_gain[:number]
+            own = weights.log().mul_(rows).sum(-1) - total.log() - mean_gain[:number]
+            gain = torch.cat([own, gain[number:]])
         gains.append(gain)
     return gains
 
 
 def _strength(
-    rows: Tensor, sums: Tensor, weights: Tensor, total: Tensor, num_others: Tensor, strengths: Tensor
+    rows: Tensor, sums: Tensor, weights: Tensor, total: Tensor, level: LevelDesign, design: BracketDesign
 ) -> Tensor:
     """Choose α of each site, (L,), at which the lower end of some of the rows is greatest.
 
@@ -288,12 +312,11 @@ def _strength(
     worked out half-way between the candidates, in logarithms, and counted how often it is: as good as the lower ends of
     all candidates, and half the time, as no logarithms are taken.
     """
-    step = -(-len(rows) // STRENGTH_ROWS)
+    step = level.step
     prior = weights[::step] / (total[::step] if len(total) > 1 else total).unsqueeze(-1)  # (rows, L, K)
-    between = (strengths[1:] * strengths[:-1]).sqrt().view(-1, 1, 1)
-    mixed = torch.addcmul(sums[::step], prior, between.unsqueeze(-1))  # (candidates - 1, rows, L, K)
-    slope = (prior * rows[::step]).div(mixed).sum((1, 3)) - (num_others[::step] + between).reciprocal().sum(1)
-    return strengths[(slope > 0).sum(0)]
+    mixed = torch.addcmul(sums[::step], prior, design.between)  # (candidates - 1, rows, L, K)
+    slope = (prior * rows[::step]).div(mixed).sum((1, 3)) - level.descents
+    return design.strengths[(slope > 0).sum(0)]
 
 
 def _means(gains: Sequence[Tensor], chain: ChainDesign, documents: DocumentDesign) -> list[Estimate]:
@@ -308,8 +331,6 @@ def _means(gains: Sequence[Tensor], chain: ChainDesign, documents: DocumentDesig
     rest = weighted - means[chain.strata] * chain.weights.unsqueeze(1)
     totals = (chain.stratum_rows @ means).index_add_(0, chain.documents, rest).T.contiguous()  # (levels * L, G)
     values, influences = totals.sum(1) / len(documents.index), documents.influence(totals)
-    levels = (part.split(gains[0].shape[1]) for part in (values, influences))
-    return [
-        Estimate(value=value, influence=influence, systematic=torch.zeros_like(value))
-        for value, influence in zip(*levels, strict=True)
-    ]
+    parts = (values, influences, torch.zeros_like(values))
+    levels = zip(*(part.split(gains[0].shape[1]) for part in parts), strict=True)
+    return [Estimate(value=value, influence=influence, systematic=none) for value, influence, none in levels]

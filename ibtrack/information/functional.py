@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ibtrack._checks import check_integers
 from ibtrack.information.brackets import BracketDesign, lower_ends
-from ibtrack.information.devices import to_device
+from ibtrack.information.devices import rows_on_accelerator, to_device
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.joint_design import JointDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.readings import Readings, site_readings
 from ibtrack.information.row_statistics import RowStatistics
@@ -143,11 +144,13 @@ def read_rows(assignments: Tensor, labels: Tensor, documents: Tensor, reading: s
 
 
 def _readings(rows: Tensor, labels: Tensor, documents: DocumentDesign, reading: str) -> Readings:
-    design = LabelDesign.from_labels(labels, documents)
-    device = rows.device
-    return site_readings(
-        [rows], {"labels": to_device(design, device)}, to_device(documents, device), readings=(reading,)
+    designs = {"labels": LabelDesign.from_labels(labels, documents)}
+    if rows.device.type == "cpu":
+        return site_readings([rows], designs, documents, readings=(reading,))
+    joint, partition = to_device(
+        (JointDesign.from_designs(designs, rows_on_accelerator(rows.shape[1])), documents), rows.device
     )
+    return site_readings([rows], joint, partition, readings=(reading,))
 
 
 def _check(assignments: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.entropy import entropy, positive, row_entropies
-from ibtrack.information.row_statistics import RowStatistics
+from ibtrack.information.row_statistics import RowStatistics, together
 
 LARGEST_GROUP = 32  # rows; beyond it the curve keeps the mixture of the closures that it has there
 FEWEST_GROUPS = 16  # that an observed entropy must be a mean over; chosen by hand
@@ -90,17 +90,17 @@ def gap_curves(sites: Sequence[RowStatistics]) -> GapCurves:
     For the null curve the random rows of each site's sample are averaged in disjoint groups of 2, 4 … 32. One curve
     serves every label set of a site.
     """
-    mean, squares = torch.cat([site.mean for site in sites]), torch.cat([site.squares for site in sites])
+    mean, squares = together([site.mean for site in sites]), together([site.squares for site in sites])
     number = max(4, len(sites[0].rows).bit_length() + 1)
     t = 0.5 ** torch.arange(number, dtype=mean.dtype, device=mean.device).view(-1, 1)
     beta, lognormal = (_scaled(gaps, mean.unsqueeze(1), squares.unsqueeze(1), t).sum(-1) for gaps in _CLOSURES.values())
-    entropies = torch.cat([_entropies_of_means(site) for site in sites])[:, :number]  # (L, observed)
+    entropies = together([_entropies_of_means(site) for site in sites])[:, :number]  # (L, observed)
     gaps = entropy(positive(mean)).unsqueeze(1) - entropies
     observed = gaps / drawn_variance(t[: entropies.shape[1]].T, len(sites[0].rows))
     excess = observed - beta[:, : entropies.shape[1]]
     last = excess.shape[1] - 1
     difference = lognormal - beta  # all gaps agree in the limit of small t, so beyond the last the mixture is kept
-    mixture = torch.where(difference[:, last] == 0, 0.0, excess[:, last] / difference[:, last])
+    mixture = (excess[:, last] / difference[:, last]).masked_fill(difference[:, last] == 0, 0.0)
     rest = mixture.unsqueeze(1) * difference[:, last + 1 :]
     return GapCurves(squares, beta, lognormal, torch.cat([excess, rest], 1))
 

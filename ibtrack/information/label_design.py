@@ -13,7 +13,7 @@ others occur once.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -146,12 +146,6 @@ class LabelDesign:
     collision_probability: float
     null_variance_factors: tuple[float, float, float]
 
-    def in_chunks_of(self, rows_at_once: int) -> LabelDesign:
-        """Split the labels into other chunks, as few as hold about so many rows each."""
-        number = len(self.document_cross_weight)
-        chunks = _chunks(self.cells, self.part_of_cell, self.num_halved, self.cell_documents, number, rows_at_once)
-        return replace(self, chunks=chunks)
-
     @classmethod
     def from_labels(cls, labels: Tensor, documents: DocumentDesign) -> LabelDesign:
         """Describe a label set.
@@ -177,7 +171,9 @@ class LabelDesign:
         rows = (occurrences[labels] > 1).nonzero().flatten()
         cells = Segments.from_groups(place[cell[rows]], len(repeated), rows)
         rows_at_once = min(max(CHUNK_ROWS, 4 * number), 4 * CHUNK_ROWS)
-        chunks = _chunks(cells, part_of_cell[repeated], num_halved, cell_document[repeated], number, rows_at_once)
+        chunks = chunks_of_cells(
+            cells, part_of_cell[repeated], num_halved, cell_document[repeated], number, rows_at_once
+        )
 
         label_squares = square_sums(cell_label, cell_sizes, len(occurrences))
         in_halves = halved[cell_label]
@@ -219,7 +215,7 @@ class LabelDesign:
         )
 
 
-def _chunks(
+def chunks_of_cells(
     cells: Segments, parts: Tensor, num_halved: int, documents: Tensor, num_documents: int, rows_at_once: int
 ) -> tuple[LabelChunk, ...]:
     """Split the cells of a label set into chunks that begin with a whole label."""

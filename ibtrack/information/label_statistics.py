@@ -64,8 +64,8 @@ def conditional_entropies(sites: Sequence[RowStatistics], designs: Sequence[Labe
 def _conditional_entropy(site: RowStatistics, design: LabelDesign) -> Tensor:
     total = (site.entropy * (design.cell_size == 0).unsqueeze(1)).sum(0, dtype=torch.float64)
     for chunk in design.chunks:
-        labels = _label_sums(chunk, chunk.parts.sum_rows(chunk.cells.sum_rows(site.rows)))
-        total -= (labels * _log_means(labels, chunk.occurrences)).sum((0, 2), dtype=torch.float64)
+        labels = label_sums(chunk, chunk.parts.sum_rows(chunk.cells.sum_rows(site.rows)))
+        total -= (labels * log_means(labels, chunk.occurrences)).sum((0, 2), dtype=torch.float64)
     return total
 
 
@@ -89,9 +89,9 @@ def _statistics_of_chunk(site: RowStatistics, chunk: LabelChunk) -> LabelStatist
     two = 2 * chunk.num_halved
     cells = chunk.cells.sum_rows(site.rows)  # (cells, L, K)
     parts = chunk.parts.sum_rows(cells)  # (2 r + s, L, K)
-    labels = _label_sums(chunk, parts)  # (r + s, L, K)
-    log_half = _log_means(parts[:two], chunk.part_occurrences[:two])
-    log_label = _log_means(labels, chunk.occurrences)
+    labels = label_sums(chunk, parts)  # (r + s, L, K)
+    log_half = log_means(parts[:two], chunk.part_occurrences[:two])
+    log_label = log_means(labels, chunk.occurrences)
     in_halves = len(chunk.part_of_cell)
 
     by_label = _products(chunk.label_pattern, chunk.label_of_cell, cells, log_label)  # (cells, L) Σ_i A_i log P_x
@@ -127,13 +127,13 @@ def _with_rows(statistics: LabelStatistics, sites: Sequence[RowStatistics], desi
     )
 
 
-def _label_sums(chunk: LabelChunk, parts: Tensor) -> Tensor:
+def label_sums(chunk: LabelChunk, parts: Tensor) -> Tensor:
     """Add the halves of labels that have them: (2 r + s, L, K) to (r + s, L, K)."""
     two = 2 * chunk.num_halved
     return torch.cat([parts[:two:2] + parts[1:two:2], parts[two:]])
 
 
-def _log_means(sums: Tensor, occurrences: Tensor) -> Tensor:
+def log_means(sums: Tensor, occurrences: Tensor) -> Tensor:
     """Take logarithms of the (m, L, K) means of labels, from the sums of so many rows."""
     return (sums / occurrences.view(-1, 1, 1)).clamp_(min=TINY).log_()
 

@@ -15,12 +15,13 @@ from functools import reduce
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from ibtrack.information.design_tables import DesignTables
 from ibtrack.information.gap_curves import GapCurves
+from ibtrack.information.joint_design import JointDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics
-from ibtrack.information.row_statistics import RowStatistics
+from ibtrack.information.row_statistics import RowStatistics, together
 
 SITE_MOMENTS = ("marginal_entropy", "row_entropy", "squares", "other_products")
 LABEL_MOMENTS = ("cross_products", "same_products", "conditional", "halving_gap")
@@ -87,14 +88,14 @@ class Influences:
         site: Name in `SITE_MOMENTS` to (L, G).
         labels: Name in `LABEL_MOMENTS` to (C, L, G).
         curves: Name in `CURVES` to (L, J + 1, G).
-        designs: The designs of the label sets, for the shares.
+        designs: The designs of the label sets, for the shares; one that joins them, or one of each.
         sites: The rows of the sites.
     """
 
     site: dict[str, Tensor]
     labels: dict[str, Tensor]
     curves: dict[str, Tensor]
-    designs: Sequence[LabelDesign]
+    designs: JointDesign | Sequence[LabelDesign]
     sites: Sequence[RowStatistics]
 
     def of(self, gradient: dict[str, Tensor]) -> Tensor:
@@ -111,6 +112,9 @@ class Influences:
         for name, change in self.curves.items():
             total += torch.einsum("clj,ljg->clg", gradient[name], change)
         documents = self.sites[0].documents
+        if isinstance(self.designs, JointDesign):
+            sums = self.designs.sum_by_document(*(gradient[name] for name in SHARES))
+            return total.add_(documents.influence(sums.double()))
         for c, design in enumerate(self.designs):
             number = len(design.sizes.inverse_sizes)
             rows, halved, half = (gradient[name][c, :, :number] for name in SHARES)
@@ -120,40 +124,29 @@ class Influences:
 
 def moments_of_rows(
     sites: Sequence[RowStatistics],
-    designs: Sequence[LabelDesign],
+    designs: JointDesign | Sequence[LabelDesign],
     statistics: Sequence[LabelStatistics],
     curves: GapCurves,
 ) -> tuple[Moments, Influences]:
     """Collect the moments of C label sets at the L sites of all ``sites``, and what documents do to them."""
-    documents, number = sites[0].documents, len(designs)
+    documents, number = sites[0].documents, len(statistics)
     total = len(documents.index)
-    like = sites[0].mean
+    tables = designs.tables if isinstance(designs, JointDesign) else DesignTables.from_designs(designs)
 
     def of_sites(name: str) -> Tensor:
-        return torch.cat([getattr(site, name) for site in sites])
-
-    def of_designs(name: str) -> Tensor:
-        numbers = torch.tensor([getattr(design, name) for design in designs], dtype=like.dtype)
-        return numbers.to(like.device, non_blocking=True).unsqueeze(1)
-
-    def of_sizes(name: str, beyond: float = 0.0) -> Tensor:
-        return pad_sequence([getattr(design.sizes, name) for design in designs], True, beyond).unsqueeze(1)
+        return together([getattr(site, name) for site in sites])
 
     def by_document(name: str) -> Tensor:
         return torch.stack([getattr(each, f"document_{name}") for each in statistics])
 
     mean, squares = of_sites("mean"), of_sites("document_squares")
     weight = of_sites("weight").double().unsqueeze(-1)
-    other, other_change = (torch.cat(parts) for parts in zip(*(site.other_products for site in sites), strict=True))
+    other, other_change = (together(parts) for parts in zip(*(site.other_products for site in sites), strict=True))
     surprise, entropy = of_sites("document_surprise"), of_sites("document_entropy")
     weighted_squares = (squares @ weight).squeeze(-1)  # (L, G)
 
     cross, same = by_document("cross_products"), by_document("same_products")  # (C, L, G)
-    cross_weight, same_weight = (of_designs(f"{name}_weight").unsqueeze(-1) * total for name in ("cross", "same"))
-    weight_of = {
-        name: torch.stack([getattr(design, f"document_{name}_weight") for design in designs]).unsqueeze(1)
-        for name in ("cross", "same")
-    }
+    cross_weight, same_weight = (each.unsqueeze(-1) * total for each in (tables.cross_weight, tables.same_weight))
     cross_mean = cross.sum(-1, keepdim=True) / (2 * cross_weight)
     has_pairs = same_weight > 0  # without pairs neither the number nor its gradient may be nan
     same_weight = torch.where(has_pairs, same_weight, 1.0)
@@ -176,14 +169,14 @@ def moments_of_rows(
         beta=expanded(curves.beta),
         lognormal=expanded(curves.lognormal),
         null_excess=expanded(curves.null_excess),
-        row_shares=of_sizes("row_shares"),
-        halved_row_shares=of_sizes("halved_row_shares"),
-        half_row_shares=of_sizes("half_row_shares"),
-        inverse_sizes=of_sizes("inverse_sizes", 1.0),
-        concentrations=of_sizes("concentrations", 1.0),
+        row_shares=tables.row_shares,
+        halved_row_shares=tables.halved_row_shares,
+        half_row_shares=tables.half_row_shares,
+        inverse_sizes=tables.inverse_sizes,
+        concentrations=tables.concentrations,
         has_pairs=has_pairs.squeeze(-1),
-        collision_probability=of_designs("collision_probability"),
-        null_variance=of_sites("product_variance").unsqueeze(-1) * of_designs("null_variance_factors"),
+        collision_probability=tables.collision_probability,
+        null_variance=of_sites("product_variance").unsqueeze(-1) * tables.null_variance_factors,
     )
     influences = Influences(
         site={
@@ -193,8 +186,8 @@ def moments_of_rows(
             "other_products": other_change,
         },
         labels={
-            "cross_products": (cross - cross_mean * weight_of["cross"]) / cross_weight,
-            "same_products": (same - same_mean * weight_of["same"]) / same_weight,
+            "cross_products": (cross - cross_mean * tables.document_cross_weight) / cross_weight,
+            "same_products": (same - same_mean * tables.document_same_weight) / same_weight,
             "conditional": documents.influence(conditional),
             "halving_gap": documents.influence(halving),
         },
@@ -207,8 +200,8 @@ def moments_of_rows(
 
 def _curve_influences(curves: GapCurves, sites: Sequence[RowStatistics], mean: Tensor) -> dict[str, Tensor]:
     """Work out how each document moves the nodes of the curves, through p and the mean of A², (L, J + 1, G)."""
-    sums = torch.cat([site.document_sums for site in sites]).mT  # (L, K, G)
-    squares = torch.cat([site.document_squares for site in sites]).mT
+    sums = together([site.document_sums for site in sites]).mT  # (L, K, G)
+    squares = together([site.document_squares for site in sites]).mT
     documents = sites[0].documents
     return {
         name: documents.influence(by_mean @ sums + by_squares @ squares)

@@ -18,13 +18,15 @@ from ibtrack.information.debiased import debiased_with_gradient
 from ibtrack.information.devices import rows_on_accelerator
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.gap_curves import GapCurves, gap_curves
+from ibtrack.information.joint_design import JointDesign
+from ibtrack.information.joint_statistics import joint_conditional_entropies, joint_statistics
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.label_statistics import LabelStatistics, conditional_entropies, label_statistics
 from ibtrack.information.moments import moments_of_rows
-from ibtrack.information.null import null_information
+from ibtrack.information.null import null_information, null_informations
 from ibtrack.information.plugin import plugin_from_moments
-from ibtrack.information.row_statistics import RowStatistics
-from ibtrack.information.standard_errors import Estimate, correction_error
+from ibtrack.information.row_statistics import RowStatistics, together
+from ibtrack.information.standard_errors import Estimate, correction_error, correction_factor
 from ibtrack.information.variance_components import label_share, null_deviation
 from ibtrack.record.keys import READINGS
 
@@ -120,26 +122,48 @@ class Readings:
 
 def site_readings(
     assignments: Sequence[Tensor],
-    designs: Mapping[str, LabelDesign],
+    designs: JointDesign | Mapping[str, LabelDesign],
     documents: DocumentDesign,
     *,
     readings: Sequence[str] = READINGS,
     brackets: BracketDesign | None = None,
+    lost: Tensor | None = None,
 ) -> Readings:
     """Work out entropy, ceiling, and every label set in its readings, of every site.
 
     Args:
         assignments: (N, K) float32 soft assignments of each site.
-        designs: Name of a label set to its design.
+        designs: Name of a label set to its design, or a design that joins them, for an accelerator.
         documents: Documents of the rows.
         readings: Which of ``debiased``, ``plugin`` and ``null``; the mappings of the others are empty.
         brackets: Label sets whose lower ends are worked out; by default none are.
+        lost: (L,) ``nan`` for sites that shall have no numbers, as rows of them were lost, and 0 for the others.
     """
     number, num_anchors = assignments[0].shape
-    on_cpu = assignments[0].device.type == "cpu"
-    at_once = max(1, CELLS_AT_ONCE // number if on_cpu else rows_on_accelerator(number * num_anchors))
-    parts = _parts(assignments, at_once)
-    return Readings.join([_read_together(part, designs, documents, readings, brackets) for part in parts])
+    if isinstance(designs, JointDesign):
+        at_once = rows_on_accelerator(number * num_anchors)
+        no_numbers = [None] * len(assignments) if lost is None else lost.split(at_once)
+        tables = (_table(*part) for part in zip(_parts(assignments, at_once), no_numbers, strict=False))
+        read = [_read_at_once(RowStatistics(rows, documents.units), designs, readings, brackets) for rows in tables]
+        joined = Readings.join(read)
+    else:  # each site has its own table, which stays in the cache
+        parts = _parts(assignments, max(1, CELLS_AT_ONCE // number))
+        joined = Readings.join([_read_together(_apart(part, documents), designs, readings, brackets) for part in parts])
+        if lost is not None:
+            joined = joined.map_tensors(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
+    return joined if documents.units is documents else _without_errors(joined)
+
+
+def _table(assignments: Sequence[Tensor], lost: Tensor | None) -> Tensor:
+    """Put sites into a table (N, L, K); those that shall have no numbers have none in a row, and so in no sum."""
+    rows = torch.stack(list(assignments), 1)
+    if lost is not None:
+        rows[0] += lost.unsqueeze(1)
+    return rows
+
+
+def _apart(assignments: Sequence[Tensor], documents: DocumentDesign) -> list[RowStatistics]:
+    return [RowStatistics(rows.unsqueeze(1), documents.units) for rows in assignments]
 
 
 def _parts(items: Sequence[_Item], at_once: int) -> Iterator[Sequence[_Item]]:
@@ -147,33 +171,32 @@ def _parts(items: Sequence[_Item], at_once: int) -> Iterator[Sequence[_Item]]:
 
 
 def _read_together(
-    assignments: Sequence[Tensor],
+    sites: Sequence[RowStatistics],
     designs: Mapping[str, LabelDesign],
-    documents: DocumentDesign,
     readings: Sequence[str],
     brackets: BracketDesign | None,
 ) -> Readings:
-    units = documents.units
-    sites = _side_by_side(assignments, units)
+    documents = sites[0].documents
     debiased: dict[str, Estimate] = {}
     z: dict[str, Tensor] = {}
     entropy, ceiling = _entropy_and_ceiling(sites)
     curves = cache(lambda: gap_curves(sites))  # for all label sets, and not for the plug-in
     conditional: dict[str, Tensor] = {}  # (L,) Σ_x n_x H(P_x) of each label set
-    at_once = max(1, CELLS_AT_ONCE // (len(assignments) * units.num_documents))  # sums by document are kept
+    at_once = max(1, CELLS_AT_ONCE // (len(sites) * documents.num_documents))  # sums by document are kept
     for names in _parts(list(designs), at_once):
         some = [designs[name] for name in names]
         if "debiased" in readings:
             statistics = label_statistics(sites, some)
-            estimates, scores = _debiased(sites, some, statistics, curves())
+            factors = torch.tensor([correction_factor(design.met_share) for design in some], dtype=torch.float64)
+            estimates, scores = _debiased(sites, some, statistics, curves(), factors.unsqueeze(1))
             debiased |= dict(zip(names, estimates, strict=True))
             z |= dict(zip(names, scores, strict=True))
             conditional |= {name: each.conditional for name, each in zip(names, statistics, strict=True)}
         elif "plugin" in readings:
             conditional |= dict(zip(names, conditional_entropies(sites, some), strict=True))
-    plugin = {name: entropy.value - sums / len(units.index) for name, sums in conditional.items()}
+    plugin = {name: entropy.value - sums / len(documents.index) for name, sums in conditional.items()}
     with_null = designs if "null" in readings else {}
-    read = Readings(
+    return Readings(
         entropy=entropy,
         ceiling=ceiling,
         debiased=debiased,
@@ -182,7 +205,38 @@ def _read_together(
         z=z,
         lower_ends={} if brackets is None else lower_ends(sites, brackets),
     )
-    return read if units is documents else _without_errors(read)
+
+
+def _read_at_once(
+    site: RowStatistics, joint: JointDesign, readings: Sequence[str], brackets: BracketDesign | None
+) -> Readings:
+    """Do the same for the L sites of a table, and all label sets at once, in few calls."""
+    entropy, ceiling = _entropy_and_ceiling([site])
+    debiased: dict[str, Estimate] = {}
+    z: dict[str, Tensor] = {}
+    plugin, null = {}, {}
+    curves = gap_curves([site]) if {"debiased", "null"} & {*readings} else None
+    if curves is not None and "debiased" in readings:
+        statistics = joint_statistics(site, joint)
+        factors = joint.tables.correction_factors
+        estimates, scores = _debiased([site], joint, statistics, curves, factors)
+        debiased, z = dict(zip(joint.names, estimates, strict=True)), dict(zip(joint.names, scores, strict=True))
+        conditional = torch.stack([each.conditional for each in statistics])
+    elif "plugin" in readings:
+        conditional = joint_conditional_entropies(site, joint)
+    if "plugin" in readings:
+        plugin = dict(zip(joint.names, entropy.value - conditional / len(site.rows), strict=True))
+    if curves is not None and "null" in readings:
+        null = dict(zip(joint.names, null_informations(curves, joint.tables), strict=True))
+    return Readings(
+        entropy=entropy,
+        ceiling=ceiling,
+        debiased=debiased,
+        plugin=plugin,
+        null=null,
+        z=z,
+        lower_ends={} if brackets is None else lower_ends([site], brackets),
+    )
 
 
 def _without_errors(readings: Readings) -> Readings:
@@ -203,29 +257,21 @@ def _without_errors(readings: Readings) -> Readings:
     )
 
 
-def _side_by_side(assignments: Sequence[Tensor], documents: DocumentDesign) -> list[RowStatistics]:
-    """Put all sites into one table on an accelerator, where a call costs more than what it does.
-
-    On a CPU each has its own, which stays in the cache.
-    """
-    if assignments[0].device.type == "cpu":
-        return [RowStatistics(rows.unsqueeze(1), documents) for rows in assignments]
-    return [RowStatistics(torch.stack(list(assignments), 1), documents)]
-
-
 def _debiased(
     sites: Sequence[RowStatistics],
-    designs: Sequence[LabelDesign],
+    designs: JointDesign | Sequence[LabelDesign],
     statistics: Sequence[LabelStatistics],
     curves: GapCurves,
+    factors: Tensor,
 ) -> tuple[list[Estimate], Tensor]:
     """Work out one estimate of L sites for each label set, and (C, L) the spread between labels over its noise."""
     moments, influences = moments_of_rows(sites, designs, statistics, curves)
-    values, gradient = debiased_with_gradient(moments)
+    values, gradient = debiased_with_gradient(moments, few_calls=isinstance(designs, JointDesign))
+    errors = correction_error(values, plugin_from_moments(moments), factors)
     changes = influences.of(gradient)
     estimates = [
-        Estimate(value=value, influence=influence, systematic=correction_error(value, plugin, design.met_share))
-        for value, influence, plugin, design in zip(values, changes, plugin_from_moments(moments), designs, strict=True)
+        Estimate(value=value, influence=influence, systematic=systematic)
+        for value, influence, systematic in zip(values, changes, errors, strict=True)
     ]
     return estimates, label_share(moments) / null_deviation(moments)
 
@@ -234,7 +280,7 @@ def _entropy_and_ceiling(sites: Sequence[RowStatistics]) -> tuple[Estimate, Esti
     """Work out what needs no labels; the influence of a row on H(Z) is its surprise -Σ_k A_ik log p_k."""
     documents = sites[0].documents
     surprise, row_entropy = (
-        torch.cat([getattr(site, f"document_{name}") for site in sites]) for name in ("surprise", "entropy")
+        together([getattr(site, f"document_{name}") for site in sites]) for name in ("surprise", "entropy")
     )
 
     def mean_of(totals: Tensor) -> Estimate:

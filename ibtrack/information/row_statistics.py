@@ -5,8 +5,9 @@ Letters: N rows, K anchors, L sites, G documents.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -109,14 +110,24 @@ class RowStatistics:
     @cached_property
     def sample(self) -> Tensor:
         """(at most 8192, L, K) rows in a random order, which is the same for every site."""
-        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))[:SAMPLE_ROWS]
-        return self.rows.index_select(0, order.to(self.rows.device, non_blocking=True))
+        return self.rows.index_select(0, _sample_order(len(self.rows), self.rows.device))
 
     @cached_property
     def product_variance(self) -> Tensor:
         """(L,) see `product_variance`, from a quarter of the sample."""
         rows = self.sample[: SAMPLE_ROWS // 4].movedim(1, 0)  # (L, 2048, K)
         return product_variance((rows.mT @ rows).double() / rows.shape[1], rows.mean(1, dtype=torch.float64))
+
+
+def together(parts: Sequence[Tensor]) -> Tensor:
+    """Put the sites of all parts one after the other, (L, ...); a single part stays as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+@lru_cache(maxsize=8)
+def _sample_order(number: int, device: torch.device) -> Tensor:
+    """Draw at most 8192 of so many rows; on an accelerator they stay, as each move would wait for it."""
+    return torch.randperm(number, generator=torch.Generator().manual_seed(0))[:SAMPLE_ROWS].to(device)
 
 
 def anchor_weight(mean: Tensor) -> Tensor:

@@ -74,6 +74,8 @@ class Estimate:
     @staticmethod
     def join(parts: Sequence[Estimate]) -> Estimate:
         """Put the sites of all parts one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         return Estimate(
             value=torch.cat([part.value for part in parts]),
             influence=torch.cat([part.influence for part in parts]),
@@ -85,16 +87,25 @@ class Estimate:
         return Estimate(value=change(self.value), influence=change(self.influence), systematic=change(self.systematic))
 
 
-def correction_error(debiased: Tensor, plugin: Tensor, met_share: float) -> Tensor:
+def correction_error(debiased: Tensor, plugin: Tensor, factor: float | Tensor) -> Tensor:
     """Say how far a bias correction may be off.
 
     Args:
         debiased: (...) debiased information, nats.
         plugin: (...) plug-in information, nats.
-        met_share: Share of the rows whose label is met in two documents.
+        factor: See `correction_factor`; (...) if it is a tensor.
 
     Returns:
         (...) one standard deviation, nats.
     """
+    return factor * ((plugin - debiased) * debiased).abs().sqrt()
+
+
+def correction_factor(met_share: float) -> float:
+    """Say what share of the geometric mean of correction and information a bias correction may be off.
+
+    Args:
+        met_share: Share of the rows whose label is met in two documents.
+    """
     few = max(1.0, FEW_MET / met_share) if met_share else math.nan
-    return CORRECTION_ERROR * few * ((plugin - debiased) * debiased).abs().sqrt()
+    return CORRECTION_ERROR * few

@@ -37,7 +37,7 @@ def label_share(moments: Moments) -> Tensor:
     """
     m = moments
     total = m.squares - m.other_products
-    others = torch.where(m.collision_probability < 1, 1 - m.collision_probability, torch.nan)  # nan for a single label
+    others = (1 - m.collision_probability).masked_fill(m.collision_probability >= 1, torch.nan)  # for a single label
     return (_fraction(m.cross_products - m.other_products, total) / others).clamp(max=LARGEST_SHARE)
 
 
@@ -63,7 +63,7 @@ def intraclass_correlation(moments: Moments) -> Tensor:
     """
     m = moments
     rho = _fraction(m.same_products - m.cross_products, m.squares - m.cross_products)
-    rho = torch.where(m.has_pairs, rho, 0.0).clamp(*INTRACLASS_RANGE)
+    rho = rho.masked_fill(~m.has_pairs, 0.0).clamp(*INTRACLASS_RANGE)
     return rho + (rho.clamp(0, 1) - rho).detach()
 
 
@@ -83,4 +83,4 @@ def inverse_effective_sizes(moments: Moments) -> Tensor:
 
 def _fraction(part: Tensor, whole: Tensor) -> Tensor:
     """Divide; where all rows are equal, and the whole is 0 as its part is, the fraction is 0."""
-    return part / torch.where(whole == 0, 1.0, whole)
+    return part / whole.masked_fill(whole == 0, 1.0)

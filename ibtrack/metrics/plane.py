@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ibtrack._checks import check_integer, check_option, check_rows
-from ibtrack.information.assignments import AnchorDraws, assign_draws, draw_anchors, temperature
+from ibtrack.information.assignments import AnchorDraws, assign_draws, assign_sites, draw_anchors, temperature
 from ibtrack.information.brackets import BracketDesign
 from ibtrack.information.devices import rows_on_accelerator, to_device
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.joint_design import JointDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.options import SoftOptions
 from ibtrack.information.permutation import permuted_information
@@ -109,7 +111,7 @@ class InformationPlane(Metric):
         self.register_buffer("_places", places, persistent=False)  # of a position in the sample, or -1
         self._row_faults: Tensor | None = None
         self._scaled_anchors: dict[int, AnchorDraws] = {}
-        self._moved: tuple[dict[str, LabelDesign], DocumentDesign, BracketDesign | None] | None = None
+        self._moved: tuple[JointDesign | dict[str, LabelDesign], DocumentDesign, BracketDesign | None] | None = None
         self._temperatures = {
             width: temperature(width, options.num_anchors, options.temperature) for width in set(widths.values())
         }
@@ -190,6 +192,37 @@ class InformationPlane(Metric):
             sampled = cloud.detach().index_select(0, kept if rows is None else rows[kept])
             self.sampled_rows[index, :, :width].index_add_(0, places[kept], sampled.float())
 
+    def update_together(self, activations: Mapping[str, Tensor], positions: Tensor) -> None:
+        """Fill in positions of several sites at once, for an accelerator, where a call costs more than what it does.
+
+        Args:
+            activations: Site to (m, D) activations, of neighbouring sites of one width and of one floating dtype.
+            positions: (m,) which of the probe's N kept positions these are.
+
+        Raises:
+            ValueError: Activations are not (m, D).
+        """
+        self._make_room()
+        names = list(activations)
+        first, width = self.sites.index(names[0]), self.widths[names[0]]
+        rows = torch.stack([check_rows(each, width) for each in activations.values()])
+        assigned, resultants = assign_sites(rows, self._anchors(width))
+        sites = slice(first, first + len(names))
+        self.assignments[sites].index_add_(2, positions, assigned.transpose(1, 2))
+        self.seen[sites].index_add_(1, positions, self.seen.new_ones(len(names), len(positions)))
+        self.resultants[sites, :width] += resultants
+
+    def together(self, num_rows: int) -> list[list[str]]:
+        """Group neighbouring sites of one width, as many as are to be updated at once by so many rows of each."""
+        groups: list[list[str]] = []
+        for site in self.sites:
+            width = self.widths[site]
+            most = rows_on_accelerator(num_rows * max(width, 3 * math.prod(self._shape[1::2])))
+            if not groups or self.widths[groups[-1][0]] != width or len(groups[-1]) >= most:
+                groups.append([])
+            groups[-1].append(site)
+        return groups
+
     def _anchors(self, width: int) -> AnchorDraws:
         """Return the anchors of a width on the device of the rows, made once."""
         anchors = self._scaled_anchors.get(width)
@@ -216,19 +249,21 @@ class InformationPlane(Metric):
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
         designs, documents, brackets = self._on_device()
-        read = site_readings(list(cells), designs, documents, readings=self._needed(), brackets=brackets)
-        for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
-            read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
-        return read.only(self._reading_names).map_tensors(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
+        read = site_readings(list(cells), designs, documents, readings=self._needed(), brackets=brackets, lost=lost)
+        for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
+            permuted = self._permuted(cells, labels.to(self.device)) + lost.unsqueeze(1)
+            read = read.with_permutations(name, permuted)
+        return read.only(self._reading_names)
 
-    def _on_device(self) -> tuple[dict[str, LabelDesign], DocumentDesign, BracketDesign | None]:
+    def _on_device(self) -> tuple[JointDesign | dict[str, LabelDesign], DocumentDesign, BracketDesign | None]:
         """Return label sets, documents and brackets on the device of the rows, which they are moved to once."""
         if self._moved is None or self._moved[1].index.device != self.device:
-            designs = dict(self._designs)
+            designs: JointDesign | dict[str, LabelDesign] = dict(self._designs)
             if self.device.type != "cpu":
-                together = rows_on_accelerator(self.options.num_anchors)
-                designs = {name: design.in_chunks_of(together) for name, design in designs.items()}
+                num_positions, num_anchors = self._shape[2:]
+                sites = min(math.prod(self._shape[:2]), rows_on_accelerator(num_positions * num_anchors))
+                designs = JointDesign.from_designs(self._designs, rows_on_accelerator(sites * num_anchors))
             self._moved = to_device((designs, self._documents, self._brackets), self.device)
         return self._moved
 
@@ -306,13 +341,15 @@ class InformationPlane(Metric):
         def with_mean(part: Tensor) -> Tensor:
             return _with_mean(part, sites)
 
-        def numbers(draws: slice) -> dict[Name, Tensor]:
-            cells = readings.map_tensors(lambda part: with_mean(part.unflatten(0, (len(sites), -1))[:, draws].mean(1)))
+        def numbers_of(draws: slice) -> dict[Name, Tensor]:
+            cells = readings.map_tensors(
+                lambda part: with_mean(_mean_of_draws(part.unflatten(0, (len(sites), -1))[:, draws]))
+            )
             return plane_numbers(cells, self.orders, self.nested, log_anchors)
 
-        values = numbers(slice(None))
+        values = numbers_of(slice(None))
         if self.options.anchor_draws > 1:
-            by_draw = [numbers(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
+            by_draw = [numbers_of(slice(draw, draw + 1)) for draw in range(self.options.anchor_draws)]
             for quantity, order, reading in [name for name in values if not name[0].endswith(("_se", "_z", *BRACKET))]:
                 spread = torch.stack([draw[quantity, order, reading] for draw in by_draw]).std(0)
                 values[f"{quantity}_anchor_sd", order, reading] = spread
@@ -323,10 +360,11 @@ class InformationPlane(Metric):
                 values[quantity, None, "debiased"] = estimate.value
                 values[f"{quantity}_se", None, "debiased"] = estimate.standard_error
                 values[f"{quantity}_half", None, "debiased"] = with_mean(geometry.halves[quantity])
+        at_sites = {name: of_sites.unbind() for name, of_sites in values.items()}
         return {
-            metric_key(quantity, site=site, order=order, reading=reading): at_sites[index]
+            metric_key(quantity, site=site, order=order, reading=reading): numbers[index]
             for index, site in enumerate(["mean", *sites])
-            for (quantity, order, reading), at_sites in values.items()
+            for (quantity, order, reading), numbers in at_sites.items()
         }
 
     def influences(self, readings: Readings, sites: Sequence[str]) -> Influences | None:
@@ -345,13 +383,20 @@ class InformationPlane(Metric):
         def by_draw(part: Tensor) -> Tensor:
             return _with_mean(part.unflatten(0, (len(sites), -1)), sites)
 
-        draws = readings.map_tensors(by_draw)
-        whole = draws.map_tensors(lambda part: part.mean(1))
+        draws = replace(readings, plugin={}, null={}, z={}, lower_ends={}).map_tensors(by_draw)
+        whole = draws.map_tensors(_mean_of_draws)
         several = draws if self.options.anchor_draws > 1 else None
         return plane_influences(whole, several, ["mean", *sites], math.log(self.options.num_anchors))
+
+
+def _mean_of_draws(part: Tensor) -> Tensor:
+    """Average (sites, draws, ...) over the draws, of which there mostly is one."""
+    return part.squeeze(1) if part.shape[1] == 1 else part.mean(1)
 
 
 def _with_mean(part: Tensor, sites: Sequence[str]) -> Tensor:
     """Put the mean over all sites but ``embed`` before a tensor of the sites."""
     blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
-    return torch.cat([part[blocks].mean(0, keepdim=True), part])
+    first, last = blocks[0], blocks[-1]
+    neighbours = last - first == len(blocks) - 1  # then no copy is made
+    return torch.cat([(part[first : last + 1] if neighbours else part[blocks]).mean(0, keepdim=True), part])

@@ -215,6 +215,8 @@ class Measurement:
             changed = transforms[site](activations) if transforms else activations
             plane.update(site, changed, batch.positions, batch.rows, untransformed=activations)
 
+        if self._device.type != "cpu" and self._options.transform == "none" and not self._geometry_rows:
+            return self._run(model, plane.sites, _Together(plane, max(len(batch.rows) for batch in self._batches)))
         if self._options.transform != "none":
             statistics = CloudStatistics(plane.widths, self._options.transform, self._device)
             self._run(model, plane.sites, observe)
@@ -263,6 +265,27 @@ class Measurement:
         targets = batch.inputs.flatten()[batch.rows + 1]  # a kept position is never the last of its block
         loss = next_token_loss(output, targets, batch.rows, time_first=self._layouts["logits"].time_first)
         return [] if loss is None else [loss * batch.recorded]
+
+
+class _Together:
+    """Hands activations of several sites to a plane at once, as an accelerator takes as long for one as for all.
+
+    Args:
+        plane: The plane.
+        num_rows: Rows of the largest batch.
+    """
+
+    def __init__(self, plane: InformationPlane, num_rows: int) -> None:
+        self._plane = plane
+        self._group = {site: group for group in plane.together(num_rows) for site in group}
+        self._waiting: dict[str, Tensor] = {}
+
+    def __call__(self, site: str, activations: Tensor, batch: _Batch) -> None:
+        """Take the rows of a site as they are now, for the model may go on in the same memory."""
+        self._waiting[site] = activations.index_select(0, batch.rows)
+        group = self._group[site]
+        if all(other in self._waiting for other in group):
+            self._plane.update_together({other: self._waiting.pop(other) for other in group}, batch.positions)
 
 
 def find_layouts(

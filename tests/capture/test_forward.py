@@ -93,3 +93,14 @@ def test_token_ids_beyond_the_vocabulary() -> None:
 def test_blocks_beyond_the_context() -> None:
     with pytest.raises(ValueError, match="must fit the model's context of 16, got 17 tokens"):
         check_text_fits(_llama(), torch.zeros(1, 17, dtype=torch.long))
+
+
+def test_every_bfloat16_logit_is_a_float16_number() -> None:
+    """On a GPU logits in bfloat16 are made float16 before their softmax; all 65,536 of them are tried."""
+    logits = torch.arange(-(1 << 15), 1 << 15).to(torch.int16).view(torch.bfloat16).float()
+    logits = logits[logits.isfinite()]
+    change = (logits.half().float() - logits).abs()
+    size = logits.abs()
+    assert change[(size >= 6.2e-5) & (size < 65504)].eq(0).all()
+    assert float(change[size < 6.2e-5].max()) < 3.1e-8
+    assert logits[size > 65504].half().isinf().all()

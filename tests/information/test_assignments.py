@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from typing import Any
 
 import mpmath
@@ -6,8 +7,19 @@ import numpy as np
 import pytest
 import torch
 from soft_entropy.temp_calibration import find_eps
+from torch import Tensor
 
-from ibtrack.information.assignments import AnchorDraws, assign, bad_rows, bfloat16_parts, draw_anchors, temperature
+from ibtrack.information import assignments
+from ibtrack.information.assignments import (
+    AnchorDraws,
+    assign,
+    assign_draws,
+    assign_sites,
+    bad_rows,
+    bfloat16_parts,
+    draw_anchors,
+    temperature,
+)
 from ibtrack.information.devices import ROWS_AT_ONCE
 from tests import references
 
@@ -108,3 +120,41 @@ def test_scores_from_three_parts_are_those_of_float32() -> None:
     assert len(anchors.parts) % 8 == 0
     in_parts = (rows.double() @ anchors.parts.double().T)[:, :300].unflatten(1, (3, 100)).sum(1)
     torch.testing.assert_close(in_parts, rows.double() @ anchors.scaled.double().T, rtol=1e-13, atol=1e-11)
+
+
+def _sites() -> tuple[Tensor, AnchorDraws]:
+    rows = torch.randn(3, 500, 96, generator=torch.Generator().manual_seed(1))
+    anchors = torch.stack([draw_anchors(96, 20, seed=seed) for seed in (0, 1)])
+    return rows, AnchorDraws(anchors, temperature(96, 20))
+
+
+@pytest.mark.parametrize("at_once", [1 << 20, 200])
+def test_sites_assigned_together_are_those_assigned_alone(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    rows, anchors = _sites()
+    rows[1, 7], rows[2, 9, 0] = 0, torch.inf
+    alone = [assign_draws(of_site, None, anchors) for of_site in rows]
+    monkeypatch.setattr(assignments, "rows_on_accelerator", lambda numbers: at_once)
+    assigned, resultants = assign_sites(rows, anchors)
+    for site, (expected, resultant) in enumerate(alone):
+        assert torch.equal(assigned[site].isnan(), expected.isnan())
+        torch.testing.assert_close(assigned[site], expected, rtol=1e-5, atol=1e-7, equal_nan=True)
+        torch.testing.assert_close(resultants[site], resultant, rtol=1e-5, atol=1e-5, equal_nan=True)
+    assert assigned[1, 7].isnan().all()
+    assert assigned[2, 9].isnan().all()
+    assert assigned.isnan().all((2, 3)).sum() == 2
+
+
+def test_bfloat16_rows_are_assigned_in_three_parts_as_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The products of a GPU, whose sums are float32, stand here as products of float32 numbers."""
+
+    def in_float32(call: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+        return lambda one, other, out_dtype: call(one.to(out_dtype), other.to(out_dtype))
+
+    rows, anchors = _sites()
+    expected, resultants = assign_sites(rows.bfloat16(), anchors)
+    monkeypatch.setattr(torch, "mm", in_float32(torch.mm))
+    monkeypatch.setattr(torch, "bmm", in_float32(torch.bmm))
+    monkeypatch.setattr(assignments, "_has_float32_products", lambda rows: True)
+    found, found_resultants = assign_sites(rows.bfloat16(), anchors)
+    torch.testing.assert_close(found, expected, rtol=2e-5, atol=1e-7)
+    torch.testing.assert_close(found_resultants, resultants, rtol=1e-5, atol=1e-4)

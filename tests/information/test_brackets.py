@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -45,8 +44,8 @@ def _ends(
     rows: Tensor, chain: Sequence[Tensor], documents: Tensor, strengths: Sequence[float] = STRENGTHS, **options: int
 ) -> list[Estimate]:
     partition = DocumentDesign.from_index(documents)
-    design = BracketDesign.from_chains([{str(i): ids for i, ids in enumerate(chain)}], partition, **options)
-    design = replace(design, strengths=torch.tensor(strengths))
+    named = {str(i): ids for i, ids in enumerate(chain)}
+    design = BracketDesign.from_chains([named], partition, strengths=strengths, **options)
     ends = lower_ends([RowStatistics(rows.unsqueeze(1), partition)], design)
     return [ends[str(i)] for i in range(len(chain))]
 

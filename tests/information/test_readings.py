@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ibtrack.information import readings
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.joint_design import JointDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.information.readings import ESTIMATOR_VERSION, Readings, site_readings
-from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.standard_errors import Estimate
 from ibtrack.information.variance_components import label_share, null_deviation
 from tests.information.samples import repeated_text, sample
@@ -79,20 +79,13 @@ def fresh_documents() -> list[Readings]:
 
 
 @pytest.mark.parametrize("names", [("debiased", "plugin", "null"), ("plugin",)])
-def test_sites_in_one_table_as_on_a_gpu_read_as_each_in_its_own(
-    monkeypatch: pytest.MonkeyPatch, names: Sequence[str]
-) -> None:
+def test_sites_in_one_table_as_on_a_gpu_read_as_each_in_its_own(names: Sequence[str]) -> None:
     rows, documents = _three_sites(600)
     designs = {
         name: LabelDesign.from_labels(torch.arange(600) % number, documents) for name, number in (("a", 11), ("b", 97))
     }
     apart = site_readings(rows, designs, documents, readings=names)
-
-    def one_table(rows: Sequence[Tensor], documents: DocumentDesign) -> list[RowStatistics]:
-        return [RowStatistics(torch.stack(list(rows), 1), documents)]
-
-    monkeypatch.setattr(readings, "_side_by_side", one_table)
-    together = site_readings(rows, designs, documents, readings=names)
+    together = site_readings(rows, JointDesign.from_designs(designs, 1 << 20), documents, readings=names)
     for name in designs:
         for reading in (reading for reading in names if reading != "debiased"):
             one, other = (getattr(each, reading)[name] for each in (together, apart))
@@ -100,6 +93,18 @@ def test_sites_in_one_table_as_on_a_gpu_read_as_each_in_its_own(
         if "debiased" in names:
             one, other = (vars(each.debiased[name]) for each in (together, apart))
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("lost", [None, torch.tensor([0.0, torch.nan, 0.0])])
+def test_tables_of_few_sites_read_as_one_table(monkeypatch: pytest.MonkeyPatch, lost: Tensor | None) -> None:
+    rows, documents = _three_sites(600)
+    joint = JointDesign.from_designs({"a": LabelDesign.from_labels(torch.arange(600) % 11, documents)}, 1 << 20)
+    whole = site_readings(rows, joint, documents, lost=lost)
+    monkeypatch.setattr("ibtrack.information.readings.rows_on_accelerator", lambda numbers: 2)
+    parts = site_readings(rows, joint, documents, lost=lost)
+    for one, other in ((parts.entropy, whole.entropy), (parts.debiased["a"], whole.debiased["a"])):
+        torch.testing.assert_close(one.value, other.value, equal_nan=True)
+        assert one.value.isnan().tolist() == [False, lost is not None, False]
 
 
 def test_mean_over_sites_is_the_mean_of_each_number() -> None:

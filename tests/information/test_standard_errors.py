@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.standard_errors import Estimate, correction_error
+from ibtrack.information.standard_errors import Estimate, correction_error, correction_factor
 
 
 def estimate(value: float, influence: list[float], systematic: float = 0.0) -> Estimate:
@@ -71,7 +71,7 @@ def test_a_factor_scales_each_part() -> None:
 
 def test_a_correction_of_labels_that_tell_nothing_or_need_none_is_not_wrong() -> None:
     information, correction = torch.tensor([0.0, 0.4, 0.4, -0.4]).double(), torch.tensor([0.5, 0.0, 0.1, 0.1]).double()
-    errors = correction_error(information, information + correction, met_share=1.0)
+    errors = correction_error(information, information + correction, correction_factor(1.0))
     assert errors.tolist() == pytest.approx([0.0, 0.0, 0.016, 0.016])  # .08 of the geometric mean
 
 
@@ -79,9 +79,10 @@ def test_a_correction_of_labels_that_tell_nothing_or_need_none_is_not_wrong() ->
 def test_a_correction_learned_from_few_rows_is_less_certain(met: float, factor: float) -> None:
     """The other rows are of labels that no pair of documents tells anything of."""
     information = torch.tensor([0.4]).double()
-    assert float(correction_error(information, information + 0.1, met_share=met)) == pytest.approx(0.016 * factor)
+    error = correction_error(information, information + 0.1, correction_factor(met))
+    assert float(error) == pytest.approx(0.016 * factor)
 
 
 def test_a_correction_learned_from_no_rows_has_no_error() -> None:
     values = torch.ones(1).double()
-    assert correction_error(values, values + 0.5, met_share=0.0).isnan()
+    assert correction_error(values, values + 0.5, correction_factor(0.0)).isnan()

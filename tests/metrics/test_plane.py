@@ -413,4 +413,43 @@ def test_an_accelerator_is_not_waited_for_and_is_called_a_bounded_number_of_time
     plane.readings()  # moves the label sets, once
     with _Calls() as calls:
         plane.readings()
-    assert calls.number < 3500  # 2763 launches of an H200 for 13 sites; 19,627 when chunks were those of a CPU
+    assert calls.number < 1200  # 1135 with 13 sites; 2882 when each label set was read by itself
+
+
+def _of_several_widths() -> tuple[InformationPlane, dict[str, Tensor]]:
+    probe = models.probe()
+    plane = InformationPlane(probe, {"embed": 8, "L00": 8, "L01": 8, "L02": 12}, options=SoftOptions(anchor_draws=2))
+    generator = torch.Generator().manual_seed(0)
+    rows = {site: torch.randn(probe.num_positions, width, generator=generator) for site, width in plane.widths.items()}
+    rows["L01"][3], rows["L02"][5] = 0, torch.inf
+    return plane, rows
+
+
+def test_sites_that_are_updated_together_are_those_that_are_updated_alone() -> None:
+    (alone, rows), (together, _) = _of_several_widths(), _of_several_widths()
+    groups = together.together(50)
+    assert groups == [["embed", "L00", "L01"], ["L02"]]
+    with _Calls() as calls:
+        for positions in torch.randperm(alone._shape[2], generator=torch.Generator().manual_seed(1)).split(50):
+            for group in groups:
+                together.update_together({site: rows[site][positions] for site in group}, positions)
+    for site, activations in rows.items():
+        alone.update(site, activations, torch.arange(len(activations)))
+    assert calls.number < 30 * 2 * -(-alone._shape[2] // 50)
+    assert torch.equal(together.seen, alone.seen)
+    assert torch.equal(together.assignments.isnan(), alone.assignments.isnan())
+    torch.testing.assert_close(together.assignments, alone.assignments, rtol=1e-5, atol=1e-7, equal_nan=True)
+    torch.testing.assert_close(together.resultants, alone.resultants, rtol=1e-5, atol=1e-4, equal_nan=True)
+
+
+def test_as_many_sites_are_updated_together_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane, _ = _of_several_widths()
+    monkeypatch.setattr("ibtrack.information.devices.ACCELERATOR_NUMBERS", 50 * 3 * 200 * 2)
+    assert plane.together(50) == [["embed", "L00"], ["L01"], ["L02"]]
+    assert plane.together(5000) == [["embed"], ["L00"], ["L01"], ["L02"]]
+
+
+def test_activations_of_another_width_are_no_update_together() -> None:
+    plane, rows = _of_several_widths()
+    with pytest.raises(ValueError, match=r"activations must be .* \(N, 8\)"):
+        plane.update_together({"embed": rows["L02"]}, torch.arange(len(rows["L02"])))

@@ -14,6 +14,9 @@ from ibtrack import (
     SoftOptions,
     schedules,
 )
+from ibtrack.capture.forward import default_forward
+from ibtrack.capture.sharded import SharedPasses
+from ibtrack.capture.sites import find_sites
 from ibtrack.information import cloud_geometry
 from ibtrack.tracking import measurement
 from tests.models import Model, Module, probe
@@ -309,3 +312,55 @@ def test_module_and_bare_model_read_the_same() -> None:
     model = Model()
     bare, wrapped = tracker().measure(model).values, tracker().measure(Module(model)).values
     assert bare == wrapped
+
+
+class _Adding(nn.Module):
+    """A block that goes on in the memory that was handed over to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden.add_(self.linear(hidden))
+
+
+class _InPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.blocks = nn.Embedding(100, 8), nn.ModuleList([_Adding(), _Adding()])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden: Tensor = self.embed(ids)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return hidden
+
+
+def test_sites_that_are_handed_over_together_are_kept_as_they_were_in_the_pass() -> None:
+    torch.manual_seed(0)
+    model, sample = _InPlace().eval(), probe(6)
+    sites, passes = find_sites(model, "auto"), SharedPasses()
+    layouts = measurement.find_layouts(model, sample, sites, default_forward, passes)
+    measured = measurement.Measurement(
+        sample,
+        sites,
+        layouts,
+        options=SoftOptions(),
+        forward=default_forward,
+        passes=passes,
+        batch_size=4,
+        device=torch.device("cpu"),
+    )
+    (plane,) = measured._planes
+    found = []
+    for receive in (None, measurement._Together(plane, 4 * sample.inputs.shape[1])):
+        plane.reset()
+        if receive is None:
+            measured._fill(model, plane)
+        else:
+            measured._run(model, plane.sites, receive)
+        found.append((plane.assignments.clone(), plane.seen.clone()))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=1e-7)
+    assert torch.equal(found[1][1], found[0][1])
+    assert found[1][1].eq(1).all()
