@@ -87,7 +87,7 @@ def _equally_weighted_entropy(site: RowStatistics, design: LabelDesign, fewest: 
         often = chunk.occurrences >= fewest
         means = _label_sums(chunk, chunk.parts.sum_rows(chunk.cells.sum_rows(site.rows)))
         means /= chunk.occurrences.view(-1, 1, 1)
-        total += entropy(means)[often].sum(0, dtype=torch.float64)
+        total += (entropy(means) * often.unsqueeze(1)).sum(0, dtype=torch.float64)
         number += often.sum()
     return total / number
 
