@@ -27,7 +27,7 @@ from ibtrack.metrics._numbers import Name, plane_influences, plane_numbers
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.influences import Influences
-from ibtrack.record.keys import BRACKET, READINGS, metric_key
+from ibtrack.record.keys import BRACKET, ENDS, READINGS, metric_key
 
 
 class InformationPlane(Metric):
@@ -37,8 +37,7 @@ class InformationPlane(Metric):
     expressivity I(Y;Z), optimality I(Y;Z) / I(X;Z), regularity I(X;Z) / H(Z); variation H(Z|X) as in Conklin and Smith,
     arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. Kept and
     told are complexity and expressivity divided by the ceiling I(Z;J). ``mean`` is the uniform mean over all sites but
-    ``embed``; where the final norm is measured, as ``final``, it counts in the place of the last block, as in the
-    ``hidden_states`` of Hugging Face. Ratios are taken after it.
+    ``embed`` and ``final``, or as ``options`` say; ratios are taken after it.
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
@@ -302,13 +301,14 @@ class InformationPlane(Metric):
         Args:
             readings: (sites * draws,) in nats, as from `readings`, of this plane's sites or of several planes'.
             mean_cosines: (sites,) as from `mean_cosines`.
-            sites: Names of the sites, in order; which of them the mean is over, the class says.
+            sites: Names of the sites, in order; ``embed`` and ``final`` are not part of the mean, or as options say.
             geometry: (sites,) as from `geometry`.
         """
         log_anchors = math.log(self.options.num_anchors)
+        places = places_of_mean(sites, self.options.mean_over)
 
         def with_mean(part: Tensor) -> Tensor:
-            return _with_mean(part, sites)
+            return _with_mean(part, places)
 
         def numbers(draws: slice) -> dict[Name, Tensor]:
             cells = readings.map_tensors(lambda part: with_mean(part.unflatten(0, (len(sites), -1))[:, draws].mean(1)))
@@ -346,8 +346,10 @@ class InformationPlane(Metric):
         if not readings.debiased:
             return None
 
+        places = places_of_mean(sites, self.options.mean_over)
+
         def by_draw(part: Tensor) -> Tensor:
-            return _with_mean(part.unflatten(0, (len(sites), -1)), sites)
+            return _with_mean(part.unflatten(0, (len(sites), -1)), places)
 
         draws = readings.map_tensors(by_draw)
         whole = draws.map_tensors(lambda part: part.mean(1))
@@ -355,21 +357,33 @@ class InformationPlane(Metric):
         return plane_influences(whole, several, ["mean", *sites], math.log(self.options.num_anchors))
 
 
-def _with_mean(part: Tensor, sites: Sequence[str]) -> Tensor:
-    """Put the mean over the blocks before a tensor of the sites."""
-    return torch.cat([part[_places_of_mean(sites)].mean(0, keepdim=True), part])
+def places_of_mean(sites: Sequence[str], mean_over: str) -> list[int]:
+    """List the places of the sites that the mean is over.
 
+    Args:
+        sites: Names of the sites, in order.
+        mean_over: ``blocks`` for all but the ends of the stream; ``hidden_states`` for the same with the final norm in
+            the place of the last.
 
-def _places_of_mean(sites: Sequence[str]) -> list[int]:
-    """List the sites that the mean is over: all but ``embed``, and ``final`` in the place of the last block.
+    Raises:
+        ValueError: The final norm is to be in the mean, and is not measured.
 
     Example:
-        >>> _places_of_mean(["embed", "L00", "L01"]), _places_of_mean(["embed", "L00", "L01", "final"])
-        ([1, 2], [1, 3])
-        >>> _places_of_mean(["embed"])
-        [0]
+        >>> sites = ["embed", "L00", "L01", "final"]
+        >>> places_of_mean(sites, "blocks"), places_of_mean(sites, "hidden_states"), places_of_mean(["embed"], "blocks")
+        ([1, 2], [1, 3], [0])
     """
-    blocks = [index for index, site in enumerate(sites) if site not in ("embed", "final")]
-    if "final" in sites:
+    blocks = [index for index, site in enumerate(sites) if site not in ENDS]
+    if mean_over == "hidden_states":
+        if "final" not in sites:
+            raise ValueError(
+                "mean_over='hidden_states' takes the final norm into the mean, so the site 'final' must be measured, "
+                f"as by layers=['auto', 'final'], got {', '.join(sites)}"
+            )
         blocks = [*blocks[:-1], list(sites).index("final")]
     return blocks or list(range(len(sites)))
+
+
+def _with_mean(part: Tensor, places: Sequence[int]) -> Tensor:
+    """Put the mean over some sites before a tensor of all sites."""
+    return torch.cat([part[list(places)].mean(0, keepdim=True), part])

@@ -31,6 +31,7 @@ class ProtocolSettings:
         layers: Sites to measure, as the tracker takes them.
         temperature: Rule of the softmax temperature.
         label_weights: Which weights of labels the plug-in reading is taken with, ``frequency`` or ``both``.
+        mean_over: Which sites the mean is over, ``blocks`` or ``hidden_states``.
     """
 
     name: str
@@ -44,13 +45,14 @@ class ProtocolSettings:
     layers: str | tuple[str, ...] = "auto"
     temperature: str = "exact"
     label_weights: str = "frequency"
+    mean_over: str = "blocks"
 
     @property
     def options(self) -> SoftOptions:
         """How activations are turned into soft assignments."""
         from ibtrack.information.options import SoftOptions  # here, as it brings torch
 
-        return SoftOptions(temperature=self.temperature, label_weights=self.label_weights)
+        return SoftOptions(temperature=self.temperature, label_weights=self.label_weights, mean_over=self.mean_over)
 
     @property
     def text_options(self) -> dict[str, Any]:
@@ -91,6 +93,7 @@ PROTOCOLS: dict[str, ProtocolSettings] = {
             layers=("auto", "final"),
             temperature="bounds",
             label_weights="both",
+            mean_over="hidden_states",
         ),
     )
 }

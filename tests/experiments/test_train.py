@@ -59,7 +59,8 @@ def test_experiment_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.filterwarnings("ignore:.*of the probe stand")  # 32 tokens are one passage, which others share
 def test_the_paper_is_measured_by_its_own_probe_and_monitor(tmp_path: Path) -> None:
-    settings = ["monitor=paper", "probe=paper", "monitor.layers=auto", "trainer.max_steps=1"]
+    blocks = ["monitor.layers=auto", "monitor.options.mean_over=blocks"]
+    settings = ["monitor=paper", "probe=paper", *blocks, "trainer.max_steps=1"]
     train.train(config("experiment=tiny", f"run_dir={tmp_path}", *settings))
     trajectory = Trajectory.load(tmp_path)
     assert trajectory.protocol["temperature"] == "bounds"

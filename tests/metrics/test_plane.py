@@ -11,6 +11,7 @@ from experiments.benchmarks.text import made_up_text
 from ibtrack import Probe, SoftOptions
 from ibtrack.information.spectrum import Geometry, cloud_geometry
 from ibtrack.metrics import InformationPlane
+from ibtrack.metrics.plane import places_of_mean
 from ibtrack.record.keys import parse_key
 from ibtrack.record.notes import NO_CEILING
 from ibtrack.record.quantities import GEOMETRY, QUANTITIES, SHARE_OF, SMALLEST_CEILING
@@ -73,10 +74,13 @@ def test_mean_leaves_the_embedding_out() -> None:
     assert readings["ib/mean/entropy"] == readings["ib/L00/entropy"] != readings["ib/embed/entropy"]
 
 
-def test_the_final_norm_counts_in_the_mean_in_the_place_of_the_last_block() -> None:
+@pytest.mark.parametrize(("mean_over", "last"), [("blocks", "L01"), ("hidden_states", "final")])
+def test_the_final_norm_counts_in_the_place_of_the_last_block_where_that_is_asked_for(
+    mean_over: str, last: str
+) -> None:
     probe = models.probe()
     sites = ["embed", "L00", "L01", "final"]
-    plane = InformationPlane(probe, dict.fromkeys(sites, 8))
+    plane = InformationPlane(probe, dict.fromkeys(sites, 8), options=SoftOptions(mean_over=mean_over))
     generator = torch.Generator().manual_seed(0)
     for scale, site in enumerate(sites):
         rows = torch.randn(probe.num_positions, 8, generator=generator) + scale
@@ -84,8 +88,21 @@ def test_the_final_norm_counts_in_the_mean_in_the_place_of_the_last_block() -> N
     values = plane.compute()
     for key in ("entropy", "token/complexity"):
         assert float(values[f"ib/mean/{key}"]) == pytest.approx(
-            float(values[f"ib/L00/{key}"] + values[f"ib/final/{key}"]) / 2
+            float(values[f"ib/L00/{key}"] + values[f"ib/{last}/{key}"]) / 2
         )
+    influences = plane.influences(plane.readings(), sites)
+    assert influences is not None
+    of_first, of_last, of_mean = (influences.of(f"ib/{site}/entropy") for site in ("L00", last, "mean"))
+    assert of_first is not None
+    assert of_last is not None
+    assert of_mean is not None
+    expected = (of_first.by_document + of_last.by_document) / 2
+    assert of_mean.by_document == pytest.approx(expected, abs=0.02 * abs(expected).max())  # packed in few digits
+
+
+def test_a_mean_over_the_final_norm_needs_that_site() -> None:
+    with pytest.raises(ValueError, match=r"the site 'final' must be measured, as by layers=.*, got embed, L00$"):
+        places_of_mean(["embed", "L00"], "hidden_states")
 
 
 def test_the_geometry_is_that_of_the_sampled_positions_and_of_their_documents() -> None:

@@ -103,7 +103,8 @@ def test_a_tracker_measures_what_hugging_face_calls_hidden_states() -> None:
     settings, model = small_paper(), llama()
     probe = Probe.from_texts(documents(), tokenizer(), keep_copies=True, **settings.text_options)
     layers = ["model.embed_tokens", "model.layers.*", "model.norm"]  # named, so each is a numbered site: L00 to L03
-    tracker = InformationPlaneTracker(probe, layers=layers, options=settings.options, batch_size=7)
+    options = replace(settings.options, mean_over="blocks")  # none of these is called the final norm
+    tracker = InformationPlaneTracker(probe, layers=layers, options=options, batch_size=7)
     values = tracker.measure(model).values
     by_hand = plane_of(model, probe, settings)
     for place, site in (("L00", "embed"), ("L01", "L00"), ("L03", "final")):
@@ -113,6 +114,13 @@ def test_a_tracker_measures_what_hugging_face_calls_hidden_states() -> None:
             assert values[key.replace(f"/{site}/", f"/{place}/")] == pytest.approx(by_hand[key], abs=1e-6, nan_ok=True)
     block, norm = (values[f"ib_plugin/{site}/token/complexity"] for site in ("L02", "L03"))
     assert abs(block - norm) > 100 * AGREEMENT, "the last block's own output is another cloud"
+
+
+def test_a_mean_over_hidden_states_is_refused_at_the_start_where_the_final_norm_is_not_measured() -> None:
+    settings = small_paper()
+    probe = Probe.from_texts(documents(), tokenizer(), keep_copies=True, **settings.text_options)
+    with pytest.raises(ValueError, match=r"mean_over='hidden_states' .* the site 'final' must be measured"):
+        InformationPlaneTracker(probe, options=settings.options).start(llama())
 
 
 def test_the_second_weighting_is_that_of_the_packages_entropies_by_label() -> None:
@@ -141,8 +149,9 @@ def test_padding_is_neither_measured_nor_seen_by_causal_attention() -> None:
         text[other.positions + offset] = True
     other.inputs[~text.view_as(other.inputs)] = 17  # what the model reads there
     assert (other.inputs != probe.inputs).sum() > 50
+    options = replace(settings.options, mean_over="blocks")
     points = [
-        InformationPlaneTracker(each, layers="model.layers.*", options=settings.options).measure(model)
+        InformationPlaneTracker(each, layers="model.layers.*", options=options).measure(model)
         for each in (probe, other)
     ]
     assert points[0].values == points[1].values

@@ -27,7 +27,7 @@ def test_the_protocol_of_the_paper() -> None:
     paper = protocol_settings("paper")
     assert paper.text_options == {"num_blocks": 10_000, "block_size": 512, "orders": (1, 2, 3, 4), "min_length": 8}
     assert paper.preference_options == {"num_pairs": 1_000, "block_size": 512, "positions": "last"}
-    assert paper.options == SoftOptions(temperature="bounds", label_weights="both")
+    assert paper.options == SoftOptions(temperature="bounds", label_weights="both", mean_over="hidden_states")
     assert paper.layers == ("auto", "final")
 
 
