@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ibtrack.information.entropy import entropy
 from ibtrack.information.joint_design import JointDesign
 from ibtrack.information.label_design import LabelChunk
 from ibtrack.information.label_statistics import LabelStatistics, label_sums, log_means
@@ -47,6 +48,26 @@ def joint_conditional_entropies(site: RowStatistics, joint: JointDesign) -> Tens
         by_cell = _products(chunk.label_of_cell, cells, log_means(labels, chunk.occurrences))
         total = total - _by_document(by_cell.unsqueeze(1), joint, chunk)[0].sum(-1)
     return total
+
+
+def joint_equally_weighted_entropies(site: RowStatistics, joint: JointDesign, fewest: int) -> Tensor:
+    """Work out the mean of H(P_x) over the labels x of each label set that occur ``fewest`` times or more, at least 2.
+
+    Returns:
+        (C, L) float64; ``nan`` where no label of a label set is that frequent.
+    """
+    sums = site.mean.new_zeros(2, len(joint.names), site.rows.shape[1], dtype=torch.float64)
+    for chunk in joint.chunks:
+        labels = label_sums(chunk, chunk.parts.sum_rows(chunk.cells.sum_rows(site.rows)))
+        entropies = entropy(labels / chunk.occurrences.view(-1, 1, 1))  # (labels, L)
+        # a label has no set of its own, but its cells have: each cell stands for its part of the label
+        cells = torch.zeros_like(chunk.occurrences).index_add_(
+            0, chunk.label_of_cell, torch.ones_like(chunk.occurrences).index_select(0, chunk.label_of_cell)
+        )
+        part = ((chunk.occurrences >= fewest) / cells).unsqueeze(1).expand_as(entropies)
+        by_cell = torch.stack([entropies * part, part], 1).index_select(0, chunk.label_of_cell)  # (cells, 2, L)
+        sums = sums + _by_document(by_cell, joint, chunk).sum(-1)
+    return sums[0] / sums[1]
 
 
 def _statistics_of_chunk(site: RowStatistics, joint: JointDesign, chunk: LabelChunk) -> Tensor:

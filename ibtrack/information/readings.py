@@ -19,12 +19,21 @@ from ibtrack.information.devices import rows_on_accelerator
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.gap_curves import GapCurves, gap_curves
 from ibtrack.information.joint_design import JointDesign
-from ibtrack.information.joint_statistics import joint_conditional_entropies, joint_statistics
+from ibtrack.information.joint_statistics import (
+    joint_conditional_entropies,
+    joint_equally_weighted_entropies,
+    joint_statistics,
+)
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.information.label_statistics import LabelStatistics, conditional_entropies, label_statistics
+from ibtrack.information.label_statistics import (
+    LabelStatistics,
+    conditional_entropies,
+    equally_weighted_entropies,
+    label_statistics,
+)
 from ibtrack.information.moments import moments_of_rows
 from ibtrack.information.null import null_information, null_informations
-from ibtrack.information.plugin import plugin_from_moments
+from ibtrack.information.plugin import FEWEST_OCCURRENCES, plugin_from_moments
 from ibtrack.information.row_statistics import RowStatistics, together
 from ibtrack.information.standard_errors import Estimate, correction_error, correction_factor
 from ibtrack.information.variance_components import label_share, null_deviation
@@ -50,6 +59,8 @@ class Readings:
         z: Name of a label set to (L,) the spread between labels in standard deviations of what it would be if labels
             told nothing: above 2 or so, labels tell something. It comes with ``debiased``.
         lower_ends: Name of a label set to the lower end of its information, see `ibtrack.information.brackets`.
+        plugin_equal: Name of a label set to the plug-in in which all frequent labels count alike, (L,); see
+            `ibtrack.information.plugin`.
     """
 
     entropy: Estimate
@@ -59,6 +70,7 @@ class Readings:
     null: Mapping[str, Tensor]
     z: Mapping[str, Tensor]
     lower_ends: Mapping[str, Estimate] = field(default_factory=dict)
+    plugin_equal: Mapping[str, Tensor] = field(default_factory=dict)
 
     def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Readings:
         """Change the leading dimension of every tensor, such as to pick or to average sites.
@@ -74,6 +86,7 @@ class Readings:
             null={name: change(values) for name, values in self.null.items()},
             z={name: change(values) for name, values in self.z.items()},
             lower_ends={name: estimate.map(change) for name, estimate in self.lower_ends.items()},
+            plugin_equal={name: change(values) for name, values in self.plugin_equal.items()},
         )
 
     def with_permutations(self, name: str, permuted: Tensor) -> Readings:
@@ -101,6 +114,7 @@ class Readings:
             plugin=self.plugin if "plugin" in readings else {},
             null=self.null if "null" in readings else {},
             z=self.z if "debiased" in readings else {},
+            plugin_equal=self.plugin_equal if "plugin" in readings else {},
         )
 
     @staticmethod
@@ -117,6 +131,7 @@ class Readings:
             null={name: torch.cat([part.null[name] for part in parts]) for name in first.null},
             z={name: torch.cat([part.z[name] for part in parts]) for name in first.z},
             lower_ends={name: Estimate.join([part.lower_ends[name] for part in parts]) for name in first.lower_ends},
+            plugin_equal={name: torch.cat([part.plugin_equal[name] for part in parts]) for name in first.plugin_equal},
         )
 
 
@@ -128,6 +143,7 @@ def site_readings(
     readings: Sequence[str] = READINGS,
     brackets: BracketDesign | None = None,
     lost: Tensor | None = None,
+    equal_weights: bool = False,
 ) -> Readings:
     """Work out entropy, ceiling, and every label set in its readings, of every site.
 
@@ -137,6 +153,7 @@ def site_readings(
         documents: Documents of the rows.
         readings: Which of ``debiased``, ``plugin`` and ``null``; the mappings of the others are empty.
         brackets: Label sets whose lower ends are worked out; by default none are.
+        equal_weights: Whether the plug-in is also worked out with all frequent labels counting alike.
         lost: (L,) ``nan`` for sites that shall have no numbers, as rows of them were lost, and 0 for the others.
     """
     number, num_anchors = assignments[0].shape
@@ -144,11 +161,15 @@ def site_readings(
         at_once = rows_on_accelerator(number * num_anchors)
         no_numbers = [None] * len(assignments) if lost is None else lost.split(at_once)
         tables = (_table(*part) for part in zip(_parts(assignments, at_once), no_numbers, strict=False))
-        read = [_read_at_once(RowStatistics(rows, documents.units), designs, readings, brackets) for rows in tables]
+        read = [
+            _read_at_once(RowStatistics(rows, documents.units), designs, readings, brackets, equal_weights)
+            for rows in tables
+        ]
         joined = Readings.join(read)
     else:  # each site has its own table, which stays in the cache
         parts = _parts(assignments, max(1, CELLS_AT_ONCE // number))
-        joined = Readings.join([_read_together(_apart(part, documents), designs, readings, brackets) for part in parts])
+        read = [_read_together(_apart(part, documents), designs, readings, brackets, equal_weights) for part in parts]
+        joined = Readings.join(read)
         if lost is not None:
             joined = joined.map_tensors(lambda part: part + lost.view(-1, *[1] * (part.ndim - 1)))
     return joined if documents.units is documents else _without_errors(joined)
@@ -175,6 +196,7 @@ def _read_together(
     designs: Mapping[str, LabelDesign],
     readings: Sequence[str],
     brackets: BracketDesign | None,
+    equal_weights: bool,
 ) -> Readings:
     documents = sites[0].documents
     debiased: dict[str, Estimate] = {}
@@ -196,6 +218,8 @@ def _read_together(
             conditional |= dict(zip(names, conditional_entropies(sites, some), strict=True))
     plugin = {name: entropy.value - sums / len(documents.index) for name, sums in conditional.items()}
     with_null = designs if "null" in readings else {}
+    with_equal = designs if equal_weights and "plugin" in readings else {}
+    equal = equally_weighted_entropies(sites, list(with_equal.values()), FEWEST_OCCURRENCES)
     return Readings(
         entropy=entropy,
         ceiling=ceiling,
@@ -204,17 +228,22 @@ def _read_together(
         null={name: null_information(curves(), design.sizes) for name, design in with_null.items()},
         z=z,
         lower_ends={} if brackets is None else lower_ends(sites, brackets),
+        plugin_equal={name: entropy.value - mean for name, mean in zip(with_equal, equal, strict=True)},
     )
 
 
 def _read_at_once(
-    site: RowStatistics, joint: JointDesign, readings: Sequence[str], brackets: BracketDesign | None
+    site: RowStatistics,
+    joint: JointDesign,
+    readings: Sequence[str],
+    brackets: BracketDesign | None,
+    equal_weights: bool,
 ) -> Readings:
     """Do the same for the L sites of a table, and all label sets at once, in few calls."""
     entropy, ceiling = _entropy_and_ceiling([site])
     debiased: dict[str, Estimate] = {}
     z: dict[str, Tensor] = {}
-    plugin, null = {}, {}
+    plugin, plugin_equal, null = {}, {}, {}
     curves = gap_curves([site]) if {"debiased", "null"} & {*readings} else None
     if curves is not None and "debiased" in readings:
         statistics = joint_statistics(site, joint)
@@ -226,6 +255,9 @@ def _read_at_once(
         conditional = joint_conditional_entropies(site, joint)
     if "plugin" in readings:
         plugin = dict(zip(joint.names, entropy.value - conditional / len(site.rows), strict=True))
+        if equal_weights:
+            equal = joint_equally_weighted_entropies(site, joint, FEWEST_OCCURRENCES)
+            plugin_equal = dict(zip(joint.names, entropy.value - equal, strict=True))
     if curves is not None and "null" in readings:
         null = dict(zip(joint.names, null_informations(curves, joint.tables), strict=True))
     return Readings(
@@ -236,6 +268,7 @@ def _read_at_once(
         null=null,
         z=z,
         lower_ends={} if brackets is None else lower_ends([site], brackets),
+        plugin_equal=plugin_equal,
     )
 
 

@@ -29,7 +29,7 @@ from ibtrack.metrics._numbers import Name, plane_influences, plane_numbers
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.influences import Influences
-from ibtrack.record.keys import BRACKET, READINGS, metric_key
+from ibtrack.record.keys import BRACKET, ENDS, READINGS, metric_key
 
 
 class InformationPlane(Metric):
@@ -39,7 +39,7 @@ class InformationPlane(Metric):
     expressivity I(Y;Z), optimality I(Y;Z) / I(X;Z), regularity I(X;Z) / H(Z); variation H(Z|X) as in Conklin and Smith,
     arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. Kept and
     told are complexity and expressivity divided by the ceiling I(Z;J). ``mean`` is the uniform mean over all sites but
-    ``embed``; ratios are taken after it.
+    ``embed`` and ``final``, or as ``options`` say; ratios are taken after it.
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
@@ -249,8 +249,17 @@ class InformationPlane(Metric):
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
         designs, documents, brackets = self._on_device()
+        equal = self.options.label_weights == "both"
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
-        read = site_readings(list(cells), designs, documents, readings=self._needed(), brackets=brackets, lost=lost)
+        read = site_readings(
+            list(cells),
+            designs,
+            documents,
+            readings=self._needed(),
+            brackets=brackets,
+            lost=lost,
+            equal_weights=equal,
+        )
         for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
             permuted = self._permuted(cells, labels.to(self.device)) + lost.unsqueeze(1)
             read = read.with_permutations(name, permuted)
@@ -333,13 +342,14 @@ class InformationPlane(Metric):
         Args:
             readings: (sites * draws,) in nats, as from `readings`, of this plane's sites or of several planes'.
             mean_cosines: (sites,) as from `mean_cosines`.
-            sites: Names of the sites, in order; ``embed`` is not part of the mean.
+            sites: Names of the sites, in order; ``embed`` and ``final`` are not part of the mean, or as options say.
             geometry: (sites,) as from `geometry`.
         """
         log_anchors = math.log(self.options.num_anchors)
+        places = places_of_mean(sites, self.options.mean_over)
 
         def with_mean(part: Tensor) -> Tensor:
-            return _with_mean(part, sites)
+            return _with_mean(part, places)
 
         def numbers_of(draws: slice) -> dict[Name, Tensor]:
             cells = readings.map_tensors(
@@ -380,8 +390,10 @@ class InformationPlane(Metric):
         if not readings.debiased:
             return None
 
+        places = places_of_mean(sites, self.options.mean_over)
+
         def by_draw(part: Tensor) -> Tensor:
-            return _with_mean(part.unflatten(0, (len(sites), -1)), sites)
+            return _with_mean(part.unflatten(0, (len(sites), -1)), places)
 
         draws = replace(readings, plugin={}, null={}, z={}, lower_ends={}).map_tensors(by_draw)
         whole = draws.map_tensors(_mean_of_draws)
@@ -394,9 +406,35 @@ def _mean_of_draws(part: Tensor) -> Tensor:
     return part.squeeze(1) if part.shape[1] == 1 else part.mean(1)
 
 
-def _with_mean(part: Tensor, sites: Sequence[str]) -> Tensor:
-    """Put the mean over all sites but ``embed`` before a tensor of the sites."""
-    blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
-    first, last = blocks[0], blocks[-1]
-    neighbours = last - first == len(blocks) - 1  # then no copy is made
-    return torch.cat([(part[first : last + 1] if neighbours else part[blocks]).mean(0, keepdim=True), part])
+def places_of_mean(sites: Sequence[str], mean_over: str) -> list[int]:
+    """List the places of the sites that the mean is over.
+
+    Args:
+        sites: Names of the sites, in order.
+        mean_over: ``blocks`` for all but the ends of the stream; ``hidden_states`` for the same with the final norm in
+            the place of the last.
+
+    Raises:
+        ValueError: The final norm is to be in the mean, and is not measured.
+
+    Example:
+        >>> sites = ["embed", "L00", "L01", "final"]
+        >>> places_of_mean(sites, "blocks"), places_of_mean(sites, "hidden_states"), places_of_mean(["embed"], "blocks")
+        ([1, 2], [1, 3], [0])
+    """
+    blocks = [index for index, site in enumerate(sites) if site not in ENDS]
+    if mean_over == "hidden_states":
+        if "final" not in sites:
+            raise ValueError(
+                "mean_over='hidden_states' takes the final norm into the mean, so the site 'final' must be measured, "
+                f"as by layers=['auto', 'final'], got {', '.join(sites)}"
+            )
+        blocks = [*blocks[:-1], list(sites).index("final")]
+    return blocks or list(range(len(sites)))
+
+
+def _with_mean(part: Tensor, places: Sequence[int]) -> Tensor:
+    """Put the mean over some sites before a tensor of all sites."""
+    first, last = places[0], places[-1]
+    neighbours = last - first == len(places) - 1  # then no copy is made
+    return torch.cat([(part[first : last + 1] if neighbours else part[list(places)]).mean(0, keepdim=True), part])

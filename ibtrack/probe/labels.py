@@ -40,7 +40,13 @@ class LabelledPositions(NamedTuple):
 
 
 def label_kgrams(
-    tokens: Tensor, orders: Sequence[int], documents: Tensor | None, skip: int, *, keep_copies: bool = False
+    tokens: Tensor,
+    orders: Sequence[int],
+    documents: Tensor | None,
+    skip: int,
+    *,
+    find_copies: bool = True,
+    keep_copies: bool = False,
 ) -> LabelledPositions:
     """Label every position with the k-gram that ends at it and the one that begins after it.
 
@@ -50,13 +56,14 @@ def label_kgrams(
         documents: (S,) or (S, T) document of each block or token, negative for padding; None if every block is a
             document of its own.
         skip: Number of positions to leave out at the beginning of every block.
+        find_copies: Whether copies are looked for.
         keep_copies: Whether positions of documents that are copies of others are kept.
 
     Raises:
         ValueError: Orders or documents are not of this form, no position has all of its k-grams, or all documents are
             copies of one.
     """
-    lengths = _check_orders(orders)
+    lengths = check_orders(orders)
     document_ids = _spread_documents(documents, tuple(tokens.shape))
     mask = kept_positions(document_ids, max(lengths))
     mask[:, :skip] = False
@@ -65,7 +72,9 @@ def label_kgrams(
             f"orders up to {max(lengths)} and skip={skip} leave no position in blocks of length {tokens.shape[1]}; "
             f"orders need {2 * max(lengths)} tokens of one document, so use longer blocks, fewer orders or skip less"
         )
-    mask, copies = _without_copies(tokens, document_ids, mask, keep_copies)
+    copies = None
+    if find_copies:
+        mask, copies = _without_copies(tokens, document_ids, mask, keep_copies)
     label_sets = {f"{side}/{order_name(k)}": ids for (side, k), ids in kgram_labels(tokens, mask, lengths).items()}
     orders_by_name = tuple(order_name(k) for k in lengths)
     return _labelled(mask, document_ids, orders_by_name, label_sets, copies)
@@ -113,6 +122,19 @@ def label_as_given(
         mask, copies = _without_copies(tokens, document_ids, mask, keep_copies)
     orders = tuple(dict.fromkeys(name.partition("/")[2] for name in sets if name not in UNPAIRED_LABEL_SETS))
     return _labelled(mask, document_ids, orders, {name: dense(ids[mask]) for name, ids in sets.items()}, copies)
+
+
+def check_orders(orders: Sequence[int]) -> tuple[int, ...]:
+    """Return the lengths of the k-grams, ascending, each once.
+
+    Raises:
+        ValueError: There is none, one is below 1, or names stand where lengths should.
+    """
+    if not orders:
+        raise ValueError("orders must name at least one k, such as (1, 2, 3, 4), got none")
+    if any(isinstance(k, str) for k in orders):
+        raise ValueError(f"orders must be lengths of k-grams, such as (1, 2), got {orders!r}")
+    return tuple(sorted({check_integer("orders", int(k), minimum=1) for k in orders}))
 
 
 def check_tokens(tokens: Tensor) -> Tensor:
@@ -170,19 +192,6 @@ def _labelled(
     positions = mask.flatten().nonzero().flatten()
     documents = dense(document_ids.flatten()[positions])
     return LabelledPositions(tuple(mask.shape), positions, documents, orders, label_sets, copies)
-
-
-def _check_orders(orders: Sequence[int]) -> tuple[int, ...]:
-    """Return the lengths of the k-grams, ascending, each once.
-
-    Raises:
-        ValueError: There is none, one is below 1, or names stand where lengths should.
-    """
-    if not orders:
-        raise ValueError("orders must name at least one k, such as (1, 2, 3, 4), got none")
-    if any(isinstance(k, str) for k in orders):
-        raise ValueError(f"orders must be lengths of k-grams, such as (1, 2), got {orders!r}")
-    return tuple(sorted({check_integer("orders", int(k), minimum=1) for k in orders}))
 
 
 def _named_sets(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:

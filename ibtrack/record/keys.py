@@ -11,6 +11,9 @@ READINGS = ("debiased", "plugin", "null")
 BRACKET = ("_low", "_high")
 """Suffixes of complexity and expressivity: the ends of the bracket of the debiased reading."""
 
+ENDS = ("embed", "final")
+"""Sites before and after the blocks, the token embedding and the norm before the head; they are not in the mean."""
+
 _ORDER_NAMES = {1: "token", 2: "bigram", 3: "trigram", 4: "quadgram"}
 
 

@@ -37,7 +37,7 @@ from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import Readings
 from ibtrack.information.spectrum import Geometry
 from ibtrack.information.transforms import CloudStatistics, Transform
-from ibtrack.metrics.plane import InformationPlane
+from ibtrack.metrics.plane import InformationPlane, places_of_mean
 from ibtrack.probe.kgrams import label_entropy
 from ibtrack.probe.probe import Probe
 from ibtrack.record.influences import Influences
@@ -134,6 +134,7 @@ class Measurement:
         self._label_entropy = label_entropy(probe.label_sets["output/token"]) if tells_loss and not no_loss else None
         self._no_loss = no_loss
         names = list(sites)
+        places_of_mean(names, options.mean_over)  # raises at the start where they are not measured
         widest = max(names, key=self._widths.__getitem__)
         together = max(1, (max_memory or row_bytes(device)) // self._plane([widest]).num_bytes)
         self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]

@@ -9,9 +9,18 @@ from torch import Tensor
 from ibtrack.information.brackets import BracketDesign
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.joint_design import JointDesign
-from ibtrack.information.joint_statistics import joint_conditional_entropies, joint_statistics
+from ibtrack.information.joint_statistics import (
+    joint_conditional_entropies,
+    joint_equally_weighted_entropies,
+    joint_statistics,
+)
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.information.label_statistics import LabelStatistics, conditional_entropies, label_statistics
+from ibtrack.information.label_statistics import (
+    LabelStatistics,
+    conditional_entropies,
+    equally_weighted_entropies,
+    label_statistics,
+)
 from ibtrack.information.readings import Readings, site_readings
 from tests.information.samples import repeated_text, side_by_side
 
@@ -38,6 +47,10 @@ def test_statistics_are_those_of_each_label_set(rows_at_once: int) -> None:
             torch.testing.assert_close(found, wanted, rtol=0, atol=float(ROUNDING * (1 + wanted.abs().max())))
     entropies = torch.stack(conditional_entropies(apart, list(designs.values())))
     torch.testing.assert_close(joint_conditional_entropies(table, joint), entropies, rtol=ROUNDING, atol=0)
+    equal = torch.stack(equally_weighted_entropies(apart, list(designs.values()), 5))
+    assert equal.isfinite().any(1).tolist() == [True, True, True, False]  # no label of the last set occurs twice
+    joint_equal = joint_equally_weighted_entropies(table, joint, 5)
+    torch.testing.assert_close(joint_equal, equal, rtol=ROUNDING, atol=0, equal_nan=True)
 
 
 def _read(joined: bool, lost: Tensor | None = None, readings: tuple[str, ...] = ()) -> Readings:
@@ -48,7 +61,7 @@ def _read(joined: bool, lost: Tensor | None = None, readings: tuple[str, ...] = 
     used = JointDesign.from_designs(designs, 1 << 20) if joined else designs
     if readings:
         return site_readings(sites, used, partition, lost=lost, readings=readings)
-    return site_readings(sites, used, partition, lost=lost, brackets=brackets)
+    return site_readings(sites, used, partition, lost=lost, brackets=brackets, equal_weights=True)
 
 
 def _numbers(readings: Readings) -> dict[str, Tensor]:
@@ -57,7 +70,7 @@ def _numbers(readings: Readings) -> dict[str, Tensor]:
     estimates |= {f"low/{name}": each for name, each in readings.lower_ends.items()}
     numbers = {f"{name}/value": each.value for name, each in estimates.items()}
     numbers |= {f"{name}/error": each.standard_error for name, each in estimates.items()}
-    for reading in ("plugin", "null", "z"):
+    for reading in ("plugin", "plugin_equal", "null", "z"):
         numbers |= {f"{reading}/{name}": value for name, value in getattr(readings, reading).items()}
     return numbers
 
