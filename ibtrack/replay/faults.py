@@ -102,8 +102,9 @@ def mark_pickles(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     marked = []
     for each in checkpoints:
         pickles = [shard.path for shard in weights(each.files) if shard.path.endswith(".bin")]
-        words = f"its weights are there as pickles alone ({_some(pickles)}), which are read only if asked for"
-        marked.append(_with(each, [words] if pickles else []))
+        if pickles:
+            each = _with(each, [f"its weights are there as pickles alone ({_some(pickles)}), which are read only if asked for"])
+        marked.append(each)
     return marked
 
 
