@@ -1,8 +1,8 @@
 """A hub on this machine that huggingface_hub's own client talks to, and that fails where it is asked to.
 
-It speaks as much of the protocol as a replay needs: refs, lists of files in pages with the hashes of large files, whether
-files may be read, information on a model, and downloads by HEAD and GET, with ranges and the redirect of large files to
-another host. Inside of its ``with`` block huggingface_hub asks no other host.
+It speaks as much of the protocol as a replay needs: refs, lists of files in pages with the hashes of large files,
+whether files may be read, information on a model, and downloads by HEAD and GET, with ranges and the redirect of large
+files to another host. Inside of its ``with`` block huggingface_hub asks no other host.
 
     with Hub() as hub:
         hub.add("owner/name", {f"step{step}": made_up(step) for step in range(4)})
@@ -247,12 +247,16 @@ class Hub:
             return _json([_entry(path, files[path]) for path in wanted if path in files])
         siblings = [{"rfilename": path} for path in files]
         gated = "manual" if repository.gated else False
-        return _json({"id": name, "modelId": name, "sha": commit, "siblings": siblings, "private": False, "gated": gated})
+        return _json(
+            {"id": name, "modelId": name, "sha": commit, "siblings": siblings, "private": False, "gated": gated}
+        )
 
     def _page(self, files: Mapping[str, Content], asked: Asked, parameters: Mapping[str, list[str]]) -> _Answer:
         """One page of a list of files, with the address of the next."""
         folders = sorted({path.rpartition("/")[0] for path in files} - {""})
-        entries = [{"type": "directory", "path": folder, "size": 0, "oid": _sha1(folder.encode())} for folder in folders]
+        entries = [
+            {"type": "directory", "path": folder, "size": 0, "oid": _sha1(folder.encode())} for folder in folders
+        ]
         entries += [_entry(path, content) for path, content in files.items()]
         start = int(parameters.get("cursor", ["0"])[0])
         answer = _json(entries[start : start + self.page])

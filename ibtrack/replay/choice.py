@@ -56,7 +56,9 @@ def evenly(checkpoints: Sequence[Checkpoint], max_points: int) -> list[Checkpoin
         return [*checkpoints]
     steps = [each.step or 0 for each in checkpoints]
     logs = [math.log(max(step, 1)) for step in steps]
-    begin = 1 if steps[0] == 0 and wanted > 2 else 0  # step 0 has no logarithm: it is taken, and the rest begins after it
+    begin = (
+        1 if steps[0] == 0 and wanted > 2 else 0
+    )  # step 0 has no logarithm: it is taken, and the rest begins after it
     places = [0] if begin else []
     targets = wanted - begin
     for number in range(targets):
@@ -68,7 +70,11 @@ def evenly(checkpoints: Sequence[Checkpoint], max_points: int) -> list[Checkpoin
 
 
 def _check_tokens(checkpoints: Sequence[Checkpoint], schedule: Schedule) -> None:
-    """Refuse a schedule that counts what the checkpoints do not tell."""
+    """Refuse a schedule that counts what the checkpoints do not tell.
+
+    Raises:
+        ValueError: It counts seconds, or tokens that are not known.
+    """
     if any(getattr(rule, "unit", "step") == "seconds" for rule in schedule.rules):
         raise ValueError("schedule must count steps or tokens, as saved checkpoints tell no time, got one of seconds")
     unknown = next((each for each in checkpoints if each.tokens is None), None)

@@ -64,6 +64,18 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sorted(every)
 
 
+class Quirk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something known about repositories of a family.
+
+    Attributes:
+        says: One sentence.
+        where: Regular expression of the repositories that it is about; None for all.
+    """
+
+    says: str
+    where: str | None = None
+
+
 class Repositories(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Repositories of one family whose names have one form.
 
@@ -112,7 +124,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         revisions: Regular expressions of its revisions, the first that matches the whole name counts. Groups: ``step``;
             ``tokens`` and ``unit`` (``B`` if left out); ``stage``; ``ingredient`` or ``seed``.
         near_misses: Regular expressions of names that lack a part, such as the stage: they are listed as faulty.
-        stages: Stages in the order in which they follow one another; others come after them, in the order of their names.
+        stages: Stages in the order in which they follow one another; others come after them, by their names.
         counts_on: Whether the steps of a later stage go on from those of the earlier one in the names themselves.
         line: Ingredient or seed that is taken unless another is asked for; by default the first by name.
         tokens_per_step: Tokens of one optimizer step, by size where it differs; None or a missing size where it is not
@@ -123,7 +135,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             or ``unknown``.
         same_steps: Steps whose weights are equal by nature, such as the first two where the first update has rate 0.
         verified: Whether names, stages and tokens have been compared with what the suite itself says.
-        quirks: What else is known, one sentence each.
+        quirks: What else is known.
     """
 
     name: str
@@ -140,7 +152,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     main: Literal["last", "other", "unknown"] = "unknown"
     same_steps: tuple[int, ...] = ()
     verified: bool = True
-    quirks: tuple[str, ...] = ()
+    quirks: tuple[Quirk, ...] = ()
 
     def matches(self, repository: str) -> Repositories | None:
         """Find the form that a repository has, or None if it is not of this family.
@@ -204,6 +216,14 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             name: Name of a branch, a tag, or a folder.
         """
         return _read(name, self.near_misses)
+
+    def said_of(self, repository: str) -> list[str]:
+        """List what else is known about a repository, one sentence each.
+
+        Args:
+            repository: Id of the repository, ``owner/name``.
+        """
+        return [each.says for each in self.quirks if each.where is None or re.fullmatch(each.where, repository)]
 
     def listed(self, repository: str) -> list[Published]:
         """Choose the published lists that hold for a repository.
@@ -274,7 +294,11 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 @cache
 def _parsed(path: Path, changed_at: int) -> Family:
-    """Read a file, once for each time at which it was changed."""
+    """Read a file, once for each time at which it was changed.
+
+    Raises:
+        ValueError: It describes no family.
+    """
     with needs("a family of checkpoints", extra="hub"):
         import yaml
     try:
@@ -287,7 +311,11 @@ def _parsed(path: Path, changed_at: int) -> Family:
 
 
 def _check(family: Family) -> None:
-    """Refuse patterns that do not compile, groups that nothing reads, and placeholders that nothing fills."""
+    """Refuse patterns that do not compile, groups that nothing reads, and placeholders that nothing fills.
+
+    Raises:
+        ValueError: There is one.
+    """
     for pattern in (*family.revisions, *family.near_misses):
         groups = {*re.compile(pattern).groupindex}
         if groups - _GROUPS:
@@ -295,6 +323,8 @@ def _check(family: Family) -> None:
     for pattern in family.revisions:
         if "step" not in re.compile(pattern).groupindex:
             raise ValueError(f"{pattern!r} must have a group 'step'")
+    for quirk in family.quirks:
+        re.compile(quirk.where or "")
     for form in family.repositories:
         groups = {*re.compile(form.pattern).groupindex}
         for text in filter(None, (form.run, *form.also)):

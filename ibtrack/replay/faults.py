@@ -1,7 +1,7 @@
 """What is wrong with checkpoints, from names, sizes and hashes alone: no weights have been read.
 
-A fault is one sentence about one checkpoint. Of checkpoints with equal weights at most one can be what its name says: where
-the last checkpoint of the run is among them it is that one, and elsewhere nothing here tells which it is.
+A fault is one sentence about one checkpoint. Of checkpoints with equal weights at most one can be what its name says:
+where the last checkpoint of the run is among them it is that one, and elsewhere nothing here tells which it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ibtrack.replay.families import Family, Name
 from ibtrack.replay.needed_files import VOCABULARY, weights
 
 _MOST_NAMES = 4  # in one sentence
+_ONE_AT_MOST = "at most one is what its name says, and nothing that can be read before loading tells which"
 Weights = tuple[tuple[str, str], ...]
 
 
@@ -103,7 +104,9 @@ def mark_pickles(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     for each in checkpoints:
         pickles = [shard.path for shard in weights(each.files) if shard.path.endswith(".bin")]
         if pickles:
-            each = _with(each, [f"its weights are there as pickles alone ({_some(pickles)}), which are read only if asked for"])
+            each = _with(
+                each, [f"its weights are there as pickles alone ({_some(pickles)}), which are read only if asked for"]
+            )
         marked.append(each)
     return marked
 
@@ -158,10 +161,7 @@ def _mark_group(
         return
     for each in group:
         others = [other.name for other in group if other.step != each.step]
-        marks[id(each)].append(
-            f"it holds the same weights as {_some(others)}: at most one of them is what its name says, and nothing that "
-            "can be read before loading tells which"
-        )
+        marks[id(each)].append(f"it holds the same weights as {_some(others)}: {_ONE_AT_MOST}")
 
 
 def _mark_like_main(
@@ -192,7 +192,9 @@ def _mark_shards(sound: Sequence[Checkpoint], truth: Checkpoint | None, marks: d
             having[path] += 1
     for (path, _), group in holders.items():
         whole = {signature(each.files) for each in group}
-        if len(whole) < 2 or len(group) == having[path]:  # all of them share it: a part of the model that is not trained
+        if (
+            len(whole) < 2 or len(group) == having[path]
+        ):  # all of them share it: a part of the model that is not trained
             continue
         is_truth = truth is not None and any(each is truth for each in group)
         for each in group:
@@ -201,15 +203,10 @@ def _mark_shards(sound: Sequence[Checkpoint], truth: Checkpoint | None, marks: d
                     marks[id(each)].append(f"its {path} is that of {truth.name}, the last checkpoint")
                 continue
             others = [other.name for other in group if signature(other.files) != signature(each.files)]
-            marks[id(each)].append(
-                f"its {path} is that of {_some(others)}, while other shards differ: at most one of them is what its name "
-                "says, and nothing that can be read before loading tells which"
-            )
+            marks[id(each)].append(f"its {path} is that of {_some(others)}, while other shards differ: {_ONE_AT_MOST}")
 
 
-def _mark_doubtful(
-    checkpoints: Sequence[Checkpoint], sound: Sequence[Checkpoint], marks: dict[int, list[str]]
-) -> None:
+def _mark_doubtful(checkpoints: Sequence[Checkpoint], sound: Sequence[Checkpoint], marks: dict[int, list[str]]) -> None:
     """Say of checkpoints that have faults already whose weights they hold."""
     names: dict[Weights, list[Checkpoint]] = defaultdict(list)
     for each in sound:

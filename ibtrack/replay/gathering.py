@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ibtrack.replay.checkpoint import Checkpoint, Source
-from ibtrack.replay.families import GENERIC, Family, load_family
+from ibtrack.replay.families import GENERIC, Family, load_family, natural
 from ibtrack.replay.faults import mark_equal, mark_pickles, mark_tokenizers
 from ibtrack.replay.hub import HubError, HubSource
-from ibtrack.replay.stages import End, place, published_steps, step_order
+from ibtrack.replay.stages import End, place, published_steps, stage_names, step_order
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@\S+)?")
 
@@ -76,9 +76,15 @@ def gather(
     notes: list[str] = [*absent]
     end = End()
     for group in groups:
-        part = _hub_part(group, stages, end) if isinstance(group[0], HubSource) else _other_part(group[0], end)
+        part = (
+            _hub_part(group, _wanted(group, groups, stages), end)
+            if isinstance(group[0], HubSource)
+            else _other_part(group[0], end)
+        )
         stage = group[0].name.rpartition("/")[2] if len(groups) > 1 else None
-        checkpoints += [each if stage is None else replace(each, stage=each.stage or stage) for each in part.checkpoints]
+        checkpoints += [
+            each if stage is None else replace(each, stage=each.stage or stage) for each in part.checkpoints
+        ]
         missing, notes, end = missing + part.missing, notes + part.notes, part.end
     found, doubled = _once(step_order(checkpoints))
     families = dict.fromkeys(source.family.name for source in _hubs(groups)) or {GENERIC: None}
@@ -103,12 +109,40 @@ def _marked(checkpoints: Sequence[Checkpoint], groups: Sequence[Sequence[Any]], 
     return step_order(marked)
 
 
+def _wanted(
+    group: Sequence[Any], groups: Sequence[Sequence[Any]], stages: Sequence[str] | None
+) -> Sequence[str] | None:
+    """Choose those of the wanted stages that a run has; a run that has none of them is taken whole.
+
+    Raises:
+        ValueError: No run has one of them.
+    """
+    if stages is None or len(_hub_groups(groups)) == 1:
+        return stages
+    every = {word for each in _hub_groups(groups) for source in each for word in stage_names(source.named())}
+    unknown = [stage for stage in stages if stage not in every]
+    if unknown:
+        there = ", ".join(sorted(every, key=natural)) or "none, as no name tells a stage"
+        raise ValueError(f"stages must be among those of the runs ({there}), got {unknown[0]!r}")
+    here = {word for source in group if isinstance(source, HubSource) for word in stage_names(source.named())}
+    return [stage for stage in stages if stage in here] or None
+
+
+def _hub_groups(groups: Sequence[Sequence[Any]]) -> list[list[HubSource]]:
+    return [each for each in ([one for one in group if isinstance(one, HubSource)] for group in groups) if each]
+
+
 def _hubs(groups: Sequence[Sequence[Any]]) -> list[HubSource]:
     return [source for group in groups for source in group if isinstance(source, HubSource)]
 
 
 def _open(source: Any, family: Family | None, stages: Sequence[str] | None, options: Mapping[str, Any]) -> Source:
-    """Make a source of what the user names."""
+    """Make a source of what the user names.
+
+    Raises:
+        ValueError: It is nothing that could be one.
+        FileNotFoundError: There is no such file or folder.
+    """
     if not isinstance(source, (str, Path)):
         if not hasattr(source, "checkpoints"):
             raise ValueError(f"sources must be folders, repositories or sources, got {type(source).__name__}")
@@ -124,7 +158,11 @@ def _open(source: Any, family: Family | None, stages: Sequence[str] | None, opti
 
 
 def _grouped(sources: Sequence[Source]) -> list[list[Any]]:
-    """Put repositories of one run together; every other source is a part of its own."""
+    """Put repositories of one run together; every other source is a part of its own.
+
+    Raises:
+        ValueError: One is named twice.
+    """
     groups: dict[str, list[Any]] = {}
     for source in sources:
         key = source.family.run(source.name) if isinstance(source, HubSource) else source.name
@@ -167,7 +205,7 @@ def _hub_part(group: Sequence[HubSource], stages: Sequence[str] | None, begin: E
         if source.ignored:
             shown = ", ".join(source.ignored[:5]) + (" and more" if len(source.ignored) > 5 else "")
             notes.append(f"{source.name} has {len(source.ignored)} other revisions, which are left out: {shown}")
-    notes += [f"{family.title}: {quirk}" for quirk in family.quirks]
+    notes += [f"{family.title}: {said}" for said in family.said_of(run)]
     missing: list[int] = []
     if all(source.pattern is None for source in group):
         published, verified = published_steps(family, run, placed.begins)
@@ -183,7 +221,9 @@ def _other_part(source: Source, begin: End) -> _Part:
     steps = [each.step for each in found if each.step is not None]
     notes = []
     if steps and min(steps) > begin.steps > 0:
-        notes.append(f"the steps of {source.name} begin at {min(steps)}, after those before it, so they are taken as they are")
+        notes.append(
+            f"the steps of {source.name} begin at {min(steps)}, after those before it, so they are taken as they are"
+        )
         begin = End(0, 0)
     found = [
         replace(
@@ -199,22 +239,29 @@ def _other_part(source: Source, begin: End) -> _Part:
 
 
 def _once(checkpoints: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[str]]:
-    """Take each step once where two places hold it, and mark two names of one place that tell the same step."""
-    kept: list[Checkpoint] = []
+    """Mark names of one place that tell the same step, and say which steps are in two places."""
+    listed: list[Checkpoint] = []
     first: dict[int, int] = {}  # step to the place in the list of what holds it
-    notes: list[str] = []
+    doubled: dict[tuple[str, str], list[int]] = {}
     for each in checkpoints:
-        place_of_first = None if each.step is None or each.faults else first.setdefault(each.step, len(kept))
-        if place_of_first is None or place_of_first == len(kept):
-            kept.append(each)
+        listed.append(each)
+        if each.step is None or each.faults or first.setdefault(each.step, len(listed) - 1) == len(listed) - 1:
             continue
-        other = kept[place_of_first]
+        other = listed[first[each.step]]
         if other.source == each.source:
-            kept[place_of_first] = _told_twice(other, each)
-            kept.append(_told_twice(each, other))
+            listed[first[each.step]], listed[-1] = _told_twice(other, each), _told_twice(each, other)
         else:
-            notes.append(f"step {each.step} is in {other.source} and in {each.source}; that of the first is taken")
-    return kept, notes
+            doubled.setdefault((other.source, each.source), []).append(each.step)
+    return listed, [
+        f"{a} and {b} both hold {_steps(steps)}; {'that' if len(steps) == 1 else 'those'} of the first "
+        f"{'is' if len(steps) == 1 else 'are'} taken where nothing is wrong with {'it' if len(steps) == 1 else 'them'}"
+        for (a, b), steps in doubled.items()
+    ]
+
+
+def _steps(steps: Sequence[int]) -> str:
+    shown = ", ".join(map(str, steps[:5])) + (f" and {len(steps) - 5} more" if len(steps) > 5 else "")
+    return f"step{'' if len(steps) == 1 else 's'} {shown}"
 
 
 def _told_twice(checkpoint: Checkpoint, other: Checkpoint) -> Checkpoint:
@@ -226,4 +273,6 @@ def _mains(hubs: Sequence[HubSource]) -> dict[str, Checkpoint]:
     """List what ``main`` holds in each repository whose family says what it is."""
     wanted = [source for source in hubs if source.family.main == "last"]
     with ThreadPoolExecutor(4) as pool:
-        return {source.name: main for source, main in zip(wanted, pool.map(HubSource.main, wanted), strict=True) if main}
+        return {
+            source.name: main for source, main in zip(wanted, pool.map(HubSource.main, wanted), strict=True) if main
+        }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +16,10 @@ from typing import Any, NamedTuple
 
 from ibtrack.replay.checkpoint import Checkpoint, File
 from ibtrack.replay.families import GENERIC, Family, Name, family_of, load_family, natural
-from ibtrack.replay.faults import mark_pickles, token_fault
-from ibtrack.replay.hub_client import HubClient, HubError, explained, is_transient
+from ibtrack.replay.faults import mark_pickles
+from ibtrack.replay.hub_client import HubClient
+from ibtrack.replay.hub_download import BLOB, quiet, what_differs
+from ibtrack.replay.hub_errors import HubError, explained, is_transient
 from ibtrack.replay.needed_files import choose_files, index_of, is_weights, missing_shards
 from ibtrack.replay.stages import Named, place, step_order
 
@@ -27,8 +28,6 @@ __all__ = ["HubError", "HubSource", "Revision", "is_transient"]
 WORKERS = 16  # requests at one time
 _MAIN = "main"
 _DOWNLOADS = 4  # files at one time
-_CHUNK = 1 << 22  # bytes that are hashed at once
-_BLOB = "git:"  # before the id of a file that lies in git itself
 
 
 class Revision(NamedTuple):
@@ -86,6 +85,7 @@ class HubSource:
         self._client = HubClient(self.name, endpoint=endpoint, token=token)
         self._named: list[Named] | None = None
         self._main: Revision | None = None
+        self._trees: dict[str, list[File]] = {}
         self._indexes: dict[str, list[str] | str] = {}
         self._index_lock = Lock()
         self.ignored: list[str] = []
@@ -122,7 +122,11 @@ class HubSource:
             HubError: The hub does not tell.
         """
         self.named()
-        return None if self._main is None else self._with_files(Checkpoint(_MAIN, self.name, None, commit=self._main.commit))
+        return (
+            None
+            if self._main is None
+            else self._with_files(Checkpoint(_MAIN, self.name, None, commit=self._main.commit))
+        )
 
     def with_files(self, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
         """List the files of checkpoints, many at one time.
@@ -147,11 +151,8 @@ class HubSource:
                     self._progress(done, len(checkpoints))
             return filled
 
-        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="ibtrack-hub")
-        try:
+        with self._together(WORKERS) as pool:
             return step_order(pool.map(fill, checkpoints))
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def fetch(self, checkpoint: Checkpoint, folder: Path) -> Path:
         """Download the files of a checkpoint into a folder, and compare them with what the hub lists.
@@ -166,16 +167,34 @@ class HubSource:
             The folder that the checkpoint can be loaded from.
 
         Raises:
-            HubError: A file cannot be downloaded, or is not what the hub lists; `is_transient` tells whether to try again.
+            HubError: A file cannot be downloaded, or is not what the hub lists; `is_transient` tells whether to try
+                again.
             OSError: The disk is full, or cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for partial in (folder / ".cache" / "huggingface" / "download").rglob("*.incomplete"):
             partial.unlink(missing_ok=True)  # of a process that was killed: huggingface_hub begins such a file again
-        with quiet(), ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="ibtrack-hub") as pool:
-            for done in [pool.submit(self._download, checkpoint, file, folder) for file in checkpoint.files]:
+        with quiet(), self._together(_DOWNLOADS) as pool:
+            for done in [pool.submit(self._bring, checkpoint, file, folder) for file in checkpoint.files]:
                 done.result()
         return folder / checkpoint.folder
+
+    @contextlib.contextmanager
+    def _together(self, number: int) -> Iterator[ThreadPoolExecutor]:
+        """Let some threads work; once one has failed, the others begin nothing new.
+
+        Yields:
+            The pool of threads.
+        """
+        pool = ThreadPoolExecutor(number, thread_name_prefix="ibtrack-hub")
+        try:
+            yield pool
+        except BaseException:
+            self._client.stopped.set()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self._client.stopped.clear()
 
     def _revisions(self) -> list[Revision]:
         """List branches and tags; of a branch and a tag of one name the branch."""
@@ -186,18 +205,28 @@ class HubSource:
         return sorted(found.values(), key=lambda each: natural(each.name))
 
     def _chosen(self, revisions: Sequence[Revision]) -> list[Revision]:
-        """Choose the revisions whose names are read: all, or the one that is a step by what the user says."""
+        """Choose the revisions whose names are read: all, or the one that is a step by what the user says.
+
+        Raises:
+            HubError: No name fits the pattern.
+        """
         if self.pattern is None:
             return [*revisions]
         chosen = [each for each in revisions if fnmatchcase(each.name, self.pattern)]
         if not chosen:
             names = [each.name for each in revisions]
             near = get_close_matches(self.pattern, names, n=3) or names[:3]
-            raise HubError(f"{self.name} has no revision {self.pattern}; it has {len(names)}, such as {', '.join(near)}")
+            raise HubError(
+                f"{self.name} has no revision {self.pattern}; it has {len(names)}, such as {', '.join(near)}"
+            )
         return [*revisions] if self._step is None else chosen  # where a stage begins, all of its names tell
 
     def _read(self, revisions: Sequence[Revision]) -> list[Named]:
-        """Read the names: those of checkpoints, those that nearly are, and folders in those that tell nothing."""
+        """Read the names: those of checkpoints, those that nearly are, and folders in those that tell nothing.
+
+        Raises:
+            ValueError: No step can be read from any.
+        """
         found: list[Named] = []
         near: list[Named] = []
         unread: list[Revision] = []
@@ -287,14 +316,33 @@ class HubSource:
             return self._indexes[key]
 
     def _tree(self, commit: str) -> list[File]:
-        """List all files of a commit."""
-        entries = self._client.listed(f"tree/{commit}", recursive="true", expand="false")
-        return [_file(entry) for entry in entries if entry["type"] == "file"]
+        """List all files of a commit, each commit once."""
+        if commit not in self._trees:
+            entries = self._client.listed(f"tree/{commit}", recursive="true", expand="false")
+            self._trees[commit] = [_file(entry) for entry in entries if entry["type"] == "file"]
+        return self._trees[commit]
 
-    def _download(self, checkpoint: Checkpoint, file: File, folder: Path) -> None:
+    def _bring(self, checkpoint: Checkpoint, file: File, folder: Path) -> None:
+        """Download a file unless it is there and whole, and compare it with what the hub lists.
+
+        Raises:
+            HubError: It cannot be downloaded, or it differs.
+        """
+        path = f"{checkpoint.folder}/{file.path}" if checkpoint.folder else file.path
+        if (folder / path).exists():
+            if what_differs(folder / path, file) is None:
+                return
+            (folder / path).unlink()
+        self._download(checkpoint, path, folder)
+        differs = what_differs(folder / path, file)
+        if differs is not None:
+            (folder / path).unlink()  # so that the next try begins anew
+            where = f"{path} of {self.name}@{checkpoint.name}"
+            raise HubError(f"{where} was downloaded, but it {differs}", transient=True)
+
+    def _download(self, checkpoint: Checkpoint, path: str, folder: Path) -> None:
         from huggingface_hub import hf_hub_download
 
-        path = f"{checkpoint.folder}/{file.path}" if checkpoint.folder else file.path
         try:
             hf_hub_download(
                 self.name,
@@ -314,7 +362,6 @@ class HubSource:
                 revision=checkpoint.name,
                 has_token=self._client.has_token,
             ) from error
-        _check(folder / path, file, f"{self.name}@{checkpoint.name}")
 
 
 def parse_repository(text: str) -> tuple[str, str | None, int | None]:
@@ -338,46 +385,8 @@ def parse_repository(text: str) -> tuple[str, str | None, int | None]:
     return found[1], found[2], None if found[3] is None else int(found[3])
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep ``huggingface_hub`` from drawing a bar for each file, as a replay has one of its own."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    if are_progress_bars_disabled() or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:
-        yield  # as the user has set it
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
-
-
 def _file(entry: dict[str, Any]) -> File:
     """Read an entry of a list of files; a large file has a sha256, a small one the id of its blob."""
     large = entry.get("lfs")
-    digest = large["oid"] if large else f"{_BLOB}{entry['oid']}"
+    digest = large["oid"] if large else f"{BLOB}{entry['oid']}"
     return File(entry["path"], int(large["size"] if large else entry["size"]), digest)
-
-
-def _check(path: Path, file: File, where: str) -> None:
-    """Compare a file with what the hub lists, and remove it where it differs, so that the next try begins anew."""
-    size = path.stat().st_size
-    if size != file.size:
-        what = f"has {size:,} bytes, but the hub lists {file.size:,}"
-    elif file.digest is not None and _digest(path, git=file.digest.startswith(_BLOB)) != file.digest:
-        what = "is not the file that the hub lists, by its hash"
-    else:
-        return
-    path.unlink()
-    raise HubError(f"{file.path} of {where} was downloaded, but it {what}", transient=True)
-
-
-def _digest(path: Path, *, git: bool) -> str:
-    """Hash a file as the hub does: by sha256, or as git names its blobs."""
-    made = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False) if git else hashlib.sha256()
-    with path.open("rb") as content:
-        while chunk := content.read(_CHUNK):
-            made.update(chunk)
-    return f"{_BLOB}{made.hexdigest()}" if git else made.hexdigest()

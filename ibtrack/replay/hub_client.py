@@ -1,8 +1,10 @@
-"""Requests to the hub that are tried again where that helps, and what goes wrong with them in one sentence."""
+"""Requests to the hub, which are tried again where that helps."""
 
 from __future__ import annotations
 
+import logging
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,29 +12,14 @@ from urllib.parse import quote
 
 from ibtrack._checks import needs
 from ibtrack.record.texts import reason
+from ibtrack.replay.hub_errors import HubError, explained, status_of
 
 TIMEOUT = 60.0  # seconds without a byte of an answer
-TRIES = 6
+TRIES = 5
+_TRIES_OF_A_STRANGER = 2  # of a hub that has not answered once: there is no network, or the address is wrong
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 310.0  # seconds; the hub counts requests in windows of 5 minutes
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_NETWORK = frozenset({  # classes of httpx and requests, whichever huggingface_hub builds on
-    *("TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"),
-    *("ConnectionError", "Timeout", "ChunkedEncodingError", "ContentDecodingError"),
-})
-_CUT = "Consistency check failed"  # of huggingface_hub, where a download ends early
-_sleep = time.sleep
-
-
-class HubError(OSError):
-    """The hub did not give what was asked for; the message is one sentence.
-
-    Attributes:
-        transient: Whether it may be there when it is asked for again: the hub was busy or failed, the network was cut.
-    """
-
-    def __init__(self, message: str, *, transient: bool = False) -> None:
-        super().__init__(message)
-        self.transient = transient
+_SAID_FROM = 5.0  # seconds of waiting that are said
+_log = logging.getLogger(__name__)
 
 
 class HubClient:
@@ -42,6 +29,9 @@ class HubClient:
         repository: Id of the repository, ``owner/name``.
         endpoint: Address of the hub; None takes that of ``huggingface_hub``, which ``HF_ENDPOINT`` sets.
         token: Token of the hub; None takes the one that ``huggingface_hub`` knows, False takes none.
+
+    Attributes:
+        stopped: Set to let requests that wait for their next try fail at once.
     """
 
     def __init__(self, repository: str, *, endpoint: str | None = None, token: str | bool | None = None) -> None:
@@ -49,6 +39,8 @@ class HubClient:
             from huggingface_hub import constants
             from huggingface_hub.utils import build_hf_headers
         self.repository, self.token = repository, token
+        self.stopped = threading.Event()
+        self._has_answered, self._said_until, self._lock = False, 0.0, threading.Lock()
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         try:
             self._headers = build_hf_headers(token=token, library_name="ibtrack")
@@ -66,6 +58,9 @@ class HubClient:
         Args:
             path: What follows the repository in the address of the interface, such as ``refs``.
             **parameters: Parameters of the address.
+
+        Yields:
+            The entries of a list, or the one answer that is no list.
 
         Raises:
             HubError: The hub does not give it.
@@ -101,97 +96,42 @@ class HubClient:
         try:
             self._get(f"{self.endpoint}/api/models/{self.repository}/auth-check", {})
         except HubError as error:
-            told = isinstance(error.__cause__, RepositoryNotFoundError) or not isinstance(error.__cause__, HfHubHTTPError)
-            if told or error.transient or _status(error.__cause__) in (401, 403):
+            told = isinstance(error.__cause__, RepositoryNotFoundError) or not isinstance(
+                error.__cause__, HfHubHTTPError
+            )
+            if told or error.transient or status_of(error.__cause__) in (401, 403):
                 raise  # and a mirror that has no such address tells nothing
 
     def _get(self, url: str, parameters: Mapping[str, str]) -> Any:
         """Ask for an address until it answers, or until that no longer helps."""
-        from huggingface_hub.utils import get_session, hf_raise_for_status
+        from huggingface_hub.utils import get_session
 
-        for tries in range(1, TRIES + 1):
+        tries = 0
+        while True:
+            tries += 1
             answer = None
             try:
                 answer = get_session().get(url, params=parameters or None, headers=self._headers, timeout=TIMEOUT)
-                hf_raise_for_status(answer)
+                self._has_answered = True
+                hf_raise_forstatus_of(answer)
                 return answer
             except Exception as error:
                 said = explained(error, self.repository, self.endpoint, has_token=self.has_token)
-                if not said.transient or tries == TRIES:
+                most = TRIES if self._has_answered else _TRIES_OF_A_STRANGER
+                if not said.transient or tries >= most or self.stopped.is_set():
                     raise said from error
-            _sleep(_wait({} if answer is None else answer.headers, tries))
-        raise AssertionError("the last try returns or raises")
+            self._rest(_wait({} if answer is None else answer.headers, tries))
 
-
-def is_transient(error: BaseException) -> bool:
-    """Tell whether what failed may succeed when it is tried again: a busy or failing hub, a cut connection, no answer.
-
-    Args:
-        error: What was raised by a request to the hub, or by the download of a file.
-
-    Example:
-        >>> is_transient(HubError("the hub failed", transient=True)), is_transient(FileNotFoundError("config.json"))
-        (True, False)
-    """
-    if isinstance(error, HubError):
-        return error.transient
-    return any(_is_passing(each) for each in _causes(error))
-
-
-def explained(
-    error: Exception, repository: str, endpoint: str, *, revision: str | None = None, has_token: bool = False
-) -> HubError:
-    """Make the sentence for what went wrong with a request.
-
-    Args:
-        error: What was raised by ``huggingface_hub`` or the library below it.
-        repository: Id of the repository.
-        endpoint: Address of the hub.
-        revision: Revision that was asked for, if one was.
-        has_token: Whether the request said who asks.
-    """
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    if isinstance(error, HubError):
-        return error
-    causes = [*_causes(error)]
-    status = next(filter(None, map(_status, causes)), None)
-
-    def is_a(kind: type[BaseException]) -> bool:
-        return any(isinstance(each, kind) for each in causes)
-
-    if is_a(GatedRepoError):
-        return HubError(_gated(repository, has_token=has_token))
-    if is_a(RevisionNotFoundError):
-        return HubError(f"{repository} has no revision {revision or 'of that name'}")
-    if is_a(RepositoryNotFoundError) or status == 401:
-        hidden = "the token may not see it" if has_token else "it is private and no token was given"
-        return HubError(f"there is no repository {repository} at {endpoint}, or {hidden}")
-    if is_a(OfflineModeIsEnabled):
-        return HubError(f"{endpoint} is not asked for {repository}, as HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set")
-    if is_a(HFValidationError):
-        return HubError(f"a repository must be named owner/name, got {repository!r}")
-    transient = is_transient(error)
-    if status == 429:
-        return HubError(f"{endpoint} allows no more requests for now (429); with a token it allows more", transient=True)
-    if status is not None:
-        words = f"{endpoint} answered a request for {repository} with the error {status}"
-        return HubError(words, transient=transient)
-    if transient:
-        return HubError(f"{endpoint} cannot be reached, or the connection was cut: {_root(causes)}", transient=True)
-    return HubError(f"a request for {repository} failed: {reason(error)}")
-
-
-def _gated(repository: str, *, has_token: bool) -> str:
-    if has_token:
-        return f"{repository} is gated and the token may not read it: ask for access on its page"
-    return f"{repository} is gated: ask for access on its page, and give a token that may read it (HF_TOKEN)"
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next try, and say so once where that takes long."""
+        with self._lock:
+            now = time.monotonic()
+            if seconds >= _SAID_FROM and now >= self._said_until:
+                self._said_until = now + seconds
+                _log.warning(
+                    "%s asks to wait %.0f s before the next request for %s", self.endpoint, seconds, self.repository
+                )
+        self.stopped.wait(seconds)
 
 
 def _wait(headers: Mapping[str, str], tries: int) -> float:
@@ -201,30 +141,3 @@ def _wait(headers: Mapping[str, str], tries: int) -> float:
     after = re.fullmatch(r"\s*(\d+)\s*", told.get("retry-after", ""))
     found = reset or after
     return min(float(found[1]), _LONGEST_WAIT) if found else _FIRST_WAIT * 2 ** (tries - 1)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an error to the one that it comes from."""
-    seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        each = each.__cause__ or each.__context__
-
-
-def _root(causes: list[BaseException]) -> str:
-    return reason(next(each for each in causes if _is_passing(each)))
-
-
-def _status(error: BaseException | None) -> int | None:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def _is_passing(error: BaseException) -> bool:
-    status = _status(error)
-    if status is not None:
-        return status in _PASSING
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & _NETWORK) or isinstance(error, (ConnectionError, TimeoutError)) or _CUT in str(error)

@@ -13,7 +13,13 @@ SAFETENSORS, PICKLES = "model", "pytorch_model"
 CONFIG = "config.json"
 SETTINGS = (CONFIG, "generation_config.json")
 VOCABULARY = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "spiece.model")
-TOKENIZER = (*VOCABULARY, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
+TOKENIZER = (
+    *VOCABULARY,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
 _SHARD = re.compile(r"(?P<stem>model|pytorch_model)(-(?P<number>\d+)-of-(?P<total>\d+))?\.(?P<kind>safetensors|bin)")
 
 
@@ -80,7 +86,9 @@ def choose_files(files: Sequence[File], *, remote_code: bool = False) -> Needed:
     if not shards:
         shards, lacking = _of_kind(by_name, PICKLES, "bin")
     if not shards:
-        lacking = ["it has no weights that transformers would load (model.safetensors, its shards, or pytorch_model.bin)"]
+        lacking = [
+            "it has no weights that transformers would load (model.safetensors, its shards, or pytorch_model.bin)"
+        ]
     chosen = tuple(sorted(beside + shards))
     return Needed(chosen, (*problems, *lacking))
 

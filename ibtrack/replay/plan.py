@@ -172,8 +172,8 @@ def find_checkpoints(
 ) -> Plan:
     """Find the checkpoints of a run in one or several places, and what is wrong with them, before any is downloaded.
 
-    Names are read by the rules of a family, and steps of later stages, or of later sources, are counted on from the last
-    step of the earlier one. Hashes of shards tell which checkpoints cannot be what their names say.
+    Names are read by the rules of a family, and steps of later stages, or of later sources, are counted on from the
+    last step of the earlier one. Hashes of shards tell which checkpoints cannot be what their names say.
 
     Args:
         sources: A folder or file on this machine, or a repository of the hub, or several of them as one run, in the

@@ -1,4 +1,4 @@
-"""A plan as rows of text and as sentences: what there is, what is wrong, what it costs, and what there is too little of."""
+"""A plan as rows of text and as sentences: what there is, what is wrong, what it costs, what there is too little of."""
 
 from __future__ import annotations
 
@@ -145,7 +145,9 @@ def _what_there_is(plan: Plan, measured: int) -> list[str]:
     faulty = len(plan.faulty)
     words = f"{plan.name} has {_counted(len(plan.checkpoints), 'checkpoint')}{span}; {measured} to be measured"
     left = f", and {faulty} {'has' if faulty == 1 else 'have'} faults" if faulty else ""
-    gaps = [f"{_counted(len(plan.missing), 'published step')} not there: {_listed([f'{step:,}' for step in plan.missing])}."]
+    gaps = [
+        f"{_counted(len(plan.missing), 'published step')} not there: {_listed([f'{step:,}' for step in plan.missing])}."
+    ]
     return [f"{words}{left}.", *(gaps if plan.missing else [])]
 
 
@@ -153,7 +155,8 @@ def _what_it_costs(cost: Cost, bandwidth: float | None) -> list[str]:
     largest = f"the largest takes {size_words(cost.memory)} of memory in the dtype it is stored in"
     if not cost.download:
         return [f"Nothing is to be downloaded; {largest}."] if cost.checkpoints else []
-    words = f"{size_words(cost.download)} to download, at most {size_words(cost.disk)} of it on the disk at a time; {largest}."
+    download, disk = size_words(cost.download), size_words(cost.disk)
+    words = f"{download} to download, at most {disk} of it on the disk at a time; {largest}."
     if cost.seconds is None or bandwidth is None:
         return [words]
     time = time_words(cost.seconds)
@@ -166,11 +169,12 @@ def _too_little(cost: Cost, folder: Path | None, memory: int | None) -> list[str
         where = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
         free = shutil.disk_usage(where).free
         if free < cost.disk:
-            sentences.append(f"Too little disk: {folder} has {size_words(free)} free, and {size_words(cost.disk)} are needed.")
+            sentences.append(
+                f"Too little disk: {folder} has {size_words(free)} free, and {size_words(cost.disk)} are needed."
+            )
     if memory is not None and memory < cost.memory:
-        sentences.append(
-            f"Too little memory: there are {size_words(memory)}, and the largest checkpoint takes {size_words(cost.memory)}."
-        )
+        there, needed = size_words(memory), size_words(cost.memory)
+        sentences.append(f"Too little memory: there are {there}, and the largest checkpoint takes {needed}.")
     return sentences
 
 

@@ -10,6 +10,8 @@ from ibtrack.replay.checkpoint import Checkpoint
 from ibtrack.replay.families import Family, Name, natural
 from ibtrack.replay.faults import token_fault
 
+StageLine = tuple[str | None, str | None]
+
 
 class Named(NamedTuple):
     """A checkpoint and what its name tells.
@@ -44,19 +46,24 @@ class Placed(NamedTuple):
 
     Attributes:
         checkpoints: Those that belong to the run, in the order of their steps, the ones without a step at the end.
-        begins: Stage, or None for a run without stages, to where it begins on the axis.
+        begins: Stage and line, None where there are none, to where they begin on the axis.
         end: Where the last stage ends.
         notes: What was left out, one sentence each.
     """
 
     checkpoints: list[Checkpoint]
-    begins: dict[str | None, End]
+    begins: dict[StageLine, End]
     end: End
     notes: list[str]
 
 
 def place(
-    found: Sequence[Named], family: Family, repository: str, *, wanted: Sequence[str] | None = None, begin: End = End()
+    found: Sequence[Named],
+    family: Family,
+    repository: str,
+    *,
+    wanted: Sequence[str] | None = None,
+    begin: End | None = None,
 ) -> Placed:
     """Give each checkpoint its step, its tokens and its stage on the axis of the run.
 
@@ -68,25 +75,42 @@ def place(
         family: Family whose rules the names were read by.
         repository: Repository whose run it is, which tells the size.
         wanted: Stages or lines to take; None takes all stages, and of several lines the first or the family's own.
-        begin: Where the run begins, if another went before it.
+        begin: Where the run begins on the axis, if another went before it.
 
     Raises:
         ValueError: A stage is wanted that is not there.
     """
-    labels = {each.name.label for each in found if each.name is not None and each.lacks is None}
-    chosen, notes = _chosen(labels, found, family, wanted)
-    ends = begin
-    begins: dict[str | None, End] = {}
-    for stage, line in _in_order(chosen, family):
-        of_stage = [each.name for each in found if each.name and not each.lacks and each.name[3:] == (stage, line)]
-        begins[_label(stage, line)] = start = _start(of_stage, family, ends)
-        ends = _end(of_stage, stage, family, repository, start)
+    begin = begin or End()
+    by_stage: dict[StageLine, list[Name]] = {}
+    for each in found:
+        if each.name is not None and each.lacks is None:
+            by_stage.setdefault((each.name.stage, each.name.line), []).append(each.name)
+    unknown = [stage for stage in wanted or () if stage not in stage_names(found)]
+    if unknown:
+        there = ", ".join(sorted(stage_names(found), key=natural)) or "none, as no name tells a stage"
+        raise ValueError(f"stages must be among those of the run ({there}), got {unknown[0]!r}")
+    chosen, notes = _chosen([*by_stage], family, wanted)
+    ends, begins = begin, {}
+    for stage in _in_order(_all_stages(by_stage, chosen), family):
+        begins[stage] = start = _start(by_stage[stage], family, ends)
+        ends = _end(by_stage[stage], stage[0], family, repository, start)
+    begins = {stage: start for stage, start in begins.items() if stage in chosen}
     placed = [
         _placed(each, begins, begin, family, repository)
         for each in found
         if each.taken and (each.name is None or each.lacks is not None or each.name[3:] in chosen)
     ]
     return Placed(sorted(placed, key=_order), begins, ends, notes)
+
+
+def stage_names(found: Iterable[Named]) -> set[str]:
+    """List the words by which stages, and lines of stages, can be asked for.
+
+    Args:
+        found: Checkpoints with their names.
+    """
+    names = [each.name for each in found if each.name is not None and each.lacks is None]
+    return {word for name in names for word in (name.stage, name.line, name.label) if word is not None}
 
 
 def step_order(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
@@ -98,7 +122,7 @@ def step_order(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
     return sorted(checkpoints, key=_order)
 
 
-def published_steps(family: Family, repository: str, begins: Mapping[str | None, End]) -> tuple[set[int], bool]:
+def published_steps(family: Family, repository: str, begins: Mapping[StageLine, End]) -> tuple[set[int], bool]:
     """List the published steps of the stages of a run on its axis.
 
     Args:
@@ -112,44 +136,42 @@ def published_steps(family: Family, repository: str, begins: Mapping[str | None,
     steps: set[int] = set()
     verified = True
     for published in family.listed(repository):
-        for label, start in begins.items():
-            if published.stage is None or published.stage == (label or "").partition("-")[0]:
+        for (stage, _), start in begins.items():
+            if published.stage in (None, stage):
                 steps |= {start.steps + step for step in published.numbers()}
                 verified &= published.verified
     return steps, verified
 
 
 def _chosen(
-    labels: set[str | None], found: Sequence[Named], family: Family, wanted: Sequence[str] | None
-) -> tuple[set[tuple[str | None, str | None]], list[str]]:
-    """Choose stages, and one line of each."""
-    pairs = {(each.name.stage, each.name.line) for each in found if each.name is not None and each.lacks is None}
-    parts = {part for pair in pairs for part in pair if part is not None} | {label for label in labels if label}
-    unknown = [each for each in wanted or () if each not in parts]
-    if unknown:
-        there = ", ".join(sorted(parts, key=natural)) or "none, as no name tells a stage"
-        raise ValueError(f"stages must be among those of the run ({there}), got {unknown[0]!r}")
-    chosen: set[tuple[str | None, str | None]] = set()
+    every: Sequence[StageLine], family: Family, wanted: Sequence[str] | None
+) -> tuple[set[StageLine], list[str]]:
+    """Choose stages, and of several lines of a stage those that are wanted, the family's own, or the first."""
+    chosen: set[StageLine] = set()
     notes = []
-    for stage in sorted({stage for stage, _ in pairs}, key=lambda each: natural(each or "")):
-        lines = sorted((line for other, line in pairs if other == stage and line is not None), key=natural)
-        asked = [line for line in lines if wanted and {line, _label(stage, line)} & {*wanted}]
-        if wanted and not asked and stage not in wanted and not (stage is None and not lines):
+    for stage in dict.fromkeys(stage for stage, _ in every):
+        lines = sorted((line for other, line in every if other == stage and line is not None), key=natural)
+        asked = [line for line in lines if {line, _label(stage, line)} & {*(wanted or ())}]
+        if wanted and not asked and stage not in wanted:
             continue
-        if not lines:
-            chosen.add((stage, None))
-            continue
-        taken = asked or [family.line if family.line in lines else lines[0]]
-        chosen |= {(stage, line) for line in taken} | ({(stage, None)} & pairs)
+        taken = asked or ([] if not lines else [family.line if family.line in lines else lines[0]])
+        chosen |= {(stage, line) for line in taken} | ({(stage, None)} & {*every})
         others = [str(_label(stage, line)) for line in lines if line not in taken]
         if others and not asked:
             notes.append(f"{_label(stage, taken[0])} is taken; {', '.join(others)} ran beside it and can be asked for")
     return chosen, notes
 
 
-def _in_order(
-    chosen: set[tuple[str | None, str | None]], family: Family
-) -> list[tuple[str | None, str | None]]:
+def _all_stages(every: Iterable[StageLine], chosen: set[StageLine]) -> set[StageLine]:
+    """Add to what was chosen the stages of which nothing was, as later ones begin where they end, each by one line."""
+    stages = {stage for stage, _ in chosen}
+    others: dict[str | None, StageLine] = {}
+    for stage, line in sorted(every, key=lambda pair: natural(pair[1] or "")):
+        others.setdefault(stage, (stage, line))
+    return chosen | {pair for stage, pair in others.items() if stage not in stages}
+
+
+def _in_order(chosen: set[StageLine], family: Family) -> list[StageLine]:
     ranks = {stage: number for number, stage in enumerate(family.stages)}
     return sorted(
         chosen, key=lambda pair: (ranks.get(pair[0] or "", len(ranks)), natural(pair[0] or ""), natural(pair[1] or ""))
@@ -181,11 +203,13 @@ def _tokens(name: Name, family: Family, repository: str) -> int | None:
     return None if name.tokens is None else name.tokens * name.unit
 
 
-def _placed(each: Named, begins: Mapping[str | None, End], begin: End, family: Family, repository: str) -> Checkpoint:
+def _placed(each: Named, begins: Mapping[StageLine, End], begin: End, family: Family, repository: str) -> Checkpoint:
     name = each.name or Name(None)
-    start = begins.get(name.label, begin)
+    start = begins.get((name.stage, name.line), begin)
     tokens = _tokens(name, family, repository)
-    faults = [] if each.lacks is None else [f"its name tells no {each.lacks}, so nothing says where in the run it belongs"]
+    faults = (
+        [] if each.lacks is None else [f"its name tells no {each.lacks}, so nothing says where in the run it belongs"]
+    )
     misfit = token_fault(name, family, repository)
     return replace(
         each.checkpoint,
