@@ -68,7 +68,10 @@ class HubClient:
         url: str | None = f"{self.endpoint}/api/models/{self.repository}/{path}"
         while url is not None:
             answer = self._get(url, parameters)
-            found = answer.json()
+            try:
+                found = answer.json()
+            except ValueError as error:
+                raise HubError(f"{self.endpoint} does not answer as a hub does: {reason(error)}") from error
             yield from found if isinstance(found, list) else [found]
             url, parameters = answer.links.get("next", {}).get("url"), {}  # its address holds the parameters
 
@@ -113,7 +116,7 @@ class HubClient:
             try:
                 answer = get_session().get(url, params=parameters or None, headers=self._headers, timeout=TIMEOUT)
                 self._has_answered = True
-                hf_raise_forstatus_of(answer)
+                hf_raise_for_status(answer)
                 return answer
             except Exception as error:
                 said = explained(error, self.repository, self.endpoint, has_token=self.has_token)
