@@ -54,6 +54,9 @@ def explained(
         endpoint: Address of the hub.
         revision: Revision that was asked for, if one was.
         has_token: Whether the request said who asks.
+
+    Raises:
+        Exception: The error itself, where it is none of the hub, the network or this machine.
     """
     if isinstance(error, HubError):
         return error
@@ -63,15 +66,16 @@ def explained(
         return HubError(refused)
     status = next(filter(None, map(status_of, causes)), None)
     if status == 429:
-        return HubError(
-            f"{endpoint} allows no more requests for now (429); with a token it allows more", transient=True
-        )
+        words = f"{endpoint} allows no more requests for now (429); with a token it allows more"
+        return HubError(words, transient=True)
     if status is not None:
         words = f"{endpoint} answered a request for {repository} with the error {status}"
         return HubError(words, transient=status in _PASSING)
     passing = next(filter(_is_passing, causes), None)
     if passing is not None:
         return HubError(f"{endpoint} cannot be reached, or the connection was cut: {reason(passing)}", transient=True)
+    if type(error).__module__ == "builtins" and not isinstance(error, OSError):
+        raise error  # a fault of this program, not of the hub
     return HubError(f"a request for {repository} failed: {reason(error)}")
 
 
