@@ -107,7 +107,7 @@ class HubClient:
 
     def _get(self, url: str, parameters: Mapping[str, str]) -> Any:
         """Ask for an address until it answers, or until that no longer helps."""
-        from huggingface_hub.utils import get_session
+        from huggingface_hub.utils import get_session, hf_raise_for_status
 
         tries = 0
         while True:
