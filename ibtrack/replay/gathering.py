@@ -70,7 +70,7 @@ def gather(
     if not several:
         raise ValueError("sources must name at least one folder or repository, got none")
     opened = [_open(each, given, stages, {**options, "progress": progress}) for each in several]
-    groups, absent = _with_companions(_grouped(opened), options | {"progress": progress})
+    groups, absent = _with_companions(_grouped(opened), {**options, "progress": progress})
     checkpoints: list[Checkpoint] = []
     missing: list[int] = []
     notes: list[str] = [*absent]

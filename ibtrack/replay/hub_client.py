@@ -37,7 +37,7 @@ class HubClient:
     def __init__(self, repository: str, *, endpoint: str | None = None, token: str | bool | None = None) -> None:
         with needs("a repository of the hub", extra="hub"):
             from huggingface_hub import constants
-            from huggingface_hub.utils import build_hf_headers
+            from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # it has no __all__
         self.repository, self.token = repository, token
         self.stopped = threading.Event()
         self._has_answered, self._said_until, self._lock = False, 0.0, threading.Lock()
@@ -107,7 +107,7 @@ class HubClient:
 
     def _get(self, url: str, parameters: Mapping[str, str]) -> Any:
         """Ask for an address until it answers, or until that no longer helps."""
-        from huggingface_hub.utils import get_session, hf_raise_for_status
+        from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined]  # it has no __all__
 
         tries = 0
         while True:

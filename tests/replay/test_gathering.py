@@ -304,7 +304,7 @@ def test_a_path_is_a_folder_of_this_machine(hub: Hub, tmp_path: Path, monkeypatc
 def test_what_is_no_source_is_refused(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"^there is no file or folder runs/a/b, and it is no repository"):
         gathered(hub, "runs/a/b")
-    with pytest.raises(FileNotFoundError, match="^there is no file or folder .*none, and it is no repository"):
+    with pytest.raises(FileNotFoundError, match=r"^there is no file or folder .*none, and it is no repository"):
         gathered(hub, tmp_path / "none")
     with pytest.raises(ValueError, match=r"^sources must name at least one folder or repository, got none$"):
         gather([], options={})
@@ -312,5 +312,5 @@ def test_what_is_no_source_is_refused(hub: Hub, tmp_path: Path) -> None:
         gathered(hub, 3)
     with pytest.raises(ValueError, match=r"^sources must be different from one another, got owner/name twice$"):
         gathered(hub, "owner/name", "owner/name@step1")
-    with pytest.raises(HubError, match="^there is no repository owner/name"):
+    with pytest.raises(HubError, match=r"^there is no repository owner/name"):
         gathered(hub, "owner/name")

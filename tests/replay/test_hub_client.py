@@ -30,7 +30,7 @@ def test_a_request_is_made_again_where_that_helps(hub: Hub, status: int) -> None
     hub.add("owner/name", {"main": made_up(1)})
     [*client(hub).listed("refs")]
     hub.fail("refs", status, times=TRIES - 1)
-    assert [*client(hub).listed("refs")][0]["branches"][0]["name"] == "main"
+    assert next(client(hub).listed("refs"))["branches"][0]["name"] == "main"
     assert hub.count("refs") == 1 + TRIES
 
 
@@ -88,7 +88,7 @@ def test_a_mirror_that_knows_no_access_tells_nothing(hub: Hub) -> None:
     hub.fail("auth-check", 404)
     client(hub).check_access()
     hub.fail("auth-check", 403)
-    with pytest.raises(HubError, match="with the error 403$"):
+    with pytest.raises(HubError, match=r"with the error 403$"):
         client(hub).check_access()
 
 
