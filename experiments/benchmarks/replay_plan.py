@@ -39,7 +39,8 @@ def main(
         f"{revisions} revisions of {SHARDS} shards of {SHARD_BYTES / 1e9:.2f} GB each, none of which is downloaded; "
         f"{row['requests']} requests, at most {row['at_once']} at one time, {row['faulty']} checkpoints with faults\n"
     )
-    report([_figure(row, revisions, delay)], file)
+    about = {"revisions": revisions, "delay": delay}
+    report("replay_plan", [_figure(row, revisions, delay)], [row], file, packages=["huggingface_hub"], about=about)
 
 
 def measure(revisions: int, delay: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 
@@ -147,3 +148,10 @@ def test_a_long_wait_is_said_once_and_ends_when_it_is_stopped(hub: Hub, caplog: 
     ] * 3
     said = [record.getMessage() for record in caplog.records if record.name.startswith("ibtrack")]
     assert said == [f"{hub.url} asks to wait 300 s before the next request for owner/name"]
+
+
+def test_without_the_package_of_the_hub_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    words = r"^a repository of the hub needs huggingface_hub, which is not installed: pip install 'ibtrack\[hub\]'$"
+    with pytest.raises(ModuleNotFoundError, match=words):
+        HubClient("owner/name")
