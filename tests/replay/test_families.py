@@ -17,7 +17,7 @@ def test_every_family_that_comes_with_the_package_is_read() -> None:
     assert family_names() == [
         *("amber", "datadecide", "olmo2", "olmo3", "polypythias", "pythia", "smollm2", "smollm3", "generic")
     ]
-    assert all(family.title and family.quirks for family in families)
+    assert all(family.title and family.quirks for family in families[:-1])
 
 
 @pytest.mark.parametrize(
