@@ -13,7 +13,10 @@ _NETWORK = frozenset(
         *("ConnectionError", "Timeout", "ChunkedEncodingError", "ContentDecodingError"),
     }
 )
-_CUT = "Consistency check failed"  # of huggingface_hub, where a download ends early
+_CUT = (
+    "Consistency check failed",  # of huggingface_hub, where a download ends early
+    "client has been closed",  # of httpx, whose client huggingface_hub closes for all threads when one cannot connect
+)
 
 
 class HubError(OSError):
@@ -137,4 +140,8 @@ def _is_passing(error: BaseException) -> bool:
     if status is not None:
         return status in _PASSING
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & _NETWORK) or isinstance(error, (ConnectionError, TimeoutError)) or _CUT in str(error)
+    return (
+        bool(names & _NETWORK)
+        or isinstance(error, (ConnectionError, TimeoutError))
+        or any(words in str(error) for words in _CUT)
+    )

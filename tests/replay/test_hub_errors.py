@@ -53,6 +53,7 @@ def test_a_refusal_is_final(status: int) -> None:
         TimeoutError("no answer"),
         TimeoutException("no answer"),
         OSError("Consistency check failed: file should be of size 3 but has size 2"),
+        RuntimeError("Cannot send a request, as the client has been closed."),
         caused(FileNotFoundError("no such file in the cache"), _Refused(503)),
         caused(ValueError("odd"), ConnectionRefusedError("refused")),
     ],
