@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ibtrack.replay.checkpoint import Checkpoint, File
 from ibtrack.replay.families import GENERIC, Family, Name, family_of, load_family, natural
@@ -28,6 +27,9 @@ __all__ = ["HubError", "HubSource", "Revision", "is_transient"]
 WORKERS = 16  # requests at one time
 _MAIN = "main"
 _DOWNLOADS = 4  # files at one time
+
+
+_In, _Out = TypeVar("_In"), TypeVar("_Out")
 
 
 class Revision(NamedTuple):
@@ -151,8 +153,7 @@ class HubSource:
                     self._progress(done, len(checkpoints))
             return filled
 
-        with self._together(WORKERS) as pool:
-            return step_order(pool.map(fill, checkpoints))
+        return step_order(self._together(fill, checkpoints, WORKERS))
 
     def fetch(self, checkpoint: Checkpoint, folder: Path) -> Path:
         """Download the files of a checkpoint into a folder, and compare them with what the hub lists.
@@ -174,26 +175,25 @@ class HubSource:
         folder.mkdir(parents=True, exist_ok=True)
         for partial in (folder / ".cache" / "huggingface" / "download").rglob("*.incomplete"):
             partial.unlink(missing_ok=True)  # of a process that was killed: huggingface_hub begins such a file again
-        with quiet(), self._together(_DOWNLOADS) as pool:
-            for done in [pool.submit(self._bring, checkpoint, file, folder) for file in checkpoint.files]:
-                done.result()
+        with quiet():
+            self._together(lambda file: self._bring(checkpoint, file, folder), checkpoint.files, _DOWNLOADS)
         return folder / checkpoint.folder
 
-    @contextlib.contextmanager
-    def _together(self, number: int) -> Iterator[ThreadPoolExecutor]:
-        """Let some threads work; once one has failed, the others begin nothing new.
-
-        Yields:
-            The pool of threads.
-        """
+    def _together(self, work: Callable[[_In], _Out], of: Sequence[_In], number: int) -> list[_Out]:
+        """Do some work in several threads; once a part has failed, the others wait and begin no longer."""
         pool = ThreadPoolExecutor(number, thread_name_prefix="ibtrack-hub")
         try:
-            yield pool
+            parts = [pool.submit(work, each) for each in of]
+            wait(parts, return_when=FIRST_EXCEPTION)
+            for failed in (part for part in parts if part.done()):
+                failed.result()  # raises where it has failed, whatever goes on before it
+            return [part.result() for part in parts]
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
             self._client.stopped.set()
             raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
             self._client.stopped.clear()
 
     def _revisions(self) -> list[Revision]:

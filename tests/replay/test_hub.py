@@ -235,11 +235,11 @@ def test_a_list_that_fails_in_between_is_asked_for_again(hub: Hub) -> None:
 
 def test_when_one_list_is_refused_the_others_end(hub: Hub) -> None:
     hub.add("owner/name", {f"step{step}": made_up(step) for step in range(200)})
-    hub.fail("/tree/", 403, times=1)
-    hub.fail("/tree/", 429, times=20, retry_after="300")
-    with pytest.raises(HubError, match=r"with the error 403$|allows no more requests"):
+    hub.fail(f"/tree/{hub.commit('owner/name', 'step10')}", 403)
+    hub.fail("/tree/", 429, times=None, retry_after="300")
+    with pytest.raises(HubError, match=r"with the error 403$"):
         source(hub).checkpoints()
-    assert hub.count("/tree/") < 200
+    assert hub.count("/tree/") <= WORKERS
 
 
 def fetched(folder: Path) -> dict[str, bytes]:
