@@ -122,10 +122,12 @@ class HubClient:
                 most = TRIES if self._has_answered else _TRIES_OF_A_STRANGER
                 if not said.transient or tries >= most or self.stopped.is_set():
                     raise said from error
-            self._rest(_wait({} if answer is None else answer.headers, tries))
+                said.__cause__ = error
+            if self._rest(_wait({} if answer is None else answer.headers, tries)):
+                raise said
 
-    def _rest(self, seconds: float) -> None:
-        """Wait before the next try, and say so once where that takes long."""
+    def _rest(self, seconds: float) -> bool:
+        """Wait before the next try, say so once where that takes long, and tell whether there is to be none."""
         with self._lock:
             now = time.monotonic()
             if seconds >= _SAID_FROM and now >= self._said_until:
@@ -133,7 +135,7 @@ class HubClient:
                 _log.warning(
                     "%s asks to wait %.0f s before the next request for %s", self.endpoint, seconds, self.repository
                 )
-        self.stopped.wait(seconds)
+        return self.stopped.wait(seconds)
 
 
 def _wait(headers: Mapping[str, str], tries: int) -> float:

@@ -53,6 +53,11 @@ def test_points_lie_evenly_in_the_logarithm_of_the_step() -> None:
     assert steps(evenly(saved(range(1, 1001)), 2)) == [1, 1000]
 
 
+def test_where_steps_are_far_apart_enough_are_left_for_the_rest() -> None:
+    assert steps(evenly(saved([1, 2, 3, 4, 1000]), 4)) == [1, 3, 4, 1000]
+    assert steps(evenly(saved([1, 997, 998, 999, 1000]), 4)) == [1, 997, 998, 1000]
+
+
 @pytest.mark.parametrize("number", [2, 3, 10, 50, 153, 154, 155])
 def test_as_many_as_are_asked_for_are_taken_once_each_with_both_ends(number: int) -> None:
     chosen = steps(evenly(saved(PYTHIA), number))

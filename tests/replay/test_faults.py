@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from ibtrack.replay.checkpoint import DISTRIBUTED, LIGHTNING, Checkpoint, File
@@ -203,4 +204,7 @@ def test_tokens_of_olmo_2_are_rounded_up(repository: str, step: int, billions: i
 def test_what_is_not_verified_calls_nothing_faulty() -> None:
     name, repository = Name(1000, 99, 10**9), "HuggingFaceTB/SmolLM3-3B-checkpoints"
     assert token_fault(name, load_family("smollm3"), repository) is None
+    olmo2, repository = msgspec.structs.replace(load_family("olmo2"), verified=False), "allenai/OLMo-2-1124-7B"
+    assert token_fault(name, olmo2, repository) is None
+    assert token_fault(name, load_family("olmo2"), repository) is not None
     assert token_fault(Name(1000), load_family("olmo2"), "allenai/OLMo-2-1124-7B") is None

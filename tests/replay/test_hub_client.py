@@ -62,6 +62,14 @@ def test_without_a_network_it_is_said_soon() -> None:
         [*HubClient("owner/name", endpoint="http://127.0.0.1:9/", token=False).listed("refs")]
 
 
+def test_a_hub_that_never_answered_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(HubClient, "_rest", lambda self, seconds: bool(rests.append(seconds)))
+    with pytest.raises(HubError, match=r"^http://127\.0\.0\.1:9 cannot be reached"):
+        [*HubClient("owner/name", endpoint="http://127.0.0.1:9", token=False).listed("refs")]
+    assert rests == [1.0]
+
+
 def test_a_cut_answer_is_asked_for_again(hub: Hub) -> None:
     hub.add("owner/name", {"main": made_up(1)})
     hub.cut("refs", 3)

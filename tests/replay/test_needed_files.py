@@ -64,6 +64,11 @@ def test_what_cannot_be_loaded_says_why(given: list[str], problems: list[str]) -
     assert all(sentence.startswith(problem) for sentence, problem in zip(found, problems, strict=True))
 
 
+def test_empty_weights_are_a_fault() -> None:
+    given = [File("config.json", 2), File("model.safetensors", 0)]
+    assert choose_files(given).problems == ("its model.safetensors is empty",)
+
+
 def test_weights_are_what_transformers_would_load() -> None:
     assert [
         each for each in (*SHARDS, *PICKLES, "model.safetensors", "pytorch_model.bin") if not is_weights(each)
