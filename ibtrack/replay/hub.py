@@ -29,7 +29,8 @@ _MAIN = "main"
 _DOWNLOADS = 4  # files at one time
 
 
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 class Revision(NamedTuple):

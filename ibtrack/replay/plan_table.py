@@ -110,7 +110,7 @@ def time_words(seconds: float) -> str:
 
     Example:
         >>> time_words(7), time_words(90), time_words(7300)
-        ('7 s', '1 min 30 s', '2 h 2 min')
+        ('7 s', '1 min 30 s', '2 h 1 min')
     """
     whole = round(seconds)
     units = (("d", whole // 86400), ("h", whole // 3600 % 24), ("min", whole // 60 % 60), ("s", whole % 60))

@@ -64,7 +64,12 @@ def test_without_a_network_it_is_said_soon() -> None:
 
 def test_a_hub_that_never_answered_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(HubClient, "_rest", lambda self, seconds: bool(rests.append(seconds)))
+
+    def rest(self: HubClient, seconds: float) -> bool:
+        rests.append(seconds)
+        return False
+
+    monkeypatch.setattr(HubClient, "_rest", rest)
     with pytest.raises(HubError, match=r"^http://127\.0\.0\.1:9 cannot be reached"):
         [*HubClient("owner/name", endpoint="http://127.0.0.1:9", token=False).listed("refs")]
     assert rests == [1.0]
