@@ -10,7 +10,6 @@ import importlib
 import inspect
 import operator
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -69,15 +68,17 @@ def find_factory(factory: Factory) -> Callable[..., Any]:
     return found
 
 
-def make_model(factory: Factory, hyper_parameters: Mapping[str, Any], *, label: str, name: str = "") -> nn.Module:
+def make_model(factory: Factory, content: Mapping[str, Any], *, label: str) -> nn.Module:
     """Make a model, with weights that are yet to be loaded: `torch.nn.init` leaves parameters as they are.
+
+    A LightningModule then makes what it does in ``configure_model``, and sees the checkpoint in ``on_load_checkpoint``,
+    as Lightning has it when it loads one.
 
     Args:
         factory: See `find_factory`. A class is called with those hyper-parameters that it takes as keywords, a function
             with a dictionary of all that could be read, or with nothing if it takes nothing.
-        hyper_parameters: Hyper-parameters in the checkpoint.
+        content: What is in the checkpoint, from which ``hyper_parameters`` are taken.
         label: What the checkpoint is called, for errors.
-        name: The one argument that a class takes all of them as, where it does.
 
     Raises:
         ValueError: The factory does not exist, fails, or returns something else than a module.
@@ -85,27 +86,42 @@ def make_model(factory: Factory, hyper_parameters: Mapping[str, Any], *, label: 
     """
     make = find_factory(factory)
     shown = factory if isinstance(factory, str) else getattr(factory, "__qualname__", repr(factory))
-    if inspect.isclass(make):
-        options = _keywords(make, hyper_parameters, name)
-        unread = {key: kind for key, value in options.items() if (kind := unread_in(value)) is not None}
-        if unread:
-            key, kind = next(iter(unread.items()))
-            raise LoadingError(
-                f"{label} has the hyper-parameter {printable(str(key))} of the class {printable(kind)}, which is not read "
-                f"as that runs code; give as factory a function that makes the model without it, in place of {shown}"
-            )
-        arguments: tuple[Any, ...] = ()
-    else:
-        readable = {key: value for key, value in hyper_parameters.items() if unread_in(value) is None}
-        options, arguments = {}, (readable,) if _takes_one(make) else ()
+    arguments, options = _arguments(make, content, shown, label)
     try:
         with _NoInitialisation():
             model = make(*arguments, **options)
+            if any(base.__name__ == "LightningModule" for base in type(model).__mro__):
+                model.configure_model()
+                model.on_load_checkpoint(content)
     except Exception as error:  # it is somebody else's code
         raise ValueError(f"factory {shown} fails for {label} ({reason(error)})") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"factory must return a torch.nn.Module, and {shown} returns {type(model).__name__}")
     return model
+
+
+def _arguments(
+    make: Callable[..., Any], content: Mapping[str, Any], shown: str, label: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Choose what a factory is called with.
+
+    Raises:
+        LoadingError: A class needs a hyper-parameter that could not be read without running code.
+    """
+    found = content.get("hyper_parameters")
+    hyper_parameters: dict[str, Any] = dict(found) if isinstance(found, Mapping) else {}
+    if not inspect.isclass(make):
+        readable = {key: value for key, value in hyper_parameters.items() if unread_in(value) is None}
+        return ((readable,) if _takes_one(make) else ()), {}
+    options = _keywords(make, hyper_parameters, str(content.get("hparams_name") or ""))
+    for key, value in options.items():
+        kind = unread_in(value)
+        if kind is not None:
+            raise LoadingError(
+                f"{label} has a hyper-parameter {printable(str(key))} of {printable(kind)}, which is not read, as that "
+                f"would run code; in place of {shown} give a function that makes the model without it"
+            )
+    return (), options
 
 
 def match_weights(model: nn.Module, weights: Iterable[Weight], *, label: str) -> dict[str, Weight]:
@@ -197,21 +213,19 @@ def _prefix(wanted: list[str], there: list[str], label: str) -> str:
     """
     if set(wanted) <= set(there) or not wanted:
         return ""
-    found = Counter(
-        name.removesuffix(key) for key in _telling(wanted) for name in there if name.endswith(f".{key}")
-    )
+    found = Counter(name.removesuffix(key) for key in _telling(wanted) for name in there if name.endswith(f".{key}"))
     whole = [prefix for prefix in found if {prefix + key for key in wanted} <= set(there)]
     if len(whole) > 1:
         raise LoadingError(
-            f"{label} has the weights of the model more than once, behind {' and '.join(map(repr, sorted(whole)))}; let "
-            "the factory return the module that was trained as a whole"
+            f"{label} has the weights of the model more than once, behind {' and '.join(map(repr, sorted(whole)))}; "
+            "let the factory return the module that was trained as a whole"
         )
     best = whole or [prefix for prefix, _ in found.most_common(1)]
     return best[0] if best else ""
 
 
 def _telling(wanted: list[str]) -> list[str]:
-    """Choose some names of weights by which the prefix is looked for: the longest, which stand in fewest other names."""
+    """Choose some names of weights by which the prefix is looked for: the longest ones, as least others end in them."""
     return sorted(wanted, key=len)[-MOST_NAMES:]
 
 
@@ -231,7 +245,9 @@ def _takes_one(make: Callable[..., Any]) -> bool:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):  # one that is written in C does not tell
         return True
-    return any(each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL) for each in parameters)
+    return any(
+        each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL) for each in parameters
+    )
 
 
 class _NoInitialisation(TorchFunctionMode):

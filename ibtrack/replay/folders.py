@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ METADATA, BESIDE = ".metadata", "meta.pt"  # of torch.distributed.checkpoint, an
 MONITOR = "InformationPlaneMonitor["  # how the state of a monitor begins in a checkpoint of Lightning
 OPTIMIZER_ALONE = re.compile(r"optimizer(_\d+)?")  # a folder of accelerate, which has the model in another
 DEEPEST = 6  # folders inside each other that are searched: outputs, date, run, version, checkpoints, checkpoint
-# a number after a word for a step; none that goes on in letters or digits, as 500k and 1.5 do, nor that of a token count
+# a number after a word for a step, and none that goes on in letters or digits, as 500k and 1.5 do
 _STEP = re.compile(r"(?:^|[^a-z0-9])(?:global)?[-_]?(?:step|checkpoint|ckpt|iter|iteration)s?[-_=]?(\d+)(?![a-z0-9.])")
 
 
@@ -36,8 +36,8 @@ def step_in(name: str) -> int | None:
         The step, or None where the name has no such number, two that differ, or one in thousands, such as ``500k``.
 
     Example:
-        >>> [step_in(name) for name in ("checkpoint-500", "epoch=0-step=500.ckpt", "global_step500", "000500", "last.ckpt")]
-        [500, 500, 500, 500, None]
+        >>> [step_in(name) for name in ("checkpoint-500", "epoch=0-step=500.ckpt", "global_step500", "last.ckpt")]
+        [500, 500, 500, None]
     """
     stem = re.sub(r"\.(ckpt|pt|pth|safetensors|bin)$", "", name.lower())
     if stem.isdecimal() and stem.isascii():
@@ -93,13 +93,17 @@ class FolderSource:
         Raises:
             ValueError: There are no checkpoints in the folder.
         """
-        found = [self._checkpoint(path, layout) for path, layout in _find(self.path)]
+        found = [
+            self._checkpoint(path, layout) for path, layout in _find(self.path, DEEPEST, {os.path.realpath(self.path)})
+        ]
         if not found:
             raise ValueError(
                 f"a source must hold checkpoints, and {self.name!r} has none: no folder with {CONFIG} or {METADATA}, "
                 "and no .ckpt file"
             )
-        found.sort(key=lambda each: (each.step is None, each.step or 0, self._step_of_name(each.name) is None, each.name))
+        found.sort(
+            key=lambda each: (each.step is None, each.step or 0, self._step_of_name(each.name) is None, each.name)
+        )
         return _mark_repeated(self._with_digests(found))
 
     def fetch(self, checkpoint: Checkpoint, folder: Path) -> Path:
@@ -167,36 +171,26 @@ class FolderSource:
         ]
 
 
-def _find(path: Path) -> Iterator[tuple[Path, str]]:
-    """Find the checkpoints in a folder, or the one that a path is."""
+def _find(path: Path, depth: int, seen: set[str]) -> list[tuple[Path, str]]:
+    """Find the checkpoints that a folder holds, or the one that a path is, with their layouts."""
     if path.is_file():
-        yield path, LIGHTNING
-        return
-    inside = list(_find_inside(path, DEEPEST, {os.path.realpath(path)}))
+        return [(path, LIGHTNING)] if path.suffix == ".ckpt" else []
     own = _layout(path)
-    if own is not None and (own == DISTRIBUTED or not inside):
-        yield path, own
-    else:
-        yield from inside
+    if own == DISTRIBUTED:
+        return [] if OPTIMIZER_ALONE.fullmatch(path.name) else [(path, own)]
+    inside = _find_inside(path, depth, seen) if depth else []
+    return inside if inside or own is None else [(path, own)]
 
 
-def _find_inside(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[Path, str]]:
+def _find_inside(folder: Path, depth: int, seen: set[str]) -> list[tuple[Path, str]]:
     """Find the checkpoints below a folder; links come last, so that what they lead to is known by its own name."""
+    found = []
     for path in sorted(folder.iterdir(), key=lambda each: (each.is_symlink(), each.name)):
         real = os.path.realpath(path)
-        if real in seen or path.name.startswith("."):
-            continue
-        if path.is_file() and path.suffix == ".ckpt":
+        if real not in seen and not path.name.startswith("."):
             seen.add(real)
-            yield path, LIGHTNING
-        elif path.is_dir() and depth:
-            seen.add(real)
-            inside = [] if _layout(path) == DISTRIBUTED else list(_find_inside(path, depth - 1, seen))
-            own = _layout(path)
-            if inside or own is None:
-                yield from inside
-            elif not (own == DISTRIBUTED and OPTIMIZER_ALONE.fullmatch(path.name)):
-                yield path, own
+            found += _find(path, depth - 1, seen)
+    return found
 
 
 def _layout(folder: Path) -> str | None:

@@ -71,9 +71,9 @@ def load_pretrained(
             raise ValueError(f"attention={attention!r} does not fit {label} ({_first(error)})") from error
         raise LoadingError(f"{label} cannot be loaded ({_first(error)})") from error
     except pickle.UnpicklingError as error:
-        raise LoadingError(f"{label} could be loaded only by running code that is in its pickle; save it as safetensors") from error
-    except torch.OutOfMemoryError:
-        raise
+        raise LoadingError(
+            f"{label} could be loaded only by running code that is in its pickle; save it as safetensors"
+        ) from error
     except Exception as error:  # safetensors, PyTorch and transformers have errors of their own for damaged files
         raise LoadingError(f"{label} cannot be loaded ({_first(error)})") from error
     _check_whole(label, told)
@@ -103,12 +103,14 @@ def check_folder(folder: Path, *, label: str, trust_remote_code: bool) -> None:
         return
     if kind not in CONFIG_MAPPING:
         code = "auto_map" in config
-        remedy = "it comes with Python code of its own, which trust_remote_code=True runs" if code else (
-            "a later version may"
+        remedy = (
+            "it comes with Python code of its own, which trust_remote_code=True runs"
+            if code
+            else ("a later version may")
         )
         raise LoadingError(
-            f"{label} has the model type {printable(str(kind))!r}, which transformers {transformers.__version__} does not "
-            f"know; {remedy}"
+            f"{label} has the model type {printable(str(kind))!r}, which transformers {transformers.__version__} does "
+            f"not know; {remedy}"
         )
     if CONFIG_MAPPING[kind] not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise LoadingError(f"{label} has the model type {kind!r}, which is no causal language model of transformers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from ibtrack.replay.pickles import read_tensors
 __all__ = ["Factory", "LoadingError", "describe_loading", "load_model", "load_tokenizer"]
 
 ALIGNED = 64  # bytes at whose multiples PyTorch puts tensors
-LARGEST_COPY = 1 << 26
 
 
 def load_model(
@@ -59,7 +58,9 @@ def load_model(
     kind, place = _dtype(dtype), _device(device)
     if checkpoint.layout == HUGGING_FACE:
         if factory is not None:
-            raise ValueError(f"factory is for checkpoints of Lightning and of DCP; {checkpoint.label} has a config.json")
+            raise ValueError(
+                f"factory is for checkpoints of Lightning and of DCP; {checkpoint.label} has a config.json"
+            )
         from ibtrack.replay.hugging_face import load_pretrained  # here, as the others need no transformers
 
         model = load_pretrained(
@@ -74,7 +75,9 @@ def load_model(
         return _aligned(model).eval()
     for name, given in (("attention", attention), ("device_map", device_map)):
         if given is not None:
-            raise ValueError(f"{name} is for checkpoints in Hugging Face format; let the factory of {checkpoint.label} set it")
+            raise ValueError(
+                f"{name} is for checkpoints in Hugging Face format; let the factory of {checkpoint.label} set it"
+            )
     if factory is None:
         raise ValueError(
             f"factory must say what makes the model of {checkpoint.label}, as module:name of a class or a function"
@@ -130,7 +133,7 @@ def _load_lightning(
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise LoadingError(f"{label} has no state_dict, so Lightning has not written it")
     stored = {name: value for name, value in content["state_dict"].items() if isinstance(value, Tensor)}
-    model = _made(factory, content, label)
+    model = make_model(factory, content, label=label)
     weights = [Weight(name, value.shape, value.dtype) for name, value in stored.items()]
     matched = match_weights(model, weights, label=label)
     cast_to_stored(model, matched, dtype)
@@ -148,24 +151,12 @@ def _load_distributed(
     from ibtrack.replay.distributed_files import BESIDE, read_into, stored_weights
 
     beside = read_tensors(path / BESIDE) if (path / BESIDE).is_file() else {}
-    model = _made(factory, beside if isinstance(beside, dict) else {}, label)
+    model = make_model(factory, beside if isinstance(beside, dict) else {}, label=label)
     matched = match_weights(model, stored_weights(path, label=label), label=label)
     cast_to_stored(model, matched, dtype)
     model.to(device)
     state = model.state_dict()
     read_into({weight.name: state[name] for name, weight in matched.items()}, path, label=label)
-    return model
-
-
-def _made(factory: Factory, content: Mapping[str, Any], label: str) -> nn.Module:
-    """Make a model as Lightning does when it loads a checkpoint, with the hooks of a LightningModule."""
-    hyper_parameters = content.get("hyper_parameters")
-    model = make_model(
-        factory,
-        hyper_parameters if isinstance(hyper_parameters, Mapping) else {},
-        label=label,
-        name=str(content.get("hparams_name") or ""),
-    )
     return model
 
 
@@ -205,5 +196,7 @@ def _device(device: str | torch.device | None) -> torch.device:
         found = torch.device(device or "cpu")
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:  # PyTorch asserts that it was built with a device
-        raise ValueError(f"device must be one of this machine, such as 'cpu' or 'cuda', got {device!r} ({reason(error)})") from error
+        raise ValueError(
+            f"device must be one of this machine, such as 'cpu' or 'cuda', got {device!r} ({reason(error)})"
+        ) from error
     return found

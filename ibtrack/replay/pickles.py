@@ -23,6 +23,7 @@ class Unread:
     kind = ""
 
     def __new__(cls, *args: object, **options: object) -> Unread:
+        """Make one of whatever the object was made of."""
         return object.__new__(cls)
 
     def __init__(self, *args: object, **options: object) -> None:
@@ -56,7 +57,9 @@ def read_tensors(path: Path) -> Any:
             f"{path.name} could be read only by running code that is in it, and is not loaded ({_first_line(error)})"
         ) from error
     except Exception as error:  # PyTorch raises a dozen kinds of errors for files that it did not write
-        raise LoadingError(f"{path.name} is damaged, or was not written by torch.save ({_first_line(error)})") from error
+        raise LoadingError(
+            f"{path.name} is damaged, or was not written by torch.save ({_first_line(error)})"
+        ) from error
 
 
 def unread_in(value: Any) -> str | None:

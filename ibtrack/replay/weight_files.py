@@ -1,4 +1,4 @@
-"""The files of weights of a folder in Hugging Face format, and what a look at them without loading shows to be amiss."""
+"""The files of weights of a folder in Hugging Face format, and what is amiss with them as far as a look shows."""
 
 from __future__ import annotations
 
