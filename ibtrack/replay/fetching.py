@@ -41,7 +41,7 @@ class Cache:
     Example:
         >>> cache = Cache(Path("cache"), [Checkpoint("step8", "owner/name", 8, commit="8b57f1d0c2")])
         >>> cache.place(cache.checkpoints[0]).as_posix()
-        'cache/step8@8b57f1d0-81f8feb9'
+        'cache/step8@8b57f1d0-9d363360'
     """
 
     def __init__(self, folder: Path, checkpoints: Sequence[Checkpoint], *, keep: bool = False) -> None:
@@ -109,8 +109,8 @@ class Cache:
         Example:
             >>> from ibtrack.replay.checkpoint import File
             >>> sizes = [Checkpoint(str(n), "owner/name", n, files=(File("a", n),), commit="0") for n in (1, 5, 3)]
-            >>> Cache(Path("cache"), sizes).bytes_needed(sizes), Cache(Path("cache"), sizes, keep=True).bytes_needed(sizes)
-            (8, 9)
+            >>> [Cache(Path("cache"), sizes, keep=keep).bytes_needed(sizes) for keep in (False, True)]
+            [8, 9]
         """
         sizes = [0 if checkpoint.commit is None else checkpoint.num_bytes for checkpoint in remaining]
         if self.keep or len(sizes) < 2:
@@ -190,8 +190,8 @@ def fetch_again(
     Raises:
         FetchError: It did not come.
     """
-    seconds = FIRST_WAIT
-    for left in range(retries, -1, -1):
+    seconds, left = FIRST_WAIT, retries
+    while True:
         try:
             return fetch(checkpoint, folder)
         except Exception as error:
@@ -201,8 +201,7 @@ def fetch_again(
                 raise FetchError(f"it could not be fetched{tries}: {reason(error)}", passes=passes) from error
             say(f"ibtrack: {checkpoint.label} could not be fetched ({reason(error)}); again in {seconds:.0f} s")
         wait(seconds)
-        seconds = min(2 * seconds, LONGEST_WAIT)
-    raise AssertionError("the last try returns or raises")  # pragma: no cover
+        seconds, left = min(2 * seconds, LONGEST_WAIT), left - 1
 
 
 @dataclass
@@ -267,3 +266,12 @@ def _begin(work: Callable[[], Result]) -> Callable[[], Outcome[Result]]:
         return outcome
 
     return wait
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether an error of a download may be over later.
+
+    Args:
+        error: What was raised.
+    """
+    return isinstance(error, (ConnectionError, TimeoutError))

@@ -108,6 +108,7 @@ def _of_container(folder: Path) -> list[int]:
     """Bytes that the container has left, as the one entry of a list; empty where there is no limit."""
     try:
         limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # there is no such file, or it says "max"
         return []
-    return [max(0, limit - used)]
+    return [max(0, limit - used + int(counts.get("inactive_file", 0)))]  # copies of files on the disk give way

@@ -242,9 +242,7 @@ class Recorder:
         warn(f"{self.path} did not take the {what}: {reason(error)}; {then}; {self.goes_on}")
 
 
-def run_header(
-    name: str | None, config: Mapping[str, Any], origin: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def run_header(name: str | None, config: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return name and configuration of a run as the header of its file has them, in plain values.
 
     Args:

@@ -395,7 +395,9 @@ class InformationPlaneTracker:
         seconds = self.seconds  # raises before the start
         if not self._is_new(step):
             raise ValueError(f"step must be after {self._last.step}, the last one, got {step}")
-        return self._take(Progress(step, tokens_seen or 0, seconds), tokens_seen, failure=failure, checkpoint=checkpoint)
+        return self._take(
+            Progress(step, tokens_seen or 0, seconds), tokens_seen, failure=failure, checkpoint=checkpoint
+        )
 
     def finish(
         self,
