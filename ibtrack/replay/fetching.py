@@ -145,7 +145,7 @@ def gigabytes(num_bytes: float) -> str:
 
     Example:
         >>> gigabytes(29.2e9), gigabytes(25e6)
-        ('29.2 GB', '0.03 GB')
+        ('29.2 GB', '0.025 GB')
     """
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e9:.2g} GB"
 
