@@ -1,7 +1,45 @@
 """Replay: the trajectory of a run from its saved or published checkpoints."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ibtrack.replay.checkpoint import Checkpoint, File, Source
+from ibtrack.replay.errors import LoadingError
+from ibtrack.replay.folders import FolderSource
 from ibtrack.replay.hub import HubError, HubSource, is_transient
 from ibtrack.replay.plan import Cost, Plan, find_checkpoints
 
-__all__ = ["Checkpoint", "Cost", "File", "HubError", "HubSource", "Plan", "Source", "find_checkpoints", "is_transient"]
+if TYPE_CHECKING:
+    from ibtrack.replay.loading import load_model
+    from ibtrack.replay.loop import replay
+
+__all__ = [
+    "Checkpoint",
+    "Cost",
+    "File",
+    "FolderSource",
+    "HubError",
+    "HubSource",
+    "LoadingError",
+    "Plan",
+    "Source",
+    "find_checkpoints",
+    "is_transient",
+    "load_model",
+    "replay",
+]
+
+_HOMES = {"load_model": "loading", "replay": "loop"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, as a plan needs no torch.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"ibtrack.replay.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'ibtrack.replay' has no attribute {name!r}")
