@@ -285,7 +285,7 @@ def test_a_tokenizer_that_changes_along_the_series_is_a_point_that_failed(series
 
 @pytest.mark.usefixtures("_small_tokenizers")
 def test_the_tokenizer_must_be_that_of_the_probe(series: SavedSeries) -> None:
-    tokenizer = [with_tokenizer(series, step, "[unk]", *"ab") for step in STEPS][0]
+    tokenizer, *_ = [with_tokenizer(series, step, "[unk]", *"ab") for step in STEPS]
     texts = ["a b b a b a a a b a b a b b b a"[start:] for start in range(0, 12, 2)]
     own = Probe.from_texts(
         texts,
@@ -429,7 +429,7 @@ def test_a_full_disk_is_said_before_anything_is_fetched(
 ) -> None:
     full = type("Usage", (), {"free": 10})
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: full)
-    with pytest.raises(OSError, match="has 1e-08 GB free, and two checkpoints at a time need"):
+    with pytest.raises(OSError, match=r"has 1e-08 GB free, and two checkpoints at a time need"):
         quietly(series, file)
     assert series.fetched == []
     assert not file.parent.exists()
