@@ -6,13 +6,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ibtrack.replay.checkpoint import Checkpoint, File, Source
+from ibtrack.replay.errors import LoadingError
+from ibtrack.replay.folders import FolderSource
+from ibtrack.replay.hub import HubError, HubSource, is_transient
+from ibtrack.replay.plan import Cost, Plan, find_checkpoints
 
 if TYPE_CHECKING:
+    from ibtrack.replay.loading import load_model
     from ibtrack.replay.loop import replay
 
-__all__ = ["Checkpoint", "File", "Source", "replay"]
+__all__ = [
+    "Checkpoint",
+    "Cost",
+    "File",
+    "FolderSource",
+    "HubError",
+    "HubSource",
+    "LoadingError",
+    "Plan",
+    "Source",
+    "find_checkpoints",
+    "is_transient",
+    "load_model",
+    "replay",
+]
 
-_HOMES = {"replay": "loop"}
+_HOMES = {"load_model": "loading", "replay": "loop"}
 
 
 def __getattr__(name: str) -> Any:
