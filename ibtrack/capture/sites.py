@@ -74,10 +74,23 @@ def named_modules(model: nn.Module) -> dict[str, nn.Module]:
     modules: dict[str, nn.Module] = {}
     is_adapted = any(hasattr(module, "peft_config") for module in model.modules())
     for name, module in model.named_modules():
-        bare = _WRAPPERS.sub("", name).removeprefix(".")
+        bare = bare_name(name)
         bare = _ADAPTED.sub("", bare).removeprefix(".") if is_adapted else bare
         modules[bare] = module  # of several with one name the innermost is last
     return modules
+
+
+def bare_name(name: str) -> str:
+    """Leave out of the name of a module or of a weight what wrappers put in between.
+
+    Args:
+        name: Name as PyTorch gives it.
+
+    Example:
+        >>> bare_name("module._orig_mod.layers.0")
+        'layers.0'
+    """
+    return _WRAPPERS.sub("", name).removeprefix(".")
 
 
 def _find_embedding(model: nn.Module, modules: Mapping[str, nn.Module]) -> str | None:

@@ -1,6 +1,6 @@
 """The record of a run while it goes on: its points in memory, in its file, at loggers and on the terminal.
 
-What cannot be written or shown is a warning, and training goes on, unless the run is strict.
+What cannot be written or shown is a warning, and the run goes on, unless it is strict.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Recorder:
         alert: Whether wandb runs among the loggers raise an alert when a phase begins.
         strict: Whether to raise where something cannot be written or shown.
         prefix: Prefix of the logged keys.
+        origin: Where the models of a replay come from, for the header; None for a run that trains.
         stage: Stage of training that is recorded; None where there is but one.
 
     Attributes:
@@ -66,9 +67,11 @@ class Recorder:
         strict: bool,
         prefix: str,
         stage: str | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.protocol, self.path, self.prefix, self.stage = protocol, path, prefix, stage
-        self.run = run_header(name, config)
+        self.run = run_header(name, config, origin)
+        self.goes_on = "training goes on" if origin is None else "the replay goes on"
         self._loggers, self._report, self._alerts, self._strict = loggers, report, alert, strict
         self.points: list[Point] = []
         self.before: Point | None = None
@@ -207,7 +210,7 @@ class Recorder:
     def _complain(self, sentence: str) -> None:
         if self._strict:
             raise MeasurementError(sentence)
-        warn(f"{sentence}; training goes on")
+        warn(f"{sentence}; {self.goes_on}")
 
     def _write(self, point: Point) -> None:
         """Give a point to the file, and say so when one that waited for the disk has been written."""
@@ -244,7 +247,7 @@ class Recorder:
             if isinstance(error, FileExistsError)
             else "points wait in memory and are written as soon as that succeeds"
         )
-        warn(f"{self.path} did not take the {what}: {reason(error)}; {then}; training goes on")
+        warn(f"{self.path} did not take the {what}: {reason(error)}; {then}; {self.goes_on}")
 
 
 def _points_in(path: Path) -> Sequence[Point]:
@@ -257,9 +260,16 @@ def _points_in(path: Path) -> Sequence[Point]:
             return ()
 
 
-def run_header(name: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name and configuration of a run as the header of its file has them, in plain values."""
-    return plain({"name": None if name is None else printable(str(name)), "config": config})
+def run_header(name: str | None, config: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return name and configuration of a run as the header of its file has them, in plain values.
+
+    Args:
+        name: Name of the run.
+        config: Its configuration; runs that differ in it are different runs.
+        origin: Where the models of a replay come from; runs that differ in it alone are the same run.
+    """
+    header = {"name": None if name is None else printable(str(name)), "config": config}
+    return plain(header if origin is None else {**header, "replay": origin})
 
 
 def warn(sentence: str) -> None:

@@ -95,6 +95,8 @@ class InformationPlaneTracker:
             runs.
         report: Called with a line of text that says where the points go, and with one for each measurement. A line
             that it cannot show is a warning.
+        origin: Where the models come from if they are saved checkpoints, for the trajectory's header; see
+            `ibtrack.replay`. None for a run that trains.
 
     Raises:
         ValueError: An argument is out of its range or of another type.
@@ -129,6 +131,7 @@ class InformationPlaneTracker:
         config: Mapping[str, Any] | None = None,
         loggers: Sequence[Any] = (),
         report: Callable[[str], None] | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(probe, Probe):
             raise ValueError(f"probe must be an ibtrack.Probe, got {type(probe).__name__}")
@@ -148,7 +151,7 @@ class InformationPlaneTracker:
         self.forward, self.alert, self.strict, self.prefix = forward, alert, strict, prefix
         self.stage = check_stage(stage)
         self.name, self.config = name, dict(config or {})
-        self.loggers, self.report = list(loggers), report
+        self.loggers, self.report, self.origin = list(loggers), report, origin
         self.protocol: dict[str, Any] = {}
         self.measure_seconds = 0.0
         self._recorder: Recorder | None = None
@@ -171,7 +174,7 @@ class InformationPlaneTracker:
         """The points that have been recorded so far, with protocol and run."""
         if self._recorder is not None:
             return self._recorder.trajectory
-        return Trajectory(self.protocol, run_header(self.name, self.config), [], self.path)
+        return Trajectory(self.protocol, run_header(self.name, self.config, self.origin), [], self.path)
 
     @property
     def _points(self) -> list[Point]:
@@ -256,6 +259,7 @@ class InformationPlaneTracker:
             strict=self.strict,
             prefix=self.prefix,
             stage=self.stage,
+            origin=self.origin,
         )
         with together(device):  # the first process opens the file, which alone writes
             recorder.begin(resume_from, run_id, self._recorder)
@@ -342,7 +346,14 @@ class InformationPlaneTracker:
             )
 
     def step(
-        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        loss: float | Tensor | None = None,
+        checkpoint: str | None = None,
+        stage: str | None = None,
     ) -> Point | None:
         """Measure and record if a measurement is due; call it before the first and after every optimizer step.
 
@@ -354,6 +365,10 @@ class InformationPlaneTracker:
                 count differently the mean is taken; where each knows its own batches only, let it give these times the
                 number of processes, and the mean is the number over all.
             loss: Training loss of the step; it is read only if a measurement is due.
+            checkpoint: Name of the saved checkpoint that the model was loaded from. Each of them is another object,
+                which is then no cause for a note.
+            stage: Stage of training that the checkpoint is of, where steps count on through all of them; by default
+                that of the tracker.
 
         Returns:
             The point, or None if nothing was due.
@@ -381,7 +396,39 @@ class InformationPlaneTracker:
                 return None
         if not counts_matter:
             now = self._agreed(now, model, counted=tokens_seen is not None)
-        return self._take(model, now, tokens_seen, loss)
+        return self._take(now, tokens_seen, model, loss, checkpoint=checkpoint, stage=stage)
+
+    def fail(
+        self,
+        step: int,
+        failure: str,
+        *,
+        tokens_seen: int | None = None,
+        checkpoint: str | None = None,
+        stage: str | None = None,
+    ) -> Point:
+        """Record that a saved checkpoint could not be measured; of several processes all call it.
+
+        Args:
+            step: Optimizer steps that the checkpoint had taken, more than that of the point before.
+            failure: Why it could not be measured.
+            tokens_seen: Training tokens until then, if they are known.
+            checkpoint: Name of the checkpoint.
+            stage: Stage of training that the checkpoint is of; by default that of the tracker.
+
+        Returns:
+            The point, which has no values.
+
+        Raises:
+            RuntimeError: The tracker has not been started.
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0, or the step is not a later one.
+        """
+        step, tokens_seen = _counts(step, tokens_seen)
+        seconds = self.seconds  # raises before the start
+        if not self._is_new(step):
+            raise ValueError(f"step must be after {self._last.step}, the last one, got {step}")
+        now = Progress(step, tokens_seen or 0, seconds)
+        return self._take(now, tokens_seen, failure=failure, checkpoint=checkpoint, stage=stage)
 
     def finish(
         self,
@@ -446,7 +493,7 @@ class InformationPlaneTracker:
         if not self.started or not decided_by_first(self._before.step + step > measured, device_of(model)):
             return None
         now = self._agreed(self._now(step, tokens_seen), model, counted=tokens_seen is not None)
-        return self._take(model, now, tokens_seen, loss, failure=failure)
+        return self._take(now, tokens_seen, model, loss, failure=failure)
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
@@ -462,10 +509,14 @@ class InformationPlaneTracker:
         """
         if not self.started:
             self.start(model)
+        return self._measure(model, step)
+
+    def _measure(self, model: nn.Module, step: int, *, checkpoint: str | None = None) -> Point:
+        """Measure a model that is the one before or, under the name of a checkpoint, any of the same layouts."""
         measurement = cast(Measurement, self._measurement)  # made by start
         began = time.monotonic()
         with together(device_of(model)):
-            another = self._account_for_another(model)
+            another = self._is_another(model)
         values, faults, influences = measurement(model)
         return Point(
             step,
@@ -473,32 +524,39 @@ class InformationPlaneTracker:
             notes={
                 **notes_on(values, faults, self.probe),
                 **self._lasting_notes,
-                **another,
+                **({"model": ANOTHER_MODEL} if another and checkpoint is None else {}),
                 **self._account_for_memory(measurement),
             },
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
             influences=influences,
+            checkpoint=checkpoint,
         )
 
     def _take(
         self,
-        model: nn.Module,
         now: Progress,
         tokens_seen: int | None,
-        loss: float | Tensor | None,
+        model: nn.Module | None = None,
+        loss: float | Tensor | None = None,
+        *,
         failure: str | None = None,
+        checkpoint: str | None = None,
+        stage: str | None = None,
     ) -> Point:
-        """Measure and record; a failed measurement, or one that would be of other weights, is recorded as such."""
+        """Measure a model, or say why there is none to measure, and record it; so is a measurement that failed."""
         began, number = time.monotonic(), _number(loss)
         self._last, self._begins_late = now, False
         step, counts = self._before.step + now.step, tokens_seen is not None and self._counts_before
         try:
-            point = self.measure(model, step=step) if failure is None else Point(step, failure=failure)
+            if model is None or failure is not None:
+                point = Point(step, failure=failure, checkpoint=checkpoint)
+            else:
+                point = self._measure(model, step, checkpoint=checkpoint)
         except Exception as error:
             if self.strict:
                 raise
-            point = Point(step, failure=reason(error))
+            point = Point(step, failure=reason(error), checkpoint=checkpoint)
         spent = time.monotonic() - began
         before = self.measure_seconds
         share = (before + spent) / max(now.seconds + spent, 1e-9)
@@ -508,7 +566,7 @@ class InformationPlaneTracker:
             notes={**point.notes, **self._account_for_left_out(step), **self._account_for_jump()},
             loss=number,
             tokens_seen=self._before.tokens + now.tokens if counts else None,
-            stage=self.stage,
+            stage=stage or self.stage,
             wall_time=now.seconds + spent,
             measure_time=spent,
         )
@@ -538,15 +596,15 @@ class InformationPlaneTracker:
         sentence, self._jump = self._jump, ""
         return {"stage": sentence} if sentence else {}
 
-    def _account_for_another(self, model: nn.Module) -> dict[str, str]:
-        """Note that a model is another object than the one measured before; it must have the same sites and layouts.
+    def _is_another(self, model: nn.Module) -> bool:
+        """Whether a model is another object than the one measured before; it must have the same sites and layouts.
 
         Raises:
             MeasurementError: It has others.
         """
         modules = measured_modules(model, self.protocol["sites"])
         if all(self._modules[site]() is module for site, module in modules.items()):
-            return {}
+            return False
         layouts = find_layouts(model, self.probe, self.protocol["sites"], self.forward, self._passes)
         if layouts != self._layouts:
             raise MeasurementError(
@@ -554,14 +612,14 @@ class InformationPlaneTracker:
                 f"{describe_layouts(self._layouts)}; a tracker follows one model, so take another for this one"
             )
         self._modules = {site: weakref.ref(module) for site, module in modules.items()}
-        return {"model": ANOTHER_MODEL}
+        return True
 
     def _account_for_memory(self, measurement: Measurement) -> dict[str, str]:
         if measurement.batch_size == self.batch_size:
             return {}
         sentence = f"{self.batch_size} blocks at once did not fit into memory, {measurement.batch_size} do"
         self.batch_size = measurement.batch_size
-        warn(f"{sentence}; training goes on")
+        warn(f"{sentence}; {cast(Recorder, self._recorder).goes_on}")  # made by start
         return {"batch_size": sentence}
 
     def _account_for_left_out(self, measured: int) -> dict[str, str]:
