@@ -6,13 +6,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ibtrack.replay.checkpoint import Checkpoint, File, Source
+from ibtrack.replay.hub import HubError, HubSource, is_transient
+from ibtrack.replay.plan import Cost, Plan, find_checkpoints
 
 if TYPE_CHECKING:
     from ibtrack.replay.loop import replay
+    from ibtrack.replay.models import replay_models
 
-__all__ = ["Checkpoint", "File", "Source", "replay"]
+__all__ = [
+    "Checkpoint",
+    "Cost",
+    "File",
+    "HubError",
+    "HubSource",
+    "Plan",
+    "Source",
+    "find_checkpoints",
+    "is_transient",
+    "replay",
+    "replay_models",
+]
 
-_HOMES = {"replay": "loop"}
+_HOMES = {"replay": "loop", "replay_models": "models"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,245 @@
+"""What is wrong with checkpoints, from names, sizes and hashes alone: no weights have been read.
+
+A fault is one sentence about one checkpoint. Of checkpoints with equal weights at most one can be what its name says:
+where the last checkpoint of the run is among them it is that one, and elsewhere nothing here tells which it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ibtrack.replay.checkpoint import Checkpoint, File
+from ibtrack.replay.families import Family, Name
+from ibtrack.replay.needed_files import VOCABULARY, weights
+
+_MOST_NAMES = 4  # in one sentence
+_ONE_AT_MOST = "at most one is what its name says, and nothing that can be read before loading tells which"
+Weights = tuple[tuple[str, str], ...]
+
+
+def token_fault(name: Name, family: Family, repository: str) -> str | None:
+    """Say that the tokens in a name are not those of its steps; None where they are, or where that is not known.
+
+    Args:
+        name: What a name tells.
+        family: Family whose rules it was read by.
+        repository: Repository whose run it is, which tells the size.
+
+    Example:
+        >>> from ibtrack.replay.families import load_family
+        >>> token_fault(Name(1000, 9, 10**9, "stage1"), load_family("olmo2"), "allenai/OLMo-2-1124-7B")
+        'its name says 9 billion tokens, but 1,000 steps of 4,194,304 tokens are 5'
+    """
+    per_step = family.step_tokens(repository)
+    if name.step is None or name.tokens is None or per_step is None or not family.verified:
+        return None
+    fitting = -(-name.step * per_step // name.unit)
+    if family.tokens_rounded != "up" or name.tokens == fitting:
+        return None
+    unit = {10**6: " million", 10**9: " billion", 10**12: " trillion"}.get(name.unit, "")
+    return f"its name says {name.tokens:,}{unit} tokens, but {name.step:,} steps of {per_step:,} tokens are {fitting:,}"
+
+
+def mark_equal(
+    checkpoints: Sequence[Checkpoint], mains: Mapping[str, Checkpoint], families: Mapping[str, Family]
+) -> list[Checkpoint]:
+    """Mark the checkpoints whose weights, or a part of them, are those of another step.
+
+    Args:
+        checkpoints: Checkpoints of a run in the order of their steps. Those that have faults already, such as a name
+            without a stage, are compared with the others, but blame none.
+        mains: Repository to what its revision ``main`` holds, where that is known.
+        families: Repository to its family.
+
+    Returns:
+        The same checkpoints in the same order, with what was found added to their faults.
+    """
+    sound = [each for each in checkpoints if each.step is not None and not each.faults]
+    marks: dict[int, list[str]] = defaultdict(list)
+    truth = _last(sound, mains, families)
+    for group in _equal(sound):
+        _mark_group(group, truth, families, marks)
+    _mark_like_main(sound, mains, families, marks)
+    _mark_shards(sound, truth, marks)
+    _mark_doubtful(checkpoints, sound, marks)
+    return [_with(each, marks[id(each)]) for each in checkpoints]
+
+
+def mark_tokenizers(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Mark the checkpoints whose tokenizer is another than that of most of the others.
+
+    Args:
+        checkpoints: Checkpoints of one run in the order of their steps.
+
+    Returns:
+        The same checkpoints in the same order, with what was found added to their faults.
+    """
+    marks: dict[int, list[str]] = defaultdict(list)
+    for path in VOCABULARY:
+        digests = {id(each): digest for each in checkpoints if (digest := _digest(each, path)) is not None}
+        counts = Counter(digests.values())
+        if len(counts) < 2 or len({_kind(digest) for digest in counts}) > 1:  # a blob of git and a sha256 tell nothing
+            continue
+        (usual, number), *_ = counts.most_common()  # of equal numbers the earliest
+        for each in checkpoints:
+            if digests.get(id(each), usual) != usual:
+                marks[id(each)].append(
+                    f"its {path} is another than that of {number} of the {len(digests)} checkpoints that have one"
+                )
+    return [_with(each, marks[id(each)]) for each in checkpoints]
+
+
+def mark_pickles(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Mark the checkpoints whose weights are there as pickles alone.
+
+    Args:
+        checkpoints: Checkpoints in Hugging Face format, in any order.
+
+    Returns:
+        The same checkpoints in the same order, with what was found added to their faults.
+    """
+    marked = []
+    for each in checkpoints:
+        pickles = [shard.path for shard in weights(each.files) if shard.path.endswith(".bin")]
+        if pickles:
+            each = _with(
+                each, [f"its weights are there as pickles alone ({_some(pickles)}), which are read only if asked for"]
+            )
+        marked.append(each)
+    return marked
+
+
+def signature(files: Iterable[File]) -> Weights | None:
+    """Make what tells the weights of a checkpoint: names and hashes of its shards; None where a hash is not known.
+
+    Args:
+        files: Files of the checkpoint.
+    """
+    shards = weights(files)
+    if not shards or any(shard.digest is None for shard in shards):
+        return None
+    return tuple((shard.path, str(shard.digest)) for shard in shards)
+
+
+def _last(
+    sound: Sequence[Checkpoint], mains: Mapping[str, Checkpoint], families: Mapping[str, Family]
+) -> Checkpoint | None:
+    """Tell the last checkpoint of the run, whose weights are the true ones; None where ``main`` speaks against them."""
+    if not sound:
+        return None
+    last = sound[-1]
+    main, family = mains.get(last.source), families.get(last.source)
+    if main is None or family is None or family.main != "last" or not family.verified:
+        return last
+    ours, theirs = signature(last.files), signature(main.files)
+    alike = ours is not None and theirs is not None and [path for path, _ in ours] == [path for path, _ in theirs]
+    return None if alike and ours != theirs else last
+
+
+def _equal(sound: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
+    """Group the checkpoints of different steps that have equal weights."""
+    groups: dict[Weights, list[Checkpoint]] = defaultdict(list)
+    for each in sound:
+        found = signature(each.files)
+        if found is not None:
+            groups[found].append(each)
+    return [group for group in groups.values() if len({each.step for each in group}) > 1]
+
+
+def _mark_group(
+    group: Sequence[Checkpoint], truth: Checkpoint | None, families: Mapping[str, Family], marks: dict[int, list[str]]
+) -> None:
+    natural = families[group[0].source].same_steps if group[0].source in families else ()
+    if all(each.step in natural for each in group):
+        return
+    if truth is not None and any(each is truth for each in group):
+        for each in group:
+            if each.step != truth.step:
+                marks[id(each)].append(f"it holds the weights of {truth.name}, the last checkpoint")
+        return
+    for each in group:
+        others = [other.name for other in group if other.step != each.step]
+        marks[id(each)].append(f"it holds the same weights as {_some(others)}: {_ONE_AT_MOST}")
+
+
+def _mark_like_main(
+    sound: Sequence[Checkpoint],
+    mains: Mapping[str, Checkpoint],
+    families: Mapping[str, Family],
+    marks: dict[int, list[str]],
+) -> None:
+    """Mark what holds the weights of ``main`` where that is the last checkpoint of the run, which may not be listed."""
+    lasts: dict[str, int] = {}
+    for each in sound:
+        lasts[each.source] = max(lasts.get(each.source, 0), each.step or 0)
+    for each in sound:
+        main, family = mains.get(each.source), families.get(each.source)
+        if main is None or family is None or family.main != "last" or not family.verified or marks[id(each)]:
+            continue
+        if each.step != lasts[each.source] and signature(each.files) == signature(main.files) is not None:
+            marks[id(each)].append("it holds the weights of main, which are those of the last step")
+
+
+def _mark_shards(sound: Sequence[Checkpoint], truth: Checkpoint | None, marks: dict[int, list[str]]) -> None:
+    """Mark checkpoints some of whose shards, but not all, are those of another step."""
+    holders: dict[tuple[str, str], list[Checkpoint]] = defaultdict(list)
+    having: Counter[str] = Counter()
+    for each in sound:
+        for path, digest in signature(each.files) or ():
+            holders[path, digest].append(each)
+            having[path] += 1
+    for (path, _), group in holders.items():
+        whole = {signature(each.files) for each in group}
+        if (
+            len(whole) < 2 or len(group) == having[path]
+        ):  # all of them share it: a part of the model that is not trained
+            continue
+        is_truth = truth is not None and any(each is truth for each in group)
+        for each in group:
+            if is_truth and truth is not None:
+                if signature(each.files) != signature(truth.files):
+                    marks[id(each)].append(f"its {path} is that of {truth.name}, the last checkpoint")
+                continue
+            others = [other.name for other in group if signature(other.files) != signature(each.files)]
+            marks[id(each)].append(f"its {path} is that of {_some(others)}, while other shards differ: {_ONE_AT_MOST}")
+
+
+def _mark_doubtful(checkpoints: Sequence[Checkpoint], sound: Sequence[Checkpoint], marks: dict[int, list[str]]) -> None:
+    """Say of checkpoints that have faults already whose weights they hold."""
+    names: dict[Weights, list[Checkpoint]] = defaultdict(list)
+    for each in sound:
+        found = signature(each.files)
+        if found is not None:
+            names[found].append(each)
+    kept = {id(each) for each in sound}
+    for each in checkpoints:
+        found = signature(each.files)
+        if id(each) not in kept and found is not None and names.get(found):
+            others = [other.name for other in names[found]]
+            marks[id(each)].append(f"it holds the weights of {_some(others)}")
+
+
+def _digest(checkpoint: Checkpoint, path: str) -> str | None:
+    return next((file.digest for file in checkpoint.files if file.path == path), None)
+
+
+def _kind(digest: str) -> str:
+    return digest.partition(":")[0] if ":" in digest else "sha256"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name some, and count the rest.
+
+    Example:
+        >>> _some(["step1"]), _some([f"step{number}" for number in range(9)])
+        ('step1', 'step0, step1, step2, step3 and 5 others')
+    """
+    if len(names) <= _MOST_NAMES + 1:
+        return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES} others"
+
+
+def _with(checkpoint: Checkpoint, faults: Sequence[str]) -> Checkpoint:
+    return replace(checkpoint, faults=(*checkpoint.faults, *faults)) if faults else checkpoint
