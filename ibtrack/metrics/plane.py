@@ -216,7 +216,10 @@ class InformationPlane(Metric):
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
         designs, documents, brackets = self._on_device()
-        read = site_readings(list(cells), designs, documents, readings=self._needed(), brackets=brackets)
+        equal = self.options.label_weights == "both"
+        read = site_readings(
+            list(cells), designs, documents, readings=self._needed(), brackets=brackets, equal_weights=equal
+        )
         for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
             read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)

@@ -14,7 +14,7 @@ MODEL_ENTRIES = ("sites", "widths")
 # what a difference means, where the entry's name does not say it
 TOKENIZER_HASH = "probe.tokenizer_hash"
 # entries that a protocol may lack, and which then are no difference
-MAY_LACK = (TOKENIZER_HASH, "geometry_rows", "weights")
+MAY_LACK = (TOKENIZER_HASH, "geometry_rows", "weights", "label_weights")
 _EXPLANATIONS = {
     "estimator": "each version of the estimator gives other numbers for the same activations, and — stands for a file "
     "that does not name its version",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ibtrack.information.plugin import FEWEST_OCCURRENCES
 from ibtrack.information.spectrum import FIRST_EIGENVALUE, MIN_EIGENVALUES, MIN_ROWS
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
@@ -15,6 +16,7 @@ from ibtrack.record.quantities import RATIOS, SMALLEST_CEILING
 DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
 APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
 SINGLE = "there is one label only, so there is nothing to tell"
+NONE_FREQUENT = f"no label occurs {FEWEST_OCCURRENCES} times, and only such labels count where all count alike"
 ONE_DOCUMENT = "the probe has one document, and standard errors are taken over documents"
 NO_OTHER_DOCUMENT = "the probe has one document, and a lower end is made of other documents than that of the row"
 COPIES = (
@@ -132,6 +134,8 @@ def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:
         return NO_OTHER_DOCUMENT
     if parts.quantity.endswith("_se") and probe.num_documents == 1:
         return ONE_DOCUMENT
+    if _without_suffix(parts.quantity).endswith("_equal"):
+        return NONE_FREQUENT
     if _without_suffix(parts.quantity) in NO_GEOMETRY:
         of_suffix = {"se": ONE_SAMPLED, "half": NO_HALVES}
         return NO_GEOMETRY.get(parts.quantity) or of_suffix[parts.quantity.rpartition("_")[2]]
