@@ -341,9 +341,7 @@ def test_labels_that_count_alike_are_soft_entropys_conditional_entropies_by_labe
         key = {"input": f"{order}/complexity", "output": f"{order}/expressivity"}.get(side, f"{name}_information")
         expected = package.entropy() - sum(frequent) / len(frequent)
         assert float(values[f"ib_plugin/L00/{key}_equal"]) == pytest.approx(expected, abs=AGREEMENT)
-        assert float(values[f"ib_plugin/L00/{key}"]) == pytest.approx(
-            package.mutual_information()[name], abs=AGREEMENT
-        )
+        assert float(values[f"ib_plugin/L00/{key}"]) == pytest.approx(package.mutual_information()[name], abs=AGREEMENT)
 
 
 def test_labels_that_count_alike_are_read_where_they_are_asked_for_and_move_nothing() -> None:
@@ -356,9 +354,7 @@ def test_labels_that_count_alike_are_read_where_they_are_asked_for_and_move_noth
     assert len(added) == 24  # two quantities of two orders and their spread, at the mean and two sites
     assert numbers[1].keys() - added == numbers[0].keys()
     assert all(parse_key(key).reading == "plugin" for key in added)
-    torch.testing.assert_close(
-        {key: numbers[1][key] for key in numbers[0]}, numbers[0], rtol=0, atol=0, equal_nan=True
-    )
+    torch.testing.assert_close({key: numbers[1][key] for key in numbers[0]}, numbers[0], rtol=0, atol=0, equal_nan=True)
 
 
 def test_the_bracket_of_every_site_and_order() -> None:

@@ -43,7 +43,9 @@ def test_short_texts_are_skipped() -> None:
 
 
 def test_documents_of_any_length_give_their_beginnings() -> None:
-    result = text_blocks(iter(["w1 w2", "w3 w4 w5 w6", "w7", "w8 w9 w10"]), words, num_blocks=3, block_size=3, min_length=2)
+    result = text_blocks(
+        iter(["w1 w2", "w3 w4 w5 w6", "w7", "w8 w9 w10"]), words, num_blocks=3, block_size=3, min_length=2
+    )
     assert result.tokens.tolist() == [[1, 2, 0], [3, 4, 5], [8, 9, 10]]
     assert result.lengths.tolist() == [2, 3, 3]
 

@@ -13,10 +13,10 @@ from ibtrack.record.quantities import GEOMETRY
 from ibtrack.tracking.notes import (
     APART,
     DISTINCT,
-    NONE_FREQUENT,
     NO_GEOMETRY,
     NO_HALVES,
     NO_OTHER_DOCUMENT,
+    NONE_FREQUENT,
     ONE_DOCUMENT,
     ONE_SAMPLED,
     SINGLE,
