@@ -6,10 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ibtrack.replay.checkpoint import Checkpoint, File, Source
+from ibtrack.replay.errors import LoadingError
+from ibtrack.replay.folders import FolderSource
 from ibtrack.replay.hub import HubError, HubSource, is_transient
 from ibtrack.replay.plan import Cost, Plan, find_checkpoints
 
 if TYPE_CHECKING:
+    from ibtrack.replay.loading import load_model
     from ibtrack.replay.loop import replay
     from ibtrack.replay.models import replay_models
 
@@ -17,17 +20,20 @@ __all__ = [
     "Checkpoint",
     "Cost",
     "File",
+    "FolderSource",
     "HubError",
     "HubSource",
+    "LoadingError",
     "Plan",
     "Source",
     "find_checkpoints",
     "is_transient",
+    "load_model",
     "replay",
     "replay_models",
 ]
 
-_HOMES = {"replay": "loop", "replay_models": "models"}
+_HOMES = {"load_model": "loading", "replay": "loop", "replay_models": "models"}
 
 
 def __getattr__(name: str) -> Any:

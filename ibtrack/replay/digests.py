@@ -28,8 +28,8 @@ def digests(paths: Mapping[Key, Path]) -> dict[Key, str]:
         paths: Name to file; each of them is there.
 
     Returns:
-        Name to digest: for a file of ``torch.save`` it is ``crc32:`` and a hash of the checksums of all tensors, for any
-        other its sha256, and for a large one that is equal to none of the others ``sampled:`` and a hash of its pieces.
+        Name to digest. Of a file of ``torch.save`` it is ``crc32:`` and a hash of the checksums of all tensors; of any
+        other its sha256; of a large one that is equal to none of the others ``sampled:`` and a hash of its pieces.
     """
     found = {name: _digest(path) for name, path in paths.items()}
     times = Counter(found.values())

@@ -170,7 +170,7 @@ def fetch_again(
     *,
     retries: int,
     is_transient: Callable[[BaseException], bool],
-    wait: Callable[[float], object],
+    wait: Callable[[float], bool],
     say: Callable[[str], object],
 ) -> Path:
     """Bring a checkpoint to this machine, and try again where the error may be over later.
@@ -181,7 +181,8 @@ def fetch_again(
         folder: Folder for it.
         retries: How often it is tried again.
         is_transient: Tells whether an error may be over later.
-        wait: Waits for some seconds: 1 before the first try again, and twice as long before the next, up to a minute.
+        wait: Waits for some seconds, 1 before the first try again, and twice as long before the next, up to a minute;
+            it says whether to stop.
         say: Shows a line for each try that failed.
 
     Returns:
@@ -200,7 +201,8 @@ def fetch_again(
                 tries = f" after {retries + 1} tries" if passes and retries else ""
                 raise FetchError(f"it could not be fetched{tries}: {reason(error)}", passes=passes) from error
             say(f"ibtrack: {checkpoint.label} could not be fetched ({reason(error)}); again in {seconds:.0f} s")
-        wait(seconds)
+        if wait(seconds):
+            raise FetchError("it could not be fetched before the replay was stopped", passes=True)
         seconds, left = min(2 * seconds, LONGEST_WAIT), left - 1
 
 

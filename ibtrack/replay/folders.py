@@ -13,9 +13,10 @@ from ibtrack.record.texts import printable
 from ibtrack.replay.checkpoint import DISTRIBUTED, HUGGING_FACE, LIGHTNING, Checkpoint, File
 from ibtrack.replay.digests import digests
 from ibtrack.replay.errors import LoadingError
-from ibtrack.replay.weight_files import ORDER, json_object, weight_files
+from ibtrack.replay.needed_files import CONFIG, VOCABULARY, is_weights
+from ibtrack.replay.weight_files import files_of_model, json_object
 
-CONFIG, TRAINER_STATE, ADAPTER = "config.json", "trainer_state.json", "adapter_config.json"
+TRAINER_STATE, ADAPTER = "trainer_state.json", "adapter_config.json"
 METADATA, BESIDE = ".metadata", "meta.pt"  # of torch.distributed.checkpoint, and what Lightning puts beside it
 MONITOR = "InformationPlaneMonitor["  # how the state of a monitor begins in a checkpoint of Lightning
 OPTIMIZER_ALONE = re.compile(r"optimizer(_\d+)?")  # a folder of accelerate, which has the model in another
@@ -162,7 +163,7 @@ class FolderSource:
         for index, checkpoint in enumerate(checkpoints):
             base = self.path.parent if self.path.is_file() else self.path / checkpoint.folder
             for file in checkpoint.files:
-                if file.path.endswith((".safetensors", ".bin", ".ckpt", ".distcp")):
+                if file.path in VOCABULARY or is_weights(file.path) or file.path.endswith((".ckpt", ".distcp")):
                     places[index, file.path] = base / file.path
         found = digests(places)
         return [
@@ -197,23 +198,22 @@ def _layout(folder: Path) -> str | None:
     """Say what kind of checkpoint a folder is, whole or not; None if it is none, such as one with a tokenizer alone."""
     if (folder / METADATA).is_file():
         return DISTRIBUTED
-    return HUGGING_FACE if any((folder / name).is_file() for name in (CONFIG, ADAPTER, *ORDER)) else None
+    files = [path.name for path in folder.iterdir() if path.is_file()]
+    return HUGGING_FACE if {CONFIG, ADAPTER} & {*files} or any(map(is_weights, files)) else None
 
 
 def _read_hugging_face(folder: Path) -> tuple[_Told, list[str]]:
-    names, faults = weight_files(folder)
-    if not names and (folder / ADAPTER).is_file():
+    files, problems = files_of_model(folder)
+    faults = [*problems]
+    if (folder / ADAPTER).is_file() and not any(is_weights(file.path) for file in files):
         faults = ["it holds an adapter alone; merge it into its model and save that"]
-    elif not (folder / CONFIG).is_file():
-        faults.append(f"it lacks {CONFIG}; was saving it interrupted?")
     state = json_object(folder / TRAINER_STATE) if (folder / TRAINER_STATE).exists() else {}
     if state is None:
         faults.append(f"{TRAINER_STATE} is damaged; was saving it interrupted?")
         state = {}
     step, tokens = _count(state.get("global_step")), _count(state.get("num_input_tokens_seen"))
-    there = [name for name in (CONFIG, *names) if (folder / name).is_file()]
     # a trainer that was not told to count tokens writes 0
-    return _Told(step, tokens if tokens or step == 0 else None, tuple(faults)), there
+    return _Told(step, tokens if tokens or step == 0 else None, tuple(faults)), [file.path for file in files]
 
 
 def _read_lightning(path: Path) -> tuple[_Told, list[str]]:

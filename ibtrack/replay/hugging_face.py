@@ -15,14 +15,13 @@ from ibtrack._checks import needs
 from ibtrack.record.texts import printable, reason
 from ibtrack.replay.errors import LoadingError
 from ibtrack.replay.factories import key_sentence, shape_sentence
-from ibtrack.replay.weight_files import json_object, weight_files
+from ibtrack.replay.needed_files import CONFIG
+from ibtrack.replay.weight_files import files_of_model, json_object
 
 with needs("loading a checkpoint in Hugging Face format", extra="hub"):
     import transformers
     from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
-
-CONFIG = "config.json"
 
 
 def load_pretrained(
@@ -95,9 +94,9 @@ def check_folder(folder: Path, *, label: str, trust_remote_code: bool) -> None:
     config = json_object(folder / CONFIG)
     if config is None:
         raise LoadingError(f"{label} has no {CONFIG} that could be read")
-    _, faults = weight_files(folder)
-    if faults:
-        raise LoadingError(f"{label} cannot be loaded: {faults[0]}")
+    problems = files_of_model(folder).problems
+    if problems:
+        raise LoadingError(f"{label} cannot be loaded: {problems[0]}")
     kind = config.get("model_type")
     if trust_remote_code and "auto_map" in config:
         return

@@ -27,10 +27,11 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.replay.checkpoint import Checkpoint
 from ibtrack.replay.earlier import Earlier, read_earlier
+from ibtrack.replay.errors import LoadingError
 from ibtrack.replay.fetching import Cache, Fetch, FetchError, Outcome, fetch_again, is_transient, one_ahead
-from ibtrack.replay.loading import LoadingError, load_model, load_tokenizer
+from ibtrack.replay.loading import load_model, load_tokenizer
 from ibtrack.replay.memory import Room, share_out
-from ibtrack.replay.precision import cast_weights, forward_in
+from ibtrack.replay.precision import cast_as_trained, forward_in
 from ibtrack.replay.tokenizers import TokenizerHashes, why_another
 from ibtrack.tracking.measurement import Forward, is_out_of_memory
 from ibtrack.tracking.tracker import InformationPlaneTracker
@@ -222,7 +223,7 @@ class _Loop:
         finally:
             self._stopped.set()
             self.tracker.close()
-        self.cache.close()
+            self.cache.close()
         return self.tracker.trajectory if self.tracker.started else Trajectory.load(self.tracker.path)  # type: ignore[arg-type]  # there is a file
 
     def _prepare(self, checkpoint: Checkpoint) -> _Prepared:
@@ -246,7 +247,7 @@ class _Loop:
         return _Prepared(path, tokenizer_hash, model)
 
     def _load(self, path: Path, checkpoint: Checkpoint) -> nn.Module:
-        return cast_weights(self._load_as_saved(path, checkpoint), self._precision)
+        return cast_as_trained(self._load_as_saved(path, checkpoint), self._precision)
 
     def _take(self, checkpoint: Checkpoint, outcome: Outcome[_Prepared]) -> None:
         """Measure a checkpoint, or remember why it could not be; a failure is recorded once a later one is measured.

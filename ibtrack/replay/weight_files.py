@@ -3,49 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ibtrack.record.texts import printable
+from ibtrack.replay.checkpoint import File
+from ibtrack.replay.needed_files import Needed, choose_files, index_of, missing_shards, weights
 
-SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
-ORDER = (SAFE, f"{SAFE}.index.json", PICKLED, f"{PICKLED}.index.json")  # in which transformers looks for them
 LONGEST_HEADER = 100_000_000  # bytes, the limit of the format
 
 
-def weight_files(folder: Path) -> tuple[list[str], list[str]]:
-    """List the files of weights, as transformers would load them, and why they cannot be loaded.
+def files_of_model(folder: Path) -> Needed:
+    """Choose the files that a model is loaded from, and look for what is wrong with them.
 
     Args:
         folder: A folder in Hugging Face format.
 
     Returns:
-        Names of files that are there, an index first; and one sentence for each fault.
+        The files that are there, without digests, and why the model cannot be loaded: one sentence for each fault.
     """
-    name = next((name for name in ORDER if (folder / name).is_file()), None)
-    if name is None:
-        return [], [f"it holds no weights: none of {', '.join(ORDER)}"]
-    if not name.endswith(".index.json"):
-        return [name], _damage(folder / name)
-    shards, faults = _shards(folder / name)
-    there = [shard for shard in shards if (folder / shard).is_file()]
-    missing = [shard for shard in shards if shard not in there]
-    if missing:
-        faults.append(
-            f"{name} names {len(shards)} files, of which {', '.join(map(printable, missing[:3]))}"
-            f"{f' and {len(missing) - 3} others' if len(missing) > 3 else ''} "
-            f"{'is' if len(missing) == 1 else 'are'} missing; was saving it interrupted?"
-        )
-    return [name, *there], faults + [fault for shard in there for fault in _damage(folder / shard)]
+    files = [File(path.name, path.stat().st_size) for path in sorted(folder.iterdir()) if path.is_file()]
+    needed = choose_files(files)
+    index = index_of(needed.files)
+    problems = [*needed.problems, *([] if index is None else _lacking(folder, index.path, files))]
+    problems += [fault for shard in weights(needed.files) for fault in _damage(folder / shard.path)]
+    return Needed(needed.files, tuple(problems))
 
 
-def _shards(index: Path) -> tuple[list[str], list[str]]:
-    """List the files that an index names."""
-    content = json_object(index)
+def _lacking(folder: Path, index: str, files: Sequence[File]) -> list[str]:
+    """Say which files that an index names are not there."""
+    content = json_object(folder / index)
     names = None if content is None else content.get("weight_map")
     if not isinstance(names, dict) or not names or not all(map(_is_plain_name, names.values())):
-        return [], [f"{index.name} is damaged: it does not say which file each weight is in"]
-    return sorted(set(names.values())), []
+        return [f"its {index} is damaged: it does not say which file each weight is in"]
+    missing = missing_shards(names.values(), files)
+    shown = ", ".join(map(printable, missing[:3])) + (f" and {len(missing) - 3} others" if len(missing) > 3 else "")
+    return [f"of the {len(set(names.values()))} files that its {index} names it lacks {shown}"] if missing else []
 
 
 def _is_plain_name(name: Any) -> bool:
@@ -67,9 +61,9 @@ def _damage(path: Path) -> list[str]:
     except (TypeError, KeyError, IndexError, ValueError):
         ends = []
     if not ends:
-        return [f"{path.name} is damaged: its header cannot be read"]
+        return [f"its {path.name} is damaged: the header cannot be read"]
     whole = 8 + length + max(ends)
-    return [] if size == whole else [f"{path.name} is damaged: it has {size:,} bytes, and {whole:,} by its header"]
+    return [] if size == whole else [f"its {path.name} is damaged: it has {size:,} bytes, and {whole:,} by its header"]
 
 
 def json_object(path: Path) -> dict[str, Any] | None:

@@ -51,7 +51,7 @@ from ibtrack.tracking.measurement import (
     row_bytes,
 )
 from ibtrack.tracking.notes import notes_on
-from ibtrack.tracking.protocol import measurement_protocol, precision_of, weights_of
+from ibtrack.tracking.protocol import attention_of, measurement_protocol, precision_of, weights_of
 from ibtrack.tracking.recorder import Recorder, run_header, warn
 from ibtrack.tracking.stage import check_stage, jump
 from ibtrack.tracking.trial import try_block
@@ -307,6 +307,7 @@ class InformationPlaneTracker:
             precision or precision_of(model),
             geometry_rows=self.geometry_rows,
             weights=weights_of(model, sites),
+            attention=attention_of(model),
         )
         return Measurement(
             self.probe,
