@@ -32,6 +32,7 @@ from ibtrack.cli.terminal import (
     points_table,
     relations_table,
     say,
+    stages_line,
     terminal_plane,
     text_table,
 )
@@ -218,6 +219,8 @@ def show(
     errors = f", ± {Z95} standard errors" if has_errors else ""
     say(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
     say(points_table(rows))
+    if trajectory.stages:
+        say(f"\n{stages_line(trajectory)}")
     say("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
     say(f"\n{terminal_plane(rows)}\n")
     is_other = (site, reading) != ("mean", "debiased")

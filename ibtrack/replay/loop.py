@@ -269,9 +269,9 @@ class _Loop:
         self._start(model)
         self._record_failed()
         if other := self._other_sites(model):
-            self.tracker.fail(step, other, tokens_seen=seen, checkpoint=label)
+            self.tracker.fail(step, other, tokens_seen=seen, checkpoint=label, stage=checkpoint.stage)
         else:
-            self.tracker.step(model, step, tokens_seen=seen, checkpoint=label)
+            self.tracker.step(model, step, tokens_seen=seen, checkpoint=label, stage=checkpoint.stage)
 
     def _check_tokenizer(self, prepared: _Prepared) -> None:
         """Refuse a checkpoint with another tokenizer; the first one is that of the others where the probe has none.
@@ -330,7 +330,8 @@ class _Loop:
             self._add_to_file(failed)
             return
         for checkpoint, why in failed:
-            self.tracker.fail(checkpoint.step or 0, why, tokens_seen=checkpoint.tokens, checkpoint=checkpoint.label)
+            step, seen, label, stage = checkpoint.step or 0, checkpoint.tokens, checkpoint.label, checkpoint.stage
+            self.tracker.fail(step, why, tokens_seen=seen, checkpoint=label, stage=stage)
 
     def _add_to_file(self, failed: Sequence[tuple[Checkpoint, str]]) -> None:
         """Write failed points where this start has loaded no model at all, after those of an earlier one.
@@ -350,6 +351,7 @@ class _Loop:
                 tokens_seen=checkpoint.tokens,
                 wall_time=before.seconds,
                 checkpoint=checkpoint.label,
+                stage=checkpoint.stage,
             )
             writer.append(point)
         writer.close()
