@@ -24,6 +24,7 @@ from ibtrack.replay.plan_table import size_words
 Fetch = Callable[[Checkpoint, Path], Path]
 """Brings a checkpoint into a folder, unless it is on this machine already, and says where it is, see `Source.fetch`."""
 
+RETRIES = 5  # of a download, unless another number is asked for
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before a download is tried again, doubled from one time to the next
 _LONGEST_NAME = 120  # letters of a folder's name that are the checkpoint's; file systems take 255 bytes
 
