@@ -23,7 +23,7 @@ _Text = Annotated[str, Meta(min_length=1)]
 _Count = Annotated[int, Meta(ge=1)]
 
 
-class ModelSettings(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a model is measured; what stands under ``defaults`` holds for each model that does not say otherwise.
 
     Attributes:
@@ -62,7 +62,7 @@ class ModelSettings(Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     batch_size: _Count | None = None
 
 
-class ModelEntry(ModelSettings, kw_only=True):
+class ModelEntry(ModelSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model of the list.
 
     Attributes:
@@ -96,7 +96,7 @@ class ModelEntry(ModelSettings, kw_only=True):
         return None if found is None else float(found[1]) * _UNITS[found[2].lower()]
 
 
-class ProbeSettings(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class ProbeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """How the probe is cut, see `ibtrack.Probe.from_texts` and `ibtrack.Probe.from_preferences`.
 
     Attributes:
@@ -214,7 +214,7 @@ def _entry(path: Path, number: int, given: Mapping[str, Any], content: Mapping[s
     where = f"{path}, model {number}"
     _check_keys(where, given, ModelEntry)
     entry: ModelEntry = _converted(where, {**(content.get("defaults") or {}), **given}, ModelEntry)
-    entry.source = [_resolved(path, each) for each in entry.sources]
+    entry = msgspec.structs.replace(entry, source=[_resolved(path, each) for each in entry.sources])
     if isinstance(entry.size, str) and _SIZE.fullmatch(entry.size.strip()) is None:
         raise ValueError(f"{where}: size must be a number of parameters, such as 70m or 1.4B, got {entry.size!r}")
     if not entry.sources:
