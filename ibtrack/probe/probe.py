@@ -299,7 +299,7 @@ class Probe:
     def from_dataset(
         cls, dataset: Any, tokenizer: Any, *, column: str = "text", seed: int = 0, **options: Any
     ) -> Probe:
-        """Cut one window out of each of some documents of a Hugging Face dataset, or its beginning, as `from_texts` does.
+        """Cut one window out of each of some documents of a Hugging Face dataset, as `from_texts` does.
 
         Args:
             dataset: A ``datasets.Dataset``, or an ``IterableDataset``, which is shuffled by its buffer. Its rows are
@@ -335,9 +335,9 @@ class Probe:
         both texts share, which is the prompt and what the responses have in common; padding is not measured. Standard
         errors are over pairs. A block holds at most ``block_size // 2`` tokens of the common beginning and is padded
         on the right, which causal attention does not see. With ``positions="last"`` the last token of each response is
-        the one position of its block, which holds the ``block_size`` tokens up to it. Pairs in which a response has no token of its own are
-        skipped, and so are pairs whose responses are copies of those of another pair, with a warning; two pairs may
-        have the same prompt.
+        the one position of its block, which holds the ``block_size`` tokens up to it. Pairs in which a response has no
+        token of its own are skipped, and so are pairs whose responses are copies of those of another pair, with a
+        warning; two pairs may have the same prompt.
 
         Positions of one response resemble each other, so bias and null are those of exchanging the labels of whole
         pairs, see `ibtrack.information.permutation`.

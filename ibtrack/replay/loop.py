@@ -28,7 +28,7 @@ from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.replay.checkpoint import Checkpoint
 from ibtrack.replay.earlier import Earlier, read_earlier
 from ibtrack.replay.errors import LoadingError
-from ibtrack.replay.fetching import Cache, Fetch, FetchError, Outcome, fetch_again, is_transient, one_ahead
+from ibtrack.replay.fetching import RETRIES, Cache, Fetch, FetchError, Outcome, fetch_again, one_ahead
 from ibtrack.replay.loading import load_model, load_tokenizer
 from ibtrack.replay.memory import Room, share_out
 from ibtrack.replay.precision import cast_as_trained, forward_in
@@ -76,7 +76,7 @@ def replay(
     geometry_rows: int = 0,
     cache: str | os.PathLike[str] | None = None,
     keep: bool = False,
-    retries: int = 5,
+    retries: int = RETRIES,
     retry_failed: bool = False,
     name: str | None = None,
     config: Mapping[str, Any] | None = None,
@@ -196,9 +196,7 @@ class _Loop:
         self.tracker, self.cache, self.earlier = tracker, cache, earlier
         self._load_as_saved, self._precision = load, precision
         self._stopped = threading.Event()
-        self._bring = partial(
-            fetch_again, fetch, retries=retries, is_transient=is_transient, wait=self._stopped.wait, say=say
-        )
+        self._bring = partial(fetch_again, fetch, retries=retries, wait=self._stopped.wait, say=say)
         self._tokenizers = TokenizerHashes(load_tokenizer)
         self._tokenizer_hash = tracker.probe.tokenizer_hash or ("" if earlier is None else earlier.tokenizer_hash)
         self._room: Room | None = None  # known when the first model is loaded

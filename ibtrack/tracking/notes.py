@@ -134,8 +134,6 @@ def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:
         return NO_OTHER_DOCUMENT
     if parts.quantity.endswith("_se") and probe.num_documents == 1:
         return ONE_DOCUMENT
-    if _without_suffix(parts.quantity).endswith("_equal"):
-        return NONE_FREQUENT
     if _without_suffix(parts.quantity) in NO_GEOMETRY:
         of_suffix = {"se": ONE_SAMPLED, "half": NO_HALVES}
         return NO_GEOMETRY.get(parts.quantity) or of_suffix[parts.quantity.rpartition("_")[2]]
@@ -148,4 +146,4 @@ def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:
             return NO_CEILING
         if value == 0:
             return f"{denominator} is 0, so the ratio does not exist"
-    return NOT_A_NUMBER
+    return NONE_FREQUENT if _without_suffix(parts.quantity).endswith("_equal") else NOT_A_NUMBER

@@ -73,6 +73,21 @@ def test_mean_leaves_the_embedding_out() -> None:
     assert readings["ib/mean/entropy"] == readings["ib/L00/entropy"] != readings["ib/embed/entropy"]
 
 
+def test_the_final_norm_counts_in_the_mean_in_the_place_of_the_last_block() -> None:
+    probe = models.probe()
+    sites = ["embed", "L00", "L01", "final"]
+    plane = InformationPlane(probe, dict.fromkeys(sites, 8))
+    generator = torch.Generator().manual_seed(0)
+    for scale, site in enumerate(sites):
+        rows = torch.randn(probe.num_positions, 8, generator=generator) + scale
+        plane.update(site, rows, torch.arange(probe.num_positions))
+    values = plane.compute()
+    for key in ("entropy", "token/complexity"):
+        assert float(values[f"ib/mean/{key}"]) == pytest.approx(
+            float(values[f"ib/L00/{key}"] + values[f"ib/final/{key}"]) / 2
+        )
+
+
 def test_the_geometry_is_that_of_the_sampled_positions_and_of_their_documents() -> None:
     probe = models.probe()
     plane = InformationPlane(probe, {"embed": 8, "L00": 24, "L01": 8}, geometry_rows=90)

@@ -8,7 +8,8 @@ import pytest
 
 from ibtrack.replay import fetching
 from ibtrack.replay.checkpoint import Checkpoint, File
-from ibtrack.replay.fetching import Cache, FetchError, Outcome, fetch_again, is_transient, one_ahead
+from ibtrack.replay.fetching import Cache, FetchError, Outcome, fetch_again, one_ahead
+from ibtrack.replay.hub_errors import HubError
 
 SERIES = [
     Checkpoint(f"step{n}", "owner/name", n, commit="0" * 40, files=(File("model.safetensors", 100 * n),))
@@ -83,10 +84,10 @@ def test_the_disk_must_hold_two_neighbours_or_all(tmp_path: Path, monkeypatch: p
     assert cache.bytes_needed([]) == 0
     free = 900
     cache.check_room(SERIES)
-    with pytest.raises(OSError, match=r"has 9e-07 GB free, and all checkpoints need 1\.5e-06 GB; name a folder"):
+    with pytest.raises(OSError, match=r"has 900 B free, and all checkpoints need 1\.5 kB; name a folder"):
         keeping.check_room(SERIES)
     free = 899
-    with pytest.raises(OSError, match="two checkpoints at a time need 9e-07 GB"):
+    with pytest.raises(OSError, match="two checkpoints at a time need 900 B"):
         cache.check_room(SERIES)
     assert not (tmp_path / "new").exists()
     local = [Checkpoint(f"checkpoint-{n}", "runs/a", n, files=(File("a", 1 << 60),)) for n in (1, 2)]
@@ -114,9 +115,7 @@ def fetch(flaky: Flaky, retries: int = 3) -> tuple[Path, list[float], list[str]]
         waits.append(seconds)
         return False
 
-    path = fetch_again(
-        flaky, SERIES[0], Path("a"), retries=retries, is_transient=is_transient, wait=wait, say=lines.append
-    )
+    path = fetch_again(flaky, SERIES[0], Path("a"), retries=retries, wait=wait, say=lines.append)
     return path, waits, lines
 
 
@@ -138,6 +137,8 @@ def test_errors_that_stay_end_the_tries() -> None:
         fetch(once)
     assert not caught.value.passes
     assert once.calls == 1
+    with pytest.raises(FetchError, match="it could not be fetched: it is gated"):
+        fetch(Flaky(HubError("it is gated")))
     with pytest.raises(FetchError, match=r"it could not be fetched: ConnectionError: reset"):
         fetch(Flaky(ConnectionError("reset")), retries=0)
 
@@ -145,9 +146,7 @@ def test_errors_that_stay_end_the_tries() -> None:
 def test_nothing_is_tried_again_once_it_is_to_stop() -> None:
     flaky = Flaky(*[ConnectionError("reset")] * 2)
     with pytest.raises(FetchError, match="before the replay was stopped"):
-        fetch_again(
-            flaky, SERIES[0], Path("a"), retries=9, is_transient=is_transient, wait=lambda _: True, say=lambda _: None
-        )
+        fetch_again(flaky, SERIES[0], Path("a"), retries=9, wait=lambda _: True, say=lambda _: None)
     assert flaky.calls == 1
 
 
