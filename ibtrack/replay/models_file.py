@@ -85,7 +85,7 @@ class ModelEntry(ModelSettings, frozen=True, forbid_unknown_fields=True, kw_only
     @property
     def label(self) -> str:
         """Name of the run, which is one printable part of a path."""
-        return self.name or printable(self.sources[-1].rstrip("/").rpartition("/")[2])
+        return self.name or printable(self.sources[-1].rstrip("/").rpartition("/")[2].partition("@")[0])
 
     @property
     def num_parameters(self) -> float | None:
@@ -129,6 +129,8 @@ class _File(Struct, forbid_unknown_fields=True, kw_only=True):
     texts: _PATHS | None = None
     preferences: _PATHS | None = None
     column: _Text = "text"
+    subset: _Text | None = None
+    split: _Text = "validation"
     protocol: _Text = "standard"
     probe: ProbeSettings = ProbeSettings()
     defaults: ModelSettings = ModelSettings()
@@ -141,18 +143,23 @@ class ModelsFile:
     Attributes:
         path: The file.
         entries: The models, with the defaults put in.
-        texts: Files and folders of the documents of the probe; empty where it is one of preferences.
+        texts: Files and folders of the documents of the probe, or one data set of the hub, see
+            `ibtrack.replay.documents.documents`; empty where it is one of preferences.
         preferences: Files of the pairs of a probe of preferences; empty where it is one of texts.
         column: Column of rows that holds the text of a document.
+        subset: Configuration of the data set.
+        split: Split of the data set.
         protocol: Name of the protocol, see `ibtrack.replay.settings.PROTOCOLS`.
         probe: How the probe is cut, where that differs from the protocol.
     """
 
     path: Path
     entries: tuple[ModelEntry, ...]
-    texts: tuple[Path, ...]
+    texts: tuple[str, ...]
     preferences: tuple[Path, ...]
     column: str
+    subset: str | None
+    split: str
     protocol: str
     probe: Mapping[str, Any]
 
@@ -185,9 +192,11 @@ def read_models(path: str | os.PathLike[str]) -> ModelsFile:
     return ModelsFile(
         path=path,
         entries=entries,
-        texts=_paths(path, file.texts),
-        preferences=_paths(path, file.preferences),
+        texts=tuple(_resolved(path, each) for each in _several(file.texts)),
+        preferences=tuple(Path(_resolved(path, each)) for each in _several(file.preferences)),
         column=file.column,
+        subset=file.subset,
+        split=file.split,
         protocol=file.protocol,
         probe=msgspec.to_builtins(file.probe),
     )
@@ -229,7 +238,7 @@ def _entry(path: Path, number: int, given: Mapping[str, Any], content: Mapping[s
 
 
 def _resolved(path: Path, source: str) -> str:
-    """Take a folder from where the file lies; what is no folder there is a repository."""
+    """Take a folder or file from where the list lies; what is not there is a name of the hub."""
     folder = path.parent / Path(source).expanduser()
     return str(folder) if folder.exists() else source
 
@@ -273,6 +282,5 @@ def _converted(where: str, content: Mapping[str, Any], kind: type[Any]) -> Any:
         raise ValueError(f"{where}: {printable(str(error))}") from error
 
 
-def _paths(path: Path, given: _PATHS | None) -> tuple[Path, ...]:
-    several = [] if given is None else [given] if isinstance(given, str) else given
-    return tuple(path.parent / Path(each).expanduser() for each in several)
+def _several(given: _PATHS | None) -> list[str]:
+    return [] if given is None else [given] if isinstance(given, str) else given

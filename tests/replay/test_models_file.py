@@ -17,6 +17,7 @@ def _read(folder: Path, text: str) -> object:
 
 def test_a_list_is_read_with_its_defaults(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
+    (tmp_path / "held_out.jsonl").touch()
     path = tmp_path / "models.yaml"
     path.write_text(
         """
@@ -34,7 +35,8 @@ def test_a_list_is_read_with_its_defaults(tmp_path: Path) -> None:
         """
     )
     found = read_models(path)
-    assert found.texts == (tmp_path / "held_out.jsonl", tmp_path / "more")
+    assert found.texts == (str(tmp_path / "held_out.jsonl"), "more")
+    assert (found.subset, found.split) == (None, "validation")
     assert found.preferences == ()
     assert (found.column, found.protocol, dict(found.probe)) == ("content", "paper", {"num_blocks": 100, "seed": 3})
     pythia, large, mine, both = found.entries
