@@ -16,13 +16,13 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
+    StableLmConfig,
+    StableLmForCausalLM,
 )
 
 from tests.post_training import WORDS, pairs, sentence
 
-FAMILIES = ("llama", "neox", "qwen")
+FAMILIES = ("llama", "neox", "stablelm")
 
 
 def tokenizer(*, backwards: bool = False) -> PreTrainedTokenizerFast:
@@ -48,14 +48,14 @@ def model(family: str, width: int, seed: int = 0) -> PreTrainedModel:
         return LlamaForCausalLM(LlamaConfig(**sizes))
     if family == "neox":
         return GPTNeoXForCausalLM(GPTNeoXConfig(**sizes))
-    return Qwen2ForCausalLM(Qwen2Config(**sizes, num_key_value_heads=2))
+    return StableLmForCausalLM(StableLmConfig(**sizes, num_key_value_heads=2))
 
 
 def save(folder: Path, family: str, width: int, seed: int = 0) -> PreTrainedModel:
-    """Write a model with its tokenizer, which that of the family qwen shares with nobody."""
+    """Write a model with its tokenizer, which that of the family stablelm shares with nobody."""
     made = model(family, width, seed)
     made.save_pretrained(folder)
-    tokenizer(backwards=family == "qwen").save_pretrained(folder)
+    tokenizer(backwards=family == "stablelm").save_pretrained(folder)
     return made
 
 

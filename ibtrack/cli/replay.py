@@ -326,3 +326,5 @@ def _replay_models(models: Path, sources: Sequence[str] | None, out: Path | None
         say(f"stopped; the same command goes on with {out}", err=True)
         raise typer.Exit(STOPPED) from None
     say("\n".join(found.sentences()))
+    if found.failed:
+        raise typer.Exit(1)

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import gc
 import os
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from ibtrack._checks import needs
 from ibtrack.probe.probe import Probe
 from ibtrack.probe.tokenizer import tokenizer_hash
 from ibtrack.record.texts import printable, reason
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.replay.checkpoint import HUGGING_FACE, Checkpoint, Source
+from ibtrack.replay.documents import documents
 from ibtrack.replay.folders import FolderSource
 from ibtrack.replay.loading import load_model, load_tokenizer
 from ibtrack.replay.loop import replay
 from ibtrack.replay.models_file import ModelEntry, ModelsFile, read_models
-from ibtrack.replay.needed_files import is_weights
 from ibtrack.replay.plan import Plan, find_checkpoints
 from ibtrack.replay.settings import protocol_settings
-from ibtrack.replay.text_files import read_rows, read_texts
+from ibtrack.replay.text_files import read_rows
+from ibtrack.replay.tokenizers import named_tokenizer, tokenizer_of
 
 TRAJECTORY = "trajectory.jsonl"
 _TEXT_ONLY = ("num_blocks", "min_length", "orders", "skip")
@@ -90,8 +89,8 @@ def replay_models(
         token: Token of the hub, see `find_checkpoints`.
         endpoint: Address of the hub.
         **options: Further arguments of `ibtrack.replay.replay` that hold for all models, such as ``geometry_rows``,
-            ``max_memory``, ``cache``, ``keep`` or ``retry_failed``, and of `ibtrack.replay.loading.load_model`, which hold
-            where the file says nothing else, such as ``device``.
+            ``max_memory``, ``cache``, ``keep`` or ``retry_failed``, and of `ibtrack.replay.loading.load_model`, such as
+            ``device``, which hold where the file says nothing else.
 
     Returns:
         What was measured and what failed; its ``failed`` is empty where all is well.
@@ -164,14 +163,12 @@ def _replay(
 ) -> Trajectory:
     plan = _plan(entry, hub)
     chosen = _chosen(entry, plan)
-    tokenizer, size = _tokenizer_and_size(entry, plan, chosen[-1])
+    tokenizer, size = _tokenizer_and_size(entry, plan, chosen[-1], options["report"] or _silent)
     probe, key = probes.of(tokenizer)
     result.tokenizers.setdefault(key, []).append(entry.label)
-    size = entry.num_parameters or size
     config = {
         **({} if entry.family is None else {"family": entry.family}),
         **({} if size is None else {"num_parameters": int(size)}),
-        "model": " + ".join(entry.sources) + ("" if entry.revision is None else f"@{entry.revision}"),
     }
     own = {name: value for name in (*_LOAD, *_PASSES) if (value := getattr(entry, name)) not in (None, False)}
     usual = {"options": probes.settings.options, "layers": probes.settings.layers}
@@ -237,28 +234,24 @@ def _chosen(entry: ModelEntry, plan: Plan) -> list[Checkpoint]:
     return chosen if entry.trajectory is not False else chosen[-1:]
 
 
-def _tokenizer_and_size(entry: ModelEntry, plan: Plan, checkpoint: Checkpoint) -> tuple[Any, int | None]:
+def _tokenizer_and_size(
+    entry: ModelEntry, plan: Plan, checkpoint: Checkpoint, say: Callable[[str], None]
+) -> tuple[Any, float | None]:
     """Load the tokenizer of a checkpoint, and count its parameters, without its weights.
 
     Raises:
         ValueError: Nothing says which tokenizer it has.
     """
-    if checkpoint.layout != HUGGING_FACE and entry.tokenizer is None:
-        raise ValueError(f"tokenizer must be named, as {checkpoint.label} is not in Hugging Face format and has none")
-    with tempfile.TemporaryDirectory() as folder:
-        small = replace(checkpoint, files=tuple(each for each in checkpoint.files if not is_weights(each.path)))
-        path = plan.fetch(small, Path(folder)) if checkpoint.layout == HUGGING_FACE else None
-        trust = entry.trust_remote_code
-        tokenizer = load_tokenizer(path, trust_remote_code=trust) if entry.tokenizer is None else _named(entry)
-        size = None if path is None or entry.num_parameters else count_parameters(path, trust_remote_code=trust)
-    return tokenizer, size
+    trust = entry.trust_remote_code
+    own = None if entry.tokenizer is None else named_tokenizer(entry.tokenizer, trust_remote_code=trust)
 
+    def read(path: Path) -> tuple[Any, int | None]:
+        tokenizer = load_tokenizer(path, trust_remote_code=trust) if own is None else own
+        return tokenizer, entry.num_parameters or count_parameters(path, trust_remote_code=trust)
 
-def _named(entry: ModelEntry) -> Any:
-    """Load the tokenizer that an entry names."""
-    with needs("a tokenizer", extra="hub"):
-        from transformers import AutoTokenizer
-    return AutoTokenizer.from_pretrained(str(entry.tokenizer), trust_remote_code=entry.trust_remote_code)
+    if own is not None and checkpoint.layout != HUGGING_FACE:
+        return own, entry.num_parameters
+    return tokenizer_of(plan.fetch, checkpoint, read, say=say)
 
 
 def count_parameters(folder: Path, *, trust_remote_code: bool = False) -> int | None:
@@ -304,7 +297,8 @@ class _Probes:
             kind, other = ("texts", "preferences") if self._is_text else ("preferences", "texts")
             raise ValueError(f"{file.path}, probe: {misplaced[0]} is for a probe of {other}, and this one is of {kind}")
         self._options |= self._given
-        self._documents: Any = read_texts(file.texts, file.column) if self._is_text else read_rows(file.preferences)
+        self._file = file
+        self._rows = [] if self._is_text else read_rows(file.preferences)
         self._probes: dict[str, Probe] = {}
 
     def of(self, tokenizer: Any) -> tuple[Probe, str]:
@@ -316,7 +310,15 @@ class _Probes:
         key = tokenizer_hash(tokenizer)
         if key not in self._probes:
             make = Probe.from_texts if self._is_text else Probe.from_preferences
-            probe = make(self._documents, tokenizer, **self._options)
+            probe = make(self._documents() if self._is_text else self._rows, tokenizer, **self._options)
             probe.tokenizer = type(tokenizer).__name__  # where it was loaded from is another place at each start
             self._probes[key] = probe
         return self._probes[key], key
+
+    def _documents(self) -> Iterable[str]:
+        """Read the texts, once for each tokenizer, as a stream can be read but once."""
+        file, seed = self._file, self._given.get("seed", 0)
+        parts = [
+            documents(each, column=file.column, subset=file.subset, split=file.split, seed=seed) for each in file.texts
+        ]
+        return parts[0] if len(parts) == 1 else [text for part in parts for text in part]

@@ -23,7 +23,7 @@ _Text = Annotated[str, Meta(min_length=1)]
 _Count = Annotated[int, Meta(ge=1)]
 
 
-class ModelSettings(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a model is measured; what stands under ``defaults`` holds for each model that does not say otherwise.
 
     Attributes:
@@ -62,7 +62,7 @@ class ModelSettings(Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     batch_size: _Count | None = None
 
 
-class ModelEntry(ModelSettings, kw_only=True):
+class ModelEntry(ModelSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model of the list.
 
     Attributes:
@@ -85,7 +85,7 @@ class ModelEntry(ModelSettings, kw_only=True):
     @property
     def label(self) -> str:
         """Name of the run, which is one printable part of a path."""
-        return self.name or printable(self.sources[-1].rstrip("/").rpartition("/")[2])
+        return self.name or printable(self.sources[-1].rstrip("/").rpartition("/")[2].partition("@")[0])
 
     @property
     def num_parameters(self) -> float | None:
@@ -96,7 +96,7 @@ class ModelEntry(ModelSettings, kw_only=True):
         return None if found is None else float(found[1]) * _UNITS[found[2].lower()]
 
 
-class ProbeSettings(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class ProbeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """How the probe is cut, see `ibtrack.Probe.from_texts` and `ibtrack.Probe.from_preferences`.
 
     Attributes:
@@ -129,6 +129,8 @@ class _File(Struct, forbid_unknown_fields=True, kw_only=True):
     texts: _PATHS | None = None
     preferences: _PATHS | None = None
     column: _Text = "text"
+    subset: _Text | None = None
+    split: _Text = "validation"
     protocol: _Text = "standard"
     probe: ProbeSettings = ProbeSettings()
     defaults: ModelSettings = ModelSettings()
@@ -141,18 +143,23 @@ class ModelsFile:
     Attributes:
         path: The file.
         entries: The models, with the defaults put in.
-        texts: Files and folders of the documents of the probe; empty where it is one of preferences.
+        texts: Files and folders of the documents of the probe, or one data set of the hub, see
+            `ibtrack.replay.documents.documents`; empty where it is one of preferences.
         preferences: Files of the pairs of a probe of preferences; empty where it is one of texts.
         column: Column of rows that holds the text of a document.
+        subset: Configuration of the data set.
+        split: Split of the data set.
         protocol: Name of the protocol, see `ibtrack.replay.settings.PROTOCOLS`.
         probe: How the probe is cut, where that differs from the protocol.
     """
 
     path: Path
     entries: tuple[ModelEntry, ...]
-    texts: tuple[Path, ...]
+    texts: tuple[str, ...]
     preferences: tuple[Path, ...]
     column: str
+    subset: str | None
+    split: str
     protocol: str
     probe: Mapping[str, Any]
 
@@ -185,9 +192,11 @@ def read_models(path: str | os.PathLike[str]) -> ModelsFile:
     return ModelsFile(
         path=path,
         entries=entries,
-        texts=_paths(path, file.texts),
-        preferences=_paths(path, file.preferences),
+        texts=tuple(_resolved(path, each) for each in _several(file.texts)),
+        preferences=tuple(Path(_resolved(path, each)) for each in _several(file.preferences)),
         column=file.column,
+        subset=file.subset,
+        split=file.split,
         protocol=file.protocol,
         probe=msgspec.to_builtins(file.probe),
     )
@@ -214,7 +223,7 @@ def _entry(path: Path, number: int, given: Mapping[str, Any], content: Mapping[s
     where = f"{path}, model {number}"
     _check_keys(where, given, ModelEntry)
     entry: ModelEntry = _converted(where, {**(content.get("defaults") or {}), **given}, ModelEntry)
-    entry.source = [_resolved(path, each) for each in entry.sources]
+    entry = msgspec.structs.replace(entry, source=[_resolved(path, each) for each in entry.sources])
     if isinstance(entry.size, str) and _SIZE.fullmatch(entry.size.strip()) is None:
         raise ValueError(f"{where}: size must be a number of parameters, such as 70m or 1.4B, got {entry.size!r}")
     if not entry.sources:
@@ -229,7 +238,7 @@ def _entry(path: Path, number: int, given: Mapping[str, Any], content: Mapping[s
 
 
 def _resolved(path: Path, source: str) -> str:
-    """Take a folder from where the file lies; what is no folder there is a repository."""
+    """Take a folder or file from where the list lies; what is not there is a name of the hub."""
     folder = path.parent / Path(source).expanduser()
     return str(folder) if folder.exists() else source
 
@@ -273,6 +282,5 @@ def _converted(where: str, content: Mapping[str, Any], kind: type[Any]) -> Any:
         raise ValueError(f"{where}: {printable(str(error))}") from error
 
 
-def _paths(path: Path, given: _PATHS | None) -> tuple[Path, ...]:
-    several = [] if given is None else [given] if isinstance(given, str) else given
-    return tuple(path.parent / Path(each).expanduser() for each in several)
+def _several(given: _PATHS | None) -> list[str]:
+    return [] if given is None else [given] if isinstance(given, str) else given

@@ -24,7 +24,8 @@ def steps(chosen: Sequence[Checkpoint]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "schedule", [schedules.powers(2) | schedules.every(5), schedules.every(3), schedules.at(2, 7), schedules.powers(1.5)]
+    "schedule",
+    [schedules.powers(2) | schedules.every(5), schedules.every(3), schedules.at(2, 7), schedules.powers(1.5)],
 )
 def test_a_schedule_takes_what_a_monitor_takes_that_is_asked_at_the_same_steps(schedule: Schedule) -> None:
     asked = [0, 1, 2, 3, 5, 6, 9, 10, 11, 16, 20]

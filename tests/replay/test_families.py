@@ -149,15 +149,23 @@ def test_a_family_of_ones_own_is_read_from_its_file_and_again_when_it_changes(tm
         ("name: own\ntitle: T\nrevisions: []\n", r"Expected `array` of length >= 1"),
         ("name: own\ntitle: T\nrevisions: ['step(']\n", r"missing \), unterminated subpattern"),
         ("name: own\ntitle: T\nrevisions: ['step[0-9]+']\n", r"'step\[0-9\]\+' must have a group 'step'"),
-        ("name: own\ntitle: T\nrevisions: ['(?P<epoch>.)']\n", r"groups of .* must be among .*'unit'\], got \['epoch'\]"),
-        (OWN + "repositories: [{pattern: 'me/x', run: 'me/{size}'}]\n", r"'me/\{size\}' must name groups of 'me/x' alone"),
+        (
+            "name: own\ntitle: T\nrevisions: ['(?P<epoch>.)']\n",
+            r"groups of .* must be among .*'unit'\], got \['epoch'\]",
+        ),
+        (
+            OWN + "repositories: [{pattern: 'me/x', run: 'me/{size}'}]\n",
+            r"'me/\{size\}' must name groups of 'me/x' alone",
+        ),
         (OWN + "quirks: [{says: It is odd., where: '('}]\n", r"missing \), unterminated subpattern"),
     ],
 )
 def test_a_file_that_describes_no_family_is_one_sentence(tmp_path: Path, text: str, what: str) -> None:
     path = tmp_path / "own.yml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=rf"^the family in .*own\.yml must be as the docs describe one: .*{what}") as caught:
+    with pytest.raises(
+        ValueError, match=rf"^the family in .*own\.yml must be as the docs describe one: .*{what}"
+    ) as caught:
         load_family(path)
     assert "\n" not in str(caught.value)
 

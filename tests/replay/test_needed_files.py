@@ -31,7 +31,14 @@ def test_shards_come_with_their_index_and_no_other() -> None:
 
 
 def test_settings_and_tokenizer_come_and_the_rest_stays() -> None:
-    wanted = ["config.json", "generation_config.json", "merges.txt", "model.safetensors", "tokenizer.json", "vocab.json"]
+    wanted = [
+        "config.json",
+        "generation_config.json",
+        "merges.txt",
+        "model.safetensors",
+        "tokenizer.json",
+        "vocab.json",
+    ]
     others = ["README.md", "optimizer.pt", "model.fp16.safetensors", "consolidated.safetensors", "tf_model.h5", "a.py"]
     assert names(*wanted, *others, "onnx/model.safetensors", "onnx/config.json") == wanted
     assert names(*wanted, *others, remote_code=True) == ["a.py", *wanted]
@@ -58,7 +65,9 @@ def test_what_cannot_be_loaded_says_why(given: list[str], problems: list[str]) -
 
 
 def test_weights_are_what_transformers_would_load() -> None:
-    assert [each for each in (*SHARDS, *PICKLES, "model.safetensors", "pytorch_model.bin") if not is_weights(each)] == []
+    assert [
+        each for each in (*SHARDS, *PICKLES, "model.safetensors", "pytorch_model.bin") if not is_weights(each)
+    ] == []
     others = ("optimizer.bin", "model.fp16.safetensors", "model.safetensors.index.json", "training_args.bin")
     assert [each for each in others if is_weights(each)] == []
     assert is_weights("checkpoint-5/model.safetensors")

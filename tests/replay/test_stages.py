@@ -37,7 +37,9 @@ def test_a_stage_goes_on_where_the_one_before_it_is_known_to_end() -> None:
 
 
 def test_without_a_published_list_a_stage_ends_at_the_last_step_that_is_there() -> None:
-    found = placed("olmo3", "allenai/Olmo-3-1025-7B", "stage2-step10", "stage1-step900", "stage3-step5", "stage1-step70")
+    found = placed(
+        "olmo3", "allenai/Olmo-3-1025-7B", "stage2-step10", "stage1-step900", "stage3-step5", "stage1-step70"
+    )
     assert where(found) == {
         "stage1-step70": (70, "stage1"),
         "stage1-step900": (900, "stage1"),
@@ -78,7 +80,9 @@ def test_a_line_that_is_asked_for_is_taken_and_begins_where_it_would_have(wanted
 
 
 def test_a_stage_that_is_not_there_is_answered_by_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"^stages must be among those of the run \(ingredient1, stage2.*, got 'stage1'$"):
+    with pytest.raises(
+        ValueError, match=r"^stages must be among those of the run \(ingredient1, stage2.*, got 'stage1'$"
+    ):
         placed("olmo2", ONE_B, "stage2-ingredient1-step7-tokens1B", wanted=["stage1"])
     with pytest.raises(ValueError, match=r"\(none, as no name tells a stage\), got 'x'$"):
         placed("pythia", "EleutherAI/pythia-70m", "step1", wanted=["x"])
@@ -86,7 +90,10 @@ def test_a_stage_that_is_not_there_is_answered_by_those_there_are() -> None:
 
 def test_what_is_not_taken_still_tells_where_a_stage_ends() -> None:
     family = load_family("olmo3")
-    found = [each._replace(taken="stage2" in each.checkpoint.name) for each in named(family, "stage1-step900", "stage2-step4")]
+    found = [
+        each._replace(taken="stage2" in each.checkpoint.name)
+        for each in named(family, "stage1-step900", "stage2-step4")
+    ]
     assert where(place(found, family, "allenai/Olmo-3-1025-7B")) == {"stage2-step4": (904, "stage2")}
 
 
@@ -114,7 +121,9 @@ def test_names_that_lack_a_part_say_so_and_move_nothing() -> None:
 
 def test_published_steps_lie_where_their_stage_does() -> None:
     family = load_family("olmo2")
-    steps, verified = published_steps(family, SEVEN_B, {("stage1", None): End(), ("stage2", "ingredient1"): End(928646)})
+    steps, verified = published_steps(
+        family, SEVEN_B, {("stage1", None): End(), ("stage2", "ingredient1"): End(928646)}
+    )
     assert (len(steps), max(steps), verified) == (935, 928646, True)
     assert published_steps(family, SEVEN_B, {("stage2", "ingredient1"): End(928646)}) == (set(), True)
     shifted = msgspec.structs.replace(family, published=load_family("pythia").published)
