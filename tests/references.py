@@ -53,6 +53,12 @@ def plugin_information(assignments: np.ndarray, labels: np.ndarray) -> float:
     return entropy(assignments.mean(0)) - conditional
 
 
+def equally_weighted_information(assignments: np.ndarray, labels: np.ndarray, fewest: int) -> float:
+    """H(mean of all rows) - mean over the labels x that occur ``fewest`` times or more of H(mean of the rows of x)."""
+    often = [x for x in np.unique(labels) if (labels == x).sum() >= fewest]
+    return entropy(assignments.mean(0)) - sum(entropy(assignments[labels == x].mean(0)) for x in often) / len(often)
+
+
 def permuted_information(assignments: np.ndarray, labels: np.ndarray, repeats: int, seed: int) -> float:
     """Mean plug-in information of labels in random orders."""
     rng = np.random.default_rng(seed)

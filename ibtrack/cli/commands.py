@@ -16,11 +16,13 @@ import typer
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.effects import effects, which_compresses
+from ibtrack.analysis.mislabelled import mislabelled
 from ibtrack.analysis.outline import outline
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.analysis.scores import DEFAULT_QUANTITIES, Relations, join_scores, read_scores, relate
+from ibtrack.cli.replay import replay
 from ibtrack.cli.terminal import (
     LIST_HEAD,
     UNIT_WORDS,
@@ -32,6 +34,7 @@ from ibtrack.cli.terminal import (
     points_table,
     relations_table,
     say,
+    stages_line,
     terminal_plane,
     text_table,
 )
@@ -41,7 +44,8 @@ from ibtrack.report.run_labels import run_labels
 from ibtrack.report.tables import curve_rows, doubt_lines, plane_rows
 
 app = typer.Typer(
-    help="Watch a language model compress: reports, pictures and tables from trajectory files.",
+    help="Watch a language model compress: reports, pictures and tables from trajectory files, which replay makes "
+    "from saved checkpoints.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -82,6 +86,9 @@ def one_line_errors(command: Command) -> Command:
                 raise typer.Exit(2) from error
 
     return run  # type: ignore[return-value]  # mypy cannot know that wraps keeps the signature
+
+
+app.command()(one_line_errors(replay))
 
 
 @app.command()
@@ -218,7 +225,9 @@ def show(
     errors = f", ± {Z95} standard errors" if has_errors else ""
     say(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
     say(points_table(rows))
-    say("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
+    if trajectory.stages:
+        say(f"\n{stages_line(trajectory)}")
+    say("".join(f"\n{line}.\n" for line in (*doubt_lines(rows), *mislabelled(trajectory).values())), nl=False)
     say(f"\n{terminal_plane(rows)}\n")
     is_other = (site, reading) != ("mean", "debiased")
     whose = "Of the debiased reading, mean over the layers: " if is_other else ""

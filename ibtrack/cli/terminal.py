@@ -95,6 +95,21 @@ def points_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{table}\n\n{_NOISE_WORDS}" if any(_NOISE in cell for line in lines for cell in line) else table
 
 
+def stages_line(run: Trajectory) -> str:
+    """Say where the stages of training of a run begin.
+
+    Args:
+        run: Trajectory of a run whose points name stages.
+
+    Example:
+        >>> from ibtrack.record.trajectory import Point
+        >>> points = [Point(0, stage="sft"), Point(8, stage="sft"), Point(9, stage="dpo")]
+        >>> print(stages_line(Trajectory({}, {}, points)))
+        Stages: sft from step 0, dpo from step 8.
+    """
+    return f"Stages: {', '.join(f'{stage} from step {step}' for stage, step in run.stages.items())}."
+
+
 def geometry_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Write effective ranks and exponents of a run as a table; what half of the documents read stands in brackets.
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ibtrack._checks import check_integers
+from ibtrack._checks import check_integers, check_option
 from ibtrack.information.brackets import BracketDesign, lower_ends
 from ibtrack.information.devices import to_device
 from ibtrack.information.document_design import DocumentDesign
@@ -20,7 +20,7 @@ from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.standard_errors import Estimate
 
 
-def plugin_information(assignments: Tensor, labels: Tensor) -> Tensor:
+def plugin_information(assignments: Tensor, labels: Tensor, *, label_weights: str = "frequency") -> Tensor:
     """Work out the plug-in information H(Z) - Σ_x (n_x / N) H(Z | X=x), the published reading.
 
     Source: Conklin et al., arXiv 2604.07569. It is biased upward, by most of its value where labels are rare.
@@ -28,12 +28,15 @@ def plugin_information(assignments: Tensor, labels: Tensor) -> Tensor:
     Args:
         assignments: (N, K) soft assignments, from `assign`.
         labels: (N,) integers of any range.
+        label_weights: ``frequency``, or ``equal`` for H(Z) - mean_x H(Z | X=x) over the labels that occur five times or
+            more, as in the paper's first submission. See `ibtrack.information.plugin`.
 
     Returns:
-        () float64, nats.
+        () float64, nats; ``nan`` where labels are to count alike and none occurs five times.
 
     Raises:
-        ValueError: ``assignments`` are not a finite floating point matrix, or ``labels`` not one integer per row.
+        ValueError: ``assignments`` are not a finite floating point matrix, ``labels`` not one integer per row, or there
+            are no such weights.
 
     Example:
         >>> assignments = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -42,7 +45,9 @@ def plugin_information(assignments: Tensor, labels: Tensor) -> Tensor:
     """
     rows, dense = _check(assignments, labels)
     documents = DocumentDesign.from_index(torch.zeros(len(rows), dtype=torch.int64))
-    return _readings(rows, dense, documents, "plugin").plugin["labels"].squeeze(0)
+    equal = check_option("label_weights", label_weights, ("frequency", "equal")) == "equal"
+    read = _readings(rows, dense, documents, "plugin", equal_weights=equal)
+    return (read.plugin_equal if equal else read.plugin)["labels"].squeeze(0)
 
 
 def debiased_information(assignments: Tensor, labels: Tensor, documents: Tensor | None = None) -> Estimate:
@@ -142,12 +147,11 @@ def read_rows(assignments: Tensor, labels: Tensor, documents: Tensor, reading: s
     return values.squeeze(0)
 
 
-def _readings(rows: Tensor, labels: Tensor, documents: DocumentDesign, reading: str) -> Readings:
-    design = LabelDesign.from_labels(labels, documents)
-    device = rows.device
-    return site_readings(
-        [rows], {"labels": to_device(design, device)}, to_device(documents, device), readings=(reading,)
-    )
+def _readings(
+    rows: Tensor, labels: Tensor, documents: DocumentDesign, reading: str, *, equal_weights: bool = False
+) -> Readings:
+    design, partition = to_device((LabelDesign.from_labels(labels, documents), documents), rows.device)
+    return site_readings([rows], {"labels": design}, partition, readings=(reading,), equal_weights=equal_weights)
 
 
 def _check(assignments: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ibtrack.information.entropy import TINY
+from ibtrack.information.entropy import TINY, entropy
 from ibtrack.information.label_design import LabelChunk, LabelDesign
 from ibtrack.information.row_statistics import RowStatistics
 
@@ -67,6 +67,29 @@ def _conditional_entropy(site: RowStatistics, design: LabelDesign) -> Tensor:
         labels = _label_sums(chunk, chunk.parts.sum_rows(chunk.cells.sum_rows(site.rows)))
         total -= (labels * _log_means(labels, chunk.occurrences)).sum((0, 2), dtype=torch.float64)
     return total
+
+
+def equally_weighted_entropies(
+    sites: Sequence[RowStatistics], designs: Sequence[LabelDesign], fewest: int
+) -> list[Tensor]:
+    """Work out the mean of H(P_x) over the labels x of each label set that occur ``fewest`` times or more, at least 2.
+
+    Returns:
+        One (L,) for each label set, float64; ``nan`` where no label is that frequent.
+    """
+    return [torch.cat([_equally_weighted_entropy(site, design, fewest) for site in sites]) for design in designs]
+
+
+def _equally_weighted_entropy(site: RowStatistics, design: LabelDesign, fewest: int) -> Tensor:
+    total = site.mean.new_zeros(site.rows.shape[1], dtype=torch.float64)
+    number = total.new_zeros(())
+    for chunk in design.chunks:
+        often = chunk.occurrences >= fewest
+        means = _label_sums(chunk, chunk.parts.sum_rows(chunk.cells.sum_rows(site.rows)))
+        means /= chunk.occurrences.view(-1, 1, 1)
+        total += (entropy(means) * often.unsqueeze(1)).sum(0, dtype=torch.float64)
+        number += often.sum()
+    return total / number
 
 
 def label_statistics(sites: Sequence[RowStatistics], designs: Sequence[LabelDesign]) -> list[LabelStatistics]:

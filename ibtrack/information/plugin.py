@@ -1,5 +1,11 @@
 """The plug-in reading and the ceiling, from entropies of observed means, in nats.
 
+Labels weigh by their share of the rows in it, as an information wants it, and as the package soft-entropy 0.1.5 has it.
+In the first submission of the paper all labels counted alike and those that occurred fewer than five times were left
+out: H(Z) - mean_x H(Z | X=x). That is no mutual information, and it depends on the size of the probe, as more labels
+occur five times in a larger one; it is there to be compared with numbers that were made so. It is said of the
+conditional entropy alone; here H(Z) is that of all rows.
+
 Source: Conklin et al., arXiv 2604.07569; Conklin, arXiv 2505.23960, section 5.4.
 Letters: n_x rows of label x, N rows. Leading dimensions of the moments are written (...).
 """
@@ -9,6 +15,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ibtrack.information.moments import Moments
+
+FEWEST_OCCURRENCES = 5  # of a label, where all labels count alike: as in the first submission
 
 
 def ceiling(moments: Moments) -> Tensor:

@@ -19,10 +19,15 @@ from ibtrack.information.devices import rows_on_accelerator
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.gap_curves import GapCurves, gap_curves
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.information.label_statistics import LabelStatistics, conditional_entropies, label_statistics
+from ibtrack.information.label_statistics import (
+    LabelStatistics,
+    conditional_entropies,
+    equally_weighted_entropies,
+    label_statistics,
+)
 from ibtrack.information.moments import moments_of_rows
 from ibtrack.information.null import null_information
-from ibtrack.information.plugin import plugin_from_moments
+from ibtrack.information.plugin import FEWEST_OCCURRENCES, plugin_from_moments
 from ibtrack.information.row_statistics import RowStatistics
 from ibtrack.information.standard_errors import Estimate, correction_error
 from ibtrack.information.variance_components import label_share, null_deviation
@@ -48,6 +53,8 @@ class Readings:
         z: Name of a label set to (L,) the spread between labels in standard deviations of what it would be if labels
             told nothing: above 2 or so, labels tell something. It comes with ``debiased``.
         lower_ends: Name of a label set to the lower end of its information, see `ibtrack.information.brackets`.
+        plugin_equal: Name of a label set to the plug-in in which all frequent labels count alike, (L,); see
+            `ibtrack.information.plugin`.
     """
 
     entropy: Estimate
@@ -57,6 +64,7 @@ class Readings:
     null: Mapping[str, Tensor]
     z: Mapping[str, Tensor]
     lower_ends: Mapping[str, Estimate] = field(default_factory=dict)
+    plugin_equal: Mapping[str, Tensor] = field(default_factory=dict)
 
     def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Readings:
         """Change the leading dimension of every tensor, such as to pick or to average sites.
@@ -72,6 +80,7 @@ class Readings:
             null={name: change(values) for name, values in self.null.items()},
             z={name: change(values) for name, values in self.z.items()},
             lower_ends={name: estimate.map(change) for name, estimate in self.lower_ends.items()},
+            plugin_equal={name: change(values) for name, values in self.plugin_equal.items()},
         )
 
     def with_permutations(self, name: str, permuted: Tensor) -> Readings:
@@ -99,6 +108,7 @@ class Readings:
             plugin=self.plugin if "plugin" in readings else {},
             null=self.null if "null" in readings else {},
             z=self.z if "debiased" in readings else {},
+            plugin_equal=self.plugin_equal if "plugin" in readings else {},
         )
 
     @staticmethod
@@ -115,6 +125,7 @@ class Readings:
             null={name: torch.cat([part.null[name] for part in parts]) for name in first.null},
             z={name: torch.cat([part.z[name] for part in parts]) for name in first.z},
             lower_ends={name: Estimate.join([part.lower_ends[name] for part in parts]) for name in first.lower_ends},
+            plugin_equal={name: torch.cat([part.plugin_equal[name] for part in parts]) for name in first.plugin_equal},
         )
 
 
@@ -125,6 +136,7 @@ def site_readings(
     *,
     readings: Sequence[str] = READINGS,
     brackets: BracketDesign | None = None,
+    equal_weights: bool = False,
 ) -> Readings:
     """Work out entropy, ceiling, and every label set in its readings, of every site.
 
@@ -134,12 +146,14 @@ def site_readings(
         documents: Documents of the rows.
         readings: Which of ``debiased``, ``plugin`` and ``null``; the mappings of the others are empty.
         brackets: Label sets whose lower ends are worked out; by default none are.
+        equal_weights: Whether the plug-in is also worked out with all frequent labels counting alike.
     """
     number, num_anchors = assignments[0].shape
     on_cpu = assignments[0].device.type == "cpu"
     at_once = max(1, CELLS_AT_ONCE // number if on_cpu else rows_on_accelerator(number * num_anchors))
     parts = _parts(assignments, at_once)
-    return Readings.join([_read_together(part, designs, documents, readings, brackets) for part in parts])
+    read = [_read_together(part, designs, documents, readings, brackets, equal_weights) for part in parts]
+    return Readings.join(read)
 
 
 def _parts(items: Sequence[_Item], at_once: int) -> Iterator[Sequence[_Item]]:
@@ -152,6 +166,7 @@ def _read_together(
     documents: DocumentDesign,
     readings: Sequence[str],
     brackets: BracketDesign | None,
+    equal_weights: bool,
 ) -> Readings:
     units = documents.units
     sites = _side_by_side(assignments, units)
@@ -173,6 +188,8 @@ def _read_together(
             conditional |= dict(zip(names, conditional_entropies(sites, some), strict=True))
     plugin = {name: entropy.value - sums / len(units.index) for name, sums in conditional.items()}
     with_null = designs if "null" in readings else {}
+    with_equal = designs if equal_weights and "plugin" in readings else {}
+    equal = equally_weighted_entropies(sites, list(with_equal.values()), FEWEST_OCCURRENCES)
     read = Readings(
         entropy=entropy,
         ceiling=ceiling,
@@ -181,6 +198,7 @@ def _read_together(
         null={name: null_information(curves(), design.sizes) for name, design in with_null.items()},
         z=z,
         lower_ends={} if brackets is None else lower_ends(sites, brackets),
+        plugin_equal={name: entropy.value - mean for name, mean in zip(with_equal, equal, strict=True)},
     )
     return read if units is documents else _without_errors(read)
 

@@ -56,6 +56,9 @@ def plane_numbers(readings: Readings, orders: Sequence[str], nested: bool, log_a
         values |= _with_share(quantity, order, "plugin", nats * unit, whole.value)
         if name in readings.lower_ends:
             values[f"{quantity}_high", order, "debiased"] = nats * unit
+    for name, nats in readings.plugin_equal.items():
+        quantity, order = _quantity_of(name)
+        values[f"{quantity}_equal", order, "plugin"] = nats * unit
     for order in orders if readings.plugin else ():
         plugin_complexity = values["complexity", order, "plugin"]
         values["optimality", order, "plugin"] = values["expressivity", order, "plugin"] / plugin_complexity

@@ -37,7 +37,8 @@ class InformationPlane(Metric):
     expressivity I(Y;Z), optimality I(Y;Z) / I(X;Z), regularity I(X;Z) / H(Z); variation H(Z|X) as in Conklin and Smith,
     arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. Kept and
     told are complexity and expressivity divided by the ceiling I(Z;J). ``mean`` is the uniform mean over all sites but
-    ``embed``; ratios are taken after it.
+    ``embed``; where the final norm is measured, as ``final``, it counts in the place of the last block, as in the
+    ``hidden_states`` of Hugging Face. Ratios are taken after it.
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
@@ -216,7 +217,10 @@ class InformationPlane(Metric):
         without_direction = self.assignments[:, 0, :, 0].isnan().sum(1)  # such rows are nan, see `assign`
         self._row_faults = torch.stack([without_direction, (self.seen == 0).sum(1), (self.seen > 1).sum(1)])  # (3, L)
         designs, documents, brackets = self._on_device()
-        read = site_readings(list(cells), designs, documents, readings=self._needed(), brackets=brackets)
+        equal = self.options.label_weights == "both"
+        read = site_readings(
+            list(cells), designs, documents, readings=self._needed(), brackets=brackets, equal_weights=equal
+        )
         for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
             read = read.with_permutations(name, self._permuted(cells, labels.to(self.device)))
         lost = torch.where((self.seen == 1).all(1), 0.0, torch.nan).repeat_interleave(self.options.anchor_draws)
@@ -298,7 +302,7 @@ class InformationPlane(Metric):
         Args:
             readings: (sites * draws,) in nats, as from `readings`, of this plane's sites or of several planes'.
             mean_cosines: (sites,) as from `mean_cosines`.
-            sites: Names of the sites, in order; ``embed`` is not part of the mean.
+            sites: Names of the sites, in order; which of them the mean is over, the class says.
             geometry: (sites,) as from `geometry`.
         """
         log_anchors = math.log(self.options.num_anchors)
@@ -352,6 +356,20 @@ class InformationPlane(Metric):
 
 
 def _with_mean(part: Tensor, sites: Sequence[str]) -> Tensor:
-    """Put the mean over all sites but ``embed`` before a tensor of the sites."""
-    blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
-    return torch.cat([part[blocks].mean(0, keepdim=True), part])
+    """Put the mean over the blocks before a tensor of the sites."""
+    return torch.cat([part[_places_of_mean(sites)].mean(0, keepdim=True), part])
+
+
+def _places_of_mean(sites: Sequence[str]) -> list[int]:
+    """List the sites that the mean is over: all but ``embed``, and ``final`` in the place of the last block.
+
+    Example:
+        >>> _places_of_mean(["embed", "L00", "L01"]), _places_of_mean(["embed", "L00", "L01", "final"])
+        ([1, 2], [1, 3])
+        >>> _places_of_mean(["embed"])
+        [0]
+    """
+    blocks = [index for index, site in enumerate(sites) if site not in ("embed", "final")]
+    if "final" in sites:
+        blocks = [*blocks[:-1], list(sites).index("final")]
+    return blocks or list(range(len(sites)))

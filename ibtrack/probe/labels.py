@@ -56,7 +56,7 @@ def label_kgrams(
         ValueError: Orders or documents are not of this form, no position has all of its k-grams, or all documents are
             copies of one.
     """
-    lengths = _check_orders(orders)
+    lengths = check_orders(orders)
     document_ids = _spread_documents(documents, tuple(tokens.shape))
     mask = kept_positions(document_ids, max(lengths))
     mask[:, :skip] = False
@@ -115,6 +115,19 @@ def label_as_given(
     return _labelled(mask, document_ids, orders, {name: dense(ids[mask]) for name, ids in sets.items()}, copies)
 
 
+def check_orders(orders: Sequence[int]) -> tuple[int, ...]:
+    """Return the lengths of the k-grams, ascending, each once.
+
+    Raises:
+        ValueError: There is none, one is below 1, or names stand where lengths should.
+    """
+    if not orders:
+        raise ValueError("orders must name at least one k, such as (1, 2, 3, 4), got none")
+    if any(isinstance(k, str) for k in orders):
+        raise ValueError(f"orders must be lengths of k-grams, such as (1, 2), got {orders!r}")
+    return tuple(sorted({check_integer("orders", int(k), minimum=1) for k in orders}))
+
+
 def check_tokens(tokens: Tensor) -> Tensor:
     """Return (S, T) token ids as int64 if they are integers of at least 0.
 
@@ -170,19 +183,6 @@ def _labelled(
     positions = mask.flatten().nonzero().flatten()
     documents = dense(document_ids.flatten()[positions])
     return LabelledPositions(tuple(mask.shape), positions, documents, orders, label_sets, copies)
-
-
-def _check_orders(orders: Sequence[int]) -> tuple[int, ...]:
-    """Return the lengths of the k-grams, ascending, each once.
-
-    Raises:
-        ValueError: There is none, one is below 1, or names stand where lengths should.
-    """
-    if not orders:
-        raise ValueError("orders must name at least one k, such as (1, 2, 3, 4), got none")
-    if any(isinstance(k, str) for k in orders):
-        raise ValueError(f"orders must be lengths of k-grams, such as (1, 2), got {orders!r}")
-    return tuple(sorted({check_integer("orders", int(k), minimum=1) for k in orders}))
 
 
 def _named_sets(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ibtrack._checks import check_integer
+from ibtrack._checks import check_integer, check_option
 from ibtrack.probe.copies import Copies, copies_in_blocks, take_documents
 from ibtrack.probe.tokenizer import Encode
 
 UNLABELLED = -1
+POSITIONS = ("all", "last")
 
 
 class PreferenceBlocks(NamedTuple):
@@ -23,7 +24,8 @@ class PreferenceBlocks(NamedTuple):
 
     Attributes:
         tokens: (S, T) token ids, 0 after the end of a text.
-        preference: (S, T) labels: 1 at the tokens of a chosen response, 0 at those of a rejected one, -1 elsewhere.
+        preference: (S, T) labels: 1 at the tokens of a chosen response, or at its last one alone, 0 at those of a
+            rejected one, -1 elsewhere.
         pairs: (S,) index of the pair that each block belongs to.
         copies: What was found of copies among the pairs; None where they cannot be told.
     """
@@ -35,7 +37,7 @@ class PreferenceBlocks(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """The two blocks of a pair, (2, T), the chosen one first."""
+    """The two blocks of a pair, (2, T), the chosen one first, with labels at all tokens of the responses."""
 
     tokens: Tensor
     preference: Tensor
@@ -49,12 +51,14 @@ def preference_blocks(
     block_size: int,
     chosen: str,
     rejected: str,
+    positions: str = "all",
     keep_copies: bool = False,
 ) -> PreferenceBlocks:
     """Cut blocks from the first pairs in which both responses have tokens of their own.
 
     A block holds at most ``block_size // 2`` tokens of the beginning that both texts of its pair share, and is padded
-    on the right. A pair whose responses are copies of those of another pair is skipped; prompts may be the same.
+    on the right. Where only the last token of a response is labelled, its block holds the ``block_size`` tokens up to
+    that. A pair whose responses are copies of those of another pair is skipped; prompts may be the same.
 
     Args:
         rows: Mappings with a chosen and a rejected response: texts, or lists of messages with ``role`` and
@@ -64,10 +68,12 @@ def preference_blocks(
         block_size: Tokens T of a block.
         chosen: Column of the chosen response.
         rejected: Column of the rejected response.
+        positions: Which tokens of a response are labelled, ``all`` that are its own or the ``last``.
         keep_copies: Whether copies are taken like other pairs.
 
     Raises:
-        ValueError: There are fewer pairs, a row lacks a column, or a column holds neither text nor messages.
+        ValueError: There are fewer pairs, a row lacks a column, a column holds neither text nor messages, or there are
+            no such positions.
 
     Example:
         >>> rows = [{"chosen": "ab", "rejected": "ac"}]
@@ -78,6 +84,7 @@ def preference_blocks(
     """
     check_integer("num_pairs", num_pairs, minimum=1)
     check_integer("block_size", block_size, minimum=2)
+    last = check_option("positions", positions, POSITIONS) == "last"
     seen = 0
 
     def pairs() -> Iterator[_Pair]:
@@ -86,7 +93,7 @@ def preference_blocks(
             seen += 1
             pair = [encode(_text(row, column)) for column in (chosen, rejected)]
             if min(map(len, pair)) > _common_length(*pair):
-                yield _blocks_of_pair(pair, block_size)
+                yield _blocks_of_pair(pair, block_size, to_the_end=last)
 
     taken, copies = take_documents(pairs(), num_pairs, _copied, keep_copies=keep_copies)
     if len(taken) < num_pairs:
@@ -96,20 +103,35 @@ def preference_blocks(
             f"{f' and {skipped} copies of them; keep_copies=True takes those as well' if skipped else ''}"
         )
     tokens, preference = (torch.cat(blocks) for blocks in zip(*taken, strict=True))
+    if last:
+        preference = _last_of_each(preference)
     return PreferenceBlocks(tokens, preference, _pair_of_blocks(num_pairs), copies)
 
 
-def _blocks_of_pair(pair: Sequence[Sequence[int]], block_size: int) -> _Pair:
-    """Cut the blocks of two texts that each have tokens of their own."""
+def _blocks_of_pair(pair: Sequence[Sequence[int]], block_size: int, *, to_the_end: bool) -> _Pair:
+    """Cut the blocks of two texts that each have tokens of their own, from the same token on or up to their ends."""
     common = _common_length(*pair)
-    start = max(0, common - block_size // 2)
     tokens = torch.zeros(2, block_size, dtype=torch.int64)
     preference = torch.full_like(tokens, UNLABELLED)
     for block, label, ids in zip((0, 1), (1, 0), pair, strict=True):
+        start = max(0, len(ids) - block_size if to_the_end else common - block_size // 2)
         window = torch.tensor(ids[start : start + block_size])
         tokens[block, : len(window)] = window
-        preference[block, common - start : len(window)] = label
+        preference[block, max(0, common - start) : len(window)] = label
     return _Pair(tokens, preference)
+
+
+def _last_of_each(preference: Tensor) -> Tensor:
+    """Keep the last label of every block of (S, T) labels.
+
+    Example:
+        >>> _last_of_each(torch.tensor([[-1, 1, 1, -1], [0, 0, 0, 0]]))
+        tensor([[-1, -1,  1, -1],
+                [-1, -1, -1,  0]])
+    """
+    labelled = preference != UNLABELLED
+    follows = labelled.flip(1).cumsum(1).flip(1) - labelled.long()  # how many labels come after each place
+    return preference.masked_fill(follows > 0, UNLABELLED)
 
 
 def _pair_of_blocks(num_pairs: int) -> Tensor:

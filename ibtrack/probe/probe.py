@@ -25,7 +25,7 @@ from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.probe.copies import KEPT, LEFT_OUT, Copies
 from ibtrack.probe.kgrams import SIDES
-from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_tokens, dense, label_as_given, label_kgrams
+from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_orders, check_tokens, dense, label_as_given, label_kgrams
 from ibtrack.probe.overlap import LENGTH, SHARE, Overlap, overlap
 from ibtrack.probe.preferences import preference_blocks
 from ibtrack.probe.sequences import token_sequences
@@ -232,17 +232,23 @@ class Probe:
         *,
         num_blocks: int = 64,
         block_size: int = 128,
+        min_length: int | None = None,
         orders: Sequence[int] = (1, 2, 3, 4),
         skip: int = 0,
         seed: int = 0,
         keep_copies: bool = False,
         name: str = "probe",
     ) -> Probe:
-        """Cut one window at random out of each of ``num_blocks`` documents.
+        """Cut one window at random out of each of ``num_blocks`` documents, or take their beginnings.
 
         Use documents that are held out from training. Documents of fewer than ``block_size`` tokens are skipped, and
         so are copies: documents of which 20 % or more, as a whole or in their window, stand in another one. Others are
         taken in their place, with a warning. A sequence of texts is taken in a random order, a stream in its own.
+
+        With ``min_length`` shorter documents are taken as well, and each gives its first ``block_size`` tokens. Blocks
+        of short documents are padded on the right with token 0. Padding is not measured, and causal attention at
+        positions that are measured does not see it, whatever the positional encoding. What looks at all tokens of a
+        batch does: attention in both directions, batch norm in training mode, experts of a bounded capacity.
 
         Args:
             texts: Documents, one text each.
@@ -250,6 +256,8 @@ class Probe:
                 ids. No special tokens are added.
             num_blocks: Number of blocks S.
             block_size: Tokens T of a block.
+            min_length: Fewest tokens of a document, of which each then gives its beginning: at least as many as one
+                position needs, which are 2 k for the largest k. By default ``block_size``, with a window at random.
             orders: Lengths k of the k-grams.
             skip: Number of positions to leave out at the beginning of every block.
             seed: Seed of the order of the texts and of the windows.
@@ -257,20 +265,26 @@ class Probe:
             name: Name of the probe, for the protocol.
 
         Raises:
-            ValueError: A single text was given, fewer than ``num_blocks`` documents are long enough and no copies, or
-                the tokenizer returns something else than integers.
+            ValueError: A single text was given, fewer than ``num_blocks`` documents are long enough and no copies,
+                ``min_length`` leaves documents without a position or is above ``block_size``, or the tokenizer returns
+                something else than integers.
         """
-        blocks, copies = text_blocks(
+        if min_length is not None:
+            _check_min_length(min_length, max(check_orders(orders)), check_integer("skip", skip, minimum=0))
+        blocks, lengths, copies = text_blocks(
             texts,
             encoder(tokenizer),
             num_blocks=num_blocks,
             block_size=block_size,
+            min_length=min_length,
             seed=seed,
             keep_copies=keep_copies,
         )
+        padded = torch.arange(block_size) >= lengths.unsqueeze(1)
         probe = cls(
             blocks,
             orders,
+            documents=torch.arange(num_blocks).unsqueeze(1).masked_fill(padded, PADDING),
             skip=skip,
             keep_copies=True,  # there are none, or they are wanted
             tokenizer=tokenizer_name(tokenizer),
@@ -310,6 +324,7 @@ class Probe:
         rejected: str = "rejected",
         num_pairs: int = 64,
         block_size: int = 128,
+        positions: str = "all",
         seed: int = 0,
         keep_copies: bool = False,
         name: str = "preferences",
@@ -319,9 +334,10 @@ class Probe:
         The label of a position is whether its response was chosen. Positions are the tokens after the beginning that
         both texts share, which is the prompt and what the responses have in common; padding is not measured. Standard
         errors are over pairs. A block holds at most ``block_size // 2`` tokens of the common beginning and is padded
-        on the right, which causal attention does not see. Pairs in which a response has no token of its own are
-        skipped, and so are pairs whose responses are copies of those of another pair, with a warning; two pairs may
-        have the same prompt.
+        on the right, which causal attention does not see. With ``positions="last"`` the last token of each response is
+        the one position of its block, which holds the ``block_size`` tokens up to it. Pairs in which a response has no
+        token of its own are skipped, and so are pairs whose responses are copies of those of another pair, with a
+        warning; two pairs may have the same prompt.
 
         Positions of one response resemble each other, so bias and null are those of exchanging the labels of whole
         pairs, see `ibtrack.information.permutation`.
@@ -335,19 +351,21 @@ class Probe:
             rejected: Column of the rejected response.
             num_pairs: Number of pairs, of two blocks each.
             block_size: Tokens T of a block.
+            positions: Which tokens of a response are measured, ``all`` that are its own or the ``last``.
             seed: Seed of the order of the rows.
             keep_copies: Whether copies are taken like other pairs.
             name: Name of the probe, for the protocol.
 
         Raises:
-            ValueError: Fewer than ``num_pairs`` pairs differ and are no copies, or a column is missing or holds
-                something else.
+            ValueError: Fewer than ``num_pairs`` pairs differ and are no copies, a column is missing or holds something
+                else, or there are no such positions.
         """
         tokens, preference, pairs, copies = preference_blocks(
             shuffled_rows(rows, seed),
             encoder(tokenizer),
             num_pairs=num_pairs,
             block_size=block_size,
+            positions=positions,
             chosen=chosen,
             rejected=rejected,
             keep_copies=keep_copies,
@@ -520,6 +538,7 @@ _STATE: dict[str, type] = {  # what a file holds
     "documents": Tensor,
     "hash": str,
 }
+PADDING = -1  # document of a token that is none
 _COPIES = {"found": int, "documents": int, "done": str}
 
 
@@ -549,6 +568,20 @@ def _tensors(state: Mapping[str, Any]) -> list[Any]:
 def _is_content(value: object) -> bool:
     """Whether a value can be part of the content, and so of its hash."""
     return isinstance(value, Tensor) and value.layout == torch.strided and value.ndim > 0
+
+
+def _check_min_length(min_length: int, longest: int, skip: int) -> None:
+    """Refuse documents that are so short that they have no position.
+
+    Raises:
+        ValueError: They may be.
+    """
+    needed = max(2 * longest, skip + longest + 1)
+    if check_integer("min_length", min_length, minimum=1) < needed:
+        raise ValueError(
+            f"min_length must be at least {needed}, as shorter documents have no position with orders up to {longest} "
+            f"and skip={skip}, got {min_length}"
+        )
 
 
 def _warn_of_copies(copies: Copies | None, keep: bool) -> None:

@@ -62,6 +62,7 @@ class _PointLine(Struct, forbid_unknown_fields=True):
     measure_time: Number = 0.0
     influences: _Influences | None = None
     checkpoint: str | None = None
+    stage: str | None = None
 
 
 class _Curve(Struct):
@@ -215,6 +216,8 @@ def _encoded(point: Point, values: list[float] | dict[str, float]) -> str:
     }
     if point.checkpoint is None:  # as of every run that is no replay, whose lines older versions read
         del record["checkpoint"]
+    if point.stage is None:  # which most runs do not have
+        del record["stage"]
     return msgspec.json.encode(record).decode()
 
 
@@ -292,6 +295,7 @@ def read_line(line: bytes, named: Columns | None = None) -> Columns | dict[str, 
         "measure_time": read.measure_time,
         "influences": None if read.influences is None else _influences(read.influences),
         "checkpoint": read.checkpoint,
+        "stage": read.stage,
     }
 
 

@@ -14,6 +14,7 @@ from ibtrack.replay.plan import Cost, Plan, find_checkpoints
 if TYPE_CHECKING:
     from ibtrack.replay.loading import load_model
     from ibtrack.replay.loop import replay
+    from ibtrack.replay.models import replay_models
 
 __all__ = [
     "Checkpoint",
@@ -29,9 +30,10 @@ __all__ = [
     "is_transient",
     "load_model",
     "replay",
+    "replay_models",
 ]
 
-_HOMES = {"load_model": "loading", "replay": "loop"}
+_HOMES = {"load_model": "loading", "replay": "loop", "replay_models": "models"}
 
 
 def __getattr__(name: str) -> Any:

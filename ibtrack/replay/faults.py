@@ -7,14 +7,15 @@ where the last checkpoint of the run is among them it is that one, and elsewhere
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ibtrack.replay.checkpoint import Checkpoint, File
+from ibtrack.replay.checkpoint import HUGGING_FACE, Checkpoint
 from ibtrack.replay.families import Family, Name
 from ibtrack.replay.needed_files import VOCABULARY, weights
 
 _MOST_NAMES = 4  # in one sentence
+_SAME_STEPS = (0, 1)  # where the rate rises from 0, the first update changes nothing
 _ONE_AT_MOST = "at most one is what its name says, and nothing that can be read before loading tells which"
 Weights = tuple[tuple[str, str], ...]
 
@@ -111,13 +112,15 @@ def mark_pickles(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     return marked
 
 
-def signature(files: Iterable[File]) -> Weights | None:
+def signature(checkpoint: Checkpoint) -> Weights | None:
     """Make what tells the weights of a checkpoint: names and hashes of its shards; None where a hash is not known.
 
     Args:
-        files: Files of the checkpoint.
+        checkpoint: A checkpoint of any layout.
     """
-    shards = weights(files)
+    ends = (".safetensors", ".bin", ".ckpt", ".distcp")
+    of_others = (file for file in checkpoint.files if file.path.endswith(ends))
+    shards = weights(checkpoint.files) if checkpoint.layout == HUGGING_FACE else tuple(sorted(of_others))
     if not shards or any(shard.digest is None for shard in shards):
         return None
     return tuple((shard.path, str(shard.digest)) for shard in shards)
@@ -133,7 +136,7 @@ def _last(
     main, family = mains.get(last.source), families.get(last.source)
     if main is None or family is None or family.main != "last" or not family.verified:
         return last
-    ours, theirs = signature(last.files), signature(main.files)
+    ours, theirs = signature(last), signature(main)
     alike = ours is not None and theirs is not None and [path for path, _ in ours] == [path for path, _ in theirs]
     return None if alike and ours != theirs else last
 
@@ -142,7 +145,7 @@ def _equal(sound: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
     """Group the checkpoints of different steps that have equal weights."""
     groups: dict[Weights, list[Checkpoint]] = defaultdict(list)
     for each in sound:
-        found = signature(each.files)
+        found = signature(each)
         if found is not None:
             groups[found].append(each)
     return [group for group in groups.values() if len({each.step for each in group}) > 1]
@@ -151,7 +154,8 @@ def _equal(sound: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
 def _mark_group(
     group: Sequence[Checkpoint], truth: Checkpoint | None, families: Mapping[str, Family], marks: dict[int, list[str]]
 ) -> None:
-    natural = families[group[0].source].same_steps if group[0].source in families else ()
+    family = families.get(group[0].source)
+    natural = _SAME_STEPS if family is None else family.same_steps
     if all(each.step in natural for each in group):
         return
     if truth is not None and any(each is truth for each in group):
@@ -178,7 +182,7 @@ def _mark_like_main(
         main, family = mains.get(each.source), families.get(each.source)
         if main is None or family is None or family.main != "last" or not family.verified or marks[id(each)]:
             continue
-        if each.step != lasts[each.source] and signature(each.files) == signature(main.files) is not None:
+        if each.step != lasts[each.source] and signature(each) == signature(main) is not None:
             marks[id(each)].append("it holds the weights of main, which are those of the last step")
 
 
@@ -187,11 +191,11 @@ def _mark_shards(sound: Sequence[Checkpoint], truth: Checkpoint | None, marks: d
     holders: dict[tuple[str, str], list[Checkpoint]] = defaultdict(list)
     having: Counter[str] = Counter()
     for each in sound:
-        for path, digest in signature(each.files) or ():
+        for path, digest in signature(each) or ():
             holders[path, digest].append(each)
             having[path] += 1
     for (path, _), group in holders.items():
-        whole = {signature(each.files) for each in group}
+        whole = {signature(each) for each in group}
         if (
             len(whole) < 2 or len(group) == having[path]
         ):  # all of them share it: a part of the model that is not trained
@@ -199,10 +203,10 @@ def _mark_shards(sound: Sequence[Checkpoint], truth: Checkpoint | None, marks: d
         is_truth = truth is not None and any(each is truth for each in group)
         for each in group:
             if is_truth and truth is not None:
-                if signature(each.files) != signature(truth.files):
+                if signature(each) != signature(truth):
                     marks[id(each)].append(f"its {path} is that of {truth.name}, the last checkpoint")
                 continue
-            others = [other.name for other in group if signature(other.files) != signature(each.files)]
+            others = [other.name for other in group if signature(other) != signature(each)]
             marks[id(each)].append(f"its {path} is that of {_some(others)}, while other shards differ: {_ONE_AT_MOST}")
 
 
@@ -210,12 +214,12 @@ def _mark_doubtful(checkpoints: Sequence[Checkpoint], sound: Sequence[Checkpoint
     """Say of checkpoints that have faults already whose weights they hold."""
     names: dict[Weights, list[Checkpoint]] = defaultdict(list)
     for each in sound:
-        found = signature(each.files)
+        found = signature(each)
         if found is not None:
             names[found].append(each)
     kept = {id(each) for each in sound}
     for each in checkpoints:
-        found = signature(each.files)
+        found = signature(each)
         if id(each) not in kept and found is not None and names.get(found):
             others = [other.name for other in names[found]]
             marks[id(each)].append(f"it holds the weights of {_some(others)}")

@@ -18,10 +18,13 @@ from urllib.parse import quote
 
 from ibtrack.record.texts import reason
 from ibtrack.replay.checkpoint import Checkpoint
+from ibtrack.replay.hub_errors import HubError, is_transient
+from ibtrack.replay.plan_table import size_words
 
 Fetch = Callable[[Checkpoint, Path], Path]
 """Brings a checkpoint into a folder, unless it is on this machine already, and says where it is, see `Source.fetch`."""
 
+RETRIES = 5  # of a download, unless another number is asked for
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before a download is tried again, doubled from one time to the next
 _LONGEST_NAME = 120  # letters of a folder's name that are the checkpoint's; file systems take 255 bytes
 
@@ -132,22 +135,9 @@ class Cache:
         if needed > free:
             what = "all checkpoints" if self.keep else "two checkpoints at a time"
             raise OSError(
-                f"{there} has {gigabytes(free)} free, and {what} need {gigabytes(needed)}; name a folder for them on "
+                f"{there} has {size_words(free)} free, and {what} need {size_words(needed)}; name a folder for them on "
                 "another disk"
             )
-
-
-def gigabytes(num_bytes: float) -> str:
-    """Write a number of bytes for a reader.
-
-    Args:
-        num_bytes: The number.
-
-    Example:
-        >>> gigabytes(29.2e9), gigabytes(25e6)
-        ('29.2 GB', '0.025 GB')
-    """
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e9:.2g} GB"
 
 
 class FetchError(OSError):
@@ -169,8 +159,7 @@ def fetch_again(
     folder: Path,
     *,
     retries: int,
-    is_transient: Callable[[BaseException], bool],
-    wait: Callable[[float], object],
+    wait: Callable[[float], bool],
     say: Callable[[str], object],
 ) -> Path:
     """Bring a checkpoint to this machine, and try again where the error may be over later.
@@ -180,8 +169,8 @@ def fetch_again(
         checkpoint: The checkpoint.
         folder: Folder for it.
         retries: How often it is tried again.
-        is_transient: Tells whether an error may be over later.
-        wait: Waits for some seconds: 1 before the first try again, and twice as long before the next, up to a minute.
+        wait: Waits for some seconds, 1 before the first try again, and twice as long before the next, up to a minute;
+            it says whether to stop.
         say: Shows a line for each try that failed.
 
     Returns:
@@ -195,12 +184,13 @@ def fetch_again(
         try:
             return fetch(checkpoint, folder)
         except Exception as error:
-            passes = is_transient(error)
+            passes, why = is_transient(error), str(error) if isinstance(error, HubError) else reason(error)
             if not passes or left == 0:
                 tries = f" after {retries + 1} tries" if passes and retries else ""
-                raise FetchError(f"it could not be fetched{tries}: {reason(error)}", passes=passes) from error
-            say(f"ibtrack: {checkpoint.label} could not be fetched ({reason(error)}); again in {seconds:.0f} s")
-        wait(seconds)
+                raise FetchError(f"it could not be fetched{tries}: {why}", passes=passes) from error
+            say(f"ibtrack: {checkpoint.label} could not be fetched ({why}); again in {seconds:.0f} s")
+        if wait(seconds):
+            raise FetchError("it could not be fetched before the replay was stopped", passes=True)
         seconds, left = min(2 * seconds, LONGEST_WAIT), left - 1
 
 
@@ -266,12 +256,3 @@ def _begin(work: Callable[[], Result]) -> Callable[[], Outcome[Result]]:
         return outcome
 
     return wait
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether an error of a download may be over later.
-
-    Args:
-        error: What was raised.
-    """
-    return isinstance(error, (ConnectionError, TimeoutError))

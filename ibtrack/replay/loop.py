@@ -27,10 +27,11 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.replay.checkpoint import Checkpoint
 from ibtrack.replay.earlier import Earlier, read_earlier
-from ibtrack.replay.fetching import Cache, Fetch, FetchError, Outcome, fetch_again, is_transient, one_ahead
-from ibtrack.replay.loading import LoadingError, load_model, load_tokenizer
+from ibtrack.replay.errors import LoadingError
+from ibtrack.replay.fetching import RETRIES, Cache, Fetch, FetchError, Outcome, fetch_again, one_ahead
+from ibtrack.replay.loading import load_model, load_tokenizer
 from ibtrack.replay.memory import Room, share_out
-from ibtrack.replay.precision import cast_weights, forward_in
+from ibtrack.replay.precision import cast_as_trained, forward_in
 from ibtrack.replay.tokenizers import TokenizerHashes, why_another
 from ibtrack.tracking.measurement import Forward, is_out_of_memory
 from ibtrack.tracking.tracker import InformationPlaneTracker
@@ -75,7 +76,7 @@ def replay(
     geometry_rows: int = 0,
     cache: str | os.PathLike[str] | None = None,
     keep: bool = False,
-    retries: int = 5,
+    retries: int = RETRIES,
     retry_failed: bool = False,
     name: str | None = None,
     config: Mapping[str, Any] | None = None,
@@ -135,7 +136,7 @@ def replay(
     chosen = list(plan.choose() if checkpoints is None else checkpoints)
     _check_steps(chosen)
     check_integer("retries", retries, minimum=0)
-    sources = ", ".join(dict.fromkeys(checkpoint.source for checkpoint in chosen))
+    sources = ", ".join(dict.fromkeys(map(_source, chosen)))
     settings = {"replay": {"source": sources}, **(config or {})}
     tracker = InformationPlaneTracker(
         probe,
@@ -147,7 +148,7 @@ def replay(
         max_memory=max_memory,
         batch_size=batch_size,
         forward=forward_in(precision, forward),
-        name=name or sources.rstrip("/").rpartition("/")[2],
+        name=name or sources.rpartition("/")[2],
         config=settings,
         loggers=loggers,
         report=report,
@@ -195,9 +196,7 @@ class _Loop:
         self.tracker, self.cache, self.earlier = tracker, cache, earlier
         self._load_as_saved, self._precision = load, precision
         self._stopped = threading.Event()
-        self._bring = partial(
-            fetch_again, fetch, retries=retries, is_transient=is_transient, wait=self._stopped.wait, say=say
-        )
+        self._bring = partial(fetch_again, fetch, retries=retries, wait=self._stopped.wait, say=say)
         self._tokenizers = TokenizerHashes(load_tokenizer)
         self._tokenizer_hash = tracker.probe.tokenizer_hash or ("" if earlier is None else earlier.tokenizer_hash)
         self._room: Room | None = None  # known when the first model is loaded
@@ -222,7 +221,7 @@ class _Loop:
         finally:
             self._stopped.set()
             self.tracker.close()
-        self.cache.close()
+            self.cache.close()
         return self.tracker.trajectory if self.tracker.started else Trajectory.load(self.tracker.path)  # type: ignore[arg-type]  # there is a file
 
     def _prepare(self, checkpoint: Checkpoint) -> _Prepared:
@@ -246,7 +245,7 @@ class _Loop:
         return _Prepared(path, tokenizer_hash, model)
 
     def _load(self, path: Path, checkpoint: Checkpoint) -> nn.Module:
-        return cast_weights(self._load_as_saved(path, checkpoint), self._precision)
+        return cast_as_trained(self._load_as_saved(path, checkpoint), self._precision)
 
     def _take(self, checkpoint: Checkpoint, outcome: Outcome[_Prepared]) -> None:
         """Measure a checkpoint, or remember why it could not be; a failure is recorded once a later one is measured.
@@ -270,9 +269,9 @@ class _Loop:
         self._start(model)
         self._record_failed()
         if other := self._other_sites(model):
-            self.tracker.fail(step, other, tokens_seen=seen, checkpoint=label)
+            self.tracker.fail(step, other, tokens_seen=seen, checkpoint=label, stage=checkpoint.stage)
         else:
-            self.tracker.step(model, step, tokens_seen=seen, checkpoint=label)
+            self.tracker.step(model, step, tokens_seen=seen, checkpoint=label, stage=checkpoint.stage)
 
     def _check_tokenizer(self, prepared: _Prepared) -> None:
         """Refuse a checkpoint with another tokenizer; the first one is that of the others where the probe has none.
@@ -331,7 +330,8 @@ class _Loop:
             self._add_to_file(failed)
             return
         for checkpoint, why in failed:
-            self.tracker.fail(checkpoint.step or 0, why, tokens_seen=checkpoint.tokens, checkpoint=checkpoint.label)
+            step, seen, label, stage = checkpoint.step or 0, checkpoint.tokens, checkpoint.label, checkpoint.stage
+            self.tracker.fail(step, why, tokens_seen=seen, checkpoint=label, stage=stage)
 
     def _add_to_file(self, failed: Sequence[tuple[Checkpoint, str]]) -> None:
         """Write failed points where this start has loaded no model at all, after those of an earlier one.
@@ -351,6 +351,7 @@ class _Loop:
                 tokens_seen=checkpoint.tokens,
                 wall_time=before.seconds,
                 checkpoint=checkpoint.label,
+                stage=checkpoint.stage,
             )
             writer.append(point)
         writer.close()
@@ -375,6 +376,11 @@ def _check_steps(checkpoints: Sequence[Checkpoint]) -> None:
                 f"checkpoints must have rising steps, got {after.label} of step {after.step} after {before.label} of "
                 f"step {before.step}"
             )
+
+
+def _source(checkpoint: Checkpoint) -> str:
+    """Name the repository of a checkpoint, or its folder, whatever folder it is looked at from."""
+    return checkpoint.source if checkpoint.commit is not None else Path(checkpoint.source).resolve().name
 
 
 def _origin(plan: Series, chosen: Sequence[Checkpoint]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def share_out(model: nn.Module) -> Room:
 
     On an accelerator the rows of the sites may take half of what is free once the model is there, so that a large
     probe does not cost a forward pass for every few sites; on the CPU they may take a quarter of it, and 1 GiB at
-    least. No number depends on it.
+    least. No number depends on how many passes there are, but for the order of sums in float64 (1e-15 of a number).
 
     The next model is loaded while this one is measured if four times its size is free, and if its weights have the
     type that torch makes new tensors in: transformers changes that type for the whole process while it makes a model

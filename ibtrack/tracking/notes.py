@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ibtrack.information.plugin import FEWEST_OCCURRENCES
 from ibtrack.information.spectrum import FIRST_EIGENVALUE, MIN_EIGENVALUES, MIN_ROWS
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
@@ -15,6 +16,7 @@ from ibtrack.record.quantities import RATIOS, SMALLEST_CEILING
 DISTINCT = "all labels are distinct, so nothing tells the spread within a label from that between labels"
 APART = "no label occurs in two documents, so nothing tells what a label makes alike from what a document does"
 SINGLE = "there is one label only, so there is nothing to tell"
+NONE_FREQUENT = f"no label occurs {FEWEST_OCCURRENCES} times, and only such labels count where all count alike"
 ONE_DOCUMENT = "the probe has one document, and standard errors are taken over documents"
 NO_OTHER_DOCUMENT = "the probe has one document, and a lower end is made of other documents than that of the row"
 COPIES = (
@@ -144,4 +146,4 @@ def _reason(parts: Key, values: Mapping[str, float], probe: Probe) -> str:
             return NO_CEILING
         if value == 0:
             return f"{denominator} is 0, so the ratio does not exist"
-    return NOT_A_NUMBER
+    return NONE_FREQUENT if _without_suffix(parts.quantity).endswith("_equal") else NOT_A_NUMBER

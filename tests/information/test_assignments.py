@@ -25,7 +25,7 @@ def test_exact_temperature_meets_the_divergence(width: int, num_anchors: int) ->
     assert abs(float(residual / slope)) < 1e-6  # the relative error of ε, by one Newton step of the oracle
 
 
-@pytest.mark.parametrize("width", [3, 4, 64, 1000, 16384])
+@pytest.mark.parametrize("width", [3, 4, 64, 128, 256, 512, 1000, 1024, 2048, 4096, 16384])
 def test_bounds_temperature_is_that_of_soft_entropy(width: int) -> None:
     assert temperature(width, 100, "bounds") == pytest.approx(find_eps(100, width), rel=1e-8)
 

@@ -17,6 +17,32 @@ def test_the_plugin_is_the_formula_whatever_the_labels_are_called() -> None:
     assert float(plugin_information(rows, 7 * labels - 1000)) == pytest.approx(expected, abs=1e-6)
 
 
+def test_labels_that_count_alike_are_those_that_occur_five_times() -> None:
+    rows, labels = random_rows(num_labels=60)  # of 300 rows: some labels more often, some less
+    occurrences = torch.bincount(labels)
+    assert {4, 5} <= set(occurrences.tolist())
+    expected = references.equally_weighted_information(rows.double().numpy(), labels.numpy(), 5)
+    assert float(plugin_information(rows, labels, label_weights="equal")) == pytest.approx(expected, abs=1e-6)
+    assert float(plugin_information(rows, labels)) != pytest.approx(expected, abs=1e-3)
+
+
+def test_labels_of_one_frequency_weigh_the_same_either_way() -> None:
+    rows, labels = random_rows()[0], torch.arange(300) % 30
+    frequency, equal = (plugin_information(rows, labels, label_weights=weights) for weights in ("frequency", "equal"))
+    assert float(equal) == pytest.approx(float(frequency), abs=1e-6)  # other sums of float32
+
+
+def test_without_a_frequent_label_there_is_no_number_in_which_all_count_alike() -> None:
+    rows, labels = random_rows()[0], torch.arange(300) % 75  # each four times
+    assert plugin_information(rows, labels, label_weights="equal").isnan()
+    assert plugin_information(rows, labels).isfinite()
+
+
+def test_there_are_no_other_weights_of_labels() -> None:
+    with pytest.raises(ValueError, match="label_weights must be one of 'frequency', 'equal', got 'both'"):
+        plugin_information(*random_rows(), label_weights="both")
+
+
 def test_documents_tell_what_a_text_repeats_from_what_a_label_says() -> None:
     rows, labels, documents = repeated_text()
     blind, aware = debiased_information(rows, labels), debiased_information(rows, labels, documents)

@@ -9,7 +9,12 @@ from torch import Tensor
 from ibtrack.information import label_design
 from ibtrack.information.entropy import entropy
 from ibtrack.information.label_design import LabelDesign
-from ibtrack.information.label_statistics import LabelStatistics, conditional_entropies, label_statistics
+from ibtrack.information.label_statistics import (
+    LabelStatistics,
+    conditional_entropies,
+    equally_weighted_entropies,
+    label_statistics,
+)
 from tests.information.samples import Sample, repeated_text, sample, side_by_side
 
 
@@ -54,6 +59,26 @@ def _loop(rows: Tensor, labels: Tensor, documents: Tensor) -> LabelStatistics:
     return LabelStatistics(
         conditional.unsqueeze(0), halving_gap.unsqueeze(0), *(part.unsqueeze(0) for part in by_document.values())
     )
+
+
+@pytest.mark.parametrize("rows_at_once", [64, 1 << 20])
+def test_frequent_labels_count_alike_in_any_number_of_chunks(
+    monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(label_design, "CHUNK_ROWS", rows_at_once // 4)
+    rows, labels, documents = repeated_text()
+    together, apart = side_by_side(rows, documents)
+    design = LabelDesign.from_labels(labels, together[0].documents)
+    assert (len(design.chunks) > 1) == (rows_at_once == 64)
+    expected = [
+        torch.stack([entropy(site.rows[labels == x, 0].double().mean(0)) for x in labels.unique() if often[x]]).mean()
+        for often in [torch.bincount(labels) >= 9]
+        for site in apart
+    ]
+    for sites in (together, apart):
+        (found,) = equally_weighted_entropies(sites, [design], 9)
+        torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-6)
+    assert equally_weighted_entropies(apart, [design], 10**6)[0].isnan().all()
 
 
 def test_statistics_are_those_of_a_loop(text: Sample) -> None:

@@ -27,6 +27,11 @@ def test_the_protocol_names_all_of_them() -> None:
     }
 
 
+def test_the_weights_of_labels_are_named_where_they_are_not_those_of_older_files() -> None:
+    assert "label_weights" not in SoftOptions(label_weights="frequency").protocol()
+    assert SoftOptions(label_weights="both").protocol()["label_weights"] == "both"
+
+
 def test_integers_of_numpy_become_those_of_python_as_a_protocol_is_json() -> None:
     options = SoftOptions(num_anchors=np.int64(50), seed=np.int64(3), anchor_draws=np.int64(2))  # type: ignore[arg-type]
     assert json.loads(json.dumps(options.protocol())) == SoftOptions(num_anchors=50, seed=3, anchor_draws=2).protocol()
@@ -41,6 +46,7 @@ def test_integers_of_numpy_become_those_of_python_as_a_protocol_is_json() -> Non
         ({"temperature": "hot"}, "temperature must be one of 'exact', 'bounds', 'leading_order', got 'hot'"),
         ({"anchor_draws": 0}, "anchor_draws must be an integer of at least 1, got 0"),
         ({"transform": "flat"}, "transform must be one of 'none', 'center', 'whiten', got 'flat'"),
+        ({"label_weights": "equal"}, "label_weights must be one of 'frequency', 'both', got 'equal'"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused(options: dict[str, Any], sentence: str) -> None:

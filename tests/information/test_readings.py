@@ -175,6 +175,24 @@ def test_readings_that_were_not_asked_for_are_left_out() -> None:
     assert not kept.z
 
 
+def test_labels_count_alike_where_that_is_asked_for_and_no_other_number_moves() -> None:
+    rows, labels, index = repeated_text()
+    documents = DocumentDesign.from_index(index)
+    designs = {"x": LabelDesign.from_labels(labels, documents)}
+    without, both = (
+        site_readings([rows, rows.flip(1)], designs, documents, equal_weights=equal) for equal in (False, True)
+    )
+    assert not without.plugin_equal
+    assert both.plugin_equal["x"].shape == (2,)
+    assert both.plugin["x"].tolist() == without.plugin["x"].tolist() != both.plugin_equal["x"].tolist()
+    assert both.debiased["x"].value.tolist() == without.debiased["x"].value.tolist()
+    assert float(both.map_tensors(lambda part: part.mean(0, keepdim=True)).plugin_equal["x"]) == pytest.approx(
+        float(both.plugin_equal["x"].mean())
+    )
+    assert not both.only(["debiased", "null"]).plugin_equal
+    assert not site_readings([rows], designs, documents, readings=("debiased",), equal_weights=True).plugin_equal
+
+
 def test_z_is_the_share_of_labels_over_what_chance_makes_of_it() -> None:
     rows, labels, index = repeated_text()
     moments = sample(rows, labels, index).moments

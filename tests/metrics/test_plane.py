@@ -73,6 +73,21 @@ def test_mean_leaves_the_embedding_out() -> None:
     assert readings["ib/mean/entropy"] == readings["ib/L00/entropy"] != readings["ib/embed/entropy"]
 
 
+def test_the_final_norm_counts_in_the_mean_in_the_place_of_the_last_block() -> None:
+    probe = models.probe()
+    sites = ["embed", "L00", "L01", "final"]
+    plane = InformationPlane(probe, dict.fromkeys(sites, 8))
+    generator = torch.Generator().manual_seed(0)
+    for scale, site in enumerate(sites):
+        rows = torch.randn(probe.num_positions, 8, generator=generator) + scale
+        plane.update(site, rows, torch.arange(probe.num_positions))
+    values = plane.compute()
+    for key in ("entropy", "token/complexity"):
+        assert float(values[f"ib/mean/{key}"]) == pytest.approx(
+            float(values[f"ib/L00/{key}"] + values[f"ib/final/{key}"]) / 2
+        )
+
+
 def test_the_geometry_is_that_of_the_sampled_positions_and_of_their_documents() -> None:
     probe = models.probe()
     plane = InformationPlane(probe, {"embed": 8, "L00": 24, "L01": 8}, geometry_rows=90)
@@ -321,10 +336,40 @@ def test_faults_before_readings_say_what_to_call_first() -> None:
 
 @pytest.mark.parametrize("probe", [models.probe(), _preferences()], ids=["text", "preferences"])
 def test_every_number_belongs_to_a_quantity_of_the_table(probe: Probe) -> None:
-    plane = _filled(probe, options=SoftOptions(anchor_draws=2), geometry_rows=100)
-    suffixes = re.compile("(_low|_high|_half|_z)?(_se|_anchor_sd)?$")
+    plane = _filled(probe, options=SoftOptions(anchor_draws=2, label_weights="both"), geometry_rows=100)
+    suffixes = re.compile("(_low|_high|_half|_z|_equal)?(_se|_anchor_sd)?$")
     quantities = {suffixes.sub("", parse_key(key).quantity) for key in plane.compute()}
     assert {*GEOMETRY} <= quantities <= QUANTITIES.keys()
+
+
+@pytest.mark.parametrize("probe", [models.probe(), _preferences()], ids=["text", "preferences"])
+def test_labels_that_count_alike_are_soft_entropys_conditional_entropies_by_label(probe: Probe) -> None:
+    rows = torch.randn(probe.num_positions, 24, generator=torch.Generator().manual_seed(0))
+    package = SoftEntropyAccumulator(d=24, n_bins=100, seed=0, backend="torch")
+    package.update(rows, labels=dict(probe.label_sets))
+    plane = InformationPlane(probe, {"L00": 24}, options=SoftOptions(temperature="bounds", label_weights="both"))
+    plane.update("L00", rows, torch.arange(probe.num_positions))
+    values = plane.compute()
+    for name, entropies in package.conditional_entropy().items():
+        frequent = [entropies[x] for x, n in enumerate(torch.bincount(probe.label_sets[name]).tolist()) if n >= 5]
+        side, _, order = name.rpartition("/")
+        key = {"input": f"{order}/complexity", "output": f"{order}/expressivity"}.get(side, f"{name}_information")
+        expected = package.entropy() - sum(frequent) / len(frequent)
+        assert float(values[f"ib_plugin/L00/{key}_equal"]) == pytest.approx(expected, abs=AGREEMENT)
+        assert float(values[f"ib_plugin/L00/{key}"]) == pytest.approx(package.mutual_information()[name], abs=AGREEMENT)
+
+
+def test_labels_that_count_alike_are_read_where_they_are_asked_for_and_move_nothing() -> None:
+    probe = models.probe()
+    numbers = [
+        _filled(probe, options=SoftOptions(label_weights=weights, anchor_draws=2)).compute()
+        for weights in ("frequency", "both")
+    ]
+    added = {key for key in numbers[1] if "_equal" in key}
+    assert len(added) == 24  # two quantities of two orders and their spread, at the mean and two sites
+    assert numbers[1].keys() - added == numbers[0].keys()
+    assert all(parse_key(key).reading == "plugin" for key in added)
+    torch.testing.assert_close({key: numbers[1][key] for key in numbers[0]}, numbers[0], rtol=0, atol=0, equal_nan=True)
 
 
 def test_the_bracket_of_every_site_and_order() -> None:

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Probe, Trajectory, schedules
+from ibtrack import InformationPlaneMonitor, InformationPlaneTracker, Probe, SoftOptions, Trajectory, schedules
+from ibtrack.information import assign, draw_anchors, temperature
+from ibtrack.information.entropy import entropy
 from tests import models
 from tests.models import Model, Module
 from tests.probe.test_preferences import ROWS, letters
@@ -61,6 +63,54 @@ def test_errors_and_bias_know_that_a_response_is_one() -> None:
     assert each.mean().abs() < 0.5
     assert (each.abs() < 2.0).double().mean() >= 0.9
     assert min(plugins) > 0.001  # what would be read without the correction
+
+
+def test_the_last_token_of_responses_that_differ_and_of_a_coin() -> None:
+    model, key = Model().eval(), "preference_information"
+    options: dict[str, Any] = {"num_pairs": 40, "block_size": 48, "positions": "last"}
+    generator = torch.Generator().manual_seed(0)
+    coin = [
+        {"chosen": row["rejected"], "rejected": row["chosen"]} if torch.rand((), generator=generator) < 0.5 else row
+        for row in ROWS
+    ]
+    told, nothing = (
+        InformationPlaneTracker(Probe.from_preferences(rows, letters, **options)).measure(model)
+        for rows in (ROWS, coin)
+    )
+    assert not told.notes
+    assert told.values[f"ib/mean/{key}"] > 4 * told.values[f"ib/mean/{key}_se"] > 0
+    assert abs(nothing.values[f"ib/mean/{key}"]) < 2.5 * nothing.values[f"ib/mean/{key}_se"]
+
+
+@pytest.mark.parametrize("known", [0.0, 0.5, 1.0])
+def test_last_tokens_read_the_information_that_is_in_them(known: float) -> None:
+    """One of two directions at the last token; a share of the pairs shows their label, in the others a coin does."""
+    generator = torch.Generator().manual_seed(1)
+    pairs, length = 1500, 5
+    label = torch.tensor([1, 0]).repeat(pairs)
+    shown = torch.where(torch.rand(2 * pairs, generator=generator) < known, label,
+                        torch.randint(2, (2 * pairs,), generator=generator))  # fmt: skip
+    directions = torch.nn.functional.one_hot(shown, 32).float()
+    noise = torch.randn(2 * pairs, length, 32, generator=generator)  # all tokens but the last
+    noise[:, -1] = directions
+    lookup = nn.Embedding(noise[..., 0].numel(), 32, _weight=noise.flatten(0, 1), _freeze=True)
+    tokens = torch.arange(2 * pairs * length).view(2 * pairs, length)
+    preference = torch.full_like(tokens, -1)
+    preference[:, -1] = label
+    probe = Probe(
+        tokens, labels={"preference": preference}, documents=torch.arange(pairs).repeat_interleave(2), keep_copies=True
+    )
+    options = SoftOptions(num_anchors=50, temperature="bounds")
+    values = InformationPlaneTracker(probe, layers=["1"], options=options).measure(nn.Sequential(lookup, nn.Identity()))
+    rows = assign(torch.eye(32)[:2], draw_anchors(32, 50), temperature(32, 50, "bounds")).double()
+    right = (1 + known) / 2
+    of_chosen, of_rejected = (
+        entropy(share @ rows) for share in torch.tensor([[1 - right, right], [right, 1 - right]]).double()
+    )
+    truth = float(entropy(rows.mean(0)) - (of_chosen + of_rejected) / 2) / math.log(50)
+    value, error = (values.values[f"ib/L00/preference_information{suffix}"] for suffix in ("", "_se"))
+    assert abs(value - truth) < 3 * error
+    assert error < 0.01
 
 
 def test_token_ids_are_compared_with_the_models_vocabulary() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ibtrack import Probe
+from ibtrack.probe.copies import REPLACED, Copies
 from ibtrack.probe.preferences import PreferenceBlocks, preference_blocks
 
 
@@ -54,6 +55,42 @@ def test_a_long_prompt_leaves_half_of_the_block_to_the_response() -> None:
     result = blocks({"chosen": "q" * 50 + "a" * 30, "rejected": "q" * 50 + "bb"})
     assert result.tokens[0].tolist() == letters("q" * 8 + "a" * 8)
     assert result.preference[1].tolist() == [-1] * 8 + [0] * 2 + [-1] * 6
+
+
+def test_the_last_token_of_each_response_can_be_the_only_position() -> None:
+    row = {"chosen": "question: yes", "rejected": "question: no"}
+    result = blocks(row, block_size=24, positions="last")
+    assert result.tokens.equal(blocks(row, block_size=24).tokens)
+    assert result.preference.tolist() == [[-1] * 12 + [1] + [-1] * 11, [-1] * 11 + [0] + [-1] * 12]
+
+
+def test_the_last_token_stands_at_the_end_of_what_fits_before_it() -> None:
+    row = {"chosen": "q" * 50 + "abcde" * 6, "rejected": "q" * 50 + "bb"}
+    result = blocks(row, positions="last")
+    assert result.tokens.tolist() == [letters(("abcde" * 6)[-16:]), letters("q" * 14 + "bb")]
+    assert result.preference.tolist() == [[-1] * 15 + [1], [-1] * 15 + [0]]
+
+
+def test_copies_are_told_by_whole_responses_where_only_the_last_token_is_measured() -> None:
+    again = {**ROWS[0], "chosen": ROWS[0]["chosen"] + "!"}
+    result = blocks(ROWS[0], again, *ROWS[1:3], num_pairs=3, block_size=48, positions="last")
+    assert result.copies == Copies(1, 4, REPLACED)
+    assert (result.preference >= 0).sum(1).tolist() == [1] * 6
+
+
+def test_there_are_no_other_positions_of_preferences() -> None:
+    with pytest.raises(ValueError, match="positions must be one of 'all', 'last', got 'first'"):
+        Probe.from_preferences(ROWS, letters, num_pairs=2, block_size=48, positions="first")
+
+
+def test_a_probe_of_last_tokens_has_one_position_for_each_response() -> None:
+    probe = Probe.from_preferences(ROWS, letters, num_pairs=7, block_size=48, positions="last")
+    assert (probe.num_positions, probe.num_documents) == (14, 7)
+    assert probe.label_sets["preference"].tolist() == [1, 0] * 7
+    assert probe.documents.tolist() == [i // 2 for i in range(14)]
+    tokens = probe.inputs.flatten()[probe.positions]
+    ends = {(letters(row["chosen"])[-1], letters(row["rejected"])[-1]) for row in ROWS}
+    assert set(map(tuple, tokens.view(7, 2).tolist())) <= ends
 
 
 @pytest.mark.parametrize(

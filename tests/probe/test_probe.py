@@ -30,6 +30,55 @@ def test_windows_come_from_one_document_each() -> None:
     assert probe.num_positions == 8 * (20 - 3)
 
 
+def test_documents_of_any_length_are_measured_where_they_have_text() -> None:
+    texts = [" ".join(f"w{(7 * i + j * j) % 90}" for j in range(length)) for i, length in enumerate((4, 30, 3, 11))]
+    probe = Probe.from_texts(iter(texts), words, num_blocks=3, block_size=12, min_length=4, orders=(1, 2))
+    assert probe.inputs.shape == (3, 12)
+    assert probe.inputs[0].tolist() == words(texts[0]) + [0] * 8
+    assert probe.inputs[1].tolist() == words(texts[1])[:12]
+    assert probe.num_documents == 3
+    # tokens 1 to n - 3 of n have a bigram on either side
+    assert probe.positions.tolist() == [1, *range(13, 22), *range(25, 33)]
+    assert probe.documents.tolist() == [0] + [1] * 9 + [2] * 8
+    options: dict[str, Any] = {"num_blocks": 1, "min_length": 4, "orders": (1, 2)}
+    alone = [
+        Probe.from_texts([text], words, block_size=min(12, len(words(text))), **options)
+        for text in (texts[0], texts[1], texts[3])
+    ]
+    for name, labels in probe.label_sets.items():
+        own = labels.split([each.num_positions for each in alone])
+        for part, each in zip(own, alone, strict=True):
+            assert torch.unique(part, return_inverse=True)[1].equal(each.label_sets[name])
+
+
+def test_beginnings_of_long_documents_are_the_blocks_that_one_gives_oneself() -> None:
+    texts = [text for text in TEXTS if len(words(text)) >= 50]
+    probe = Probe.from_texts(iter(texts), words, num_blocks=6, block_size=48, min_length=8)
+    assert probe.hash == Probe(torch.tensor([words(text)[:48] for text in texts[:6]])).hash
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"min_length": 7}, "min_length must be at least 8, .* no position with orders up to 4 and skip=0, got 7"),
+        ({"min_length": 8, "skip": 6}, "min_length must be at least 11, .* orders up to 4 and skip=6, got 8"),
+        ({"min_length": 3, "orders": (2,)}, "min_length must be at least 4"),
+        ({"min_length": 8.5}, "min_length must be an integer of at least 1, got 8.5"),
+        ({"min_length": 8, "orders": ()}, "orders must name at least one k"),
+        ({"min_length": 8, "skip": -1}, "skip must be an integer of at least 0, got -1"),
+    ],
+)
+def test_documents_without_a_position_are_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Probe.from_texts(TEXTS, words, num_blocks=4, block_size=20, **options)
+
+
+def test_the_shortest_documents_have_one_position() -> None:
+    texts = [" ".join(f"w{20 * i + j}" for j in range(11)) for i in range(3)]
+    probe = Probe.from_texts(texts, words, num_blocks=3, block_size=16, min_length=11, skip=6)
+    assert probe.positions.tolist() == [6, 22, 38]
+
+
 def test_same_seed_same_probe_other_seed_another() -> None:
     first, second, other = (
         Probe.from_texts(TEXTS, words, num_blocks=8, block_size=20, seed=seed) for seed in (0, 0, 1)

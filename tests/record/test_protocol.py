@@ -72,6 +72,10 @@ def test_a_geometry_that_only_some_measured_is_no_difference(one: int, other: in
     assert bool(protocol_differences(protocols)) == differs
 
 
+def test_a_second_weighting_of_labels_that_only_some_have_is_no_difference() -> None:
+    assert not protocol_differences({"a": {"label_weights": "both"}, "b": {}})
+
+
 def test_a_hash_is_shown_by_its_first_digits() -> None:
     probes = {name: {"probe": {"hash": digit * 64}} for name, digit in (("a", "1"), ("b", "2"))}
     assert protocol_differences(probes) == ["probe.hash: 11111111 in 'a', 22222222 in 'b'"]

@@ -8,7 +8,8 @@ import pytest
 
 from ibtrack.replay import fetching
 from ibtrack.replay.checkpoint import Checkpoint, File
-from ibtrack.replay.fetching import Cache, FetchError, Outcome, fetch_again, is_transient, one_ahead
+from ibtrack.replay.fetching import Cache, FetchError, Outcome, fetch_again, one_ahead
+from ibtrack.replay.hub_errors import HubError
 
 SERIES = [
     Checkpoint(f"step{n}", "owner/name", n, commit="0" * 40, files=(File("model.safetensors", 100 * n),))
@@ -83,10 +84,10 @@ def test_the_disk_must_hold_two_neighbours_or_all(tmp_path: Path, monkeypatch: p
     assert cache.bytes_needed([]) == 0
     free = 900
     cache.check_room(SERIES)
-    with pytest.raises(OSError, match="has 9e-07 GB free, and all checkpoints need 1.5e-06 GB; name a folder"):
+    with pytest.raises(OSError, match=r"has 900 B free, and all checkpoints need 1\.5 kB; name a folder"):
         keeping.check_room(SERIES)
     free = 899
-    with pytest.raises(OSError, match="two checkpoints at a time need 9e-07 GB"):
+    with pytest.raises(OSError, match="two checkpoints at a time need 900 B"):
         cache.check_room(SERIES)
     assert not (tmp_path / "new").exists()
     local = [Checkpoint(f"checkpoint-{n}", "runs/a", n, files=(File("a", 1 << 60),)) for n in (1, 2)]
@@ -109,9 +110,12 @@ class Flaky:
 def fetch(flaky: Flaky, retries: int = 3) -> tuple[Path, list[float], list[str]]:
     waits: list[float] = []
     lines: list[str] = []
-    path = fetch_again(
-        flaky, SERIES[0], Path("a"), retries=retries, is_transient=is_transient, wait=waits.append, say=lines.append
-    )
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return False
+
+    path = fetch_again(flaky, SERIES[0], Path("a"), retries=retries, wait=wait, say=lines.append)
     return path, waits, lines
 
 
@@ -133,8 +137,17 @@ def test_errors_that_stay_end_the_tries() -> None:
         fetch(once)
     assert not caught.value.passes
     assert once.calls == 1
+    with pytest.raises(FetchError, match="it could not be fetched: it is gated"):
+        fetch(Flaky(HubError("it is gated")))
     with pytest.raises(FetchError, match=r"it could not be fetched: ConnectionError: reset"):
         fetch(Flaky(ConnectionError("reset")), retries=0)
+
+
+def test_nothing_is_tried_again_once_it_is_to_stop() -> None:
+    flaky = Flaky(*[ConnectionError("reset")] * 2)
+    with pytest.raises(FetchError, match="before the replay was stopped"):
+        fetch_again(flaky, SERIES[0], Path("a"), retries=9, wait=lambda _: True, say=lambda _: None)
+    assert flaky.calls == 1
 
 
 def test_each_work_begins_when_the_outcome_before_is_given_and_not_earlier() -> None:

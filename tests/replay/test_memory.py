@@ -35,7 +35,7 @@ def test_the_next_model_needs_room_beside_the_first(monkeypatch: pytest.MonkeyPa
 
 
 def test_models_of_another_type_are_not_loaded_beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """transformers changes the default type of the process while it makes such a model."""
+    """Transformers changes the default type of the process while it makes such a model."""
     assert shared(monkeypatch, 40 * GIB, nn.Linear(2, 2)).beside
     assert not shared(monkeypatch, 40 * GIB, nn.Linear(2, 2, dtype=torch.bfloat16)).beside
     mixed = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, dtype=torch.bfloat16))

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from ibtrack import InformationPlaneTracker, Probe
+from ibtrack import InformationPlaneTracker, Probe, SoftOptions
 from ibtrack.record.keys import parse_key
 from ibtrack.record.notes import NO_CEILING, note_names
 from ibtrack.record.quantities import GEOMETRY
@@ -16,6 +16,7 @@ from ibtrack.tracking.notes import (
     NO_GEOMETRY,
     NO_HALVES,
     NO_OTHER_DOCUMENT,
+    NONE_FREQUENT,
     ONE_DOCUMENT,
     ONE_SAMPLED,
     SINGLE,
@@ -57,12 +58,20 @@ def test_label_sets_without_a_debiased_reading(probe: Probe, reasons: dict[str, 
     ids=["distinct", "one label", "one document", "preferences"],
 )
 def test_every_number_that_does_not_exist_has_a_reason(probe: Probe) -> None:
-    point = InformationPlaneTracker(probe, geometry_rows=5).measure(Model())
+    options = SoftOptions(label_weights="both", anchor_draws=2)
+    point = InformationPlaneTracker(probe, geometry_rows=5, options=options).measure(Model())
     missing = [key for key, value in point.values.items() if not math.isfinite(value)]
     for key in missing:
-        value = key.removesuffix("_se").removesuffix("_half").removesuffix("_z")
+        value = key.removesuffix("_se").removesuffix("_anchor_sd").removesuffix("_half").removesuffix("_z")
         assert point.notes.keys() & {*note_names(key), *note_names(value)}, key
     assert any(parse_key(key).quantity in GEOMETRY for key in point.values)
+
+
+def test_labels_that_are_all_rare_say_why_there_is_no_number_in_which_they_count_alike() -> None:
+    probe = Probe(torch.arange(4 * 16).view(4, 16) % 20, orders=(1, 3))  # every token three or four times
+    values = InformationPlaneTracker(probe, options=SoftOptions(label_weights="both")).measure(Model()).notes
+    assert values["ib_plugin/mean/token/complexity_equal"] == NONE_FREQUENT
+    assert values["ib_plugin/L01/trigram/expressivity_equal"] == NONE_FREQUENT
 
 
 def test_a_ratio_over_nothing_says_so_at_its_key() -> None:
