@@ -61,6 +61,7 @@ class Fault:
         times: Number of requests that it is done to; None for all.
         status: Status that is answered in place of the content; 0 answers as usual.
         headers: Further headers of that answer.
+        body: Content of that answer.
         cut: Number of bytes after which the connection is closed; None sends all.
         seconds: Seconds that the answer is held back.
     """
@@ -69,6 +70,7 @@ class Fault:
     times: int | None = 1
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b"{}"
     cut: int | None = None
     seconds: float = 0.0
 
@@ -157,10 +159,10 @@ class Hub:
         """Commit that a revision points to."""
         return self._repositories[repository].commits[revision]
 
-    def fail(self, pattern: str, status: int, *, times: int | None = 1, **headers: str) -> None:
+    def fail(self, pattern: str, status: int, *, times: int | None = 1, body: bytes = b"{}", **headers: str) -> None:
         """Answer some requests with a status, such as 429 with ``retry_after="0"``."""
         named = {key.replace("_", "-"): value for key, value in headers.items()}
-        self._faults.append(Fault(pattern, times, status=status, headers=named))
+        self._faults.append(Fault(pattern, times, status=status, headers=named, body=body))
 
     def cut(self, pattern: str, after: int, *, times: int | None = 1) -> None:
         """Close the connection of some requests after so many bytes of their content."""
@@ -169,6 +171,10 @@ class Hub:
     def slow(self, pattern: str, seconds: float, *, times: int | None = None) -> None:
         """Hold the answer to some requests back."""
         self._faults.append(Fault(pattern, times, seconds=seconds))
+
+    def swap(self, content: bytes, other: bytes) -> None:
+        """Send other bytes where a large file is downloaded, under the hash of what it should be."""
+        self._blobs[hashlib.sha256(content).hexdigest()] = other
 
     def heal(self) -> None:
         """Forget all faults."""
@@ -353,7 +359,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = Asked(self.command, url.path, self.headers.get("Range"), token)
         with contextlib.suppress(ConnectionError), self.server.hub.answering(asked) as fault:
             if fault.status:
-                answer = _Answer(fault.status, b"{}", {"Content-Type": "application/json", **fault.headers})
+                answer = _Answer(fault.status, fault.body, {"Content-Type": "application/json", **fault.headers})
             else:
                 answer = self.server.hub.answer(asked, parse_qs(url.query), body)
             self._send(answer, fault.cut)

@@ -122,5 +122,5 @@ def test_numbers_of_a_schedule_are_checked_as_in_python() -> None:
         schedules.parse("powers(nan)")
     with pytest.raises(ValueError, match="every of a schedule takes another number of numbers than in 'every'"):
         schedules.parse("every")
-    with pytest.raises(ValueError, match="at.. needs at least one step"):
+    with pytest.raises(ValueError, match=r"at.. needs at least one step"):
         schedules.parse("at")

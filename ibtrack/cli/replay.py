@@ -13,6 +13,7 @@ import typer
 from ibtrack.analysis.mislabelled import mislabelled
 from ibtrack.cli.progress import progress
 from ibtrack.cli.terminal import say, text_table
+from ibtrack.record.texts import reason
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.replay.checkpoint import Checkpoint
 from ibtrack.replay.settings import PROTOCOLS, ProtocolSettings, protocol_settings
@@ -215,12 +216,21 @@ def _usual_device(device_map: str | None) -> str:
 
 
 def _memory(device: str) -> int:
-    """Bytes that a model may take on a device."""
+    """Bytes that a model may take on a device.
+
+    Raises:
+        ValueError: There is no such device on this machine.
+    """
     import torch
 
     from ibtrack.replay.memory import free_memory
 
-    return free_memory(torch.device(device))
+    try:
+        return free_memory(torch.device(device))
+    except (RuntimeError, AssertionError) as error:  # PyTorch asserts that it was built with a device
+        raise ValueError(
+            f"--device must be one of this machine, such as cpu or cuda, got {device!r} ({reason(error)})"
+        ) from error
 
 
 def _probe(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from ibtrack.record.texts import printable, reason
 from ibtrack.replay.errors import LoadingError
@@ -62,14 +64,16 @@ def read_into(tensors: Mapping[str, Tensor], folder: Path, *, label: str) -> Non
     Raises:
         LoadingError: A file is missing or damaged.
     """
+    # that there is no process group is meant; the filter stays, as filters cannot be changed for one thread alone
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
     try:
         with torch.no_grad():
-            dcp.load(dict(tensors), storage_reader=_Reader(folder), no_dist=True)
+            load(dict(tensors), storage_reader=_Reader(folder), no_dist=True)
     except Exception as error:  # PyTorch wraps whatever goes wrong
         raise LoadingError(f"{label} cannot be read ({printable(reason(error), longest=300)})") from error
 
 
-class _Reader(dcp.FileSystemReader):
+class _Reader(FileSystemReader):
     """Reads a checkpoint without making objects of other classes than a table of contents consists of."""
 
     def read_metadata(self, *args: Any, **options: Any) -> Metadata:

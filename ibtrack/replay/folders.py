@@ -263,11 +263,8 @@ def _mark_repeated(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
     first: dict[int, str] = {}
     marked = []
     for each in checkpoints:
-        if each.step is not None and not each.faults:
-            if each.step in first:
-                sentence = f"it is of step {each.step}, and so is {printable(first[each.step])}, which is taken"
-                each = replace(each, faults=(sentence,))
-            else:
-                first[each.step] = each.name
+        taken = each.name if each.step is None or each.faults else first.setdefault(each.step, each.name)
+        if taken != each.name:
+            each = replace(each, faults=(f"it is of step {each.step}, for which {printable(taken)} is taken",))
         marked.append(each)
     return marked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,9 @@ from ibtrack.replay.weight_files import files_of_model, json_object
 with needs("loading a checkpoint in Hugging Face format", extra="hub"):
     import transformers
     from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
+
+log: Any = transformers_logging  # a part of which has no types
 
 
 def load_pretrained(
@@ -55,7 +58,7 @@ def load_pretrained(
     options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
     try:
         with _quiet():
-            model, told = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder),
                 dtype=dtype or "auto",
                 device_map=places,
@@ -75,9 +78,10 @@ def load_pretrained(
         ) from error
     except Exception as error:  # safetensors, PyTorch and transformers have errors of their own for damaged files
         raise LoadingError(f"{label} cannot be loaded ({_first(error)})") from error
+    model: nn.Module
+    model, told = loaded
     _check_whole(label, told)
-    loaded: nn.Module = model
-    return loaded
+    return model
 
 
 def check_folder(folder: Path, *, label: str, trust_remote_code: bool) -> None:
@@ -97,7 +101,7 @@ def check_folder(folder: Path, *, label: str, trust_remote_code: bool) -> None:
     problems = files_of_model(folder).problems
     if problems:
         raise LoadingError(f"{label} cannot be loaded: {problems[0]}")
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     if trust_remote_code and "auto_map" in config:
         return
     if kind not in CONFIG_MAPPING:
@@ -108,7 +112,7 @@ def check_folder(folder: Path, *, label: str, trust_remote_code: bool) -> None:
             else ("a later version may")
         )
         raise LoadingError(
-            f"{label} has the model type {printable(str(kind))!r}, which transformers {transformers.__version__} does "
+            f"{label} has the model type {printable(kind)!r}, which transformers {transformers.__version__} does "
             f"not know; {remedy}"
         )
     if CONFIG_MAPPING[kind] not in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -156,15 +160,15 @@ def _check_whole(label: str, told: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Let transformers show no bar and no table of missing weights, which are an error here."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(logging.CRITICAL)
+    log.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        log.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            log.enable_progress_bar()
 
 
 def _first(error: BaseException) -> str:

@@ -163,8 +163,9 @@ def _load_distributed(
 def _aligned(model: nn.Module) -> nn.Module:
     """Move weights that lie in a mapped file to where PyTorch puts tensors of its own.
 
-    Libraries for matrix products add up in another order where memory is not aligned, so the last digits would be
-    others than those of the model that was trained. A file that is no longer used may also be deleted.
+    A library of matrix products may add up in another order where memory is not aligned (oneMKL promises equal digits
+    for arrays at multiples of 64 bytes only), and weights in a mapped file lie wherever its header ends. The file is
+    also no longer in use then, so that it can be deleted.
     """
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGNED:

@@ -136,7 +136,7 @@ def replay(
     chosen = list(plan.choose() if checkpoints is None else checkpoints)
     _check_steps(chosen)
     check_integer("retries", retries, minimum=0)
-    sources = ", ".join(dict.fromkeys(checkpoint.source for checkpoint in chosen))
+    sources = ", ".join(dict.fromkeys(map(_source, chosen)))
     settings = {"replay": {"source": sources}, **(config or {})}
     tracker = InformationPlaneTracker(
         probe,
@@ -148,7 +148,7 @@ def replay(
         max_memory=max_memory,
         batch_size=batch_size,
         forward=forward_in(precision, forward),
-        name=name or sources.rstrip("/").rpartition("/")[2],
+        name=name or sources.rpartition("/")[2],
         config=settings,
         loggers=loggers,
         report=report,
@@ -376,6 +376,11 @@ def _check_steps(checkpoints: Sequence[Checkpoint]) -> None:
                 f"checkpoints must have rising steps, got {after.label} of step {after.step} after {before.label} of "
                 f"step {before.step}"
             )
+
+
+def _source(checkpoint: Checkpoint) -> str:
+    """Name the repository of a checkpoint, or its folder, whatever folder it is looked at from."""
+    return checkpoint.source if checkpoint.commit is not None else Path(checkpoint.source).resolve().name
 
 
 def _origin(plan: Series, chosen: Sequence[Checkpoint]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ibtrack.record.texts import reason
+from ibtrack.record.texts import printable, reason
 from ibtrack.replay.errors import LoadingError
 
 
@@ -54,11 +55,11 @@ def read_tensors(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=whole)
     except pickle.UnpicklingError as error:
         raise LoadingError(
-            f"{path.name} could be read only by running code that is in it, and is not loaded ({_first_line(error)})"
+            f"{path.name} could be read only by running code that is in it, and is not loaded ({_cause(error)})"
         ) from error
     except Exception as error:  # PyTorch raises a dozen kinds of errors for files that it did not write
         raise LoadingError(
-            f"{path.name} is damaged, or was not written by torch.save ({_first_line(error)})"
+            f"{path.name} is damaged, or was not written by torch.save ({_cause(error)})"
         ) from error
 
 
@@ -78,7 +79,7 @@ def unread_in(value: Any) -> str | None:
     return next(filter(None, map(unread_in, parts)), None)
 
 
-def _first_line(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     """Keep what went wrong, and not PyTorch's advice to run the code after all."""
-    sentence = reason(error).split(" (1) ")[0].split(". Re-running")[0]
-    return sentence[:300]
+    found = re.search(r"WeightsUnpickler error: (.*)", str(error))
+    return printable(reason(error) if found is None else found[1], longest=300)
