@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -69,8 +70,9 @@ def read_into(tensors: Mapping[str, Tensor], folder: Path, *, label: str) -> Non
     try:
         with torch.no_grad():
             load(dict(tensors), storage_reader=_Reader(folder), no_dist=True)
-    except Exception as error:  # PyTorch wraps whatever goes wrong
-        raise LoadingError(f"{label} cannot be read ({printable(reason(error), longest=300)})") from error
+    except CheckpointException as error:  # no Exception; it has what went wrong on each process
+        cause = next((cause for cause, _ in error.failures.values()), error)
+        raise LoadingError(f"{label} cannot be read ({printable(reason(cause), longest=300)})") from error
 
 
 class _Reader(FileSystemReader):

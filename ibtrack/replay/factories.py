@@ -69,7 +69,7 @@ def find_factory(factory: Factory) -> Callable[..., Any]:
 
 
 def make_model(factory: Factory, content: Mapping[str, Any], *, label: str) -> nn.Module:
-    """Make a model, with weights that are yet to be loaded: `torch.nn.init` leaves parameters as they are.
+    """Make a model whose weights are yet to be loaded, so that `torch.nn.init` draws none.
 
     A LightningModule then makes what it does in ``configure_model``, and sees the checkpoint in ``on_load_checkpoint``,
     as Lightning has it when it loads one.
@@ -231,7 +231,7 @@ def _telling(wanted: list[str]) -> list[str]:
 
 def _keywords(make: type, hyper_parameters: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Choose the hyper-parameters that a class takes, as Lightning's ``load_from_checkpoint`` does."""
-    taken = inspect.signature(make).parameters
+    taken = _parameters(make)
     if name in taken:
         return {name: dict(hyper_parameters)}
     if any(parameter.kind == parameter.VAR_KEYWORD for parameter in taken.values()):
@@ -240,18 +240,21 @@ def _keywords(make: type, hyper_parameters: Mapping[str, Any], name: str) -> dic
 
 
 def _takes_one(make: Callable[..., Any]) -> bool:
-    """Whether a function has to be called with an argument, or can be."""
+    """Whether a function can be called with an argument."""
+    kinds = {parameter.kind for parameter in _parameters(make).values()}
+    return bool(kinds - {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD})
+
+
+def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return what a class or a function takes; nothing where it is written in C and does not tell."""
     try:
-        parameters = inspect.signature(make).parameters.values()
-    except (TypeError, ValueError):  # one that is written in C does not tell
-        return True
-    return any(
-        each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL) for each in parameters
-    )
+        return inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return {}
 
 
 class _NoInitialisation(TorchFunctionMode):
-    """Leaves parameters as they are where `torch.nn.init` would fill them, which takes longer than loading them."""
+    """Leaves parameters as they are where `torch.nn.init` would draw them, which takes longer than loading them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Skip the call if it is of `torch.nn.init` and for a parameter: a buffer may be none that is saved."""

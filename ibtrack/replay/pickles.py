@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pickle
-import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ibtrack.record.texts import printable, reason
+from ibtrack.record.texts import printable
 from ibtrack.replay.errors import LoadingError
 
 
@@ -53,14 +52,12 @@ def read_tensors(path: Path) -> Any:
         stand_ins: list[Any] = [(type("Unread", (Unread,), {"kind": name}), name) for name in others]
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=whole)
-    except pickle.UnpicklingError as error:
-        raise LoadingError(
-            f"{path.name} could be read only by running code that is in it, and is not loaded ({_cause(error)})"
-        ) from error
     except Exception as error:  # PyTorch raises a dozen kinds of errors for files that it did not write
-        raise LoadingError(
-            f"{path.name} is damaged, or was not written by torch.save ({_cause(error)})"
-        ) from error
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+            kind = "could be read only by running code that is in it, and is not loaded"
+        else:
+            kind = "is damaged, or was not written by torch.save"
+        raise LoadingError(f"{path.name} {kind} ({_cause(error)})") from error
 
 
 def unread_in(value: Any) -> str | None:
@@ -81,5 +78,7 @@ def unread_in(value: Any) -> str | None:
 
 def _cause(error: Exception) -> str:
     """Keep what went wrong, and not PyTorch's advice to run the code after all."""
-    found = re.search(r"WeightsUnpickler error: (.*)", str(error))
-    return printable(reason(error) if found is None else found[1], longest=300)
+    lines = str(error).splitlines()
+    told = [line.partition("WeightsUnpickler error: ")[2] for line in lines]
+    told += [line for line in lines if "weights_only" not in line and "Weights only" not in line]
+    return printable(next(filter(str.strip, told), type(error).__name__), longest=300)

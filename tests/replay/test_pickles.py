@@ -86,7 +86,7 @@ def test_a_file_of_old_format_is_read_too(tmp_path: Path) -> None:
 def test_what_torch_did_not_write_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.ckpt"
     path.write_bytes(content)
-    with pytest.raises(LoadingError, match=r"a\.ckpt (is damaged, or was not written|could be read only)"):
+    with pytest.raises(LoadingError, match=r"a\.ckpt is damaged, or was not written by torch\.save"):
         read_tensors(path)
 
 
