@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 if TYPE_CHECKING:
     from torch import Tensor
 
-_INSTALLED_AS = {"PIL": "pillow", "vl_convert": "vl-convert-python", "wandb_workspaces": "wandb-workspaces"}
+_INSTALLED_AS = {
+    "PIL": "pillow",
+    "vl_convert": "vl-convert-python",
+    "wandb_workspaces": "wandb-workspaces",
+    "yaml": "pyyaml",
+}
 
 
 @contextlib.contextmanager

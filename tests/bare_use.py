@@ -15,7 +15,8 @@ import ibtrack
 
 FROM_EXTRAS = (
     *("lightning", "wandb", "wandb_workspaces", "altair", "vl_convert", "PIL", "pyarrow"),
-    *("transformers", "huggingface_hub", "datasets", "tokenizers", "safetensors", "hydra", "omegaconf"),
+    *("transformers", "huggingface_hub", "datasets", "tokenizers", "safetensors", "yaml", "hydra"),
+    "omegaconf",
 )
 
 

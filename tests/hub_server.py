@@ -172,9 +172,9 @@ class Hub:
         """Hold the answer to some requests back."""
         self._faults.append(Fault(pattern, times, seconds=seconds))
 
-    def swap(self, content: bytes, other: bytes) -> None:
+    def swap(self, content: Content, other: Content) -> None:
         """Send other bytes where a large file is downloaded, under the hash of what it should be."""
-        self._blobs[hashlib.sha256(content).hexdigest()] = other
+        self._blobs[_etag(LARGE[0], content)] = other
 
     def heal(self) -> None:
         """Forget all faults."""
@@ -249,7 +249,7 @@ class Hub:
         if rest[0] == "tree":
             return self._page(files, asked, parameters)
         if rest[0] == "paths-info":
-            wanted = json.loads(body)["paths"]
+            wanted = parse_qs(body.decode()).get("paths", [])
             return _json([_entry(path, files[path]) for path in wanted if path in files])
         siblings = [{"rfilename": path} for path in files]
         gated = "manual" if repository.gated else False
@@ -378,7 +378,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _only_this_machine(url: str, strays: list[str]) -> Iterator[None]:
     """Turn huggingface_hub to this hub, without the token and the settings of the user, and refuse all other hosts."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import _detect_agent, close_session
+    from huggingface_hub.utils import _detect_agent, close_session  # type: ignore[attr-defined]  # it has no __all__
 
     resolve = socket.getaddrinfo
 
@@ -397,7 +397,7 @@ def _only_this_machine(url: str, strays: list[str]) -> Iterator[None]:
         stack.enter_context(mock.patch.object(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template))
         stack.enter_context(mock.patch.object(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True))
         stack.enter_context(mock.patch.object(constants, "HF_HUB_OFFLINE", False))
-        nothing = {"standardEnvVars": [], "harnesses": {}}  # else it asks the real hub for them
+        nothing: dict[str, Any] = {"standardEnvVars": [], "harnesses": {}}  # else it asks the real hub for them
         stack.enter_context(mock.patch.object(_detect_agent, "_registry", nothing))
         close_session()
         stack.callback(close_session)

@@ -97,11 +97,32 @@ def report(
     runs: Runs,
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("report.html"),
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Also runs of different protocols.")] = False,
+    scores_table: Annotated[
+        Path | None, typer.Option("--scores", help="A table of scores, as ibtrack scores takes, for a section of them.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Of the scores: column or setting that is the family of a run.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Of the scores: column or setting that is the size.")] = None,
+    quantity: Annotated[list[str] | None, typer.Option(help="Of the scores: a quantity; may be repeated.")] = None,
+    score: Annotated[list[str] | None, typer.Option(help="Of the scores: one of them; may be repeated.")] = None,
 ) -> None:
-    """Write one self-contained HTML page of the runs; it opens without a network."""
+    """Write one self-contained HTML page of the runs; it opens without a network.
+
+    Raises:
+        ValueError: An option of the scores is given without their table.
+    """
     from ibtrack.report import write_report
 
-    say(f"wrote {write_report([_existing(run) for run in runs], out, allow_mixed=allow_mixed)}")
+    for name, given in (("by", by), ("size", size), ("quantity", quantity), ("score", score)):
+        if given and scores_table is None:
+            raise ValueError(f"--{name} is about scores; name their table by --scores")
+    paths = [_existing(run) for run in runs]
+    found = None
+    if scores_table is not None:
+        options = {"by": by, "size": size, "quantities": quantity or DEFAULT_QUANTITIES, "only": score}
+        found = _relations([*map(_with_mean, paths)], scores_table, allow_mixed=allow_mixed, **options)
+    say(f"wrote {write_report(paths, out, allow_mixed=allow_mixed, scores=found)}")
 
 
 @app.command("list")
@@ -194,9 +215,9 @@ def scores(
     _check_outs(out or [])
     sites = tuple(site or ("mean",))
     trajectories = [Trajectory.load(path, sites=sites) for run in runs for path in _runs_in(run)]
-    joined = join_scores(
-        dict(zip(run_labels(trajectories), trajectories, strict=True)),
-        read_scores(table),
+    found = _relations(
+        trajectories,
+        table,
         quantities=quantity or DEFAULT_QUANTITIES,
         sites=sites,
         orders=order,
@@ -206,7 +227,6 @@ def scores(
         only=score,
         allow_mixed=allow_mixed,
     )
-    found = relate(joined)
     say(f"{relations_table(found)}\n\n" + "\n".join(found.sentences()))
     for path in out or []:
         say(f"\nwrote {_written(found, path)}")
@@ -295,6 +315,18 @@ def dashboard(
         say(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
     else:
         say(f"wrote {workspace.send(install_chart=not chart_installed)}")
+
+
+def _with_mean(path: Path) -> Trajectory:
+    """Read a run without its layers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the file lacks is said on the page, whose sheets read it too
+        return Trajectory.load(path, sites=("mean",))
+
+
+def _relations(runs: Sequence[Trajectory], table: Path, **options: Any) -> Relations:
+    """Put scores beside runs, and correlate them."""
+    return relate(join_scores(dict(zip(run_labels(runs), runs, strict=True)), read_scores(table), **options))
 
 
 def _check_outs(paths: Sequence[Path]) -> None:

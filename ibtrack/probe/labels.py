@@ -40,7 +40,13 @@ class LabelledPositions(NamedTuple):
 
 
 def label_kgrams(
-    tokens: Tensor, orders: Sequence[int], documents: Tensor | None, skip: int, *, keep_copies: bool = False
+    tokens: Tensor,
+    orders: Sequence[int],
+    documents: Tensor | None,
+    skip: int,
+    *,
+    find_copies: bool = True,
+    keep_copies: bool = False,
 ) -> LabelledPositions:
     """Label every position with the k-gram that ends at it and the one that begins after it.
 
@@ -50,6 +56,7 @@ def label_kgrams(
         documents: (S,) or (S, T) document of each block or token, negative for padding; None if every block is a
             document of its own.
         skip: Number of positions to leave out at the beginning of every block.
+        find_copies: Whether copies are looked for.
         keep_copies: Whether positions of documents that are copies of others are kept.
 
     Raises:
@@ -65,7 +72,9 @@ def label_kgrams(
             f"orders up to {max(lengths)} and skip={skip} leave no position in blocks of length {tokens.shape[1]}; "
             f"orders need {2 * max(lengths)} tokens of one document, so use longer blocks, fewer orders or skip less"
         )
-    mask, copies = _without_copies(tokens, document_ids, mask, keep_copies)
+    copies = None
+    if find_copies:
+        mask, copies = _without_copies(tokens, document_ids, mask, keep_copies)
     label_sets = {f"{side}/{order_name(k)}": ids for (side, k), ids in kgram_labels(tokens, mask, lengths).items()}
     orders_by_name = tuple(order_name(k) for k in lengths)
     return _labelled(mask, document_ids, orders_by_name, label_sets, copies)

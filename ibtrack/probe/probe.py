@@ -25,7 +25,15 @@ from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.label_design import LabelDesign
 from ibtrack.probe.copies import KEPT, LEFT_OUT, Copies
 from ibtrack.probe.kgrams import SIDES
-from ibtrack.probe.labels import UNPAIRED_LABEL_SETS, check_orders, check_tokens, dense, label_as_given, label_kgrams
+from ibtrack.probe.labels import (
+    UNPAIRED_LABEL_SETS,
+    LabelledPositions,
+    check_orders,
+    check_tokens,
+    dense,
+    label_as_given,
+    label_kgrams,
+)
 from ibtrack.probe.overlap import LENGTH, SHARE, Overlap, overlap
 from ibtrack.probe.preferences import preference_blocks
 from ibtrack.probe.sequences import token_sequences
@@ -116,18 +124,33 @@ class Probe:
         check_integer("skip", skip, minimum=0)
         if labels is not None and is_text and not labels.keys() <= set(UNPAIRED_LABEL_SETS):
             raise ValueError(f"is_text must be left out unless labels are 'preference', got {sorted(labels)}")
-        self.name, self.tokenizer, self.tokenizer_hash = name, tokenizer, tokenizer_hash
-        self.is_text = is_text or labels is None
-        self.inputs = check_tokens(inputs.cpu()) if self.is_text else inputs.cpu()
+        is_text = is_text or labels is None
+        inputs = check_tokens(inputs.cpu()) if is_text else inputs.cpu()
         if labels is None:
-            labelled = label_kgrams(self.inputs, orders, documents, skip, keep_copies=keep_copies)
+            labelled = label_kgrams(inputs, orders, documents, skip, keep_copies=keep_copies)
         else:
-            text = self.inputs if self.is_text else None
+            text = inputs if is_text else None
             labelled = label_as_given(len(inputs), labels, documents, skip, tokens=text, keep_copies=keep_copies)
+        self._fill(inputs, labelled, is_text=is_text, names=(name, tokenizer, tokenizer_hash))
+        _warn_of_copies(self.copies, keep_copies)
+
+    def _fill(self, inputs: Tensor, labelled: LabelledPositions, *, is_text: bool, names: tuple[str, str, str]) -> None:
+        """Take everything that a probe holds; names are its own, the tokenizer's, and the hash of that."""
+        self.inputs, self.is_text = inputs, is_text
+        self.name, self.tokenizer, self.tokenizer_hash = names
         self.grid, self.positions, self.documents, self.orders, self.label_sets, self.copies = labelled
         self.overlap: Overlap | None = None
         self.hash = self._content_hash()
-        _warn_of_copies(self.copies, keep_copies)
+
+    @classmethod
+    def _of_documents(
+        cls, tokens: Tensor, labelled: LabelledPositions, copies: Copies | None, tokenizer: Any, name: str
+    ) -> Probe:
+        """Make a probe of documents among which copies have been looked for already."""
+        names = (name, tokenizer_name(tokenizer), tokenizer_hash(tokenizer))
+        probe = cls.__new__(cls)
+        probe._fill(tokens, labelled._replace(copies=copies), is_text=True, names=names)
+        return probe
 
     def _content_hash(self) -> str:
         digest = hashlib.sha256()
@@ -269,8 +292,9 @@ class Probe:
                 ``min_length`` leaves documents without a position or is above ``block_size``, or the tokenizer returns
                 something else than integers.
         """
+        check_integer("skip", skip, minimum=0)
         if min_length is not None:
-            _check_min_length(min_length, max(check_orders(orders)), check_integer("skip", skip, minimum=0))
+            _check_min_length(min_length, max(check_orders(orders)), skip)
         blocks, lengths, copies = text_blocks(
             texts,
             encoder(tokenizer),
@@ -281,17 +305,9 @@ class Probe:
             keep_copies=keep_copies,
         )
         padded = torch.arange(block_size) >= lengths.unsqueeze(1)
-        probe = cls(
-            blocks,
-            orders,
-            documents=torch.arange(num_blocks).unsqueeze(1).masked_fill(padded, PADDING),
-            skip=skip,
-            keep_copies=True,  # there are none, or they are wanted
-            tokenizer=tokenizer_name(tokenizer),
-            tokenizer_hash=tokenizer_hash(tokenizer),
-            name=name,
-        )
-        probe.copies = copies
+        documents = torch.arange(num_blocks).unsqueeze(1).masked_fill(padded, PADDING)
+        labelled = label_kgrams(check_tokens(blocks), orders, documents, skip, find_copies=False)
+        probe = cls._of_documents(blocks, labelled, copies, tokenizer, name)
         _warn_of_copies(copies, keep_copies)
         return probe
 
@@ -370,17 +386,8 @@ class Probe:
             rejected=rejected,
             keep_copies=keep_copies,
         )
-        probe = cls(
-            tokens,
-            documents=pairs,
-            labels={"preference": preference},
-            keep_copies=True,  # there are none, or they are wanted
-            is_text=True,
-            tokenizer=tokenizer_name(tokenizer),
-            tokenizer_hash=tokenizer_hash(tokenizer),
-            name=name,
-        )
-        probe.copies = copies
+        labelled = label_as_given(len(tokens), {"preference": preference}, pairs, skip=0)
+        probe = cls._of_documents(check_tokens(tokens), labelled, copies, tokenizer, name)
         _warn_of_copies(copies, keep_copies)
         return probe
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibtrack.replay.checkpoint import Checkpoint, File, Source
 from ibtrack.replay.errors import LoadingError
+from ibtrack.replay.families import Family, family_names, load_family
 from ibtrack.replay.folders import FolderSource
 from ibtrack.replay.hub import HubError, HubSource, is_transient
 from ibtrack.replay.plan import Cost, Plan, find_checkpoints
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Checkpoint",
     "Cost",
+    "Family",
     "File",
     "FolderSource",
     "HubError",
@@ -26,8 +28,10 @@ __all__ = [
     "LoadingError",
     "Plan",
     "Source",
+    "family_names",
     "find_checkpoints",
     "is_transient",
+    "load_family",
     "load_model",
     "replay",
     "replay_models",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from ibtrack.replay.checkpoint import HUGGING_FACE, Checkpoint
 from ibtrack.replay.families import Family, Name
@@ -18,6 +19,22 @@ _MOST_NAMES = 4  # in one sentence
 _SAME_STEPS = (0, 1)  # where the rate rises from 0, the first update changes nothing
 _ONE_AT_MOST = "at most one is what its name says, and nothing that can be read before loading tells which"
 Weights = tuple[tuple[str, str], ...]
+
+
+class Known(NamedTuple):
+    """What is known of a source of checkpoints.
+
+    Attributes:
+        family: Family whose rules its names were read by; None for a folder.
+        main: What its revision ``main`` holds; None where there is none, or where it tells nothing.
+        run: Name of the run that its checkpoints belong to; empty where the source is a run by itself.
+        last: Last step of that run, by its names and by what is published; None takes the last that there is.
+    """
+
+    family: Family | None = None
+    main: Checkpoint | None = None
+    run: str = ""
+    last: int | None = None
 
 
 def token_fault(name: Name, family: Family, repository: str) -> str | None:
@@ -43,27 +60,24 @@ def token_fault(name: Name, family: Family, repository: str) -> str | None:
     return f"its name says {name.tokens:,}{unit} tokens, but {name.step:,} steps of {per_step:,} tokens are {fitting:,}"
 
 
-def mark_equal(
-    checkpoints: Sequence[Checkpoint], mains: Mapping[str, Checkpoint], families: Mapping[str, Family]
-) -> list[Checkpoint]:
+def mark_equal(checkpoints: Sequence[Checkpoint], known: Mapping[str, Known]) -> list[Checkpoint]:
     """Mark the checkpoints whose weights, or a part of them, are those of another step.
 
     Args:
-        checkpoints: Checkpoints of a run in the order of their steps. Those that have faults already, such as a name
-            without a stage, are compared with the others, but blame none.
-        mains: Repository to what its revision ``main`` holds, where that is known.
-        families: Repository to its family.
+        checkpoints: Checkpoints of one run, or of several that go on from one another, in the order of their steps.
+            Those that have faults already, such as a name without a stage, are compared with the others and blame none.
+        known: Source to what is known of it; a source of which nothing is known is a run by itself.
 
     Returns:
         The same checkpoints in the same order, with what was found added to their faults.
     """
     sound = [each for each in checkpoints if each.step is not None and not each.faults]
     marks: dict[int, list[str]] = defaultdict(list)
-    truth = _last(sound, mains, families)
+    true = _true_ones(sound, known)
     for group in _equal(sound):
-        _mark_group(group, truth, families, marks)
-    _mark_like_main(sound, mains, families, marks)
-    _mark_shards(sound, truth, marks)
+        _mark_group(group, true, known, marks)
+    _mark_like_main(sound, known, marks)
+    _mark_shards(sound, true, marks)
     _mark_doubtful(checkpoints, sound, marks)
     return [_with(each, marks[id(each)]) for each in checkpoints]
 
@@ -90,6 +104,15 @@ def mark_tokenizers(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
                     f"its {path} is another than that of {number} of the {len(digests)} checkpoints that have one"
                 )
     return [_with(each, marks[id(each)]) for each in checkpoints]
+
+
+def tokenizers_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """List the files that make the tokenizer of a checkpoint, path to digest, those whose digest is known.
+
+    Args:
+        checkpoint: A checkpoint.
+    """
+    return {path: digest for path in VOCABULARY if (digest := _digest(checkpoint, path)) is not None}
 
 
 def mark_pickles(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -126,19 +149,32 @@ def signature(checkpoint: Checkpoint) -> Weights | None:
     return tuple((shard.path, str(shard.digest)) for shard in shards)
 
 
-def _last(
-    sound: Sequence[Checkpoint], mains: Mapping[str, Checkpoint], families: Mapping[str, Family]
-) -> Checkpoint | None:
-    """Tell the last checkpoint of the run, whose weights are the true ones; None where ``main`` speaks against them."""
-    if not sound:
-        return None
-    last = sound[-1]
-    main, family = mains.get(last.source), families.get(last.source)
-    if main is None or family is None or family.main != "last" or not family.verified:
-        return last
-    ours, theirs = signature(last), signature(main)
-    alike = ours is not None and theirs is not None and [path for path, _ in ours] == [path for path, _ in theirs]
-    return None if alike and ours != theirs else last
+def _true_ones(sound: Sequence[Checkpoint], known: Mapping[str, Known]) -> dict[int, Checkpoint]:
+    """Find the last checkpoints of runs, whose weights are the true ones unless ``main`` speaks against them."""
+    lasts: dict[str, Checkpoint] = {}
+    for each in sound:
+        lasts[_of(each, known).run or each.source] = each
+    return {id(each): each for each in lasts.values() if _is_true(each, _of(each, known))}
+
+
+def _is_true(last: Checkpoint, known: Known) -> bool:
+    """Tell whether the last checkpoint that there is holds the last weights of its run."""
+    if known.last is not None and last.step != known.last:
+        return False
+    if not _main_is_last(known) or known.main is None:
+        return True
+    ours, theirs = signature(last), signature(known.main)
+    if ours is None or theirs is None or [path for path, _ in ours] != [path for path, _ in theirs]:
+        return True  # main lies there in other files, and tells nothing
+    return ours == theirs
+
+
+def _main_is_last(known: Known) -> bool:
+    return known.main is not None and known.family is not None and known.family.verified and known.family.main == "last"
+
+
+def _of(checkpoint: Checkpoint, known: Mapping[str, Known]) -> Known:
+    return known.get(checkpoint.source, Known())
 
 
 def _equal(sound: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
@@ -152,41 +188,36 @@ def _equal(sound: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
 
 
 def _mark_group(
-    group: Sequence[Checkpoint], truth: Checkpoint | None, families: Mapping[str, Family], marks: dict[int, list[str]]
+    group: Sequence[Checkpoint],
+    true: Mapping[int, Checkpoint],
+    known: Mapping[str, Known],
+    marks: dict[int, list[str]],
 ) -> None:
-    family = families.get(group[0].source)
+    """Mark checkpoints of equal weights: all but the true one, or all where nothing tells which it is."""
+    family = _of(group[0], known).family
     natural = _SAME_STEPS if family is None else family.same_steps
     if all(each.step in natural for each in group):
         return
-    if truth is not None and any(each is truth for each in group):
-        for each in group:
-            if each.step != truth.step:
-                marks[id(each)].append(f"it holds the weights of {truth.name}, the last checkpoint")
-        return
+    truth = _only([each for each in group if id(each) in true])
     for each in group:
         others = [other.name for other in group if other.step != each.step]
-        marks[id(each)].append(f"it holds the same weights as {_some(others)}: {_ONE_AT_MOST}")
+        if truth is None:
+            marks[id(each)].append(f"it holds the same weights as {_some(others)}: {_ONE_AT_MOST}")
+        elif each.step != truth.step:
+            marks[id(each)].append(f"it holds the weights of {truth.name}, the last checkpoint")
 
 
-def _mark_like_main(
-    sound: Sequence[Checkpoint],
-    mains: Mapping[str, Checkpoint],
-    families: Mapping[str, Family],
-    marks: dict[int, list[str]],
-) -> None:
+def _mark_like_main(sound: Sequence[Checkpoint], known: Mapping[str, Known], marks: dict[int, list[str]]) -> None:
     """Mark what holds the weights of ``main`` where that is the last checkpoint of the run, which may not be listed."""
-    lasts: dict[str, int] = {}
     for each in sound:
-        lasts[each.source] = max(lasts.get(each.source, 0), each.step or 0)
-    for each in sound:
-        main, family = mains.get(each.source), families.get(each.source)
-        if main is None or family is None or family.main != "last" or not family.verified or marks[id(each)]:
+        of = _of(each, known)
+        if not _main_is_last(of) or of.main is None or marks[id(each)] or each.step == of.last:
             continue
-        if each.step != lasts[each.source] and signature(each) == signature(main) is not None:
+        if signature(each) == signature(of.main) is not None:
             marks[id(each)].append("it holds the weights of main, which are those of the last step")
 
 
-def _mark_shards(sound: Sequence[Checkpoint], truth: Checkpoint | None, marks: dict[int, list[str]]) -> None:
+def _mark_shards(sound: Sequence[Checkpoint], true: Mapping[int, Checkpoint], marks: dict[int, list[str]]) -> None:
     """Mark checkpoints some of whose shards, but not all, are those of another step."""
     holders: dict[tuple[str, str], list[Checkpoint]] = defaultdict(list)
     having: Counter[str] = Counter()
@@ -195,19 +226,23 @@ def _mark_shards(sound: Sequence[Checkpoint], truth: Checkpoint | None, marks: d
             holders[path, digest].append(each)
             having[path] += 1
     for (path, _), group in holders.items():
-        whole = {signature(each) for each in group}
-        if (
-            len(whole) < 2 or len(group) == having[path]
-        ):  # all of them share it: a part of the model that is not trained
-            continue
-        is_truth = truth is not None and any(each is truth for each in group)
-        for each in group:
-            if is_truth and truth is not None:
-                if signature(each) != signature(truth):
-                    marks[id(each)].append(f"its {path} is that of {truth.name}, the last checkpoint")
-                continue
-            others = [other.name for other in group if signature(other) != signature(each)]
+        is_trained = len(group) < having[path]  # else all share it: a part of the model that stays as it was
+        if is_trained and len({signature(each) for each in group}) > 1:
+            _mark_shard(path, group, _only([each for each in group if id(each) in true]), marks)
+
+
+def _mark_shard(path: str, group: Sequence[Checkpoint], truth: Checkpoint | None, marks: dict[int, list[str]]) -> None:
+    for each in group:
+        others = [other.name for other in group if signature(other) != signature(each)]
+        if truth is None:
             marks[id(each)].append(f"its {path} is that of {_some(others)}, while other shards differ: {_ONE_AT_MOST}")
+        elif signature(each) != signature(truth):
+            marks[id(each)].append(f"its {path} is that of {truth.name}, the last checkpoint")
+
+
+def _only(found: Sequence[Checkpoint]) -> Checkpoint | None:
+    """Take the only one; None where there is none, or several."""
+    return found[0] if len(found) == 1 else None
 
 
 def _mark_doubtful(checkpoints: Sequence[Checkpoint], sound: Sequence[Checkpoint], marks: dict[int, list[str]]) -> None:

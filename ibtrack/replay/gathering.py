@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ibtrack.replay.checkpoint import Checkpoint, Source
 from ibtrack.replay.families import GENERIC, Family, load_family, natural
-from ibtrack.replay.faults import mark_equal, mark_pickles, mark_tokenizers
+from ibtrack.replay.faults import Known, mark_equal, mark_pickles, mark_tokenizers, tokenizers_of
 from ibtrack.replay.hub import HubError, HubSource
 from ibtrack.replay.stages import End, place, published_steps, stage_names, step_order
 
@@ -70,43 +70,73 @@ def gather(
     if not several:
         raise ValueError("sources must name at least one folder or repository, got none")
     opened = [_open(each, given, stages, {**options, "progress": progress}) for each in several]
-    groups, absent = _with_companions(_grouped(opened), options | {"progress": progress})
-    checkpoints: list[Checkpoint] = []
-    missing: list[int] = []
-    notes: list[str] = [*absent]
-    end = End()
+    groups, absent = _with_companions(_grouped(opened), {**options, "progress": progress})
+    parts: list[_Part] = []
     for group in groups:
-        part = (
-            _hub_part(group, _wanted(group, groups, stages), end)
-            if isinstance(group[0], HubSource)
-            else _other_part(group[0], end)
-        )
-        stage = group[0].name.rpartition("/")[2] if len(groups) > 1 else None
-        checkpoints += [
-            each if stage is None else replace(each, stage=each.stage or stage) for each in part.checkpoints
-        ]
-        missing, notes, end = missing + part.missing, notes + part.notes, part.end
-    found, doubled = _once(step_order(checkpoints))
+        end = parts[-1].end if parts else End()
+        is_hub = isinstance(group[0], HubSource)
+        parts.append(_hub_part(group, _wanted(group, groups, stages), end) if is_hub else _other_part(group[0], end))
+    found, doubled = _once(step_order(_staged(groups, parts)))
+    found = _marked(found, groups, parts, pickles=bool(options.get("pickles")))
     families = dict.fromkeys(source.family.name for source in _hubs(groups)) or {GENERIC: None}
     return Gathered(
-        checkpoints=_marked(found, groups, pickles=bool(options.get("pickles"))),
-        missing=sorted(missing),
-        notes=[*notes, *doubled],
+        checkpoints=found,
+        missing=sorted(step for part in parts for step in part.missing),
+        notes=[*absent, *(note for part in parts for note in part.notes), *doubled, *_tokenizer_notes(found)],
         sources={source.name: source for group in groups for source in group},
         family=" + ".join(families),
     )
 
 
-def _marked(checkpoints: Sequence[Checkpoint], groups: Sequence[Sequence[Any]], *, pickles: bool) -> list[Checkpoint]:
+def _staged(groups: Sequence[Sequence[Any]], parts: Sequence[_Part]) -> list[Checkpoint]:
+    """Name the stage of checkpoints after their repository or folder, where there are several and no other name."""
+    found = []
+    for group, part in zip(groups, parts, strict=True):
+        stage = group[0].name.rpartition("/")[2] if len(groups) > 1 else None
+        found += [replace(each, stage=each.stage or stage) for each in part.checkpoints]
+    return found
+
+
+def _marked(
+    checkpoints: Sequence[Checkpoint], groups: Sequence[Sequence[Any]], parts: Sequence[_Part], *, pickles: bool
+) -> list[Checkpoint]:
     """Compare the checkpoints with one another, and add what is found to their faults."""
     hubs = _hubs(groups)
-    found = mark_equal(checkpoints, _mains(hubs), {source.name: source.family for source in hubs})
-    marked: list[Checkpoint] = []
-    for group in groups:
-        names = {source.name for source in group}
-        of_group = mark_tokenizers([each for each in found if each.source in names])
-        marked += mark_pickles(of_group) if isinstance(group[0], HubSource) and not pickles else of_group
-    return step_order(marked)
+    mains = _mains(hubs)
+    known = {
+        source.name: Known(source.family, mains.get(source.name), source.family.run(source.name), part.end.steps)
+        for group, part in zip(groups, parts, strict=True)
+        for source in group
+        if isinstance(source, HubSource)
+    }
+    found = mark_equal(checkpoints, known)
+    alike: dict[tuple[str, str | None], list[Checkpoint]] = {}
+    for each in found:
+        alike.setdefault((each.source, each.stage), []).append(each)
+    marked = {(each.source, each.name): each for members in alike.values() for each in mark_tokenizers(members)}
+    if not pickles:
+        marked |= {(each.source, each.name): each for each in mark_pickles([*marked.values()]) if each.source in known}
+    return [marked[each.source, each.name] for each in found]
+
+
+def _tokenizer_notes(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """Say which stages or sources have other tokenizer files than the first; loading them tells whether they differ."""
+    usual: dict[tuple[str, str | None], dict[str, str]] = {}
+    for each in checkpoints:
+        if not each.faults:
+            usual.setdefault((each.source, each.stage), tokenizers_of(each))
+    (first, files), *others = usual.items() if usual else [(("", None), {})]
+    names = {place_of: " ".join(filter(None, place_of)) for place_of in usual}
+    return [
+        f"{names[other]} has another {path} than {names[first]}, which may split texts otherwise: loading them tells"
+        for other, theirs in others
+        for path in sorted({*files} & {*theirs})
+        if files[path] != theirs[path] and files[path].startswith("git:") == theirs[path].startswith("git:")
+    ]
+
+
+def _hubs(groups: Sequence[Sequence[Any]]) -> list[HubSource]:
+    return [source for group in groups for source in group if isinstance(source, HubSource)]
 
 
 def _wanted(
@@ -130,10 +160,6 @@ def _wanted(
 
 def _hub_groups(groups: Sequence[Sequence[Any]]) -> list[list[HubSource]]:
     return [each for each in ([one for one in group if isinstance(one, HubSource)] for group in groups) if each]
-
-
-def _hubs(groups: Sequence[Sequence[Any]]) -> list[HubSource]:
-    return [source for group in groups for source in group if isinstance(source, HubSource)]
 
 
 def _open(source: Any, family: Family | None, stages: Sequence[str] | None, options: Mapping[str, Any]) -> Source:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ibtrack._checks import needs
 from ibtrack.record.texts import reason
-from ibtrack.replay.hub_errors import HubError, explained, status_of
+from ibtrack.replay.hub_errors import HubError, explained
 
 TIMEOUT = 60.0  # seconds without a byte of an answer
 TRIES = 5
@@ -37,7 +37,7 @@ class HubClient:
     def __init__(self, repository: str, *, endpoint: str | None = None, token: str | bool | None = None) -> None:
         with needs("a repository of the hub", extra="hub"):
             from huggingface_hub import constants
-            from huggingface_hub.utils import build_hf_headers
+            from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # it has no __all__
         self.repository, self.token = repository, token
         self.stopped = threading.Event()
         self._has_answered, self._said_until, self._lock = False, 0.0, threading.Lock()
@@ -89,25 +89,24 @@ class HubClient:
         return content
 
     def check_access(self) -> None:
-        """Ask whether files may be downloaded, for a hub that can tell.
+        """Ask whether the files of a gated repository may be downloaded, of which the lists may be open to all.
+
+        Whatever else the hub answers tells nothing: not every mirror has this address.
 
         Raises:
-            HubError: They may not.
+            HubError: They may not, or the hub cannot be reached.
         """
-        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+        from huggingface_hub.errors import GatedRepoError
 
         try:
             self._get(f"{self.endpoint}/api/models/{self.repository}/auth-check", {})
         except HubError as error:
-            told = isinstance(error.__cause__, RepositoryNotFoundError) or not isinstance(
-                error.__cause__, HfHubHTTPError
-            )
-            if told or error.transient or status_of(error.__cause__) in (401, 403):
-                raise  # and a mirror that has no such address tells nothing
+            if error.transient or isinstance(error.__cause__, GatedRepoError):
+                raise
 
     def _get(self, url: str, parameters: Mapping[str, str]) -> Any:
         """Ask for an address until it answers, or until that no longer helps."""
-        from huggingface_hub.utils import get_session, hf_raise_for_status
+        from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined]  # it has no __all__
 
         tries = 0
         while True:

@@ -89,6 +89,7 @@ def choose_files(files: Sequence[File], *, remote_code: bool = False) -> Needed:
         lacking = [
             "it has no weights that transformers would load (model.safetensors, its shards, or pytorch_model.bin)"
         ]
+    problems += [f"its {shard.path} is empty" for shard in shards if not shard.size]
     chosen = tuple(sorted(beside + shards))
     return Needed(chosen, (*problems, *lacking))
 

@@ -169,6 +169,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/wandb.md": training,
     "howto/wrappers.md": training,
     "howto/preferences.md": preferences,
+    "howto/paper.md": preferences,
     "howto/labels.md": labels,
     "howto/geometry.md": training,
     "questions.md": answers,

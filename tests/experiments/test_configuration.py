@@ -13,6 +13,7 @@ from experiments import train
 from experiments.data import TextData
 from experiments.hmm import HmmData
 from experiments.isolation import isolated
+from ibtrack.replay.settings import protocol_settings
 from ibtrack.schedules import Schedule
 from tests.runs import TRAINING, config, options
 
@@ -39,6 +40,14 @@ def test_every_logger_config_makes_loggers(name: str, tmp_path: Path) -> None:
     with isolated():
         loggers = train._loggers(cfg.logger)
     assert len(loggers) == {"none": 0, "several": 2}.get(name, 1)
+
+
+def test_the_configurations_of_the_paper_are_its_named_protocol() -> None:
+    cfg = config("monitor=paper", "probe=paper", "data.block_size=512")
+    paper = protocol_settings("paper")
+    assert instantiate(cfg.monitor.options) == paper.options
+    assert tuple(cfg.monitor.layers) == paper.layers
+    assert {**cfg.probe, "orders": tuple(cfg.probe.orders)}.items() >= paper.text_options.items()
 
 
 @pytest.mark.parametrize("name", sorted(set(options("monitor")) - {"base"}))

@@ -57,6 +57,18 @@ def test_experiment_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run["summary"][cfg.objective] == value
 
 
+@pytest.mark.filterwarnings("ignore:.*of the probe stand")  # 32 tokens are one passage, which others share
+def test_the_paper_is_measured_by_its_own_probe_and_monitor(tmp_path: Path) -> None:
+    settings = ["monitor=paper", "probe=paper", "monitor.layers=auto", "trainer.max_steps=1"]
+    train.train(config("experiment=tiny", f"run_dir={tmp_path}", *settings))
+    trajectory = Trajectory.load(tmp_path)
+    assert trajectory.protocol["temperature"] == "bounds"
+    assert trajectory.protocol["label_weights"] == "both"
+    assert trajectory.protocol["probe"]["blocks"] == 8
+    values = trajectory.points[-1].values
+    assert 0 < values["ib_plugin/mean/token/complexity_equal"] < values["ib_plugin/mean/token/complexity"]
+
+
 def test_callbacks_can_watch_the_measured_values(tmp_path: Path) -> None:
     stop = ["+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping", "+callbacks.stop.patience=1"]
     watch = ["+callbacks.stop.monitor=ib/mean/entropy", "+callbacks.stop.mode=max"]

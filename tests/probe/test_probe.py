@@ -66,6 +66,7 @@ def test_beginnings_of_long_documents_are_the_blocks_that_one_gives_oneself() ->
         ({"min_length": 8.5}, "min_length must be an integer of at least 1, got 8.5"),
         ({"min_length": 8, "orders": ()}, "orders must name at least one k"),
         ({"min_length": 8, "skip": -1}, "skip must be an integer of at least 0, got -1"),
+        ({"skip": -1}, "skip must be an integer of at least 0, got -1"),
     ],
 )
 def test_documents_without_a_position_are_refused(options: dict[str, Any], sentence: str) -> None:
@@ -407,3 +408,20 @@ def test_a_probe_without_documents_can_be_kept_in_a_file(tmp_path: Path) -> None
 def test_documents_that_cannot_be_left_out_are_refused(documents: list[int], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Probe(torch.arange(72).view(3, 24), orders=(1,)).without(documents)
+
+
+def test_copies_are_looked_for_once_where_others_take_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(*arguments: object) -> None:
+        raise AssertionError("documents were chosen so that there are no copies among them")
+
+    monkeypatch.setattr("ibtrack.probe.labels.copies_in_blocks", again)
+    copied = [*TEXTS, TEXTS[0]]
+    with pytest.warns(UserWarning, match="1 of 31 documents"):
+        probe = Probe.from_texts(copied, words, num_blocks=30, block_size=20)
+    assert probe.copies is not None
+    assert probe.copies.found == 1
+    rows = [{"chosen": text, "rejected": text[::-1].replace("w", "") + " w3"} for text in TEXTS]
+    letters = [{key: " ".join(f"w{ord(each)}" for each in text) for key, text in row.items()} for row in rows]
+    assert Probe.from_preferences(letters, words, num_pairs=4, block_size=40, keep_copies=True).copies is not None
+    with pytest.raises(AssertionError, match="so that there are no copies"):
+        Probe(probe.inputs)

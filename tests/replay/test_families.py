@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def test_every_family_that_comes_with_the_package_is_read() -> None:
     assert family_names() == [
         *("amber", "datadecide", "olmo2", "olmo3", "polypythias", "pythia", "smollm2", "smollm3", "generic")
     ]
-    assert all(family.title and family.quirks for family in families)
+    assert all(family.title and family.quirks for family in families[:-1])
 
 
 @pytest.mark.parametrize(
@@ -186,3 +187,14 @@ def test_an_unknown_family_is_answered_by_those_there_are(tmp_path: Path) -> Non
 
 def test_numbers_in_names_sort_by_their_value() -> None:
     assert sorted(["b", "step10", "step9", "3"], key=natural) == ["3", "b", "step9", "step10"]
+
+
+def test_without_the_package_that_reads_the_files_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    words = r"^a family of checkpoints needs pyyaml, which is not installed: pip install 'ibtrack\[hub\]'$"
+    with pytest.raises(ModuleNotFoundError, match=words):
+        load_family(path)

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from ibtrack.replay.checkpoint import DISTRIBUTED, LIGHTNING, Checkpoint, File
-from ibtrack.replay.families import Family, Name, load_family
-from ibtrack.replay.faults import mark_equal, mark_pickles, mark_tokenizers, signature, token_fault
+from ibtrack.replay.families import Name, load_family
+from ibtrack.replay.faults import Known, mark_equal, mark_pickles, mark_tokenizers, signature, token_fault
 
-PYTHIA = "EleutherAI/pythia-12b"
 ONE = "at most one is what its name says"
 
 
@@ -31,10 +30,12 @@ def saved(
 
 def marked(
     checkpoints: Sequence[Checkpoint],
-    mains: Mapping[str, Checkpoint] | None = None,
-    families: Mapping[str, Family] | None = None,
+    main: Checkpoint | None = None,
+    family: str | None = None,
+    last: int | None = None,
 ) -> dict[str, str]:
-    found = mark_equal(checkpoints, mains or {}, families or {})
+    known = {} if family is None else {each.source: Known(load_family(family), main, "", last) for each in checkpoints}
+    found = mark_equal(checkpoints, known)
     assert [each.name for each in found] == [each.name for each in checkpoints]
     return {each.name: "; ".join(each.faults) for each in found if each.faults}
 
@@ -61,8 +62,7 @@ def test_steps_0_and_1_are_equal_by_nature_but_not_with_a_third() -> None:
     assert marked([saved(0), saved(1, 0), saved(2), saved(3)]) == {}
     assert [*marked([saved(0), saved(1, 0), saved(2, 0), saved(3)])] == ["step0", "step1", "step2"]
     assert [*marked([saved(0), saved(1, 0), saved(2), saved(3, 0)])] == ["step0", "step1"]
-    strict = load_family("smollm2")
-    assert [*marked([saved(0), saved(1, 0), saved(2)], families={"owner/name": strict})] == ["step0", "step1"]
+    assert [*marked([saved(0), saved(1, 0), saved(2)], family="smollm2")] == ["step0", "step1"]
 
 
 def test_one_step_in_two_places_is_no_fault() -> None:
@@ -100,31 +100,41 @@ def test_what_is_not_comparable_is_not_compared() -> None:
 def test_checkpoints_of_other_layouts_are_compared_too() -> None:
     kept = File("a.ckpt", 8, digest(1))
     lightning = [Checkpoint(f"{step}.ckpt", "a", step, files=(kept,), layout=LIGHTNING) for step in (2, 3)]
-    assert [*marked([*lightning, saved(4)])] == ["2.ckpt", "3.ckpt"]
+    assert [*marked([*lightning, saved(4, source="a")])] == ["2.ckpt", "3.ckpt"]
     files = (File("__0_0.distcp", 8, digest(2)), File(".metadata", 8))
     assert signature(Checkpoint("a", "a", 2, files=files, layout=DISTRIBUTED)) == (("__0_0.distcp", digest(2)),)
 
 
 def test_main_speaks_for_the_last_step_where_the_family_says_so() -> None:
-    pythia = {PYTHIA: load_family("pythia")}
-    series = [saved(step, source=PYTHIA) for step in (10, 20, 30)]
-    late = saved(20, "main", source=PYTHIA)
-    main = {PYTHIA: saved(None, "main", source=PYTHIA, name="main")}
-    assert marked([series[0], late, series[2]], main, pythia) == {
-        "step20": "it holds the weights of main, which are those of the last step"
-    }
-    assert marked([series[0], late, series[2]], main, {PYTHIA: load_family("generic")}) == {}
-    assert marked(series, {PYTHIA: saved(None, 30, source=PYTHIA)}, pythia) == {}
+    series = [saved(10), saved(20, "main"), saved(30)]
+    main = saved(None, "main", name="main")
+    words = "it holds the weights of main, which are those of the last step"
+    assert marked(series, main, "pythia", 30) == {"step20": words}
+    assert marked(series, main, "generic", 30) == {}
+    assert marked([*series[::2], saved(40, "main")], main, "pythia", 40) == {}
+    assert marked([*series[::2], saved(40, "main")], main, "pythia", 143000) == {"step40": words}
 
 
 def test_a_last_branch_that_main_speaks_against_is_not_taken_for_true() -> None:
-    pythia = {PYTHIA: load_family("pythia")}
-    series = [saved(10, source=PYTHIA), saved(20, source=PYTHIA), saved(30, 10, source=PYTHIA)]
-    main = {PYTHIA: saved(None, "main", source=PYTHIA, name="main")}
-    assert [*marked(series, main, pythia)] == ["step10", "step30"]
-    assert [*marked(series, {}, pythia)] == ["step10"]
-    otherwise = {PYTHIA: saved(None, "main", "more", source=PYTHIA, name="main")}  # in other files: nothing is known
-    assert [*marked(series, otherwise, pythia)] == ["step10"]
+    series = [saved(10), saved(20), saved(30, 10)]
+    assert [*marked(series, saved(None, "main"), "pythia", 30)] == ["step10", "step30"]
+    assert [*marked(series, None, "pythia", 30)] == ["step10"]
+    otherwise = saved(None, "main", "more")  # in other files: nothing is known
+    assert [*marked(series, otherwise, "pythia", 30)] == ["step10"]
+
+
+def test_the_last_that_there_is_may_not_be_the_last_of_the_run() -> None:
+    series = [saved(10), saved(20), saved(30, 10)]
+    assert [*marked(series, None, "pythia", 143000)] == ["step10", "step30"]
+    assert [*marked(series, None, "pythia", 30)] == ["step10"]
+
+
+def test_each_of_several_runs_has_its_last() -> None:
+    base = [saved(10), saved(20), saved(30), saved(12, 30)]
+    later = [saved(40, source="owner/sft"), saved(50, source="owner/sft"), saved(45, 50, source="owner/sft")]
+    assert [*marked([*base[:1], base[3], *base[1:3], later[0], later[2], later[1]])] == ["step12", "step45"]
+    both = [saved(10), saved(20), saved(40, source="owner/sft"), saved(50, 20, source="owner/sft")]
+    assert [*marked(both)] == ["step20", "step50"]
 
 
 def test_a_checkpoint_with_a_faulty_name_blames_none() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 
@@ -30,7 +31,7 @@ def test_a_request_is_made_again_where_that_helps(hub: Hub, status: int) -> None
     hub.add("owner/name", {"main": made_up(1)})
     [*client(hub).listed("refs")]
     hub.fail("refs", status, times=TRIES - 1)
-    assert [*client(hub).listed("refs")][0]["branches"][0]["name"] == "main"
+    assert next(client(hub).listed("refs"))["branches"][0]["name"] == "main"
     assert hub.count("refs") == 1 + TRIES
 
 
@@ -85,10 +86,11 @@ def test_a_gated_repository_is_told_apart(hub: Hub) -> None:
 
 def test_a_mirror_that_knows_no_access_tells_nothing(hub: Hub) -> None:
     hub.add("owner/name", {"main": made_up(1)})
-    hub.fail("auth-check", 404)
-    client(hub).check_access()
-    hub.fail("auth-check", 403)
-    with pytest.raises(HubError, match="with the error 403$"):
+    for status in (401, 403, 404):
+        hub.fail("auth-check", status)
+        client(hub).check_access()
+    hub.fail("auth-check", 503, times=None)
+    with pytest.raises(HubError, match=r"with the error 503$"):
         client(hub).check_access()
 
 
@@ -147,3 +149,10 @@ def test_a_long_wait_is_said_once_and_ends_when_it_is_stopped(hub: Hub, caplog: 
     ] * 3
     said = [record.getMessage() for record in caplog.records if record.name.startswith("ibtrack")]
     assert said == [f"{hub.url} asks to wait 300 s before the next request for owner/name"]
+
+
+def test_without_the_package_of_the_hub_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    words = r"^a repository of the hub needs huggingface_hub, which is not installed: pip install 'ibtrack\[hub\]'$"
+    with pytest.raises(ModuleNotFoundError, match=words):
+        HubClient("owner/name")

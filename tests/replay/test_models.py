@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner, Result
 
 from ibtrack import Trajectory
+from ibtrack.analysis.scores import MIXED
+from ibtrack.cli import app
 from ibtrack.replay import models as module
 from ibtrack.replay.models import ModelsReplay, count_parameters, replay_models
 from tests import saved_models
@@ -230,3 +233,46 @@ def test_parameters_that_layers_share_count_once(tmp_path: Path) -> None:
     assert count_parameters(tmp_path) == sum(each.numel() for each in made.parameters())
     (tmp_path / "config.json").write_text('{"model_type": "no such type"}')
     assert count_parameters(tmp_path) is None
+
+
+def test_from_a_list_of_models_to_scores_and_a_page(saved: Path, tmp_path: Path) -> None:
+    path, out = _write(tmp_path, saved), tmp_path / "runs"
+    done = _run("replay", "--models", path, "-o", out)
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"6 of 6 models are in {out}.\n6 models have 2 tokenizers.")
+    names = [f"{family}-{width}" for family in saved_models.FAMILIES for width in (16, 32)]
+    rows = [f"{name},{0.2 + 0.03 * number}" for number, name in enumerate(names)]
+    (tmp_path / "scores.csv").write_text("\n".join(["run,arc", *rows]))
+    refused = _run("scores", out, "--table", tmp_path / "scores.csv", "--by", "family", "--order", "token")
+    assert refused.exit_code == 2
+    assert "--allow-mixed" in refused.stderr
+    options = ["--by", "family", "--allow-mixed"]
+    told = _run("scores", out, "--table", tmp_path / "scores.csv", *options, "--quantity", "told")
+    assert told.exit_code == 0
+    lines = told.stdout.splitlines()
+    assert "6 runs in 3 families, by family, with scores." in lines
+    assert "The size is num_parameters." in lines
+    assert MIXED in lines
+    assert "Nothing can be told: 3 families are fewer than the 5 that an interval needs." in lines
+    page, table = tmp_path / "report.html", tmp_path / "scores.csv"
+    runs = [out / name for name in names]
+    made = _run("report", *runs, "-o", page, "--scores", table, *options, "--quantity", "told", "--score", "arc")
+    assert made.exit_code == 0, made.stderr
+    text = page.read_text()
+    assert "6 runs in 3 families, by family, with scores." in text
+    assert 'id="scores-data"' in text
+    without = _run("report", *runs, "-o", page, "--allow-mixed", "--by", "family")
+    assert without.exit_code == 2
+    assert without.stderr == "error: --by is about scores; name their table by --scores\n"
+
+
+def test_the_command_ends_with_an_error_where_a_model_failed(saved: Path, tmp_path: Path) -> None:
+    models = [{"source": str(saved / "llama-16")}, {"source": "no/such model"}]
+    done = _run("replay", "--models", _write(tmp_path, saved, models=models), "-o", tmp_path / "runs")
+    assert done.exit_code == 1
+    assert "1 of 2 models are in" in done.stdout
+    assert "such model failed: there is no file or folder" in done.stdout
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])

@@ -43,8 +43,13 @@ def tokenizer() -> Any:
 
 def llama() -> Any:
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    model = hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=WORDS + 1, max_position_embeddings=64, **sizes))
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    model: Any = hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=WORDS + 1, max_position_embeddings=64, **sizes))
     torch.nn.init.uniform_(model.model.norm.weight, 0.1, 3.0)  # equal weights would leave every direction as it is
     return model.eval()
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_several_repositories_and_options_are_passed_on(hub: Hub) -> None:
     hub.add("me/base", {"step1": made_up(1, kind="bin"), "step2": {**made_up(2), "a.py": b""}}, gated="hf_x")
     hub.add("me/sft", {"step1": made_up(3)})
     told: list[tuple[int, int]] = []
-    options = {"endpoint": hub.url, "token": "hf_x"}
+    options: dict[str, Any] = {"endpoint": hub.url, "token": "hf_x"}
     found = find_checkpoints(
         ["me/base", "me/sft"], **options, pickles=True, remote_code=True, progress=lambda *a: told.append(a)
     )
@@ -116,7 +117,7 @@ def test_a_plan_is_plain_values(hub: Hub) -> None:
 
 def test_a_plan_needs_no_torch_and_nothing_of_an_extra_before_the_hub_is_asked() -> None:
     code = (
-        "import sys; from ibtrack.replay import find_checkpoints, Plan, HubSource, is_transient; import ibtrack.replay.plan_table;"
+        "import sys; from ibtrack.replay import find_checkpoints, Plan, HubSource; import ibtrack.replay.plan_table;"
         "print([m for m in ('torch', 'huggingface_hub', 'yaml', 'transformers', 'requests') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
