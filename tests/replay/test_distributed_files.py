@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
+from ibtrack.replay import load_model
 from ibtrack.replay.distributed_files import METADATA, read_into, stored_weights
 from ibtrack.replay.errors import LoadingError
-from tests.replay.saved import Network, save_distributed
+from tests.processes import join, spawn_bounded
+from tests.replay.saved import Network, distributed_checkpoint, save_distributed
 
 
 class _Evil:
@@ -38,7 +44,9 @@ def test_tensors_are_listed_and_read_into_those_given(tmp_path: Path) -> None:
 def test_code_in_a_table_of_contents_is_not_run(tmp_path: Path) -> None:
     folder = save_distributed({"w": torch.ones(2)}, tmp_path / "a")
     (folder / METADATA).write_bytes(pickle.dumps(_Evil(tmp_path / "mark")))
-    with pytest.raises(LoadingError, match=r"the \.metadata of step-5 is damaged \(UnpicklingError: it needs _?io\.open"):
+    with pytest.raises(
+        LoadingError, match=r"the \.metadata of step-5 is damaged \(UnpicklingError: it needs _?io\.open"
+    ):
         stored_weights(folder, label="step-5")
     assert not (tmp_path / "mark").exists()
 
@@ -46,10 +54,30 @@ def test_code_in_a_table_of_contents_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["torch.distributed.checkpoint.filesystem:io.open", "torch:hub", "builtins:eval"])
 def test_nothing_but_what_a_table_consists_of_is_made(tmp_path: Path, name: str) -> None:
     module, _, member = name.partition(":")
-    lines = [b"\x80\x04", b"\x8c", bytes([len(module)]), module.encode(), b"\x8c", bytes([len(member)]), member.encode()]
-    (tmp_path / METADATA).write_bytes(b"".join([*lines, b"\x93."]))  # STACK_GLOBAL, which takes dotted names
+    strings = [b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, member)]
+    (tmp_path / METADATA).write_bytes(b"\x80\x04" + b"".join(strings) + b"\x93.")  # STACK_GLOBAL takes dotted names
     with pytest.raises(LoadingError, match="which could run code"):
         stored_weights(tmp_path, label="x")
+
+
+def _save_sharded(rank: int, world: int, port: int, folder: Path) -> None:
+    """Save a network that FSDP has cut into parts, as a process of a training does."""
+    join(rank, world, port)
+    torch.manual_seed(0)
+    model = Network(6)
+    fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
+    save({"state_dict": model.state_dict()}, checkpoint_id=folder / "step-3")
+    dist.destroy_process_group()
+
+
+def test_parts_that_two_processes_have_saved_are_put_together(tmp_path: Path) -> None:
+    spawn_bounded(_save_sharded, 2, tmp_path)
+    assert len(list((tmp_path / "step-3").glob("*.distcp"))) == 2
+    torch.manual_seed(0)
+    expected = Network(6).state_dict()
+    loaded = load_model(tmp_path / "step-3", distributed_checkpoint(tmp_path / "step-3"), factory=lambda: Network(6))
+    assert loaded.state_dict().keys() == expected.keys()
+    assert all(torch.equal(loaded.state_dict()[name], value) for name, value in expected.items())
 
 
 @pytest.mark.parametrize("content", [b"", b"text", pickle.dumps({"a": 1})])

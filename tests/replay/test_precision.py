@@ -42,7 +42,7 @@ def test_the_default_type_is_put_back_after_an_error() -> None:
 
 
 def test_a_precision_there_is_none_of_is_refused() -> None:
-    with pytest.raises(ValueError, match="precision must be one of '32-true', 'bf16-mixed', .*, got 'bf16'"):
+    with pytest.raises(ValueError, match=r"precision must be one of '32-true', 'bf16-mixed', .*, got 'bf16'"):
         check_precision("bf16")
     with pytest.raises(ValueError, match="precision must be one of"):
         forward_in("half")
