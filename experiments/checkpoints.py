@@ -65,11 +65,12 @@ class MeasuredCheckpoints(Callback):
         begun, whole = self.folder / f".step-{point.step}", self.folder / f"step-{point.step}"
         for folder in (begun, whole):
             shutil.rmtree(folder, ignore_errors=True)
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
+        log: Any = logging  # a part of which has no types
+        bars = log.is_progress_bar_enabled()
+        log.disable_progress_bar()
         network.save_pretrained(begun, state_dict=weights)
         if bars:
-            logging.enable_progress_bar()
+            log.enable_progress_bar()
         state = {"global_step": point.step, "num_input_tokens_seen": point.tokens_seen or 0}
         (begun / STATE).write_text(json.dumps(state))
         begun.replace(whole)

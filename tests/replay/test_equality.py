@@ -156,7 +156,7 @@ def test_checkpoints_of_a_run_in_transformers_give_its_points(tmp_path: Path, bf
         disable_tqdm=True,
     )
     model = llama(attention_dropout=0.2, attn_implementation=attention)
-    TransformersTrainer(model, arguments, train_dataset=rows, callbacks=[watch]).train()  # type: ignore[arg-type]
+    TransformersTrainer(model, arguments, train_dataset=rows, callbacks=[watch]).train()
     live = watch.trajectory
     replayed = _replayed(
         tmp_path / "run", tmp_path / "replayed", precision="bf16-mixed" if bf16 else None, attention=attention

@@ -100,7 +100,7 @@ def test_parameters_are_not_drawn_and_buffers_are() -> None:
             nn.init.normal_(tensor=self.weight)
             self.register_buffer("scale", nn.init.constant_(torch.zeros(3), 2.0), persistent=False)
 
-    model = make_model(Filled, {}, label="x")
+    model: Any = make_model(Filled, {}, label="x")
     assert model.weight.flatten().tolist() == [7] * 9
     assert model.scale.tolist() == [2, 2, 2]
     assert 7 not in Filled().weight, "only while a factory makes a model"

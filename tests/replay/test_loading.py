@@ -169,7 +169,8 @@ def test_what_numbers_depend_on_is_written_down(tmp_path: Path) -> None:
 
     save(llama(), tmp_path / "step-1")
     backend = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
-    PreTrainedTokenizerFast(tokenizer_object=backend).save_pretrained(tmp_path / "step-1")
+    wrapped: Any = PreTrainedTokenizerFast
+    wrapped(tokenizer_object=backend).save_pretrained(tmp_path / "step-1")
     tokenizer = load_tokenizer(tmp_path / "step-1")
     model = _load(tmp_path, "step-1", attention="eager", dtype="bfloat16")
     assert describe_loading(nn.Sequential(model), tokenizer=tokenizer) == {
