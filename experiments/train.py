@@ -164,6 +164,17 @@ def searched(probe: Probe, data: BlockData, contained: str) -> Probe:
     return probe
 
 
+def keep(probe: Probe, run_dir: Path) -> None:
+    """Write the probe beside the other files of a run, for replays of its checkpoints and for runs to compare it with.
+
+    Args:
+        probe: The probe that the run is measured on.
+        run_dir: Folder of the run, which is made if need be.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    probe.save(run_dir / "probe.pt")
+
+
 def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if chosen := choices():
@@ -177,6 +188,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     probe = _partial(cfg.probe)(*data.probe_source)
     if probe.is_text:
         probe = searched(probe, data, cfg.contained)
+    rank_zero_only(keep)(probe, Path(cfg.run_dir))
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
     callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]

@@ -6,7 +6,9 @@ last asked. So a mark between two questions is never missed, and none is taken t
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -163,6 +165,49 @@ def pythia() -> Schedule:
     Source: Biderman et al., arXiv 2304.01373.
     """
     return at(*(2**power for power in range(10))) | every(1000)
+
+
+_CALL = re.compile(r"\s*(every|tokens|powers|at|pythia)\s*(?:\(([^()]*)\))?\s*")
+
+
+def parse(text: str) -> Schedule:
+    """Read a schedule that is written as in Python, such as a command line has it; nothing of it is run.
+
+    Args:
+        text: ``every(1000)``, ``tokens(1e9)``, ``powers(2)``, ``at(8, 512)`` or ``pythia``, or several with ``|``.
+
+    Raises:
+        ValueError: The text is no schedule, or a number in it is out of its range.
+
+    Example:
+        >>> parse("powers(2) | every(1000)") == powers(2) | every(1000)
+        True
+    """
+    return union(*map(_parse_one, text.split("|")))
+
+
+def _parse_one(text: str) -> Schedule:
+    found = _CALL.fullmatch(text)
+    try:
+        numbers = [float(number) for number in found[2].split(",")] if found and (found[2] or "").strip() else []
+    except ValueError:
+        found = None
+    if found is None:
+        raise ValueError(
+            "a schedule must be every(1000), tokens(1e9), powers(2), at(8, 512) or pythia, or several with |, "
+            f"got {text!r}"
+        )
+    makers: dict[str, Callable[..., Schedule]] = {
+        "every": every,
+        "tokens": tokens,
+        "powers": powers,
+        "at": at,
+        "pythia": pythia,
+    }
+    try:
+        return makers[found[1]](*[int(number) if number.is_integer() else number for number in numbers])
+    except TypeError:
+        raise ValueError(f"{found[1]} of a schedule takes another number of numbers than in {text!r}") from None
 
 
 @dataclass(frozen=True)

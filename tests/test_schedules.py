@@ -90,3 +90,37 @@ def test_bad_input(make: Callable[[], Schedule], sentence: str) -> None:
 )
 def test_a_schedule_of_steps_alone_is_known(schedule: Schedule, expected: bool) -> None:
     assert schedule.by_step_alone is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "schedule"),
+    [
+        ("every(1000)", schedules.every(1000)),
+        (" powers(1.5) |every( 10 )", schedules.powers(1.5) | schedules.every(10)),
+        ("at(8, 512)|tokens(1e9)", schedules.at(8, 512) | schedules.tokens(10**9)),
+        ("pythia", schedules.pythia()),
+        ("pythia() | powers", schedules.pythia() | schedules.powers(2)),
+    ],
+)
+def test_a_schedule_is_read_as_it_is_written(text: str, schedule: Schedule) -> None:
+    assert schedules.parse(text) == schedule
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "often", "every(10) |", "every(ten)", "every(10", "__import__('os').system('ls')", "seconds(3)", "at(1,,2)"],
+)
+def test_what_is_no_schedule_is_refused_and_nothing_of_it_is_run(text: str) -> None:
+    with pytest.raises(ValueError, match=r"a schedule must be every\(1000\), tokens\(1e9\), .* got "):
+        schedules.parse(text)
+
+
+def test_numbers_of_a_schedule_are_checked_as_in_python() -> None:
+    with pytest.raises(ValueError, match="steps must be an integer of at least 1, got 0"):
+        schedules.parse("every(0)")
+    with pytest.raises(ValueError, match="base must be greater than 1"):
+        schedules.parse("powers(nan)")
+    with pytest.raises(ValueError, match="every of a schedule takes another number of numbers than in 'every'"):
+        schedules.parse("every")
+    with pytest.raises(ValueError, match=r"at.. needs at least one step"):
+        schedules.parse("at")

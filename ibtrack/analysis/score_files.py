@@ -35,6 +35,7 @@ class ScoreRow:
         scores: Name of each score to its value; those that the row lacks are left out.
         others: Name of each further column to its value, such as the family of the model.
         source: Place in the files, for messages.
+        also: Other names of the model, which count where no run has its name: that in the name of the file.
     """
 
     model: str
@@ -42,6 +43,7 @@ class ScoreRow:
     scores: Mapping[str, float]
     others: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    also: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -60,7 +62,9 @@ def read_scores(path: str | os.PathLike[str]) -> list[ScoreRow]:
     A JSON file, or a folder with such files at any depth, holds results of lm-evaluation-harness of any version. Scores
     are called ``<task>/<metric>``, with ``,<filter>`` where there is one besides ``none``; standard errors are left
     out. Model and revision come from ``model_name``, ``model_args`` and ``model_revision``; of a path to a checkpoint
-    the name of its folder counts, such as ``out/run/checkpoint-500``. Several files on one model are put together.
+    the name of its folder counts, such as ``out/run/checkpoint-500``. What a file does not say of model and step is
+    taken from its name where that ends in a step, such as ``pythia-70m_step3000.json``. Several files on one model are
+    put together.
 
     Args:
         path: File or folder.
@@ -261,6 +265,26 @@ def _harness_rows(path: Path) -> list[ScoreRow]:
     return list(together.values())
 
 
+def named_in_file(path: Path) -> tuple[str, int] | None:
+    """Read model and step in the name of a file of results.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Model and step, or None where the name does not end in a step. A name that is a step alone is that of a file
+        in the folder of its model.
+
+    Example:
+        >>> named_in_file(Path("zero-shot/pythia-70m_step3000.json")), named_in_file(Path("pythia-70m/step512.json"))
+        (('pythia-70m', 3000), ('pythia-70m', 512))
+        >>> named_in_file(Path("results_2024-05-01.json"))
+    """
+    found = re.fullmatch(r"(?:(.+?)[-_.@])?(?:step|checkpoint|ckpt)[-_]?(\d+)", path.stem, flags=re.IGNORECASE)
+    model = found and (found[1] or path.parent.name)
+    return (_text(model), int(found[2])) if found and model else None
+
+
 def _harness_row(path: Path) -> ScoreRow:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -271,18 +295,21 @@ def _harness_row(path: Path) -> ScoreRow:
         raise ValueError(f"{path} is not a result of lm-evaluation-harness: it has no results of tasks")
     config = content["config"] if isinstance(content.get("config"), dict) else {}
     arguments = _model_arguments(config.get("model_args"))
-    name = content.get("model_name") or arguments.get("pretrained")
+    in_name = named_in_file(path)
+    name = content.get("model_name") or arguments.get("pretrained") or (in_name and in_name[0])
     if not isinstance(name, str) or not name:
-        raise ValueError(f"{path} does not name its model, neither as model_name nor in model_args")
+        raise ValueError(f"{path} does not name its model, as model_name, in model_args or in the name of the file")
     revision = arguments.get("revision") or config.get("model_revision")
     model, step = _model_and_step(name)
     step = _step_of_revision(revision, str(path)) if step is None else step
+    step = in_name[1] if step is None and in_name else step
     scores = dict(_harness_scores(results, path))
     if not scores:
         raise ValueError(f"{path} holds no scores")
     size = config.get("model_num_parameters")
     others = {"num_parameters": float(size)} if isinstance(size, int) and size > 0 else {}
-    return ScoreRow(model=_text(model), step=step, scores=scores, others=others, source=str(path))
+    also = (in_name[0],) if in_name and in_name[0] != model else ()
+    return ScoreRow(model=_text(model), step=step, scores=scores, others=others, source=str(path), also=also)
 
 
 def _model_arguments(given: Any) -> dict[str, Any]:
@@ -339,4 +366,5 @@ def _merged(first: ScoreRow, second: ScoreRow) -> ScoreRow:
         scores={**first.scores, **second.scores},
         others={**first.others, **second.others},
         source=first.source,
+        also=tuple(dict.fromkeys((*first.also, *second.also))),
     )

@@ -247,7 +247,8 @@ def join_scores(
     """Put scores beside the points of runs: at the step of the scores, or at the last one where they name none.
 
     A row belongs to the run whose name, label or folder is that of the row's model; of names with a slash, such as
-    ``EleutherAI/pythia-70m``, the last part is enough.
+    ``EleutherAI/pythia-70m``, the last part is enough. A replay is known by the repository that it measured as well,
+    and where several runs are of one model, the row belongs to the one that has a point at its step.
 
     Args:
         runs: Name of each run to its trajectory.
@@ -470,21 +471,37 @@ def _run_of(row: ScoreRow, runs: Mapping[str, Trajectory]) -> str | None:
         ValueError: Several runs are called so.
     """
     names = {label: _names_of(label, run) for label, run in runs.items()}
-    for wanted in (row.model, row.model.rpartition("/")[2]):
-        fitting = [label for label, own in names.items() if wanted in own]
-        if len(fitting) > 1 and wanted in fitting:
-            fitting = [wanted]
-        if len(fitting) > 1:
-            raise ValueError(f"scores of {row.model} fit the runs {listed(fitting)}: give each a name of its own")
-        if fitting:
-            return fitting[0]
+    models = {label: _models_of(run) for label, run in runs.items()}
+    wanted = dict.fromkeys(part for name in (row.model, *row.also) for part in (name, _last_part(name)))
+    for known in (names, models):
+        for name in wanted:
+            fitting = [label for label, own in known.items() if name in own]
+            if len(fitting) > 1 and name in fitting:
+                fitting = [name]
+            if len(fitting) > 1 and row.step is not None:
+                fitting = [label for label in fitting if row.step in runs[label].steps] or fitting
+            if len(fitting) > 1:
+                raise ValueError(f"scores of {row.model} fit the runs {listed(fitting)}: give each a name of its own")
+            if fitting:
+                return fitting[0]
     return None
 
 
 def _names_of(label: str, run: Trajectory) -> set[str]:
     folder = run.path.resolve().parent.name if run.path else ""
     whole = {label, run.name, str(run.run.get("name") or ""), folder} - {""}
-    return whole | {name.rpartition("/")[2] for name in whole}
+    return whole | set(map(_last_part, whole))
+
+
+def _models_of(run: Trajectory) -> set[str]:
+    """Name the model that a replay has measured, which its configuration says, without the revision."""
+    source = flat(run.run.get("config") or {}).get("replay.source")
+    model = source.partition("@")[0] if isinstance(source, str) else ""
+    return {model, _last_part(model)} - {""}
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _point_of(run: Trajectory, step: int | None) -> Point | None:

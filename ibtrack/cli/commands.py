@@ -16,11 +16,13 @@ import typer
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.effects import effects, which_compresses
+from ibtrack.analysis.mislabelled import mislabelled
 from ibtrack.analysis.outline import outline
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking, verdict
 from ibtrack.analysis.scores import DEFAULT_QUANTITIES, Relations, join_scores, read_scores, relate
+from ibtrack.cli.replay import replay
 from ibtrack.cli.terminal import (
     LIST_HEAD,
     UNIT_WORDS,
@@ -32,6 +34,7 @@ from ibtrack.cli.terminal import (
     points_table,
     relations_table,
     say,
+    stages_line,
     terminal_plane,
     text_table,
 )
@@ -41,7 +44,8 @@ from ibtrack.report.run_labels import run_labels
 from ibtrack.report.tables import curve_rows, doubt_lines, plane_rows
 
 app = typer.Typer(
-    help="Watch a language model compress: reports, pictures and tables from trajectory files.",
+    help="Watch a language model compress: reports, pictures and tables from trajectory files, which replay makes "
+    "from saved checkpoints.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -84,17 +88,41 @@ def one_line_errors(command: Command) -> Command:
     return run  # type: ignore[return-value]  # mypy cannot know that wraps keeps the signature
 
 
+app.command()(one_line_errors(replay))
+
+
 @app.command()
 @one_line_errors
 def report(
     runs: Runs,
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("report.html"),
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Also runs of different protocols.")] = False,
+    scores_table: Annotated[
+        Path | None, typer.Option("--scores", help="A table of scores, as ibtrack scores takes, for a section of them.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Of the scores: column or setting that is the family of a run.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Of the scores: column or setting that is the size.")] = None,
+    quantity: Annotated[list[str] | None, typer.Option(help="Of the scores: a quantity; may be repeated.")] = None,
+    score: Annotated[list[str] | None, typer.Option(help="Of the scores: one of them; may be repeated.")] = None,
 ) -> None:
-    """Write one self-contained HTML page of the runs; it opens without a network."""
+    """Write one self-contained HTML page of the runs; it opens without a network.
+
+    Raises:
+        ValueError: An option of the scores is given without their table.
+    """
     from ibtrack.report import write_report
 
-    say(f"wrote {write_report([_existing(run) for run in runs], out, allow_mixed=allow_mixed)}")
+    for name, given in (("by", by), ("size", size), ("quantity", quantity), ("score", score)):
+        if given and scores_table is None:
+            raise ValueError(f"--{name} is about scores; name their table by --scores")
+    paths = [_existing(run) for run in runs]
+    found = None
+    if scores_table is not None:
+        options = {"by": by, "size": size, "quantities": quantity or DEFAULT_QUANTITIES, "only": score}
+        found = _relations([*map(_with_mean, paths)], scores_table, allow_mixed=allow_mixed, **options)
+    say(f"wrote {write_report(paths, out, allow_mixed=allow_mixed, scores=found)}")
 
 
 @app.command("list")
@@ -187,9 +215,9 @@ def scores(
     _check_outs(out or [])
     sites = tuple(site or ("mean",))
     trajectories = [Trajectory.load(path, sites=sites) for run in runs for path in _runs_in(run)]
-    joined = join_scores(
-        dict(zip(run_labels(trajectories), trajectories, strict=True)),
-        read_scores(table),
+    found = _relations(
+        trajectories,
+        table,
         quantities=quantity or DEFAULT_QUANTITIES,
         sites=sites,
         orders=order,
@@ -199,7 +227,6 @@ def scores(
         only=score,
         allow_mixed=allow_mixed,
     )
-    found = relate(joined)
     say(f"{relations_table(found)}\n\n" + "\n".join(found.sentences()))
     for path in out or []:
         say(f"\nwrote {_written(found, path)}")
@@ -218,7 +245,9 @@ def show(
     errors = f", ± {Z95} standard errors" if has_errors else ""
     say(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
     say(points_table(rows))
-    say("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
+    if trajectory.stages:
+        say(f"\n{stages_line(trajectory)}")
+    say("".join(f"\n{line}.\n" for line in (*doubt_lines(rows), *mislabelled(trajectory).values())), nl=False)
     say(f"\n{terminal_plane(rows)}\n")
     is_other = (site, reading) != ("mean", "debiased")
     whose = "Of the debiased reading, mean over the layers: " if is_other else ""
@@ -286,6 +315,18 @@ def dashboard(
         say(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
     else:
         say(f"wrote {workspace.send(install_chart=not chart_installed)}")
+
+
+def _with_mean(path: Path) -> Trajectory:
+    """Read a run without its layers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the file lacks is said on the page, whose sheets read it too
+        return Trajectory.load(path, sites=("mean",))
+
+
+def _relations(runs: Sequence[Trajectory], table: Path, **options: Any) -> Relations:
+    """Put scores beside runs, and correlate them."""
+    return relate(join_scores(dict(zip(run_labels(runs), runs, strict=True)), read_scores(table), **options))
 
 
 def _check_outs(paths: Sequence[Path]) -> None:

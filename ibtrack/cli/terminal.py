@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from string import ascii_letters
@@ -12,13 +11,13 @@ import typer
 
 from ibtrack.analysis.effects import Effects
 from ibtrack.analysis.phase_words import Phases
-from ibtrack.analysis.rank_correlations import RankCorrelation
 from ibtrack.analysis.ranking import Place
-from ibtrack.analysis.scores import Relations, reading_words, two_digits
+from ibtrack.analysis.scores import Relations
 from ibtrack.record.quantities import QUANTITIES, TELLING_Z, Z95
 from ibtrack.record.texts import printable
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.effect_rows import contrast_rows, group_rows
+from ibtrack.report.relation_rows import relation_table
 from ibtrack.report.tables import plane_domain, plane_rows
 
 LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
@@ -26,7 +25,6 @@ UNIT_WORDS = {"share": "shares of the ceiling", "log_k": "fractions of log K"}
 _POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")
 _NOISE = "~"  # marks a value whose labels cannot be told from noise
 _NOISE_WORDS = f"{_NOISE}  the spread between labels cannot be told from noise (z below {TELLING_Z:.0f})"
-_MAX_RELATIONS = 20  # rows of a table that can be read at a glance
 _LONGEST_CODE = len("\\U0001f600")  # letters that stand for one that is not shown
 _NO_LETTER = "×"  # stands for a point that has no place in the plane
 
@@ -95,6 +93,21 @@ def points_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{table}\n\n{_NOISE_WORDS}" if any(_NOISE in cell for line in lines for cell in line) else table
 
 
+def stages_line(run: Trajectory) -> str:
+    """Say where the stages of training of a run begin.
+
+    Args:
+        run: Trajectory of a run whose points name stages.
+
+    Example:
+        >>> from ibtrack.record.trajectory import Point
+        >>> points = [Point(0, stage="sft"), Point(8, stage="sft"), Point(9, stage="dpo")]
+        >>> print(stages_line(Trajectory({}, {}, points)))
+        Stages: sft from step 0, dpo from step 8.
+    """
+    return f"Stages: {', '.join(f'{stage} from step {step}' for stage, step in run.stages.items())}."
+
+
 def geometry_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Write effective ranks and exponents of a run as a table; what half of the documents read stands in brackets.
 
@@ -139,28 +152,7 @@ def relations_table(relations: Relations) -> str:
     Args:
         relations: Readings and scores.
     """
-    every = sorted(
-        relations.relations, key=lambda each: 1.0 if math.isnan(each.alone.value) else -abs(each.alone.value)
-    )
-    shown = every[:_MAX_RELATIONS]
-    given = list(every[0].given)
-    rows = [
-        (
-            each.score,
-            reading_words(each.reading),
-            _rank_cell(each.alone),
-            *(_rank_cell(each.given[name]) for name in given),
-            str(each.alone.num_families),
-            str(each.alone.num_rows),
-        )
-        for each in shown
-    ]
-    head = ("score", "reading", "ρ", *(f"ρ given {name}" for name in given), "families", "rows")
-    notes = ["*  0 lies outside of the interval that holds for all; the brackets are 95 % intervals, each by itself"]
-    reasons = [found.why for each in shown for found in (each.alone, *each.given.values())]
-    notes += [f"—  no value or no interval: {why}" for why in dict.fromkeys(filter(None, reasons))]
-    more = len(every) - len(shown)
-    notes += [f"{more} weaker ones are not shown; -o table.csv has all"] if more else []
+    head, rows, notes = relation_table(relations)
     return "\n".join([text_table([head, *rows]), "", *notes])
 
 
@@ -256,14 +248,6 @@ def _geometry_cell(row: Mapping[str, Any]) -> str:
     if row["value"] is None:
         return f"no value: {row['why']}"
     return _with_error(row["value"], row["se"]) + ("" if row["half"] is None else f" ({row['half']:.3f})")
-
-
-def _rank_cell(found: RankCorrelation) -> str:
-    value = "—" if math.isnan(found.value) else two_digits(found.value)
-    if found.interval is None:
-        return value
-    low, high = found.interval
-    return f"{value} ({two_digits(low)} to {two_digits(high)})" + (" *" if found.is_told else "")
 
 
 def _with_error(value: float, se: float | None, z: float | None = None) -> str:

@@ -16,7 +16,9 @@ with needs("the callback for transformers.Trainer", extra="hub"):
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
-STATE = "ibtrack"  # name under which checkpoints keep what a restart needs
+STATE = (
+    "ibtrack"  # under which checkpoints keep what a restart needs, with the prefix unless it is that of one callback
+)
 LOADED = (
     "the trainer has loaded its best checkpoint before the last step could be measured; give this callback after the "
     "one that stops training early"
@@ -32,6 +34,10 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     The trainer has no event for an exception: after one, the last point is that of the last due step. It hands its loss
     to callbacks only when it logs it, as the mean since the last log; points have it with ``logging_steps=1``.
 
+    A trainer can have several, each with its own probe, ``path`` and ``prefix``. Trainers of TRL are trainers as well:
+    with ``stage="dpo"`` the points of one go on in the file of the trainer before, see
+    `ibtrack.InformationPlaneTracker`.
+
     Args:
         probe: The probe to measure on; documents held out from training.
         **tracker_options: Arguments of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file,
@@ -39,12 +45,14 @@ class InformationPlaneTrainerCallback(TrainerCallback):
             the trainer reports to.
 
     Raises:
-        ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
+        ValueError: When training starts, if layers, probe, model, or schedule do not fit each other, or if another
+            callback of the trainer has the same prefix.
         FileExistsError: When training starts, if ``path`` holds another run's trajectory, or another process writes it.
     """
 
     def __init__(self, probe: Probe, **tracker_options: Any) -> None:
         self._tracker = InformationPlaneTracker(probe, **tracker_options)
+        self._state = STATE if self._tracker.prefix == "ib" else f"{STATE}[{self._tracker.prefix}]"
         self._loss: float | None = None
 
     @property
@@ -55,9 +63,17 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
     ) -> None:
-        """Start the tracker, and measure the model before its first step."""
+        """Start the tracker, and measure the model before its first step.
+
+        Raises:
+            ValueError: Layers, probe, model, or schedule do not fit each other, or another callback has the prefix.
+        """
         self._loss = None
-        kept = _states(state).get(STATE, {}) if state.global_step else {}
+        kept = _states(state).get(self._state, {})
+        if kept and not state.global_step:  # a trainer begins with none, so this one is of another callback
+            raise ValueError(
+                f"two callbacks of one trainer have the prefix {self._tracker.prefix!r}; give each a prefix= of its own"
+            )
         seconds = float(kept.get("seconds", 0.0))
         resumed = Progress(state.global_step, state.num_input_tokens_seen, seconds) if state.global_step else None
         self._tracker.measure_seconds = float(kept.get("measure_seconds", 0.0))
@@ -116,7 +132,7 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     def _keep(self, state: TrainerState) -> None:
         """Put what a restart needs where checkpoints are made from."""
         tracker = self._tracker
-        _states(state)[STATE] = {
+        _states(state)[self._state] = {
             "run_id": tracker.run_id,
             "seconds": tracker.seconds,
             "measure_seconds": tracker.measure_seconds,

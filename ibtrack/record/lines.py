@@ -61,6 +61,8 @@ class _PointLine(Struct, forbid_unknown_fields=True):
     wall_time: Number = 0.0
     measure_time: Number = 0.0
     influences: _Influences | None = None
+    checkpoint: str | None = None
+    stage: str | None = None
 
 
 class _Curve(Struct):
@@ -212,6 +214,10 @@ def _encoded(point: Point, values: list[float] | dict[str, float]) -> str:
         "measure_time": float(point.measure_time),
         "influences": None if point.influences is None else point.influences.to_record(),
     }
+    if point.checkpoint is None:  # as of every run that is no replay, whose lines older versions read
+        del record["checkpoint"]
+    if point.stage is None:  # which most runs do not have
+        del record["stage"]
     return msgspec.json.encode(record).decode()
 
 
@@ -288,6 +294,8 @@ def read_line(line: bytes, named: Columns | None = None) -> Columns | dict[str, 
         "wall_time": read.wall_time,
         "measure_time": read.measure_time,
         "influences": None if read.influences is None else _influences(read.influences),
+        "checkpoint": read.checkpoint,
+        "stage": read.stage,
     }
 
 

@@ -14,11 +14,12 @@ MODEL_ENTRIES = ("sites", "widths")
 # what a difference means, where the entry's name does not say it
 TOKENIZER_HASH = "probe.tokenizer_hash"
 # entries that a protocol may lack, and which then are no difference
-MAY_LACK = (TOKENIZER_HASH, "geometry_rows", "weights", "label_weights")
+MAY_LACK = (TOKENIZER_HASH, "geometry_rows", "weights", "label_weights", "attention")
 _EXPLANATIONS = {
     "estimator": "each version of the estimator gives other numbers for the same activations, and — stands for a file "
     "that does not name its version",
     "seed": "the seed of the anchors, not that of training",
+    "attention": "kernels add up in different orders, so that digits differ: the last ones, in half precision more",
     "sites": "the module that is measured there, and — where none is",
 }
 _NUM_DIGITS = 8  # of a hash, as many as tell any two apart that a reader will meet
@@ -85,7 +86,8 @@ def protocol_differences(
         One text for each entry that differs; none if the protocols are comparable. Of two probes only the hash is
         named, as the other entries of a probe then say nothing more. A tokenizer's hash that is not known, as of a
         plain function or in an older file, is no difference: the hash of the probe covers the tokens. Nor is it one
-        that only some measured the geometry; from how many rows is. An older file does not name its weights.
+        that only some measured the geometry; from how many rows is. An older file names neither its weights nor the
+        kernel of attention.
 
     Example:
         >>> protocol_differences({"a": {"seed": 0}, "b": {"seed": 1}})

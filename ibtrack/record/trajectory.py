@@ -51,6 +51,9 @@ class Point:
         measure_time: Seconds that this measurement took.
         influences: What each document adds to the numbers, from which errors of differences are made; None for a
             measurement that failed, and for a point of an older file.
+        checkpoint: Name, and beginning of the commit, of the saved checkpoint that was measured, see `ibtrack.replay`;
+            None for a point of a run that was measured while it trained.
+        stage: Stage of training that it belongs to, such as ``dpo``; None where the run names none.
     """
 
     step: int
@@ -63,11 +66,15 @@ class Point:
     wall_time: float = 0.0
     measure_time: float = 0.0
     influences: Influences | None = None
+    checkpoint: str | None = None
+    stage: str | None = None
 
     def __post_init__(self) -> None:
-        """Make the texts of the point printable, as they are messages of somebody else's code."""
+        """Make the texts of the point printable, as they are messages and names of somebody else's."""
         object.__setattr__(self, "notes", {printable(name): printable(note) for name, note in self.notes.items()})
         object.__setattr__(self, "failure", None if self.failure is None else printable(self.failure))
+        object.__setattr__(self, "checkpoint", None if self.checkpoint is None else printable(self.checkpoint))
+        object.__setattr__(self, "stage", None if self.stage is None else printable(self.stage))
 
     def why_missing(self, key: str) -> str:
         """Say why the point has no value at a key, in the words that it carries.
@@ -128,7 +135,8 @@ class Trajectory:
     Attributes:
         protocol: Probe hash, sites, label orders, K, seed, temperature rule and all else that must be equal for numbers
             to be comparable.
-        run: ``name`` and ``config`` of the run, as the training script gave them.
+        run: ``name`` and ``config`` of the run, as the training script gave them; that of a replay also has
+            ``replay``, see `ibtrack.replay.loop.replay`.
         points: Points in the order of their steps.
         path: File that the trajectory came from, or None.
 
@@ -210,6 +218,23 @@ class Trajectory:
             hint = f"near are {', '.join(nearest)}" if nearest else f"one that they have is {next(iter(known))}"
             raise KeyError(f"no point has the key {key!r}; {hint}")
         return [point.values.get(key, math.nan) for point in self.points]
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """Each stage of training that points name, to the step at which it begins, in the order of the run.
+
+        A stage begins where the one before it ends: at the last point that is not of it, or at its own first one.
+
+        Example:
+            >>> points = [Point(0, stage="sft"), Point(8, stage="sft"), Point(9, stage="dpo"), Point(12, stage="dpo")]
+            >>> Trajectory({}, {}, points).stages
+            {'sft': 0, 'dpo': 8}
+        """
+        begins: dict[str, int] = {}
+        for before, point in zip((None, *self.points), self.points, strict=False):
+            if point.stage is not None:
+                begins.setdefault(point.stage, point.step if before is None else before.step)
+        return begins
 
     def at(self, step: int) -> Trajectory:
         """Return the trajectory with the point of one step alone, as `ibtrack.analysis.difference` takes it.

@@ -101,6 +101,7 @@ class TrajectoryWriter:
         run: Mapping[str, Any] | None = None,
         run_id: str | None = None,
         held: Sequence[Point] = (),
+        check_config: bool = True,
     ) -> TrajectoryWriter:
         """Go on with a file after a restart from a checkpoint.
 
@@ -115,6 +116,8 @@ class TrajectoryWriter:
             run: Name and config of the run as they are now; None takes any.
             run_id: `run_id` of the run that the checkpoint is of; None where that is not known.
             held: Points of the run in memory, of which the file may lack some.
+            check_config: Whether the file of a run with another config is another run's; a later stage of training has
+                a config of its own.
 
         Raises:
             FileExistsError: Another process is writing the file; the message names that process.
@@ -132,7 +135,7 @@ class TrajectoryWriter:
                     f"{path} was measured under another protocol ({'; '.join(differences)}); its points are not "
                     "comparable: resume with the same options, or give another path"
                 )
-            if other := _other_run(old, run, run_id):
+            if other := _other_run(old, run if check_config else None, run_id):
                 header = _as_read(protocol, run, run_id=uuid.uuid4().hex)
                 why = f"{_amount_and_last(points)} of {other}; it"
                 return cls(path, header, [], partial(_move_aside, path, seen, why))
@@ -446,6 +449,6 @@ def _set_aside(path: Path, seen: _Seen | None, header: Mapping[str, Any], later:
     aside = _aside(path)
     _put(aside, _lines(header, later)[0], lambda: None)
     warnings.warn(
-        f"{path} held {_amount(later)} after step {step}, that of the checkpoint, which are kept in {aside.name}",
+        f"{path} held {_amount(later)} after step {step}, from which training goes on; they are kept in {aside.name}",
         stacklevel=2,
     )

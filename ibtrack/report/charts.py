@@ -18,6 +18,7 @@ from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import draw
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
 from ibtrack.report.score_chart import scores as scores
+from ibtrack.report.stage_marks import stage_lines, stage_rows
 from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, half_width, ticks, tooltip_of_point, value_text
 from ibtrack.report.tables import (
     BANDS,
@@ -121,7 +122,8 @@ def curves(
 
     A dashed line is the null, what the plug-in reads for shuffled labels, or for an effective rank what half of the
     documents read, from which it shows whether there are too few rows; a dotted line is the ceiling. A cross on the
-    axis stands for a point without a value; its tooltip says why.
+    axis stands for a point without a value; its tooltip says why. Where a run has stages of training, a line with the
+    name of each stands where it begins.
 
     Args:
         trajectories: One run or more.
@@ -154,13 +156,15 @@ def curves(
     together = check_option("band", band, BANDS) == "simultaneous"
     rows = curve_rows(runs, quantity=quantity, site=site, order=order, reading=reading, bands=together)
     width = half_width("se", "band")
-    base = alt.Chart().encode(x=_along_training(x, [row[x] for row in rows if row[x] is not None]))
+    along = _along_training(x, [row[x] for row in rows if row[x] is not None])
+    base = alt.Chart().encode(x=along)
     with_value = base.transform_filter(f"isValid(datum.value) && isValid(datum.{x})")
     y = alt.Y("value:Q", title=_with_unit(quantity), scale=alt.Scale(zero=False, nice=True))
     by_run = {"color": style.colour_of_run(), "detail": "run:N"}
     in_order = {**by_run, "order": alt.Order("step:Q")}  # on an area it would mean the order of a stack
     tooltip = [*tooltip_of_point(), alt.Tooltip("value_text:N", title=quantity.replace("_", " "))]
     layers = [
+        *stage_lines(stage_rows(runs), along, x),
         base.transform_filter(f"bracket && isValid(datum.low) && isValid(datum.high) && isValid(datum.{x})")
         .mark_area(fillOpacity=0.09, opacity=1)
         .encode(y=alt.Y("low:Q", title=_with_unit(quantity)), y2="high:Q", **by_run),

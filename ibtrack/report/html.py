@@ -19,19 +19,25 @@ from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.analysis.comparison import refusal, why_not_comparable
+from ibtrack.analysis.scores import Relations
 from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.run_labels import run_labels
 
 with needs("the report", extra="report"):
     from ibtrack.report.payload import payload
+    from ibtrack.report.score_section import score_section
     from ibtrack.report.sheet import Sheet, has_room_for_layers, sheet, size_sentence
 
-SCRIPT = ("notes.js", "rows.js", "charts.js", "tables.js", "effects.js", "controls.js")
+SCRIPT = ("notes.js", "rows.js", "charts.js", "tables.js", "effects.js", "scores.js", "controls.js")
 
 
 def write_report(
-    runs: Sequence[Trajectory | str | os.PathLike[str]], out: str | os.PathLike[str], *, allow_mixed: bool = False
+    runs: Sequence[Trajectory | str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    allow_mixed: bool = False,
+    scores: Relations | None = None,
 ) -> Path:
     """Write runs into one HTML page.
 
@@ -39,6 +45,7 @@ def write_report(
         runs: Trajectories, trajectory files, or folders of runs.
         out: File to write; its folder is made.
         allow_mixed: Whether runs of different protocols may share the page, under a banner that says so.
+        scores: Readings beside scores, as from `ibtrack.analysis.scores.relate`, for a section of their own.
 
     Returns:
         The path of the page.
@@ -69,7 +76,7 @@ def write_report(
         banners = [warning + "; ".join(differences), *banners]
     if left_out := size_sentence(sheets):
         banners = [*banners, left_out]
-    page = _page(sheets, labels, banners, comparable=not differences)
+    page = _page(sheets, labels, banners, comparable=not differences, scores=scores)
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
@@ -96,7 +103,14 @@ def _loaded(path: str | os.PathLike[str], num_runs: int) -> Trajectory:
     return Trajectory.load(path) if has_room_for_layers(of_mean, num_runs) else of_mean
 
 
-def _page(sheets: Sequence[Sheet], labels: Sequence[str], banners: Sequence[str], *, comparable: bool) -> str:
+def _page(
+    sheets: Sequence[Sheet],
+    labels: Sequence[str],
+    banners: Sequence[str],
+    *,
+    comparable: bool,
+    scores: Relations | None,
+) -> str:
     runs = [each.run for each in sheets]
     numbers = json.dumps(payload(sheets, labels, comparable=comparable), allow_nan=False, separators=(",", ":"))
     return Template(_asset("page.html")).substitute(
@@ -104,6 +118,7 @@ def _page(sheets: Sequence[Sheet], labels: Sequence[str], banners: Sequence[str]
         probe=html.escape(_probe_sentence([run.protocol for run in runs])),
         style=_asset("page.css"),
         banners="".join(f'<p class="banner" role="note">{html.escape(text)}</p>' for text in banners),
+        scores=score_section(scores),
         protocol=_protocol_tables(runs, labels),
         data=numbers.replace("<", "\\u003c"),  # what a user wrote cannot end the script element
         vega=_vega(),

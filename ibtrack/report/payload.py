@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from ibtrack.analysis.comparison import most_telling, telling_settings
@@ -201,7 +201,8 @@ def _specs(runs: Sequence[Trajectory], order: str) -> dict[str, Any]:
 def _ends(points: Sequence[Point]) -> list[Point]:
     """Keep the points that the ends of an axis, and its first place after 0, are taken from."""
     after_0 = (next((p for p in points if p.step), None), next((p for p in points if tokens_of(p)), None))
-    ends = {point.step: point for point in (*points[:1], *filter(None, after_0), *points[-1:])}
+    changes = [both for both in pairwise(points) if both[0].stage != both[1].stage]  # where a stage begins
+    ends = {point.step: point for point in (*points[:1], *filter(None, after_0), *chain(*changes), *points[-1:])}
     return [ends[step] for step in sorted(ends)]
 
 

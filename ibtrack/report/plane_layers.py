@@ -83,6 +83,12 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
         start.mark_point(filled=False, opacity=1, size=end_size, strokeWidth=2).encode(**marks),
         end.mark_point(filled=True, opacity=1, size=end_size, stroke=INK, strokeWidth=1.2).encode(**marks),
     ]
+    if style.has_stages:
+        layers.append(
+            base.transform_filter("isValid(datum.begins)")
+            .mark_text(align="left", dx=10, dy=-10, fontSize=12, color=INK)
+            .encode(text="begins:N")
+        )
     return [*layers, *_end_labels(start, end)] if style.by_step and len(style.labels) == 1 else layers
 
 

@@ -26,7 +26,7 @@ from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.quantities import PLANE_UNITS
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report.style import PALETTE, SHAPES
-from ibtrack.report.tables import sites_of, tokens_of
+from ibtrack.report.tables import later_stages, sites_of, tokens_of
 
 # A number takes 4 bytes of the page, so these take 9.6 MB, which leaves room for Vega and for words in 15 MB.
 MOST_NUMBERS = 2_400_000
@@ -104,6 +104,7 @@ def sheet(run: Trajectory, num_runs: int = 1) -> Sheet:
             "config": {key: as_text(value) for key, value in config.items()},
             "sites": sites_of(run) if has_layers else [],
             "layers": has_layers,
+            "begins": later_stages(run),
             "points": len(run.points),
             "failed": _failed(run),
             "bands": packed([_bands(run, names)]),

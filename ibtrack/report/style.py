@@ -10,6 +10,7 @@ from ibtrack._checks import check_option, needs
 from ibtrack.record.quantities import TELLING_Z, Z95
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.run_labels import run_labels
+from ibtrack.report.tables import later_stages
 
 with needs("a chart", extra="report"):
     import altair as alt
@@ -47,6 +48,7 @@ class Style:
         self.by_step = check_option("colour", colour, ("step", "run")) == "step"
         self.labels = run_labels(runs)
         self.is_crowded = len(self.labels) > len(PALETTE)  # then marks are smaller, so that paths can be told apart
+        self.has_stages = any(map(later_stages, runs))
         self.last_step = max((step for run in runs for step in run.steps), default=0)
 
     def colour_of_run(self) -> alt.Color:

@@ -48,7 +48,8 @@ def plane_rows(
         Rows of plain columns, which have the same names in both units. ``complexity_band`` and ``expressivity_band``
         are half widths of bands that hold with 95 % certainty at all points of a run and on both axes together. A
         number that does not exist is None; then ``why`` says the reason. ``doubt`` says why one that exists is not to
-        be trusted, and ``complexity_z`` and ``expressivity_z`` how far the spread between labels stands out of noise.
+        be trusted; ``begins``, which other rows lack, names a stage of training that begins there after another one;
+        and ``complexity_z`` and ``expressivity_z`` how far the spread between labels stands out of noise.
 
     Raises:
         ValueError: There is no such reading or unit.
@@ -70,8 +71,9 @@ def plane_rows(
     parts = {name: quantity_key(name, site, order, reading) for name in PLANE_COLUMNS}
     widths = _numbers_of_errors(trajectories, [*keys.values()]) if bands else {}
     rows = []
-    for label, point in _labelled_points(trajectories):
-        row = _common_columns(label, point)
+    begins = [later for run in trajectories for later in _begins(run)]
+    for (label, point), stage in zip(_labelled_points(trajectories), begins, strict=True):
+        row = _common_columns(label, point) | ({} if stage is None else {"begins": stage})
         for name, key in keys.items():
             row |= {f"{name}{suffix}": _value(point, f"{key}{suffix}") for suffix in ("", "_se", "_anchor_sd")}
             row[f"{name}_band"] = _half_width(row[f"{name}_se"], widths.get(label))
@@ -247,6 +249,20 @@ def sites_of(trajectory: Trajectory) -> list[str]:
     return list(trajectory.protocol.get("sites", ()))
 
 
+def later_stages(run: Trajectory) -> dict[int, str]:
+    """Name the stages that begin after the first point of a run, by the step at which they do.
+
+    Args:
+        run: Trajectory of a run.
+
+    Example:
+        >>> from ibtrack.record.trajectory import Point
+        >>> later_stages(Trajectory({}, {}, [Point(0), Point(8), Point(9, stage="dpo")]))
+        {8: 'dpo'}
+    """
+    return {step: stage for stage, step in run.stages.items() if step != run.steps[0]}
+
+
 def tokens_of(point: Point) -> float | None:
     """Look up the training tokens at a point; None where the loop did not say.
 
@@ -298,6 +314,12 @@ def _labelled_points(trajectories: Sequence[Trajectory]) -> Iterator[tuple[str, 
 
 def _common_columns(label: str, point: Point) -> dict[str, Any]:
     return {"run": label, "step": point.step, "tokens": tokens_of(point), "loss": _finite(point.loss)}
+
+
+def _begins(run: Trajectory) -> list[str | None]:
+    """Name for each point the stage of training that begins there, unless it is the first one."""
+    begins = later_stages(run)
+    return [begins.get(step) for step in run.steps]
 
 
 def _value(point: Point, key: str) -> float | None:

@@ -243,7 +243,7 @@ class Measurement:
         except Exception as problem:
             error = problem
             _say_why_others_wait(model, error)
-        if on_any_process(_out_of_memory(error), self._device):
+        if on_any_process(is_out_of_memory(error), self._device):
             sentence = what_failed(error, self._device)  # all processes say it, as it is gathered from all
             raise MemoryExhausted(sentence if error is None else reason(error))
         raise_together(error, self._device)
@@ -409,8 +409,12 @@ def device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _out_of_memory(error: Exception | None) -> bool:
-    """Say whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words."""
+def is_out_of_memory(error: Exception | None) -> bool:
+    """Say whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words.
+
+    Args:
+        error: What was raised, or None.
+    """
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(word in reason(error) for word in words)

@@ -28,6 +28,7 @@ def measurement_protocol(
     precision: str,
     geometry_rows: int = 0,
     weights: str = AS_TRAINED,
+    attention: str | None = None,
 ) -> dict[str, Any]:
     """Write down how a run is measured.
 
@@ -40,6 +41,7 @@ def measurement_protocol(
         geometry_rows: Positions from which the geometry of every site is worked out; 0 for none, and then it is not
             named.
         weights: Which weights are measured, from `weights_of`.
+        attention: Attention kernel of the model, from `attention_of`; where it has none to choose, it is not named.
 
     Returns:
         Entries that JSON can hold. ``versions``, ``bottleneck_curve``, ``copies`` and ``overlap`` are
@@ -57,6 +59,7 @@ def measurement_protocol(
         "unit": "fraction of log K",
         "precision": precision,
         "weights": weights,
+        **({} if attention is None else {"attention": attention}),
         **({"geometry_rows": min(geometry_rows, probe.num_positions)} if geometry_rows else {}),
         "bottleneck_curve": probe.bottleneck_curve(options.num_anchors),
         "versions": _versions(),
@@ -81,6 +84,26 @@ def weights_of(model: nn.Module, sites: Mapping[str, str]) -> str:
     averages = [module for module in model.modules() if isinstance(module, AveragedModel)]
     averaged = {part for average in averages for part in average.modules()}
     return AVERAGED if averaged & set(measured_modules(model, sites).values()) else AS_TRAINED
+
+
+def attention_of(model: nn.Module) -> str | None:
+    """Name the attention kernel that a model of transformers computes with, such as ``sdpa`` or ``eager``.
+
+    Args:
+        model: The model that is measured, or one that it is in.
+
+    Returns:
+        The name, or None for a model that has none to choose.
+
+    Example:
+        >>> model = nn.Linear(2, 2)
+        >>> model.config = type("Config", (), {"_attn_implementation": "sdpa"})
+        >>> attention_of(model), attention_of(nn.Linear(2, 2))
+        ('sdpa', None)
+    """
+    configs = (getattr(module, "config", None) for module in model.modules())
+    kernels = (getattr(config, "_attn_implementation", None) for config in configs)
+    return next((kernel for kernel in kernels if isinstance(kernel, str)), None)
 
 
 def precision_of(model: nn.Module) -> str:

@@ -1,6 +1,6 @@
 """The record of a run while it goes on: its points in memory, in its file, at loggers and on the terminal.
 
-What cannot be written or shown is a warning, and training goes on, unless the run is strict.
+What cannot be written or shown is a warning, and the run goes on, unless it is strict.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from ibtrack.record.keys import parse_key
 from ibtrack.record.logged import summary_line
 from ibtrack.record.plain import plain
 from ibtrack.record.texts import printable, reason
-from ibtrack.record.trajectory import Point, Trajectory
+from ibtrack.record.trajectory import Point, Trajectory, read_file
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress
 from ibtrack.tracking.loggers import PointLog, point_log
 from ibtrack.tracking.phase_watch import PhaseWatch
+from ibtrack.tracking.stage import last_before
 
 _OWN_MODULES = ("ibtrack", "contextlib")
 
@@ -43,9 +44,12 @@ class Recorder:
         alert: Whether wandb runs among the loggers raise an alert when a phase begins.
         strict: Whether to raise where something cannot be written or shown.
         prefix: Prefix of the logged keys.
+        origin: Where the models of a replay come from, for the header; None for a run that trains.
+        stage: Stage of training that is recorded; None where there is but one.
 
     Attributes:
         points: Points that have been recorded so far.
+        before: Last point of the stage before this one; None where there is none.
         writer: What writes the file; None without one.
         logs: What gives points to the loggers.
     """
@@ -62,11 +66,15 @@ class Recorder:
         alert: bool,
         strict: bool,
         prefix: str,
+        stage: str | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self.protocol, self.path, self.prefix = protocol, path, prefix
-        self.run = run_header(name, config)
+        self.protocol, self.path, self.prefix, self.stage = protocol, path, prefix, stage
+        self.run = run_header(name, config, origin)
+        self.goes_on = "training goes on" if origin is None else "the replay goes on"
         self._loggers, self._report, self._alerts, self._strict = loggers, report, alert, strict
         self.points: list[Point] = []
+        self.before: Point | None = None
         self.writer: TrajectoryWriter | None = None
         self.logs: list[PointLog] = []
         self._watch = PhaseWatch()
@@ -108,19 +116,22 @@ class Recorder:
             raise ValueError(
                 f"path must name a trajectory file, got the folder {path}; take {path / 'trajectory.jsonl'}"
             )
-        if resume_from is not None and path.exists():
+        earlier = last_before(self.stage, _points_in(path)) if self.stage is not None else None
+        if (resume_from is not None or earlier is not None) and path.exists():
             goes_on = before is not None and before.path == path
             self.writer = TrajectoryWriter.resume(
                 path,
                 self.protocol,
-                last_step=resume_from.step,
+                last_step=(0 if earlier is None else earlier.step) + (0 if resume_from is None else resume_from.step),
                 run=self.run,
                 run_id=run_id or (before.run_id if before is not None and goes_on else None),
                 held=self.points if goes_on else (),
+                check_config=earlier is None,
             )
         else:
             self.writer = TrajectoryWriter.create(path, self.protocol, self.run)
         self.points = list(self.writer.points)
+        self.before = last_before(self.stage, self.points)
         if self.writer.fault is not None:
             self._complain_of_disk("file", self.writer.fault)
         if resume_from is not None and not self.points and resume_from.step > 0:
@@ -199,7 +210,7 @@ class Recorder:
     def _complain(self, sentence: str) -> None:
         if self._strict:
             raise MeasurementError(sentence)
-        warn(f"{sentence}; training goes on")
+        warn(f"{sentence}; {self.goes_on}")
 
     def _write(self, point: Point) -> None:
         """Give a point to the file, and say so when one that waited for the disk has been written."""
@@ -236,12 +247,29 @@ class Recorder:
             if isinstance(error, FileExistsError)
             else "points wait in memory and are written as soon as that succeeds"
         )
-        warn(f"{self.path} did not take the {what}: {reason(error)}; {then}; training goes on")
+        warn(f"{self.path} did not take the {what}: {reason(error)}; {then}; {self.goes_on}")
 
 
-def run_header(name: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name and configuration of a run as the header of its file has them, in plain values."""
-    return plain({"name": None if name is None else printable(str(name)), "config": config})
+def _points_in(path: Path) -> Sequence[Point]:
+    """Look at the points of a file that is there already; what is wrong with it is said by who opens it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return read_file(path, sites=("mean",))[1]
+        except (FileNotFoundError, ValueError):
+            return ()
+
+
+def run_header(name: str | None, config: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return name and configuration of a run as the header of its file has them, in plain values.
+
+    Args:
+        name: Name of the run.
+        config: Its configuration; runs that differ in it are different runs.
+        origin: Where the models of a replay come from; runs that differ in it alone are the same run.
+    """
+    header = {"name": None if name is None else printable(str(name)), "config": config}
+    return plain(header if origin is None else {**header, "replay": origin})
 
 
 def warn(sentence: str) -> None:

@@ -51,8 +51,9 @@ from ibtrack.tracking.measurement import (
     row_bytes,
 )
 from ibtrack.tracking.notes import notes_on
-from ibtrack.tracking.protocol import measurement_protocol, precision_of, weights_of
+from ibtrack.tracking.protocol import attention_of, measurement_protocol, precision_of, weights_of
 from ibtrack.tracking.recorder import Recorder, run_header, warn
+from ibtrack.tracking.stage import check_stage, jump
 from ibtrack.tracking.trial import try_block
 
 ANOTHER_MODEL = (
@@ -85,12 +86,17 @@ class InformationPlaneTracker:
             kept again, and the next point says which. The first and the last step are measured all the same.
         strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
         prefix: Prefix of the logged keys; it tells several trackers of one run apart.
+        stage: Name of this stage of training, such as ``dpo``; points have it. Where ``path`` holds the points of
+            earlier stages, this one goes on after them: the loop counts its steps from 0, and points count on from the
+            last step before. The schedule counts steps of the stage.
         name: Name of the run, for the trajectory's header.
-        config: Configuration of the run, for the trajectory's header.
+        config: Configuration of the run, for the trajectory's header; of several stages that of the first.
         loggers: Objects with ``log_metrics(metrics, step)``, such as the loggers of Lightning and Fabric, or wandb
             runs.
         report: Called with a line of text that says where the points go, and with one for each measurement. A line
             that it cannot show is a warning.
+        origin: Where the models come from if they are saved checkpoints, for the trajectory's header; see
+            `ibtrack.replay`. None for a run that trains.
 
     Raises:
         ValueError: An argument is out of its range or of another type.
@@ -120,10 +126,12 @@ class InformationPlaneTracker:
         max_overhead: float | None = None,
         strict: bool = False,
         prefix: str = "ib",
+        stage: str | None = None,
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
         loggers: Sequence[Any] = (),
         report: Callable[[str], None] | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(probe, Probe):
             raise ValueError(f"probe must be an ibtrack.Probe, got {type(probe).__name__}")
@@ -141,8 +149,9 @@ class InformationPlaneTracker:
             raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
         self.max_overhead = max_overhead
         self.forward, self.alert, self.strict, self.prefix = forward, alert, strict, prefix
+        self.stage = check_stage(stage)
         self.name, self.config = name, dict(config or {})
-        self.loggers, self.report = list(loggers), report
+        self.loggers, self.report, self.origin = list(loggers), report, origin
         self.protocol: dict[str, Any] = {}
         self.measure_seconds = 0.0
         self._recorder: Recorder | None = None
@@ -153,6 +162,9 @@ class InformationPlaneTracker:
         self._modules: dict[str, weakref.ref[nn.Module]] = {}
         self._last = Progress(-1)
         self._left_out: list[int] = []
+        self._before = Progress(0)
+        self._counts_before = True
+        self._jump = ""
         self._began: float | None = None
         self._begins_late = False
         self._went_back = False
@@ -162,7 +174,7 @@ class InformationPlaneTracker:
         """The points that have been recorded so far, with protocol and run."""
         if self._recorder is not None:
             return self._recorder.trajectory
-        return Trajectory(self.protocol, run_header(self.name, self.config), [], self.path)
+        return Trajectory(self.protocol, run_header(self.name, self.config, self.origin), [], self.path)
 
     @property
     def _points(self) -> list[Point]:
@@ -214,7 +226,7 @@ class InformationPlaneTracker:
         Args:
             model: The model that will be measured.
             max_steps: Last step of the run, if it is known.
-            resume_from: Progress at the checkpoint that training goes on from.
+            resume_from: Progress at the checkpoint that training goes on from, counted from the beginning of its stage.
             run_id: `run_id` as it was when the checkpoint was saved; by default the file is taken to be this run's.
             precision: Precision of the run, for the protocol; by default that of the model's weights and of an autocast
                 around this call.
@@ -246,12 +258,15 @@ class InformationPlaneTracker:
             alert=self.alert,
             strict=self.strict,
             prefix=self.prefix,
+            stage=self.stage,
+            origin=self.origin,
         )
         with together(device):  # the first process opens the file, which alone writes
             recorder.begin(resume_from, run_id, self._recorder)
         self._recorder = recorder
+        self._go_on_after(recorder.before, device)
         if resume_from is None:
-            self._left_out, self.measure_seconds = [], 0.0
+            self._left_out, self.measure_seconds = [], sum(point.measure_time for point in recorder.points)
         self._measurement, self.batch_size = measurement, measurement.batch_size
         self._last = Progress(-1) if resume_from is None else resume_from
         self._begins_late = resume_from is not None and decided_by_first(not recorder.points, device)
@@ -264,6 +279,12 @@ class InformationPlaneTracker:
             if self.path is None
             else f"ibtrack: points go to {self.path}"
         )
+
+    def _go_on_after(self, before: Point | None, device: torch.device) -> None:
+        """Count on from the last point of the stage before, which only the first process may know."""
+        mine = None if before is None else (before.step, before.tokens_seen)
+        step, tokens = of_every_process(mine, device)[0] or (0, 0)
+        self._before, self._counts_before, self._jump = Progress(step, tokens or 0), tokens is not None, ""
 
     def _prepare(self, model: nn.Module, device: torch.device, precision: str | None) -> Measurement:
         """Find out how the model will be measured, and write it down as the protocol."""
@@ -286,6 +307,7 @@ class InformationPlaneTracker:
             precision or precision_of(model),
             geometry_rows=self.geometry_rows,
             weights=weights_of(model, sites),
+            attention=attention_of(model),
         )
         return Measurement(
             self.probe,
@@ -325,7 +347,14 @@ class InformationPlaneTracker:
             )
 
     def step(
-        self, model: nn.Module, step: int, *, tokens_seen: int | None = None, loss: float | Tensor | None = None
+        self,
+        model: nn.Module,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        loss: float | Tensor | None = None,
+        checkpoint: str | None = None,
+        stage: str | None = None,
     ) -> Point | None:
         """Measure and record if a measurement is due; call it before the first and after every optimizer step.
 
@@ -337,6 +366,10 @@ class InformationPlaneTracker:
                 count differently the mean is taken; where each knows its own batches only, let it give these times the
                 number of processes, and the mean is the number over all.
             loss: Training loss of the step; it is read only if a measurement is due.
+            checkpoint: Name of the saved checkpoint that the model was loaded from. Each of them is another object,
+                which is then no cause for a note.
+            stage: Stage of training that the checkpoint is of, where steps count on through all of them; by default
+                that of the tracker.
 
         Returns:
             The point, or None if nothing was due.
@@ -349,6 +382,9 @@ class InformationPlaneTracker:
             self.start(model)
         if not self._is_new(step):
             return None
+        if step == 0 and self._before.step > 0:
+            self._compare_with_stage_before(model)
+            return None
         now, counts_matter = self._now(step, tokens_seen), not self.schedule.by_step_alone
         if counts_matter:
             now = self._agreed(now, model, counted=tokens_seen is not None)
@@ -357,11 +393,43 @@ class InformationPlaneTracker:
                 return None
             if self.max_overhead is not None and decided_by_first(self._over_budget(now), device_of(model)):
                 self._last = now
-                self._left_out.append(step)
+                self._left_out.append(self._before.step + step)
                 return None
         if not counts_matter:
             now = self._agreed(now, model, counted=tokens_seen is not None)
-        return self._take(model, now, tokens_seen, loss)
+        return self._take(now, tokens_seen, model, loss, checkpoint=checkpoint, stage=stage)
+
+    def fail(
+        self,
+        step: int,
+        failure: str,
+        *,
+        tokens_seen: int | None = None,
+        checkpoint: str | None = None,
+        stage: str | None = None,
+    ) -> Point:
+        """Record that a saved checkpoint could not be measured; of several processes all call it.
+
+        Args:
+            step: Optimizer steps that the checkpoint had taken, more than that of the point before.
+            failure: Why it could not be measured.
+            tokens_seen: Training tokens until then, if they are known.
+            checkpoint: Name of the checkpoint.
+            stage: Stage of training that the checkpoint is of; by default that of the tracker.
+
+        Returns:
+            The point, which has no values.
+
+        Raises:
+            RuntimeError: The tracker has not been started.
+            ValueError: ``step`` or ``tokens_seen`` is no whole number of at least 0, or the step is not a later one.
+        """
+        step, tokens_seen = _counts(step, tokens_seen)
+        seconds = self.seconds  # raises before the start
+        if not self._is_new(step):
+            raise ValueError(f"step must be after {self._last.step}, the last one, got {step}")
+        now = Progress(step, tokens_seen or 0, seconds)
+        return self._take(now, tokens_seen, failure=failure, checkpoint=checkpoint, stage=stage)
 
     def finish(
         self,
@@ -423,10 +491,10 @@ class InformationPlaneTracker:
         points = self._points
         measured = points[-1].step if points else -1
         # the others may not know the points before a restart
-        if not self.started or not decided_by_first(step > measured, device_of(model)):
+        if not self.started or not decided_by_first(self._before.step + step > measured, device_of(model)):
             return None
         now = self._agreed(self._now(step, tokens_seen), model, counted=tokens_seen is not None)
-        return self._take(model, now, tokens_seen, loss, failure=failure)
+        return self._take(now, tokens_seen, model, loss, failure=failure)
 
     def close(self) -> None:
         """Tell the loggers that the run is over, without a last measurement."""
@@ -442,10 +510,14 @@ class InformationPlaneTracker:
         """
         if not self.started:
             self.start(model)
+        return self._measure(model, step)
+
+    def _measure(self, model: nn.Module, step: int, *, checkpoint: str | None = None) -> Point:
+        """Measure a model that is the one before or, under the name of a checkpoint, any of the same layouts."""
         measurement = cast(Measurement, self._measurement)  # made by start
         began = time.monotonic()
         with together(device_of(model)):
-            another = self._account_for_another(model)
+            another = self._is_another(model)
         values, faults, influences = measurement(model)
         return Point(
             step,
@@ -453,40 +525,49 @@ class InformationPlaneTracker:
             notes={
                 **notes_on(values, faults, self.probe),
                 **self._lasting_notes,
-                **another,
+                **({"model": ANOTHER_MODEL} if another and checkpoint is None else {}),
                 **self._account_for_memory(measurement),
             },
             failure="; ".join(f"{site}: {reason}" for site, reason in faults.items()) or None,
             measure_time=time.monotonic() - began,
             influences=influences,
+            checkpoint=checkpoint,
         )
 
     def _take(
         self,
-        model: nn.Module,
         now: Progress,
         tokens_seen: int | None,
-        loss: float | Tensor | None,
+        model: nn.Module | None = None,
+        loss: float | Tensor | None = None,
+        *,
         failure: str | None = None,
+        checkpoint: str | None = None,
+        stage: str | None = None,
     ) -> Point:
-        """Measure and record; a failed measurement, or one that would be of other weights, is recorded as such."""
+        """Measure a model, or say why there is none to measure, and record it; so is a measurement that failed."""
         began, number = time.monotonic(), _number(loss)
         self._last, self._begins_late = now, False
+        step, counts = self._before.step + now.step, tokens_seen is not None and self._counts_before
         try:
-            point = self.measure(model, step=now.step) if failure is None else Point(now.step, failure=failure)
+            if model is None or failure is not None:
+                point = Point(step, failure=failure, checkpoint=checkpoint)
+            else:
+                point = self._measure(model, step, checkpoint=checkpoint)
         except Exception as error:
             if self.strict:
                 raise
-            point = Point(now.step, failure=reason(error))
+            point = Point(step, failure=reason(error), checkpoint=checkpoint)
         spent = time.monotonic() - began
         before = self.measure_seconds
         share = (before + spent) / max(now.seconds + spent, 1e-9)
         point = replace(
             point,
             values=Values.of({**point.values, metric_key("overhead_fraction"): share}),
-            notes={**point.notes, **self._account_for_left_out(now.step)},
+            notes={**point.notes, **self._account_for_left_out(step), **self._account_for_jump()},
             loss=number,
-            tokens_seen=None if tokens_seen is None else now.tokens,
+            tokens_seen=self._before.tokens + now.tokens if counts else None,
+            stage=stage or self.stage,
             wall_time=now.seconds + spent,
             measure_time=spent,
         )
@@ -494,15 +575,37 @@ class InformationPlaneTracker:
         self.measure_seconds = before + time.monotonic() - began  # with the record of it
         return point
 
-    def _account_for_another(self, model: nn.Module) -> dict[str, str]:
-        """Note that a model is another object than the one measured before; it must have the same sites and layouts.
+    def _compare_with_stage_before(self, model: nn.Module) -> None:
+        """Look whether a stage begins with the model of the last point before it, which is not recorded twice."""
+        began = time.monotonic()
+        self._last = Progress(0)
+        try:
+            point = self.measure(model, step=self._before.step)
+        except Exception as error:
+            if self.strict:
+                raise
+            warn(f"stage {self.stage!r} could not be measured where it begins: {reason(error)}; training goes on")
+            return
+        self.measure_seconds += time.monotonic() - began
+        before = cast(Recorder, self._recorder).before  # made by start; None on other processes than the first
+        if before is not None and (how := jump(before, point)):
+            self._jump = f"stage {self.stage!r} does not begin with the model of step {before.step}: {how}"
+            warn(f"{self._jump}; training goes on")
+
+    def _account_for_jump(self) -> dict[str, str]:
+        """Note once that a stage began with another model than the one that the stage before ended with."""
+        sentence, self._jump = self._jump, ""
+        return {"stage": sentence} if sentence else {}
+
+    def _is_another(self, model: nn.Module) -> bool:
+        """Whether a model is another object than the one measured before; it must have the same sites and layouts.
 
         Raises:
             MeasurementError: It has others.
         """
         modules = measured_modules(model, self.protocol["sites"])
         if all(self._modules[site]() is module for site, module in modules.items()):
-            return {}
+            return False
         layouts = find_layouts(model, self.probe, self.protocol["sites"], self.forward, self._passes)
         if layouts != self._layouts:
             raise MeasurementError(
@@ -510,14 +613,14 @@ class InformationPlaneTracker:
                 f"{describe_layouts(self._layouts)}; a tracker follows one model, so take another for this one"
             )
         self._modules = {site: weakref.ref(module) for site, module in modules.items()}
-        return {"model": ANOTHER_MODEL}
+        return True
 
     def _account_for_memory(self, measurement: Measurement) -> dict[str, str]:
         if measurement.batch_size == self.batch_size:
             return {}
         sentence = f"{self.batch_size} blocks at once did not fit into memory, {measurement.batch_size} do"
         self.batch_size = measurement.batch_size
-        warn(f"{sentence}; training goes on")
+        warn(f"{sentence}; {cast(Recorder, self._recorder).goes_on}")  # made by start
         return {"batch_size": sentence}
 
     def _account_for_left_out(self, measured: int) -> dict[str, str]:

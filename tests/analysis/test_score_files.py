@@ -145,7 +145,9 @@ RESULTS: dict[str, Any] = {
     "is not JSON": "{",
     "is not a result of lm-evaluation-harness: it has no results of tasks": {"config": {}},
     "it has no results of tasks": [1],
-    "does not name its model": changed(NEW, model_name=None, config={}),
+    "does not name its model, as model_name, in model_args or in the name of the file": changed(
+        NEW, model_name=None, config={}
+    ),
     "holds no scores": changed(NEW, results={"arc": {"alias": "arc"}}),
     "hellaswag/acc is inf, which is no score": changed(NEW, results={"hellaswag": {"acc,none": math.inf}}),
     "hellaswag/acc is 10000000000000000000, which is no score": changed(
@@ -186,3 +188,22 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
         read_scores(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_scores(tmp_path / "none")
+
+
+def test_what_a_file_does_not_say_is_taken_from_its_name(tmp_path: Path) -> None:
+    nameless = changed(OLD, config={})
+    folder = tmp_path / "evals" / "pythia-70m" / "zero-shot"
+    write(folder / "pythia-70m_step512.json", nameless)
+    write(folder / "pythia-70m_step3000.json", changed(OLD, config={"model_args": "pretrained=org/pythia-v1.1-70m"}))
+    write(tmp_path / "evals" / "other" / "step8.json", nameless)
+    rows = read_scores(tmp_path / "evals")
+    assert [(row.model, row.step, row.also) for row in rows] == [
+        ("other", 8, ()),
+        ("org/pythia-v1.1-70m", 3000, ("pythia-70m",)),
+        ("pythia-70m", 512, ()),
+    ]
+
+
+def test_a_file_says_more_than_its_name(tmp_path: Path) -> None:
+    (row,) = read_scores(write(tmp_path / "else_step7.json", OLD))
+    assert (row.model, row.step, row.also) == ("org/tiny", 3000, ("else",))

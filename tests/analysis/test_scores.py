@@ -229,3 +229,20 @@ def test_many_scores_have_few_sentences() -> None:
     assert (
         "No reading can be told to go with c1, c2 and c3." in relate(join_scores(runs, rows, by="family")).sentences()
     )
+
+
+def test_a_replay_is_known_by_what_it_measured_and_by_its_steps() -> None:
+    replay = {"replay": {"source": "org/pythia-70m"}}
+    early, late = run("pythia-70m-step3000", 3000, **replay), run("pythia-70m-late", 100000, 143000, **replay)
+    runs = {"early": early, "late": late}
+    joined = join(runs, row("org/pythia-70m", 3000), row("pythia-70m", 143000), row("org/pythia-70m", 100000))
+    assert places(joined) == [("early", 3000), ("late", 143000), ("late", 100000)]
+    with pytest.raises(ValueError, match="scores of pythia-70m fit the runs early and late: give each a name"):
+        join(runs, row("pythia-70m"))
+
+
+def test_the_name_of_a_file_counts_where_no_run_has_the_name_that_it_tells() -> None:
+    runs = {"pythia-70m": run("pythia-70m", 0, 512), "b": run("b", 512)}
+    also = replace(row("org/pythia-v1.1-70m", 512), also=("pythia-70m",))
+    assert places(join(runs, also)) == [("pythia-70m", 512)]
+    assert places(join(runs, replace(also, model="org/b"))) == [("b", 512)]

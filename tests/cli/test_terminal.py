@@ -145,4 +145,4 @@ def test_relations_are_listed_from_the_strongest_and_those_without_a_value_last(
     many = Relations(joined=Joined(rows=(), by=None), relations=tuple(relation(f"s{i}", i / 30) for i in range(23)))
     lines = relations_table(many).splitlines()
     assert [line.split()[0] for line in lines[1:21]] == [f"s{i}" for i in range(22, 2, -1)]
-    assert lines[-1] == "3 weaker ones are not shown; -o table.csv has all"
+    assert lines[-1] == "3 weaker ones are not shown; -o table.csv of ibtrack scores has all"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ibtrack import InformationPlaneTracker, Probe, schedules
 from tests import trajectories
+from tests.models import tokens
+from tests.replay import saved
 
 VOCABULARY, LENGTH, WIDTH = 256, 128, 16
 
@@ -139,6 +142,11 @@ def hugging_face() -> dict[str, Any]:
     return {**training(), "rows": rows}
 
 
+def own_checkpoints() -> dict[str, Any]:
+    """A module, its model, and rows to train another one on."""
+    return {**hugging_face(), "Model": Model}
+
+
 def preferences() -> dict[str, Any]:
     """Prompts with a good and a bad answer."""
     good, bad = texts(80, seed=3), [text.upper() for text in texts(80, seed=4)]
@@ -166,6 +174,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/fabric.md": training,
     "howto/plain_loop.md": training,
     "howto/transformers.md": hugging_face,
+    "howto/replay_own.md": own_checkpoints,
     "howto/wandb.md": training,
     "howto/wrappers.md": training,
     "howto/preferences.md": preferences,
@@ -176,11 +185,27 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
+def write_saved_run(folder: Path) -> None:
+    """Put checkpoints and their probe where a page speaks of those of RUN, in the place of its made-up points."""
+    shutil.rmtree(folder / "RUN", ignore_errors=True)
+    probe = Probe(tokens(24, seed=0, vocabulary=saved.VOCABULARY, length=saved.LENGTH), orders=(1, 2))
+    live = InformationPlaneTracker(probe, schedule=schedules.every(1), path=folder / "RUN" / "trajectory.jsonl")
+    for step in range(3):
+        model = saved.llama(step)
+        saved.save(model, folder / "RUN" / "checkpoints" / f"step-{step}")
+        live.step(model, step)
+    live.close()
+    probe.save(folder / "RUN" / "probe.pt")
+
+
 SWEEP = tuple(f"outputs/tiny_sweep/recipe={recipe},seed={seed}" for recipe in ("constant", "cosine") for seed in (0, 1))
 RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/recipe=one", "FOLDER/recipe=two", "runs/bytes", *SWEEP)
 
 
-FILES: dict[str, Callable[[Path], None]] = {"howto/scores.md": trajectories.write_scored}
+FILES: dict[str, Callable[[Path], None]] = {
+    "howto/scores.md": trajectories.write_scored,
+    "howto/replay_own.md": write_saved_run,
+}
 """Page to what writes further files that it speaks of into a folder."""
 
 

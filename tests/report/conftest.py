@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ibtrack.analysis.scores import Relations
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.html import write_report
 
@@ -37,8 +38,15 @@ def show(chromium: Any, tmp_path: Path) -> Iterator[Show]:
     """Open runs as a page; at the end there was no complaint in the console and no request."""
     opened: list[tuple[Any, Any, Path]] = []
 
-    def open_runs(runs: Sequence[Trajectory], *, width: int = 1280, allow_mixed: bool = False, **options: Any) -> Any:
-        path = write_report(runs, tmp_path / f"{len(opened)}.html", allow_mixed=allow_mixed)
+    def open_runs(
+        runs: Sequence[Trajectory],
+        *,
+        width: int = 1280,
+        allow_mixed: bool = False,
+        scores: Relations | None = None,
+        **options: Any,
+    ) -> Any:
+        path = write_report(runs, tmp_path / f"{len(opened)}.html", allow_mixed=allow_mixed, scores=scores)
         context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
         page = context.new_page()
         page.complaints, page.asked = [], []

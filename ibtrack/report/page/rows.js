@@ -222,7 +222,7 @@ function planeRows() {
         complexity_low: lowEnd(run, x, i), expressivity_low: lowEnd(run, y, i),
         complexity_high: highEnd(run, axes()[0], i), expressivity_high: highEnd(run, axes()[1], i),
         complexity_z: noiseOf(run, x, i), expressivity_z: noiseOf(run, y, i),
-        doubt: doubt(run, x, i) ?? doubt(run, y, i),
+        doubt: doubt(run, x, i) ?? doubt(run, y, i), begins: run.begins[step] ?? null,
         why: missingKey === null ? null : why(run, missingKey, i),
       };
     });

@@ -1,0 +1,61 @@
+"""The documents of a probe, from where a command names them: a file, a folder, or a data set of the hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ibtrack._checks import needs
+from ibtrack.probe.sources import column_texts
+from ibtrack.record.texts import reason
+from ibtrack.replay.text_files import read_texts
+
+
+def documents(
+    source: str | os.PathLike[str],
+    *,
+    column: str = "text",
+    subset: str | None = None,
+    split: str = "validation",
+    seed: int = 0,
+) -> Iterable[str]:
+    r"""Read documents, one text each.
+
+    Args:
+        source: A file or folder on this machine, see `ibtrack.replay.text_files.read_texts`; in a single ``.txt`` file
+            blank lines part the documents. Otherwise the name of a data set of the hub, which is streamed.
+        column: Column of rows that holds the text.
+        subset: Configuration of the data set, such as ``en``.
+        split: Split of the data set.
+        seed: Seed of the order in which a stream is shuffled.
+
+    Raises:
+        ValueError: A file is of another kind or damaged, or there is neither a file nor such a data set.
+        ModuleNotFoundError: ``datasets``, from the extra ``hub``, is not installed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "texts.txt"
+        ...     _ = path.write_text("first line\nsecond line\n\n\nanother text\n")
+        ...     documents(path)
+        ['first line\nsecond line', 'another text']
+    """
+    path = Path(source)
+    if path.exists():
+        texts = read_texts([path], column)
+        if path.is_dir() or path.suffix.lower() != ".txt":
+            return texts
+        return [part.strip() for part in re.split(r"\n\s*\n", texts[0]) if part.strip()]
+    with needs(f"the data set {source}", extra="hub"):
+        import datasets
+    try:
+        rows = datasets.load_dataset(str(source), subset, split=split, streaming=True)
+    except Exception as error:  # of datasets and of what it builds on
+        raise ValueError(
+            f"texts must be a file or folder on this machine, or a data set of the hub; there is no {source} here, and "
+            f"the hub does not give it ({reason(error)})"
+        ) from error
+    return column_texts(rows, column, seed)
