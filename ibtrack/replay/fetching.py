@@ -159,7 +159,7 @@ def fetch_again(
     folder: Path,
     *,
     retries: int,
-    wait: Callable[[float], bool],
+    stop: threading.Event,
     say: Callable[[str], object],
 ) -> Path:
     """Bring a checkpoint to this machine, and try again where the error may be over later.
@@ -169,8 +169,8 @@ def fetch_again(
         checkpoint: The checkpoint.
         folder: Folder for it.
         retries: How often it is tried again.
-        wait: Waits for some seconds, 1 before the first try again, and twice as long before the next, up to a minute;
-            it says whether to stop.
+        stop: Set when it is not to be tried again. Before the first try again 1 second passes, before the next twice
+            as long, up to a minute.
         say: Shows a line for each try that failed.
 
     Returns:
@@ -188,8 +188,9 @@ def fetch_again(
             if not passes or left == 0:
                 tries = f" after {retries + 1} tries" if passes and retries else ""
                 raise FetchError(f"it could not be fetched{tries}: {why}", passes=passes) from error
-            say(f"ibtrack: {checkpoint.label} could not be fetched ({why}); again in {seconds:.0f} s")
-        if wait(seconds):
+            if not stop.is_set():
+                say(f"ibtrack: {checkpoint.label} could not be fetched ({why}); again in {seconds:.0f} s")
+        if stop.wait(seconds):
             raise FetchError("it could not be fetched before the replay was stopped", passes=True)
         seconds, left = min(2 * seconds, LONGEST_WAIT), left - 1
 

@@ -51,7 +51,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+def hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub that has them, one of them under the name of another step as well."""
     monkeypatch.setattr(fetching, "FIRST_WAIT", 0.0)
     revisions = {
@@ -60,10 +60,8 @@ def hub(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     }
     with Hub() as hub:
         hub.add(REPOSITORY, revisions | {"step3": revisions["step8"]})
-        for name, value in hub.environment(tmp_path / "home").items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        yield hub
+        with hub.instead():
+            yield hub
 
 
 def cut(saved: Path) -> list[Any]:
@@ -182,7 +180,10 @@ def test_a_repository_that_is_not_there_is_one_line(run: Run, hub: Hub, tmp_path
         (["{saved}", "--dry-run", "--max", "1"], "max_points"),
         (["{saved}", "--dry-run", "--family", "mamba"], "mamba"),
         (["{saved}", "-o", "{out}", "--texts", "t", "--protocol", "secret"], "protocol must be one of"),
-        (["{saved}", "-o", "{out}", "--texts", "{texts}", "--device", "abacus"], "--device must be one of this machine"),
+        (
+            ["{saved}", "-o", "{out}", "--texts", "{texts}", "--device", "abacus"],
+            "--device must be one of this machine",
+        ),
         (
             ["{saved}", "-o", "{out}", "--texts", "{texts}", "--tokenizer", "{texts}"],
             "tokenizer must be a tokenizer.json",
@@ -208,7 +209,15 @@ def test_a_saved_probe_is_taken_as_it_is(run: Run, saved: Path, tmp_path: Path) 
     probe = Probe.from_texts(texts, saved_models.tokenizer(), num_blocks=5, block_size=20)
     probe.save(tmp_path / "probe.pt")
     run(
-        saved / "checkpoints", "--probe", tmp_path / "probe.pt", "-o", tmp_path / "run", "--max", 2, "--layers", "*.layers.1"
+        saved / "checkpoints",
+        "--probe",
+        tmp_path / "probe.pt",
+        "-o",
+        tmp_path / "run",
+        "--max",
+        2,
+        "--layers",
+        "*.layers.1",
     )
     read = Trajectory.load(tmp_path / "run")
     assert read.protocol["probe"]["hash"] == probe.hash
