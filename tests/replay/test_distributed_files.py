@@ -38,7 +38,9 @@ def test_tensors_are_listed_and_read_into_those_given(tmp_path: Path) -> None:
 def test_code_in_a_table_of_contents_is_not_run(tmp_path: Path) -> None:
     folder = save_distributed({"w": torch.ones(2)}, tmp_path / "a")
     (folder / METADATA).write_bytes(pickle.dumps(_Evil(tmp_path / "mark")))
-    with pytest.raises(LoadingError, match=r"the \.metadata of step-5 is damaged \(UnpicklingError: it needs _?io\.open"):
+    with pytest.raises(
+        LoadingError, match=r"the \.metadata of step-5 is damaged \(UnpicklingError: it needs _?io\.open"
+    ):
         stored_weights(folder, label="step-5")
     assert not (tmp_path / "mark").exists()
 
@@ -46,7 +48,15 @@ def test_code_in_a_table_of_contents_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["torch.distributed.checkpoint.filesystem:io.open", "torch:hub", "builtins:eval"])
 def test_nothing_but_what_a_table_consists_of_is_made(tmp_path: Path, name: str) -> None:
     module, _, member = name.partition(":")
-    lines = [b"\x80\x04", b"\x8c", bytes([len(module)]), module.encode(), b"\x8c", bytes([len(member)]), member.encode()]
+    lines = [
+        b"\x80\x04",
+        b"\x8c",
+        bytes([len(module)]),
+        module.encode(),
+        b"\x8c",
+        bytes([len(member)]),
+        member.encode(),
+    ]
     (tmp_path / METADATA).write_bytes(b"".join([*lines, b"\x93."]))  # STACK_GLOBAL, which takes dotted names
     with pytest.raises(LoadingError, match="which could run code"):
         stored_weights(tmp_path, label="x")

@@ -70,7 +70,9 @@ def test_a_function_gets_one_dictionary_or_nothing() -> None:
 
 def test_a_hyper_parameter_that_was_not_read_is_no_argument_of_a_class() -> None:
     unread = type("Unread", (Unread,), {"kind": "functools.partial"})()
-    with pytest.raises(LoadingError, match=r"step=5 has a hyper-parameter optimizer of functools\.partial, which is not"):
+    with pytest.raises(
+        LoadingError, match=r"step=5 has a hyper-parameter optimizer of functools\.partial, which is not"
+    ):
         make_model(Module, {"hyper_parameters": {"optimizer": unread}}, label="step=5")
     make_model(Module, {"hyper_parameters": {"other": unread}}, label="step=5")
 
@@ -196,7 +198,9 @@ def test_a_student_and_its_teacher_are_not_mixed_up() -> None:
         **_renamed(Network().state_dict(), lambda name: f"student.{name}"),
         **_renamed(Network().state_dict(), lambda name: f"teacher.{name}"),
     }
-    with pytest.raises(LoadingError, match=r"more than once, behind 'student\.' and 'teacher\.'; let the factory return"):
+    with pytest.raises(
+        LoadingError, match=r"more than once, behind 'student\.' and 'teacher\.'; let the factory return"
+    ):
         match_weights(Network(), _weights(state), label="x")
 
 

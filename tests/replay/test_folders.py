@@ -103,7 +103,9 @@ def test_files_of_lightning_tell_step_and_tokens_wherever_they_lie(tmp_path: Pat
     inside = tmp_path / "version_0" / "checkpoints"
     save_lightning(Module(), inside / "epoch=0-step=8.ckpt", 8, callbacks=monitors)
     save_lightning(Module(), inside / "best.ckpt", 4)
-    save_lightning(Module(), inside / "odd.ckpt", 6, callbacks={"InformationPlaneMonitor[ib]": {"progress": (5, 9, 1.0)}})
+    save_lightning(
+        Module(), inside / "odd.ckpt", 6, callbacks={"InformationPlaneMonitor[ib]": {"progress": (5, 9, 1.0)}}
+    )
     source = FolderSource(tmp_path)
     found = source.checkpoints()
     assert [(each.step, each.tokens) for each in found] == [(4, None), (6, None), (8, 1024)]

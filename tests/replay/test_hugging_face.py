@@ -72,7 +72,9 @@ def test_parts_go_to_the_devices_of_a_map(tmp_path: Path) -> None:
 
 
 def test_buffers_that_older_versions_saved_are_no_unexpected_weights(tmp_path: Path) -> None:
-    config = GPTNeoXConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, vocab_size=64)
+    config = GPTNeoXConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, vocab_size=64
+    )
     folder = save(GPTNeoXForCausalLM(config), tmp_path)
     path = folder / "model.safetensors"
     old = {f"gpt_neox.layers.{layer}.attention.bias": torch.ones(4, 4) for layer in range(2)}
@@ -94,7 +96,9 @@ def test_a_pickle_is_read_for_its_tensors_alone(tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path / 'mark'}",)
 
     torch.save({**model.state_dict(), "x": Evil()}, folder / "pytorch_model.bin")
-    with pytest.raises(LoadingError, match=r"step-5 could be loaded only by running code that is in its pickle; save it"):
+    with pytest.raises(
+        LoadingError, match=r"step-5 could be loaded only by running code that is in its pickle; save it"
+    ):
         _load(folder)
     assert not (tmp_path / "mark").exists()
 
@@ -121,13 +125,17 @@ def test_weights_that_the_model_does_not_take_are_named(tmp_path: Path) -> None:
 
 def test_weights_of_another_shape_are_named(tmp_path: Path) -> None:
     folder = _change(save(llama(), tmp_path), intermediate_size=48)
-    with pytest.raises(LoadingError, match=r"mlp\..*\.weight has the shape \(.*\) in it and \(.*\) in the model, and 5 o"):
+    with pytest.raises(
+        LoadingError, match=r"mlp\..*\.weight has the shape \(.*\) in it and \(.*\) in the model, and 5 o"
+    ):
         _load(folder)
 
 
 def test_a_model_type_that_is_not_known_is_named(tmp_path: Path) -> None:
     folder = _change(save(llama(), tmp_path), model_type="llama99")
-    with pytest.raises(LoadingError, match=r"step-5 has the model type 'llama99', which transformers \S+ does not know; a "):
+    with pytest.raises(
+        LoadingError, match=r"step-5 has the model type 'llama99', which transformers \S+ does not know; a "
+    ):
         _load(folder)
     _change(folder, auto_map={"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"})
     with pytest.raises(LoadingError, match=r"Python code of its own, which trust_remote_code=True runs"):

@@ -61,7 +61,10 @@ def test_buffers_that_are_not_saved_are_there(tmp_path: Path) -> None:
 
 def test_tied_weights_stay_tied(tmp_path: Path) -> None:
     model = llama(tie_word_embeddings=True)
-    torch.save({"global_step": 1, "state_dict": {f"network.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "a.ckpt")
+    torch.save(
+        {"global_step": 1, "state_dict": {f"network.{k}": v for k, v in model.state_dict().items()}},
+        tmp_path / "a.ckpt",
+    )
     loaded: Any = _load(tmp_path, "a.ckpt", factory=lambda: llama(7, tie_word_embeddings=True))
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
     assert _equal(loaded, model)
@@ -108,7 +111,9 @@ def test_a_class_that_does_not_take_the_weights_is_refused(tmp_path: Path) -> No
     for name in ("step=2.ckpt", "step-3"):
         with pytest.raises(LoadingError, match=rf"^{name} does not fit the model: it lacks other\.bias, other\.w"):
             _load(tmp_path, name, factory=lambda: nn.ModuleDict({"other": nn.Linear(2, 2)}))
-        with pytest.raises(LoadingError, match=rf"^{name} does not fit the model: embed\.weight has the shape \(64, 6\)"):
+        with pytest.raises(
+            LoadingError, match=rf"^{name} does not fit the model: embed\.weight has the shape \(64, 6\)"
+        ):
             _load(tmp_path, name, factory=lambda: Network(5))
 
 
@@ -125,12 +130,18 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_options_that_do_not_fit_the_layout_are_refused(tmp_path: Path) -> None:
     folder, path = save(llama(), tmp_path / "step-1"), save_lightning(Module(6), tmp_path / "step=2.ckpt", 2)
     saved, lightning = Checkpoint("step-1", str(tmp_path), 1), lightning_checkpoint(path)
-    with pytest.raises(ValueError, match=r"factory is for checkpoints of Lightning and of DCP; step-1 has a config\.json"):
+    with pytest.raises(
+        ValueError, match=r"factory is for checkpoints of Lightning and of DCP; step-1 has a config\.json"
+    ):
         load_model(folder, saved, factory=Module)
     for checkpoint in (lightning, distributed_checkpoint(tmp_path)):
-        with pytest.raises(ValueError, match="factory must say what makes the model of .*, as module:name of a class or"):
+        with pytest.raises(
+            ValueError, match="factory must say what makes the model of .*, as module:name of a class or"
+        ):
             load_model(path, checkpoint)
-    with pytest.raises(ValueError, match=r"attention is for checkpoints in Hugging Face format; let the factory of step=2"):
+    with pytest.raises(
+        ValueError, match=r"attention is for checkpoints in Hugging Face format; let the factory of step=2"
+    ):
         load_model(path, lightning, factory=Module, attention="eager")
     with pytest.raises(ValueError, match="device_map is for checkpoints in Hugging Face format"):
         load_model(path, lightning, factory=Module, device_map="auto")
@@ -144,7 +155,9 @@ def test_a_type_there_is_none_of_is_refused(tmp_path: Path, dtype: Any) -> None:
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta:x"])
 def test_a_device_there_is_none_of_is_refused(tmp_path: Path, device: str) -> None:
-    with pytest.raises(ValueError, match=f"device must be one of this machine, such as 'cpu' or 'cuda', got '{device}'"):
+    with pytest.raises(
+        ValueError, match=f"device must be one of this machine, such as 'cpu' or 'cuda', got '{device}'"
+    ):
         load_model(tmp_path, Checkpoint("step-1", "x", 1), device=device)
 
 

@@ -36,7 +36,12 @@ class _Eval:
 
 def test_tensors_and_plain_values_are_read_and_other_classes_are_not(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
-    settings = {"rate": 0.1, "optimizer": functools.partial(torch.optim.AdamW, lr=1.0), "path": tmp_path, "gelu": nn.GELU}
+    settings = {
+        "rate": 0.1,
+        "optimizer": functools.partial(torch.optim.AdamW, lr=1.0),
+        "path": tmp_path,
+        "gelu": nn.GELU,
+    }
     torch.save({"state_dict": {"w": torch.arange(3.0)}, "hyper_parameters": settings, "type": torch.bfloat16}, path)
     content = read_tensors(path)
     assert content["state_dict"]["w"].tolist() == [0, 1, 2]
