@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -214,7 +214,7 @@ class Outcome(Generic[Result]):
         return result  # type: ignore[return-value]  # it is there where there is no error
 
 
-def one_ahead(works: Sequence[Callable[[], Result]]) -> Iterator[Outcome[Result]]:
+def one_ahead(works: Sequence[Callable[[], Result]]) -> Generator[Outcome[Result], None, None]:
     """Do works one after another on a thread, each while the caller is busy with the outcome of the one before.
 
     A work begins when the caller has been given the outcome before, so never more than two are in hand: one that the

@@ -43,7 +43,7 @@ def points(*failed: int, number: int = 3) -> list[Point]:
 
 
 def read(path: Path, series: list[Checkpoint] = SERIES, **options: Any) -> Earlier:
-    given = {"options": SoftOptions(), "config": CONFIG, "probe": probe(8)} | options
+    given: dict[str, Any] = {"options": SoftOptions(), "config": CONFIG, "probe": probe(8)} | options
     return read_earlier(path, series, given.pop("probe"), given.pop("options"), given.pop("config"), **given)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ibtrack.replay import fetching
 from ibtrack.replay.checkpoint import Checkpoint, File
 from ibtrack.replay.fetching import Cache, FetchError, Outcome, fetch_again, one_ahead
 from ibtrack.replay.hub_errors import HubError
@@ -76,7 +75,7 @@ def test_the_disk_must_hold_two_neighbours_or_all(tmp_path: Path, monkeypatch: p
         def free(self) -> int:
             return free
 
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: Usage())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage())
     cache, keeping = Cache(tmp_path / "new", SERIES), Cache(tmp_path / "new", SERIES, keep=True)
     assert cache.bytes_needed(SERIES) == 900
     assert keeping.bytes_needed(SERIES) == 1500

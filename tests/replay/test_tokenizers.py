@@ -75,7 +75,7 @@ def test_a_tokenizer_is_fetched_without_the_weights(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_lightning_has_none() -> None:
     with pytest.raises(ValueError, match=r"tokenizer must be named, as last.ckpt is not in Hugging Face format"):
-        tokenizer_of(lambda *_: Path(), Checkpoint("last.ckpt", "runs", 1, layout=LIGHTNING), Tokenizer.from_file)
+        tokenizer_of(lambda *_: Path(), Checkpoint("last.ckpt", "runs", 1, layout=LIGHTNING), str)
 
 
 def test_a_tokenizer_is_loaded_by_the_name_of_a_file_or_a_folder(tmp_path: Path) -> None:
