@@ -194,6 +194,18 @@ def test_never_more_than_two_are_in_the_cache(series: SavedSeries, file: Path) -
     assert [path.name for path in file.parent.iterdir()] == ["trajectory.jsonl"]
 
 
+def test_what_a_killed_process_has_left_is_taken_up_or_removed(series: SavedSeries, file: Path) -> None:
+    quietly(series, file, checkpoints=series.choose()[:2])
+    cache = fetching.Cache(file.parent / "checkpoints", series.checkpoints)
+    measured, following = (series.fetch(series.checkpoints[i], cache.place(series.checkpoints[i])) for i in (1, 2))
+    series.in_cache.clear()
+    series.before_fetch = lambda step: step == 2 and order.append((measured.exists(), following.exists()))
+    order: list[tuple[bool, bool]] = []
+    assert quietly(series, file).steps == STEPS
+    assert order == [(False, True)]
+    assert set(series.in_cache) <= {1, 2}
+
+
 def test_a_kept_checkpoint_is_not_fetched_again(series: SavedSeries, file: Path, tmp_path: Path) -> None:
     quietly(series, file, keep=True, cache=tmp_path / "kept")
     assert len(list((tmp_path / "kept").iterdir())) == len(STEPS)
