@@ -197,6 +197,21 @@ class Hub:
         }
 
     @contextlib.contextmanager
+    def instead(self) -> Iterator[None]:
+        """Let huggingface_hub take this hub for the usual one, as ``HF_ENDPOINT`` does where it is set from the start.
+
+        Yields:
+            Nothing.
+        """
+        template = f"{self.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        constants = "huggingface_hub.constants"
+        with (
+            mock.patch(f"{constants}.ENDPOINT", self.url),
+            mock.patch(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template),
+        ):
+            yield
+
+    @contextlib.contextmanager
     def answering(self, asked: Asked) -> Iterator[Fault]:
         """Count a request while it is answered, and find what is done to it."""
         with self._lock:

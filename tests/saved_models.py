@@ -33,7 +33,7 @@ def tokenizer(*, backwards: bool = False) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")
 
 
-def model(family: str, width: int, seed: int = 0) -> PreTrainedModel:
+def model(family: str, width: int, seed: int = 0, *, context: int = 64) -> PreTrainedModel:
     """A model of two layers."""
     torch.manual_seed(seed)
     sizes = {
@@ -42,7 +42,7 @@ def model(family: str, width: int, seed: int = 0) -> PreTrainedModel:
         "intermediate_size": 2 * width,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
-        "max_position_embeddings": 64,
+        "max_position_embeddings": context,
     }
     if family == "llama":
         return LlamaForCausalLM(LlamaConfig(**sizes))
@@ -51,18 +51,18 @@ def model(family: str, width: int, seed: int = 0) -> PreTrainedModel:
     return StableLmForCausalLM(StableLmConfig(**sizes, num_key_value_heads=2))
 
 
-def save(folder: Path, family: str, width: int, seed: int = 0) -> PreTrainedModel:
+def save(folder: Path, family: str, width: int, seed: int = 0, *, context: int = 64) -> PreTrainedModel:
     """Write a model with its tokenizer, which that of the family stablelm shares with nobody."""
-    made = model(family, width, seed)
+    made = model(family, width, seed, context=context)
     made.save_pretrained(folder)
     tokenizer(backwards=family == "stablelm").save_pretrained(folder)
     return made
 
 
-def write_texts(path: Path, number: int = 48) -> Path:
+def write_texts(path: Path, number: int = 48, *, length: int = 40) -> Path:
     """Write documents as JSON lines."""
     draw = random.Random(5)
-    path.write_text("".join(json.dumps({"text": sentence(draw, 40)}) + "\n" for _ in range(number)))
+    path.write_text("".join(json.dumps({"text": sentence(draw, length)}) + "\n" for _ in range(number)))
     return path
 
 

@@ -132,7 +132,7 @@ def replay(
         given={"num_blocks": num_blocks, "block_size": block_size},
         reading={"column": column, "subset": subset, "split": split, "seed": seed},
     )
-    loading = {
+    loading: dict[str, Any] = {
         "device": None if device_map else device,
         "dtype": dtype,
         "attention": attention,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -159,7 +159,7 @@ def fetch_again(
     folder: Path,
     *,
     retries: int,
-    wait: Callable[[float], bool],
+    stop: threading.Event,
     say: Callable[[str], object],
 ) -> Path:
     """Bring a checkpoint to this machine, and try again where the error may be over later.
@@ -169,8 +169,8 @@ def fetch_again(
         checkpoint: The checkpoint.
         folder: Folder for it.
         retries: How often it is tried again.
-        wait: Waits for some seconds, 1 before the first try again, and twice as long before the next, up to a minute;
-            it says whether to stop.
+        stop: Set when it is not to be tried again. Before the first try again 1 second passes, before the next twice
+            as long, up to a minute.
         say: Shows a line for each try that failed.
 
     Returns:
@@ -188,8 +188,9 @@ def fetch_again(
             if not passes or left == 0:
                 tries = f" after {retries + 1} tries" if passes and retries else ""
                 raise FetchError(f"it could not be fetched{tries}: {why}", passes=passes) from error
-            say(f"ibtrack: {checkpoint.label} could not be fetched ({why}); again in {seconds:.0f} s")
-        if wait(seconds):
+            if not stop.is_set():
+                say(f"ibtrack: {checkpoint.label} could not be fetched ({why}); again in {seconds:.0f} s")
+        if stop.wait(seconds):
             raise FetchError("it could not be fetched before the replay was stopped", passes=True)
         seconds, left = min(2 * seconds, LONGEST_WAIT), left - 1
 
@@ -213,7 +214,7 @@ class Outcome(Generic[Result]):
         return result  # type: ignore[return-value]  # it is there where there is no error
 
 
-def one_ahead(works: Sequence[Callable[[], Result]]) -> Iterator[Outcome[Result]]:
+def one_ahead(works: Sequence[Callable[[], Result]]) -> Generator[Outcome[Result], None, None]:
     """Do works one after another on a thread, each while the caller is busy with the outcome of the one before.
 
     A work begins when the caller has been given the outcome before, so never more than two are in hand: one that the

@@ -196,7 +196,7 @@ class _Loop:
         self.tracker, self.cache, self.earlier = tracker, cache, earlier
         self._load_as_saved, self._precision = load, precision
         self._stopped = threading.Event()
-        self._bring = partial(fetch_again, fetch, retries=retries, wait=self._stopped.wait, say=say)
+        self._bring = partial(fetch_again, fetch, retries=retries, stop=self._stopped, say=say)
         self._tokenizers = TokenizerHashes(load_tokenizer)
         self._tokenizer_hash = tracker.probe.tokenizer_hash or ("" if earlier is None else earlier.tokenizer_hash)
         self._room: Room | None = None  # known when the first model is loaded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +95,9 @@ def tokenizer_of(
         raise ValueError(f"tokenizer must be named, as {checkpoint.label} is not in Hugging Face format and has none")
     files = tuple(file for file in checkpoint.files if not is_weights(file.path))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = fetch_again(fetch, replace(checkpoint, files=files), Path(folder), retries=RETRIES, wait=_wait, say=say)
+        path = fetch_again(
+            fetch, replace(checkpoint, files=files), Path(folder), retries=RETRIES, stop=threading.Event(), say=say
+        )
         return load(path)
 
 
@@ -120,8 +122,3 @@ def named_tokenizer(name: str, *, trust_remote_code: bool = False) -> Any:
     except Exception as error:  # of tokenizers, transformers and the hub
         rule = "tokenizer must be a tokenizer.json, a folder with one or a repository of the hub"
         raise ValueError(f"{rule}, got {name!r} ({reason(error)})") from error
-
-
-def _wait(seconds: float) -> bool:
-    time.sleep(seconds)
-    return False

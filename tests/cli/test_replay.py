@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -15,8 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ibtrack import Point, Probe, Trajectory
-from ibtrack.cli import app, progress
-from ibtrack.cli.progress import Bar, Lines
+from ibtrack.cli import app
+from ibtrack.cli.progress import Lines
 from ibtrack.cli.replay import outcome_sentences
 from ibtrack.replay import fetching
 from tests import saved_models
@@ -51,7 +50,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+def hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub that has them, one of them under the name of another step as well."""
     monkeypatch.setattr(fetching, "FIRST_WAIT", 0.0)
     revisions = {
@@ -60,10 +59,8 @@ def hub(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     }
     with Hub() as hub:
         hub.add(REPOSITORY, revisions | {"step3": revisions["step8"]})
-        for name, value in hub.environment(tmp_path / "home").items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        yield hub
+        with hub.instead():
+            yield hub
 
 
 def cut(saved: Path) -> list[Any]:
@@ -182,7 +179,10 @@ def test_a_repository_that_is_not_there_is_one_line(run: Run, hub: Hub, tmp_path
         (["{saved}", "--dry-run", "--max", "1"], "max_points"),
         (["{saved}", "--dry-run", "--family", "mamba"], "mamba"),
         (["{saved}", "-o", "{out}", "--texts", "t", "--protocol", "secret"], "protocol must be one of"),
-        (["{saved}", "-o", "{out}", "--texts", "{texts}", "--device", "abacus"], "--device must be one of this machine"),
+        (
+            ["{saved}", "-o", "{out}", "--texts", "{texts}", "--device", "abacus"],
+            "--device must be one of this machine",
+        ),
         (
             ["{saved}", "-o", "{out}", "--texts", "{texts}", "--tokenizer", "{texts}"],
             "tokenizer must be a tokenizer.json",
@@ -208,7 +208,15 @@ def test_a_saved_probe_is_taken_as_it_is(run: Run, saved: Path, tmp_path: Path) 
     probe = Probe.from_texts(texts, saved_models.tokenizer(), num_blocks=5, block_size=20)
     probe.save(tmp_path / "probe.pt")
     run(
-        saved / "checkpoints", "--probe", tmp_path / "probe.pt", "-o", tmp_path / "run", "--max", 2, "--layers", "*.layers.1"
+        saved / "checkpoints",
+        "--probe",
+        tmp_path / "probe.pt",
+        "-o",
+        tmp_path / "run",
+        "--max",
+        2,
+        "--layers",
+        "*.layers.1",
     )
     read = Trajectory.load(tmp_path / "run")
     assert read.protocol["probe"]["hash"] == probe.hash
@@ -263,39 +271,6 @@ def test_failed_and_suspected_checkpoints_are_named_at_the_end() -> None:
     assert lines[:2] == ["5 of 6 checkpoints were measured.", "step4 failed: it is damaged."]
     assert lines[2].startswith("step0 is probably mislabelled: its probe loss is 3.000")
     assert len(lines) == 3
-
-
-class Terminal(io.StringIO):
-    """A stream that takes itself for a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_sees_a_bar_that_counts_from_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    with progress.progress(10, 3) as shown:
-        assert isinstance(shown, Bar)
-        shown.report("ibtrack step 8: H 0.5\x1b[31m")
-        shown.log_metrics({}, 8)
-        shown.report("ibtrack: step16 could not be fetched")
-    text = screen.getvalue()
-    assert "4/10" in text
-    assert "step 8: H 0.5\\x1b[31m" in text
-    assert "ibtrack: step16 could not be fetched\n" in text
-    assert "\x1b[31m" not in text
-
-
-def test_a_file_gets_a_line_for_each_point(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.progress(10, 0) as shown:
-        shown.report("ibtrack step 8: H 0.5")
-        shown.log_metrics({}, 8)
-    assert capsys.readouterr().err == "ibtrack step 8: H 0.5\n"
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with progress.progress(10, 0) as shown:
-        assert isinstance(shown, Lines)
 
 
 def test_the_plan_needs_no_torch(saved: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ibtrack import InformationPlaneTracker, Probe, schedules
-from tests import trajectories
+from tests import saved_models, trajectories
+from tests.hub_server import Hub
 from tests.models import tokens
+from tests.post_training import sentence
 from tests.replay import saved
 
 VOCABULARY, LENGTH, WIDTH = 256, 128, 16
@@ -154,6 +158,12 @@ def preferences() -> dict[str, Any]:
     return {**training(), "pairs": pairs}
 
 
+def replays() -> dict[str, Any]:
+    """Texts, and the tokenizer of the checkpoints."""
+    draw = random.Random(1)
+    return {"held_out_texts": [sentence(draw, 60) for _ in range(40)], "tokenizer": saved_models.tokenizer()}
+
+
 def labels() -> dict[str, Any]:
     """A classifier of inputs that are no text."""
     return {"classifier": Classifier()}
@@ -179,6 +189,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/wrappers.md": training,
     "howto/preferences.md": preferences,
     "howto/paper.md": preferences,
+    "howto/replay.md": replays,
     "howto/labels.md": labels,
     "howto/geometry.md": training,
     "questions.md": answers,
@@ -202,11 +213,34 @@ SWEEP = tuple(f"outputs/tiny_sweep/recipe={recipe},seed={seed}" for recipe in ("
 RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/recipe=one", "FOLDER/recipe=two", "runs/bytes", *SWEEP)
 
 
+def write_checkpoints(folder: Path) -> None:
+    """Put five checkpoints of a small model into a folder, and texts beside them."""
+    for seed, step in enumerate((0, 1, 8, 64, 512)):
+        saved_models.save(folder / "checkpoints" / f"step{step}", "neox", 32, seed=seed, context=128)
+    saved_models.write_texts(folder / "held_out.jsonl", 96, length=160)
+
+
+@contextlib.contextmanager
+def pythia_hub(folder: Path) -> Iterator[Hub]:
+    """A hub that has these checkpoints as branches of Pythia."""
+    with Hub() as hub:
+        branches = {
+            saved.name: {path.name: path.read_bytes() for path in saved.iterdir()}
+            for saved in (folder / "checkpoints").iterdir()
+        }
+        hub.add("EleutherAI/pythia-70m", branches)
+        yield hub
+
+
 FILES: dict[str, Callable[[Path], None]] = {
     "howto/scores.md": trajectories.write_scored,
+    "howto/replay.md": write_checkpoints,
     "howto/replay_own.md": write_saved_run,
 }
 """Page to what writes further files that it speaks of into a folder."""
+
+HUBS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Hub]]] = {"howto/replay.md": pythia_hub}
+"""Page to a hub on this machine that its commands talk to, made from these files."""
 
 
 def write_runs(folder: Path, places: Sequence[str] = RUNS) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ibtrack import MeasurementWarning, Trajectory
 from ibtrack.cli import app
 from tests.docs.pages import PAGES, ROOT, blocks, name
-from tests.docs.preludes import FILES, PRELUDES, SWEEP, write_runs
+from tests.docs.preludes import FILES, HUBS, PRELUDES, SWEEP, write_runs
 from tests.runs import config
 
 NOT_RUN = {"howto/transformers.md": 1, "howto/wandb.md": 1}  # blocks that need the network
@@ -75,6 +75,13 @@ def test_the_commands_of_a_page_are_taken(page: Path, at_hand: Path) -> None:
     write_runs(at_hand)
     if (write_more := FILES.get(name(page))) is not None:
         write_more(at_hand)
+    with contextlib.ExitStack() as stack:
+        if (make_hub := HUBS.get(name(page))) is not None:
+            stack.enter_context(stack.enter_context(make_hub(at_hand)).instead())
+        _take_commands(page, at_hand)
+
+
+def _take_commands(page: Path, at_hand: Path) -> None:
     for command in _commands(page):
         program, *arguments = shlex.split(command)
         if program == "ibtrack":

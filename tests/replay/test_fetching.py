@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ibtrack.replay import fetching
 from ibtrack.replay.checkpoint import Checkpoint, File
 from ibtrack.replay.fetching import Cache, FetchError, Outcome, fetch_again, one_ahead
 from ibtrack.replay.hub_errors import HubError
@@ -76,7 +75,7 @@ def test_the_disk_must_hold_two_neighbours_or_all(tmp_path: Path, monkeypatch: p
         def free(self) -> int:
             return free
 
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: Usage())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage())
     cache, keeping = Cache(tmp_path / "new", SERIES), Cache(tmp_path / "new", SERIES, keep=True)
     assert cache.bytes_needed(SERIES) == 900
     assert keeping.bytes_needed(SERIES) == 1500
@@ -107,16 +106,22 @@ class Flaky:
         return folder
 
 
+class Clock(threading.Event):
+    """Notes how long it was to wait for a stop, and waits no longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0.0)
+        return self.is_set()
+
+
 def fetch(flaky: Flaky, retries: int = 3) -> tuple[Path, list[float], list[str]]:
-    waits: list[float] = []
-    lines: list[str] = []
-
-    def wait(seconds: float) -> bool:
-        waits.append(seconds)
-        return False
-
-    path = fetch_again(flaky, SERIES[0], Path("a"), retries=retries, wait=wait, say=lines.append)
-    return path, waits, lines
+    clock, lines = Clock(), list[str]()
+    path = fetch_again(flaky, SERIES[0], Path("a"), retries=retries, stop=clock, say=lines.append)
+    return path, clock.waits, lines
 
 
 def test_errors_that_pass_are_tried_again_after_longer_and_longer_waits() -> None:
@@ -143,11 +148,13 @@ def test_errors_that_stay_end_the_tries() -> None:
         fetch(Flaky(ConnectionError("reset")), retries=0)
 
 
-def test_nothing_is_tried_again_once_it_is_to_stop() -> None:
-    flaky = Flaky(*[ConnectionError("reset")] * 2)
+def test_nothing_is_tried_again_or_said_once_it_is_to_stop() -> None:
+    flaky, stopped, lines = Flaky(*[ConnectionError("reset")] * 2), Clock(), list[str]()
+    stopped.set()
     with pytest.raises(FetchError, match="before the replay was stopped"):
-        fetch_again(flaky, SERIES[0], Path("a"), retries=9, wait=lambda _: True, say=lambda _: None)
+        fetch_again(flaky, SERIES[0], Path("a"), retries=9, stop=stopped, say=lines.append)
     assert flaky.calls == 1
+    assert lines == []
 
 
 def test_each_work_begins_when_the_outcome_before_is_given_and_not_earlier() -> None:

@@ -162,6 +162,8 @@ def test_a_model_that_must_not_be_beside_is_loaded_when_the_one_before_is_gone(
     threads: list[bool] = []
 
     class Counted(Model):
+        label = ""
+
         def __del__(self) -> None:
             alive.discard(self.label)
 
@@ -190,6 +192,18 @@ def test_never_more_than_two_are_in_the_cache(series: SavedSeries, file: Path) -
     assert series.fetched == ["step0", "step1", "step2", "step2", "step2", "step4", "step8", "step16"]
     assert set(series.in_cache) == {1, 2}
     assert [path.name for path in file.parent.iterdir()] == ["trajectory.jsonl"]
+
+
+def test_what_a_killed_process_has_left_is_taken_up_or_removed(series: SavedSeries, file: Path) -> None:
+    quietly(series, file, checkpoints=series.choose()[:2])
+    cache = fetching.Cache(file.parent / "checkpoints", series.checkpoints)
+    measured, following = (series.fetch(series.checkpoints[i], cache.place(series.checkpoints[i])) for i in (1, 2))
+    series.in_cache.clear()
+    series.before_fetch = lambda step: step == 2 and order.append((measured.exists(), following.exists()))
+    order: list[tuple[bool, bool]] = []
+    assert quietly(series, file).steps == STEPS
+    assert order == [(False, True)]
+    assert set(series.in_cache) <= {1, 2}
 
 
 def test_a_kept_checkpoint_is_not_fetched_again(series: SavedSeries, file: Path, tmp_path: Path) -> None:
@@ -296,7 +310,7 @@ def test_the_tokenizer_must_be_that_of_the_probe(series: SavedSeries) -> None:
         keep_copies=True,
     )
     own.tokenizer_hash = "0" * 64
-    with pytest.raises(ValueError, match="none of the 6 checkpoints could be measured; of the first, step0.*tokenizer"):
+    with pytest.raises(ValueError, match=r"none of the 6 checkpoints could be measured; of the first, .*tokenizer"):
         quietly(series, None, on=own)
     assert tokenizer.get_vocab_size() == 3
 
@@ -305,7 +319,7 @@ def test_three_in_a_row_that_cannot_be_reached_end_the_replay_and_are_tried_agai
     series: SavedSeries, file: Path
 ) -> None:
     series.errors = {step: [ConnectionError("no route")] for step in (1, 4, 8, 16)}
-    with pytest.raises(OSError, match="3 checkpoints in a row could not be reached; of the last, step16.*no route"):
+    with pytest.raises(OSError, match=r"3 checkpoints in a row could not be reached; of the last, step16.*no route"):
         quietly(series, file, retries=0)
     assert failures(Trajectory.load(file)) == {1: "it could not be fetched: ConnectionError: no route"}
     assert Trajectory.load(file).steps == [0, 1, 2]
@@ -377,7 +391,7 @@ def test_a_file_with_a_header_alone_goes_on(series: SavedSeries, file: Path) -> 
 
 def test_another_precision_is_refused_by_the_first_model(series: SavedSeries, file: Path) -> None:
     quietly(series, file, checkpoints=series.choose()[:2])
-    with pytest.raises(ValueError, match="under another protocol .precision: 32-true in 'the file', bf16-mixed"):
+    with pytest.raises(ValueError, match=r"under another protocol .precision: 32-true in 'the file', bf16-mixed"):
         quietly(series, file, precision="bf16-mixed")
     assert Trajectory.load(file).steps == [0, 1]
     assert quietly(series, file).steps == STEPS
@@ -428,7 +442,7 @@ def test_a_full_disk_is_said_before_anything_is_fetched(
     series: SavedSeries, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = type("Usage", (), {"free": 10})
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: full)
     with pytest.raises(OSError, match="has 10 B free, and two checkpoints at a time need"):
         quietly(series, file)
     assert series.fetched == []

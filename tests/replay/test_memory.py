@@ -67,5 +67,5 @@ def test_other_systems_say_what_they_have_in_all(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "read_text", no_file)
     assert free_memory(torch.device("cpu")) > 1 << 20
-    monkeypatch.delattr(memory.os, "sysconf")
+    monkeypatch.delattr("os.sysconf")
     assert free_memory(torch.device("cpu")) == 0, "and then the rows take what a monitored run takes"

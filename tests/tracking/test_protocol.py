@@ -1,9 +1,11 @@
 """What is written down about how a run is measured."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from ibtrack import (
@@ -12,6 +14,7 @@ from ibtrack import (
 )
 from ibtrack.information.readings import ESTIMATOR_VERSION
 from ibtrack.record.protocol import protocol_differences
+from ibtrack.tracking.protocol import attention_of
 from tests import models
 from tests.models import Model
 from tests.tracking.test_tracker import tracker
@@ -78,3 +81,22 @@ def test_the_weights_of_an_average_are_called_so() -> None:
     ]
     old = {key: value for key, value in beside.protocol.items() if key != "weights"}
     assert protocol_differences({"one": old, "two": beside.protocol}) == []
+
+
+def test_the_kernel_of_attention_is_named_where_the_model_names_it() -> None:
+    plain, chosen = nn.Linear(2, 2), nn.Linear(2, 2)
+    chosen.config = SimpleNamespace(_attn_implementation="eager")  # type: ignore[assignment]
+    without = nn.Linear(2, 2)
+    without.config = SimpleNamespace(_attn_implementation=None)  # type: ignore[assignment]
+    assert attention_of(nn.Sequential(plain, chosen)) == "eager"
+    assert attention_of(nn.Sequential(plain, without)) is None
+    rules, watched = [tracker(), tracker()], [Model(), Model()]
+    watched[1].config = chosen.config
+    for rule, model in zip(rules, watched, strict=True):
+        rule.start(model)
+    assert "attention" not in rules[0].protocol
+    assert rules[1].protocol["attention"] == "eager"
+    assert protocol_differences({"a": rules[0].protocol, "b": rules[1].protocol}) == [], "one may lack it"
+    other = {**rules[1].protocol, "attention": "sdpa"}
+    (difference,) = protocol_differences({"a": other, "b": rules[1].protocol})
+    assert difference.startswith("attention: sdpa in 'a', eager in 'b' (kernels add up in different orders")

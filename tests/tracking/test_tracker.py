@@ -723,3 +723,31 @@ def test_a_last_step_whose_weights_are_gone_is_a_failed_point() -> None:
     assert point.failure == "gone"
     assert point.values.keys() == {"ib/overhead_fraction"}
     assert follow.finish(model, 1, failure="gone") is None
+
+
+def test_checkpoints_are_other_objects_each_and_their_points_have_their_names(tmp_path: Path) -> None:
+    origin = {"left_out": {"step2": "it is damaged"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        follow = tracker(schedule=schedules.every(1), path=tmp_path / "t.jsonl", origin=origin)
+        points = [follow.step(Model(), step, checkpoint=f"step{step}") for step in (0, 1)]
+    with pytest.warns(MeasurementWarning, match="step 2 could not be measured: it is damaged; the replay goes on"):
+        failed = follow.fail(2, "it is damaged", tokens_seen=64, checkpoint="step2\x1b[31m")
+    assert [point.notes.get("model") for point in points if point is not None] == [None, None]
+    assert (failed.failure, failed.tokens_seen, failed.checkpoint) == ("it is damaged", 64, "step2\\x1b[31m")
+    read = Trajectory.load(tmp_path / "t.jsonl")
+    assert [point.checkpoint for point in read.points] == ["step0", "step1", "step2\\x1b[31m"]
+    assert read.run["replay"] == origin
+    other = follow.step(Model(), 3)
+    assert other is not None
+    assert "another object" in other.notes["model"], "of a model that was not loaded"
+    assert '"checkpoint"' not in (tmp_path / "t.jsonl").read_text().splitlines()[-1], "which older versions refuse"
+
+
+def test_only_a_later_step_of_a_started_tracker_can_have_failed() -> None:
+    follow = tracker(schedule=schedules.every(1))
+    with pytest.raises(RuntimeError, match=r"call start\(\) or step\(\) first"):
+        follow.fail(0, "it is damaged")
+    follow.step(Model(), 4)
+    with pytest.raises(ValueError, match="step must be after 4, the last one, got 4"):
+        follow.fail(4, "it is damaged")
