@@ -66,6 +66,20 @@ def write_texts(path: Path, number: int = 48) -> Path:
     return path
 
 
+def write_list(folder: Path) -> Path:
+    """Write two models, texts, ``models.yaml``, which lists them, and ``scores.csv``."""
+    save(folder / "llama-16", "llama", 16)
+    save(folder / "neox-16", "neox", 16)
+    write_texts(folder / "held_out.jsonl")
+    path = folder / "models.yaml"
+    path.write_text(
+        "texts: held_out.jsonl\nprobe: {num_blocks: 16, block_size: 16, orders: [1, 2]}\n"
+        "models: [{source: llama-16, name: mine, family: mine}, {source: neox-16, name: pythia-70m, family: Pythia}]\n"
+    )
+    (folder / "scores.csv").write_text("run,arc\nmine,0.3\npythia-70m,0.4\n")
+    return path
+
+
 def write_pairs(path: Path, number: int = 32) -> Path:
     """Write pairs of preferences as JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in pairs(number, seed=9)))

@@ -168,6 +168,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/transformers.md": hugging_face,
     "howto/wandb.md": training,
     "howto/wrappers.md": training,
+    "howto/post_training.md": training,
     "howto/preferences.md": preferences,
     "howto/labels.md": labels,
     "howto/geometry.md": training,
@@ -179,7 +180,17 @@ SWEEP = tuple(f"outputs/tiny_sweep/recipe={recipe},seed={seed}" for recipe in ("
 RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/recipe=one", "FOLDER/recipe=two", "runs/bytes", *SWEEP)
 
 
-FILES: dict[str, Callable[[Path], None]] = {"howto/scores.md": trajectories.write_scored}
+def write_models(folder: Path) -> None:
+    """Put small models, texts and the list of both into a folder."""
+    from tests import saved_models  # here, as it loads transformers
+
+    saved_models.write_list(folder)
+
+
+FILES: dict[str, Callable[[Path], None]] = {
+    "howto/models.md": write_models,
+    "howto/scores.md": trajectories.write_scored,
+}
 """Page to what writes further files that it speaks of into a folder."""
 
 

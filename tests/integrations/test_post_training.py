@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from ibtrack import MeasurementWarning, Trajectory, schedules
 from ibtrack.integrations.huggingface import InformationPlaneTrainerCallback
 from tests import post_training
+from tests.docs.pages import ROOT, blocks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # of transformers, accelerate and TRL
 
@@ -153,3 +155,21 @@ def test_two_callbacks_of_one_prefix_are_refused(tmp_path: Path) -> None:
     trainer = post_training.sft(tmp_path / "sft", list(watches))
     with pytest.raises(ValueError, match=r"two callbacks of one trainer have the prefix 'ib'; give each a prefix="):
         trainer.train()
+
+
+def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    post_training.write(tmp_path)
+    names: dict[str, Any] = {
+        "held_out_texts": [post_training.sentence(random.Random(seed), 40) for seed in range(64)],
+        "held_out_pairs": post_training.pairs(48, seed=3),
+        "tokenizer": post_training.tokenizer(),
+        "model": post_training.model(),
+    }
+    page = [block for block in blocks(ROOT / "docs" / "howto" / "post_training.md", "python") if block.reason]
+    assert len(page) == 3
+    for block in page:
+        exec(block.code.replace('"report_to": []', '"report_to": [], "use_cpu": True'), names)
+    assert names["run"].steps == [0, 1, 2, 4, 8, 9, 10, 12, 16]
+    assert names["run"].stages == {"sft": 0, "dpo": 8}
+    assert Trajectory.load("runs/post").steps == names["run"].steps
