@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, pre_tokenizers
@@ -30,13 +31,13 @@ def tokenizer(*, backwards: bool = False) -> PreTrainedTokenizerFast:
     words = [*reversed(WORDS)] if backwards else WORDS
     made = Tokenizer(WordLevel({word: i for i, word in enumerate(["<unk>", *words])}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")  # type: ignore[no-untyped-call]
 
 
 def model(family: str, width: int, seed: int = 0) -> PreTrainedModel:
     """A model of two layers."""
     torch.manual_seed(seed)
-    sizes = {
+    sizes: Any = {
         "vocab_size": len(WORDS) + 1,
         "hidden_size": width,
         "intermediate_size": 2 * width,

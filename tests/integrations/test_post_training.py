@@ -88,7 +88,7 @@ def test_preference_optimisation_goes_on_in_the_file_of_the_fine_tuning(tmp_path
         assert trajectory.steps == own.trajectory.steps == [0, 2, 4, 6, 7, 8, 10, 14, 22, 38]
         assert trajectory.stages == {"sft": 0, "dpo": 6}
         assert [point.loss for point in trajectory.points[4:]] == [losses[step] for step in (1, 2, 4, 8, 16, 32)]
-        tokens = [point.tokens_seen for point in trajectory.points[1:]]
+        tokens = [point.tokens_seen or 0 for point in trajectory.points[1:]]
         assert tokens == sorted(tokens)
         assert tokens[-1] == fine_tuned.state.num_input_tokens_seen + optimised.state.num_input_tokens_seen
         assert not any("stage" in point.notes or point.failure for point in trajectory.points)
