@@ -58,7 +58,7 @@ def test_fine_tuning_is_followed_by_two_probes_at_once_and_not_changed_by_them(t
         assert [point.loss for point in points] == [None, *(logged[0][step] for step in (2, 4, 6))]
         seen = [point.tokens_seen for point in points]
         assert seen[0] is None
-        assert seen == [None, *sorted(seen[1:])]
+        assert seen == [None, *sorted(point.tokens_seen or 0 for point in points[1:])]
         assert seen[-1] == watched.state.num_input_tokens_seen
         assert not any(point.failure for point in points)
         assert list(watch.trajectory.protocol["sites"]) == ["embed", "L00", "L01"]
