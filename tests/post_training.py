@@ -47,8 +47,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
     special = ["<pad>", "<eos>", "<unk>"]
     words = Tokenizer(WordLevel({word: index for index, word in enumerate([*special, *WORDS])}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    names = dict(zip(("pad_token", "eos_token", "unk_token"), special, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=words, **names)
+    names: Any = dict(zip(("pad_token", "eos_token", "unk_token"), special, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=words, **names)  # type: ignore[no-untyped-call]
 
 
 def sentence(draw: random.Random, length: int = LENGTH) -> str:
@@ -97,8 +97,8 @@ def preference_probe() -> Probe:
 def model() -> LlamaForCausalLM:
     """A model of two layers, always the same."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    tokens = {"vocab_size": len(tokenizer()), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
+    sizes: Any = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tokens: Any = {"vocab_size": len(tokenizer()), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
     return LlamaForCausalLM(LlamaConfig(max_position_embeddings=64, **sizes, **tokens))
 
 
@@ -121,7 +121,7 @@ def _arguments(folder: Path, **options: Any) -> dict[str, Any]:
 def sft(folder: Path, callbacks: list[TrainerCallback], trained: Any = None, **options: Any) -> Any:
     """The trainer of supervised fine-tuning, of `model` unless another is given."""
     from datasets import load_dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
     texts, _ = write(folder)
     rows = load_dataset("json", data_files=str(texts), split="train", cache_dir=str(folder / "cache"))
@@ -135,7 +135,7 @@ def dpo(
 ) -> Any:
     """The trainer of direct preference optimisation, of the model in a folder."""
     from datasets import load_dataset
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 
     _, preferences = write(folder)
     rows = load_dataset("json", data_files=str(preferences), split="train", cache_dir=str(folder / "cache"))

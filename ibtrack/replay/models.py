@@ -193,8 +193,8 @@ def _plan(entry: ModelEntry, hub: Mapping[str, Any]) -> Plan:
     ]
     if entry.trajectory is False and len(sources) == 1:
         sources = [_single(entry)]
-    rest = {"family": entry.names, "stages": entry.stages, "remote_code": entry.trust_remote_code}
-    return find_checkpoints(sources, **rest, **hub)
+    names, code = entry.names, entry.trust_remote_code
+    return find_checkpoints(sources, family=names, stages=entry.stages, remote_code=code, **hub)
 
 
 def _single(entry: ModelEntry) -> str | Source:
@@ -245,13 +245,14 @@ def _tokenizer_and_size(
     trust = entry.trust_remote_code
     own = None if entry.tokenizer is None else named_tokenizer(entry.tokenizer, trust_remote_code=trust)
 
-    def read(path: Path) -> tuple[Any, int | None]:
+    def read(path: Path) -> tuple[Any, float | None]:
         tokenizer = load_tokenizer(path, trust_remote_code=trust) if own is None else own
         return tokenizer, entry.num_parameters or count_parameters(path, trust_remote_code=trust)
 
     if own is not None and checkpoint.layout != HUGGING_FACE:
         return own, entry.num_parameters
-    return tokenizer_of(plan.fetch, checkpoint, read, say=say)
+    found: tuple[Any, float | None] = tokenizer_of(plan.fetch, checkpoint, read, say=say)
+    return found
 
 
 def count_parameters(folder: Path, *, trust_remote_code: bool = False) -> int | None:
@@ -270,7 +271,7 @@ def count_parameters(folder: Path, *, trust_remote_code: bool = False) -> int | 
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=trust_remote_code)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)  # type: ignore[no-untyped-call]
     except Exception:  # of a configuration that is no model's; the load says what is wrong with it
         return None
     model.tie_weights()
@@ -309,8 +310,10 @@ class _Probes:
         """
         key = tokenizer_hash(tokenizer)
         if key not in self._probes:
-            make = Probe.from_texts if self._is_text else Probe.from_preferences
-            probe = make(self._documents() if self._is_text else self._rows, tokenizer, **self._options)
+            if self._is_text:
+                probe = Probe.from_texts(self._documents(), tokenizer, **self._options)
+            else:
+                probe = Probe.from_preferences(self._rows, tokenizer, **self._options)
             probe.tokenizer = type(tokenizer).__name__  # where it was loaded from is another place at each start
             self._probes[key] = probe
         return self._probes[key], key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from ibtrack._checks import needs
 from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES
@@ -84,12 +84,16 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
         end.mark_point(filled=True, opacity=1, size=end_size, stroke=INK, strokeWidth=1.2).encode(**marks),
     ]
     if style.has_stages:
-        layers.append(
-            base.transform_filter("isValid(datum.begins)")
-            .mark_text(align="left", dx=10, dy=-10, fontSize=12, color=INK)
-            .encode(text="begins:N")
-        )
+        layers += [_stage_names(base, "left"), _stage_names(base, "right")]
     return [*layers, *_end_labels(start, end)] if style.by_step and len(style.labels) == 1 else layers
+
+
+def _stage_names(base: alt.Chart, align: Literal["left", "right"]) -> alt.Chart:
+    """Name each later stage of training beside the point where it begins, towards the middle of the plane."""
+    is_here = {"left": "<=", "right": ">"}[align]  # of the middle; a text at the edge would be cut off
+    there = base.transform_filter(f"isValid(datum.begins) && 2 * datum.complexity {is_here} low + high")
+    text = there.mark_text(align=align, dx=10 if align == "left" else -10, dy=-12, fontSize=12, color=INK)
+    return cast(alt.Chart, text.encode(text="begins:N"))
 
 
 def _text_of(quantity: str) -> str:

@@ -232,7 +232,7 @@ def test_many_scores_have_few_sentences() -> None:
 
 
 def test_a_replay_is_known_by_what_it_measured_and_by_its_steps() -> None:
-    replay = {"replay": {"source": "org/pythia-70m"}}
+    replay: dict[str, Any] = {"replay": {"source": "org/pythia-70m"}}
     early, late = run("pythia-70m-step3000", 3000, **replay), run("pythia-70m-late", 100000, 143000, **replay)
     runs = {"early": early, "late": late}
     joined = join(runs, row("org/pythia-70m", 3000), row("pythia-70m", 143000), row("org/pythia-70m", 100000))

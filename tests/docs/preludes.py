@@ -187,6 +187,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/replay_own.md": own_checkpoints,
     "howto/wandb.md": training,
     "howto/wrappers.md": training,
+    "howto/post_training.md": training,
     "howto/preferences.md": preferences,
     "howto/paper.md": preferences,
     "howto/replay.md": replays,
@@ -232,10 +233,16 @@ def pythia_hub(folder: Path) -> Iterator[Hub]:
         yield hub
 
 
+def write_models(folder: Path) -> None:
+    """Put small models, texts and the list of both into a folder."""
+    saved_models.write_list(folder)
+
+
 FILES: dict[str, Callable[[Path], None]] = {
-    "howto/scores.md": trajectories.write_scored,
+    "howto/models.md": write_models,
     "howto/replay.md": write_checkpoints,
     "howto/replay_own.md": write_saved_run,
+    "howto/scores.md": trajectories.write_scored,
 }
 """Page to what writes further files that it speaks of into a folder."""
 

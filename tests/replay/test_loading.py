@@ -136,7 +136,7 @@ def test_options_that_do_not_fit_the_layout_are_refused(tmp_path: Path) -> None:
         load_model(folder, saved, factory=Module)
     for checkpoint in (lightning, distributed_checkpoint(tmp_path)):
         with pytest.raises(
-            ValueError, match="factory must say what makes the model of .*, as module:name of a class or"
+            ValueError, match=r"factory must say what makes the model of .*, as module:name of a class or"
         ):
             load_model(path, checkpoint)
     with pytest.raises(

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ibtrack.replay.models_file import read_models
+from ibtrack.replay.models_file import ModelsFile, read_models
+from tests.docs.pages import ROOT, blocks
 
 
-def _read(folder: Path, text: str) -> object:
+def _read(folder: Path, text: str) -> ModelsFile:
     path = folder / "models.yaml"
     path.write_text(text)
     return read_models(path)
@@ -45,6 +46,13 @@ def test_a_list_is_read_with_its_defaults(tmp_path: Path) -> None:
     assert (large.dtype, large.revision, large.trajectory) == ("float16", "step1*", True)
     assert (mine.sources, mine.family, mine.trajectory, mine.step) == ([str(tmp_path / "mine")], "own", False, 7)
     assert (both.label, both.sources) == ("both", ["a/b", "c/d"])
+
+
+def test_the_list_of_the_page_is_one(tmp_path: Path) -> None:
+    (block,) = blocks(ROOT / "docs" / "howto" / "models.md", "yaml")
+    found = _read(tmp_path, block.code)
+    assert [entry.label for entry in found.entries] == ["pythia-70m", "pythia-160m", "olmo-2-1b-early", "mine"]
+    assert [entry.trajectory for entry in found.entries] == [False, 20, False, False]
 
 
 ONE = "models: [{source: a/b}]\n"
