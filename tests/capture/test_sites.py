@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ibtrack.capture.hooks import capture
-from ibtrack.capture.sites import find_sites, named_modules
+from ibtrack.capture.names import named_modules
+from ibtrack.capture.sites import find_sites
 from tests.models import Model, tokens
 
 COMPILE_WARNINGS = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own import
