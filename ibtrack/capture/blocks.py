@@ -73,14 +73,11 @@ class UnclearBlocks(ValueError):
         self.found = list(found)
         remedy = "name the modules to watch, for example layers=['encoder.*']"
         possible = [each for each in found if each.why_not is None]
-        if not found:
-            sentence = f"layers='auto' found no list of repeated blocks in the model; {remedy}"
-        else:
-            what = "several lists of modules that may be the blocks" if possible else "no list of repeated blocks"
-            shown = [*possible, *(each for each in found if each not in possible)][:_SHOWN]
-            lists = "; ".join(f"{each.pattern!r} ({each.words()})" for each in shown)
-            sentence = f"layers='auto' found {what} in the model; {remedy}. There are: {lists}"
-        super().__init__(sentence)
+        what = "several lists of modules that may be the blocks" if possible else "no list of repeated blocks"
+        self.summary = f"layers='auto' found {what} in the model; {remedy}"
+        shown = [*possible, *(each for each in found if each not in possible)][:_SHOWN]
+        lists = "; ".join(f"{each.pattern!r} ({each.words()})" for each in shown)
+        super().__init__(self.summary + (f". There are: {lists}" if shown else ""))
 
 
 def lists_of(modules: Mapping[str, nn.Module]) -> dict[str, list[str]]:

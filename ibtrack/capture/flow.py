@@ -260,7 +260,7 @@ def tensors_in(thing: Any, depth: int = 3) -> Iterator[Tensor]:
     """Walk through the tensors in what a module is called with or returns.
 
     Args:
-        thing: A tensor, a sequence, a mapping, or an object that is a dataclass, of such.
+        thing: A tensor, a sequence, a mapping or a dataclass of such, or an object that has hidden states.
         depth: How deep others are looked into.
 
     Yields:
@@ -282,3 +282,6 @@ def tensors_in(thing: Any, depth: int = 3) -> Iterator[Tensor]:
     elif depth and is_dataclass(thing) and not isinstance(thing, type):
         for each in fields(thing):
             yield from tensors_in(getattr(thing, each.name, None), depth - 1)
+    elif depth:
+        for name in ("last_hidden_state", "hidden_states"):  # of an object of any class, as a site may return
+            yield from tensors_in(getattr(thing, name, None), depth - 1)

@@ -9,6 +9,7 @@ from torch import nn
 _WRAPPERS = re.compile(
     r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)(?=\.|$)"
 )
+_ADAPTED = re.compile(r"(^|\.)base_model\.model(?=\.|$)")  # between a model of peft and the one that it adapts
 
 
 def named_modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -22,6 +23,22 @@ def named_modules(model: nn.Module) -> dict[str, nn.Module]:
         ['', '0']
     """
     modules: dict[str, nn.Module] = {}
+    is_adapted = any(hasattr(module, "peft_config") for module in model.modules())
     for name, module in model.named_modules():
-        modules[_WRAPPERS.sub("", name).removeprefix(".")] = module  # of several with one name the innermost is last
+        bare = bare_name(name)
+        bare = _ADAPTED.sub("", bare).removeprefix(".") if is_adapted else bare
+        modules[bare] = module  # of several with one name the innermost is last
     return modules
+
+
+def bare_name(name: str) -> str:
+    """Leave out of the name of a module or of a weight what wrappers put in between.
+
+    Args:
+        name: Name as PyTorch gives it.
+
+    Example:
+        >>> bare_name("module._orig_mod.layers.0")
+        'layers.0'
+    """
+    return _WRAPPERS.sub("", name).removeprefix(".")

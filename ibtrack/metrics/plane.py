@@ -27,7 +27,7 @@ from ibtrack.metrics._numbers import Name, plane_influences, plane_numbers
 from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.influences import Influences
-from ibtrack.record.keys import BRACKET, READINGS, metric_key
+from ibtrack.record.keys import BRACKET, ENDS, READINGS, metric_key
 
 
 class InformationPlane(Metric):
@@ -37,7 +37,7 @@ class InformationPlane(Metric):
     expressivity I(Y;Z), optimality I(Y;Z) / I(X;Z), regularity I(X;Z) / H(Z); variation H(Z|X) as in Conklin and Smith,
     arXiv 2406.02449; share ( I(X_k;Z) - I(X_k-1;Z) ) / H(Z), what an order tells beyond the one before it. Kept and
     told are complexity and expressivity divided by the ceiling I(Z;J). ``mean`` is the uniform mean over all sites but
-    ``embed``; ratios are taken after it.
+    ``embed`` and ``final``; ratios are taken after it.
 
     The state is the assignments themselves, one row per position of the probe. They are summed over processes, each of
     which fills the rows it has measured: the numbers are the same for any number of processes. At the label counts of a
@@ -298,7 +298,7 @@ class InformationPlane(Metric):
         Args:
             readings: (sites * draws,) in nats, as from `readings`, of this plane's sites or of several planes'.
             mean_cosines: (sites,) as from `mean_cosines`.
-            sites: Names of the sites, in order; ``embed`` is not part of the mean.
+            sites: Names of the sites, in order; ``embed`` and ``final`` are not part of the mean.
             geometry: (sites,) as from `geometry`.
         """
         log_anchors = math.log(self.options.num_anchors)
@@ -352,6 +352,6 @@ class InformationPlane(Metric):
 
 
 def _with_mean(part: Tensor, sites: Sequence[str]) -> Tensor:
-    """Put the mean over all sites but ``embed`` before a tensor of the sites."""
-    blocks = [index for index, site in enumerate(sites) if site != "embed"] or list(range(len(sites)))
+    """Put the mean over all sites but the ends of the stream before a tensor of the sites."""
+    blocks = [index for index, site in enumerate(sites) if site not in ENDS] or list(range(len(sites)))
     return torch.cat([part[blocks].mean(0, keepdim=True), part])

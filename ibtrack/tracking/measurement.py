@@ -241,7 +241,7 @@ class Measurement:
         except Exception as problem:
             error = problem
             say_why_others_wait(model, error)
-        if on_any_process(_out_of_memory(error), self._device):
+        if on_any_process(is_out_of_memory(error), self._device):
             sentence = what_failed(error, self._device)  # all processes say it, as it is gathered from all
             raise MemoryExhausted(sentence if error is None else reason(error))
         raise_together(error, self._device)
@@ -249,7 +249,7 @@ class Measurement:
 
     def _run_batch(self, model: nn.Module, batch: _Batch, sites: Mapping[str, str], receive: Receive) -> list[Tensor]:
         def take(site: str, activations: Tensor) -> None:
-            rows = _rows(site, activations, (len(batch.inputs), *self._probe.grid[1:]), self._layouts[site])
+            rows = rows_of(site, activations, (len(batch.inputs), *self._probe.grid[1:]), self._layouts[site])
             if batch.recorded:
                 receive(site, rows, batch)
 
@@ -311,7 +311,7 @@ def find_layouts(
         for site, element in stream_elements(outputs, inputs, grid).items():
             activations = output_tensor(outputs[site], site, element)
             layouts[site] = _layout(activations, grid)._replace(element=element)
-            _rows(site, activations, grid, layouts[site])
+            rows_of(site, activations, grid, layouts[site])
     except TraceError:
         raise
     except Exception as error:
@@ -319,9 +319,14 @@ def find_layouts(
         idle = [name for site, name in sites.items() if site not in outputs] if isinstance(error, FiredError) else []
         raise ValueError(what_does_not_fit(error, idle)) from error
     logits = logits_of(output)
-    if logits is not None and logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max()):
+    if logits is not None and predicts_tokens(logits, probe) and tuple(logits.shape[:-1]) in (grid, grid[::-1]):
         layouts["logits"] = _layout(logits, grid)
     return layouts
+
+
+def predicts_tokens(logits: Tensor, probe: Probe) -> bool:
+    """Whether a tensor may hold logits over the tokens of a probe, of all positions or of some."""
+    return logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max())
 
 
 def what_does_not_fit(error: Exception, idle: Sequence[str]) -> str:
@@ -394,8 +399,12 @@ def device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _out_of_memory(error: Exception | None) -> bool:
-    """Say whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words."""
+def is_out_of_memory(error: Exception | None) -> bool:
+    """Say whether memory ran out: CUDA has a class for it, the other devices and the CPU say so in words.
+
+    Args:
+        error: What was raised, or None.
+    """
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(word in reason(error) for word in words)
@@ -418,8 +427,14 @@ def _layout(activations: Tensor, grid: tuple[int, ...]) -> Layout:
     return Layout(activations.shape[-1], time_first=shape == grid[::-1] != grid)
 
 
-def _rows(site: str, activations: Tensor, grid: tuple[int, ...], layout: Layout) -> Tensor:
+def rows_of(site: str, activations: Tensor, grid: tuple[int, ...], layout: Layout) -> Tensor:
     """View (B, T, D), (T, B, D) or (B, D) activations as rows of the flattened grid.
+
+    Args:
+        site: Name of the site, for the message.
+        activations: What the site has handed over.
+        grid: (B, T), or (B,).
+        layout: Layout of the site.
 
     Raises:
         MeasurementError: They have another shape.

@@ -39,7 +39,6 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.values import Values
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.measurement import (
-    LOSSES,
     Forward,
     Layout,
     Measurement,
@@ -278,9 +277,11 @@ class InformationPlaneTracker:
         changes = False if needs_pass(self.layers) else None  # what a first pass changes is known after it
         with together(device):
             layouts = find_layouts(model, self.probe, sites, self.forward, passes, leaves_traces=changes)
-        no_loss = try_block(model, self.probe, sites, layouts, self.forward, passes)
+        tried = try_block(model, self.probe, sites, layouts, self.forward, passes, batch_size=self.batch_size)
+        for sentence in tried.to_say if rank() == 0 else ():
+            warn(f"{sentence}; training goes on")
         self._layouts, self._passes = layouts, passes
-        self._lasting_notes = dict.fromkeys(map(metric_key, LOSSES), no_loss) if no_loss is not None else {}
+        self._lasting_notes = tried.notes()
         self._modules = {site: weakref.ref(module) for site, module in measured_modules(model, sites).items()}
         self.protocol = measurement_protocol(
             self.probe,
@@ -302,7 +303,7 @@ class InformationPlaneTracker:
             device=device,
             max_memory=self.max_memory,
             geometry_rows=self.geometry_rows,
-            no_loss=no_loss is not None,
+            no_loss=tried.no_loss is not None,
         )
 
     def _check_equal_on_all(self, resume_from: Progress | None, device: torch.device) -> None:

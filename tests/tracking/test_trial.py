@@ -57,7 +57,7 @@ def _tried(model: nn.Module, sample: Probe | None = None, forward: Any = _forwar
     sites = find_sites(model, LAYERS.get(type(model), "auto"))
     passes = SharedPasses()
     layouts = find_layouts(model, sample, sites, forward, passes)
-    return try_block(model, sample, sites, layouts, forward, passes)
+    return try_block(model, sample, sites, layouts, forward, passes).no_loss
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
