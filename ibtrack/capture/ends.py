@@ -61,14 +61,16 @@ def find_final(blocks: Sequence[str], modules: Mapping[str, nn.Module], flow: Fl
     name of its class.
 
     Args:
-        blocks: Bare names of the blocks, in the order of their run.
+        blocks: Bare names of the blocks.
         modules: Bare name to module.
         flow: What ran in a forward pass over one block.
 
     Returns:
         Bare name of the norm, or None if there is no such module, as in a model that calls a function.
     """
-    (last,) = flow.of(blocks[-1])
+    last = max((call for name in blocks for call in flow.of(name)), key=lambda call: call.end, default=None)
+    if last is None:
+        return None
     after = [call for call in flow.calls if call.begin > last.end]
     for call in after:
         takes = [value for value in call.given if value.has_rows(flow.grid) and _comes_from(value.members, last, flow)]

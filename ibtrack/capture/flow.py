@@ -127,9 +127,10 @@ def follow(
     bits: dict[str, int] = {}
     masks: dict[str, int] = {}
     for members in lists:
-        own = {name: 1 << (len(bits) + place) for place, name in enumerate(members)}
-        masks |= dict.fromkeys(own, sum(own.values()))
-        bits |= own
+        for name in members:
+            bits.setdefault(name, 1 << len(bits))
+        whole = sum(bits[name] for name in members)
+        masks |= {name: masks.get(name, 0) | whole for name in members}  # a module may be a member of two lists
     flow, watcher = Flow(grid, bits), _Watcher(inputs, bits, masks)
     handles: list[Any] = []
     try:

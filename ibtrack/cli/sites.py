@@ -112,7 +112,7 @@ def lists_table(candidates: Sequence[Candidate], measured: dict[str, str] | None
         candidates: The lists.
         measured: Site to module of what is measured, if it is known.
     """
-    sites = {name: site for site, name in (measured or {}).items()}
+    sites = {name: site for site, name in (measured or {}).items() if site[0] == "L"}
     rows = []
     for each in candidates[:_LISTS]:
         own = [sites[name] for name in each.members if name in sites]

@@ -193,8 +193,9 @@ def _run(
 def _misfit(shape: tuple[int, ...], block: Tensor) -> str:
     """Say why logits of another shape than the block's give no loss, and what to do."""
     return (
-        f"the model's logits have shape {shape} for a block of shape {tuple(block.shape)}, and a loss needs one row per "
-        "position; if it gives all of them beside targets only, pass forward=lambda model, inputs: model(inputs, inputs)"
+        f"the model's logits have shape {shape} for a block of shape {tuple(block.shape)}, and a loss needs one row "
+        "per position; if the model gives all of them beside targets only, pass "
+        "forward=lambda model, inputs: model(inputs, inputs)"
     )
 
 

@@ -246,7 +246,7 @@ def test_not_even_one_block_is_a_failed_point() -> None:
 
 
 def test_another_fault_is_not_tried_again() -> None:
-    small = _Small(1, RuntimeError("a bug"))
+    small = _Small(2, RuntimeError("a bug"))  # two are tried at the start
     model, follow = Model(), tracker(batch_size=4, forward=small)
     follow.start(model)
     small.tried = []
