@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -148,7 +149,7 @@ class _Watcher:
 
     def __init__(self, inputs: Tensor, bits: Mapping[str, int], masks: Mapping[str, int]) -> None:
         self.inputs, self.bits, self.masks = inputs, bits, masks
-        self.depends: dict[int, int] = {}  # storage to the members that it depends on
+        self.depends = _Members()
         self.clock = 0
 
     def watch(self, name: str, module: nn.Module, flow: Flow) -> list[Any]:
@@ -182,18 +183,14 @@ class _Watcher:
         for value in call.given:
             given |= value.members
         for tensor in made:
-            key = _storage(tensor)
-            if key is None:
-                continue
-            members = self.depends.get(key, 0) or given
+            members = self.depends.of(tensor) or given
             if call.name in self.bits:
                 members = members & ~self.masks[call.name] | self.bits[call.name]
-            self.depends[key] = members
+            self.depends.set(tensor, members)
 
     def _value(self, tensor: Tensor) -> Value:
-        key = _storage(tensor)
-        members = 0 if key is None else self.depends.get(key, 0)
-        return Value(tuple(tensor.shape), tensor.is_floating_point(), members, self._are_tokens(tensor))
+        real, members = tensor.is_floating_point(), self.depends.of(tensor)
+        return Value(tuple(tensor.shape), real, members, self._are_tokens(tensor))
 
     def _are_tokens(self, tensor: Tensor) -> bool:
         if tensor.dtype not in (torch.int32, torch.int64) or is_functorch_wrapped_tensor(tensor):
@@ -206,12 +203,33 @@ class _Watcher:
         return self.clock
 
 
+class _Members:
+    """The members of lists that tensors depend on, by their memory, which views share."""
+
+    def __init__(self) -> None:
+        self._members: dict[int, int] = {}
+        self._known: list[StorageWeakRef] = []  # these keep others from being taken for memory that is let go of
+
+    def of(self, tensor: Tensor) -> int:
+        """Return the bits of the members that a tensor depends on."""
+        return self._members.get(_storage(tensor) or 0, 0)
+
+    def set(self, tensor: Tensor, members: int) -> None:
+        """Set the bits of the members that a tensor depends on; what is no array in memory has none."""
+        key = _storage(tensor)
+        if key is None or not (members or key in self._members):
+            return
+        if key not in self._members:
+            self._known.append(StorageWeakRef(tensor.untyped_storage()))
+        self._members[key] = members
+
+
 class _Dependencies(TorchDispatchMode):
     """Adds up, at every operation, what its operands depend on."""
 
     supports_higher_order_operators = True  # such as flex_attention
 
-    def __init__(self, depends: dict[int, int]) -> None:
+    def __init__(self, depends: _Members) -> None:
         super().__init__()
         self._depends = depends
 
@@ -222,18 +240,13 @@ class _Dependencies(TorchDispatchMode):
         output = func(*args, **kwargs)
         members = 0
         for tensor in tensors_in((args, kwargs)):
-            members |= self._depends.get(_storage(tensor) or 0, 0)
+            members |= self._depends.of(tensor)
         for tensor in tensors_in(output):
-            self._set(tensor, members)
+            self._depends.set(tensor, members)
         for place in _written(func):
             for tensor in tensors_in(kwargs.get(place) if isinstance(place, str) else args[place : place + 1]):
-                self._set(tensor, members)
+                self._depends.set(tensor, members)
         return output
-
-    def _set(self, tensor: Tensor, members: int) -> None:
-        key = _storage(tensor)
-        if key is not None and (members or key in self._depends):
-            self._depends[key] = members
 
 
 @lru_cache(maxsize=1 << 12)

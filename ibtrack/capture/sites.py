@@ -57,7 +57,7 @@ def find_sites(
     modules = named_modules(model)
     patterns = [layers] if isinstance(layers, str) else list(layers)
     named = {name for pattern in patterns if pattern not in WORDS for name in _matching(pattern, modules)}
-    is_auto = "auto" in patterns or ("final" in patterns and not named)  # the norm after the blocks, or after what is named
+    is_auto = "auto" in patterns or ("final" in patterns and not named)  # else it is the norm after what is named
     blocks = _blocks(modules, flow, found) if is_auto else [name for name in modules if name in named]
     chosen = named | set(blocks if "auto" in patterns else ())
     embedding = find_embedding(modules, flow) if {"auto", "embed"} & set(patterns) else None

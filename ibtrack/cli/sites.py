@@ -37,6 +37,9 @@ def sites(
     """Show which modules of a model would be measured, by a pass over one block, and which lists could be its blocks.
 
     Without a probe the block is one of made-up tokens.
+
+    Raises:
+        ValueError: It does not show which modules are the blocks, after the table of the lists has been shown.
     """
     made = load_model(model)
     from ibtrack.capture.blocks import UnclearBlocks

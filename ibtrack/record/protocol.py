@@ -121,7 +121,7 @@ def hash_version(text: str) -> int:
 
 
 def _are_known_to_differ(key: str, rules: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether an entry that some lack differs between those that have it; hashes of a tokenizer within their version."""
+    """Whether an entry that some lack differs between others; hashes of a tokenizer are compared within a version."""
     known = {as_text(rule[key]) for rule in rules if rule.get(key)}
     if key != TOKENIZER_HASH:
         return len(known) > 1

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ibtrack.capture.forward import logits_of, next_token_loss
 from ibtrack.capture.hooks import CaptureError, FiredError, capture, output_tensor
 from ibtrack.capture.isolation import undisturbed
-from ibtrack.capture.sharded import SharedPasses, waits_for_failed
 from ibtrack.capture.names import named_modules
+from ibtrack.capture.sharded import SharedPasses, waits_for_failed
 from ibtrack.capture.streams import first_inputs, stream_elements
 from ibtrack.capture.traces import TraceError, refuse_traces
 from ibtrack.distributed import (

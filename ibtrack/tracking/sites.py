@@ -152,7 +152,12 @@ def needs_pass(layers: str | Sequence[str]) -> bool:
 def _followed(
     model: nn.Module, block: Tensor, grid: tuple[int, ...], forward: Forward, passes: SharedPasses
 ) -> tuple[Flow, list[Candidate]]:
-    """Run one block, and judge the lists of modules by what has run."""
+    """Run one block, and judge the lists of modules by what has run.
+
+    Raises:
+        TraceError: The forward pass changes the model for good.
+        ValueError: The model does not take the block.
+    """
     modules, inputs = named_modules(model), block.to(device_of(model))
     lists = lists_of(modules)
 
