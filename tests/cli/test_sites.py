@@ -53,7 +53,7 @@ def test_where_the_blocks_are_not_clear_the_lists_are_shown_before_the_error() -
     code, shown, error = run("tests.structures:Heads")
     assert code == 2
     assert "heads.*" in shown
-    assert error.startswith("error: layers='auto' found no list of repeated blocks in the model; name the modules")
+    assert error.startswith("error: layers='auto' found several lists of modules that may be the blocks in the model")
     assert len(error.splitlines()) == 1
 
 
