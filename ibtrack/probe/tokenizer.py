@@ -137,7 +137,7 @@ def _plain_rule(rule: Any) -> Any:
         return [_plain_rule(each) for each in rule]
     if not isinstance(rule, dict):
         return rule
-    steps = rule.get("pretokenizers", rule.get("normalizers", ()))
+    steps = rule.get("pretokenizers") or rule.get("normalizers") or []
     if rule.get("type") == "Sequence" and len(steps) == 1:
         return _plain_rule(steps[0])
     plain = {

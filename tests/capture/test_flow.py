@@ -43,6 +43,12 @@ def _written(rows: Tensor, hidden: Tensor) -> Tensor:
     return place
 
 
+def _nothing_returned(rows: Tensor, hidden: Tensor) -> Tensor:
+    place = torch.zeros(3, 4)
+    torch._foreach_add_([place], [hidden])
+    return place
+
+
 def _unrelated(rows: Tensor, hidden: Tensor) -> Tensor:
     for _ in range(100):
         hidden * 2  # memory that is let go of, and that the next tensor may get
@@ -59,6 +65,7 @@ def _unrelated(rows: Tensor, hidden: Tensor) -> Tensor:
         (lambda rows, hidden: rows.clone().add_(hidden), True),
         (_into, True),
         (_written, True),
+        (_nothing_returned, True),
         (lambda rows, hidden: rows, False),
         (_unrelated, False),
     ],
