@@ -5,7 +5,7 @@ Letters: T block length, B blocks in a forward pass, D width, V vocabulary size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from ibtrack.capture.hooks import capture, output_tensor
 from ibtrack.capture.isolation import undisturbed
 from ibtrack.capture.sharded import SharedPasses
 from ibtrack.capture.traces import REMEDY, TraceError
-from ibtrack.distributed import buffers_of_first
+from ibtrack.distributed import buffers_of_first, on_any_process
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
 from ibtrack.tracking.measurement import LOSSES, Forward, Layout, device_of, is_out_of_memory, predicts_tokens, rows_of
@@ -49,7 +49,7 @@ COUPLED = (
 )
 TURNED = (
     "the model seems to take its inputs as (T, B), and the probe gives (B, T): beside another block a block has other "
-    "activations than alone, and alone they do not depend on the place in the block; pass "
+    "activations than alone, and with the axes exchanged it has the same; pass "
     "forward=lambda model, inputs: model(inputs.T), activations of shape (T, B, D) are understood"
 )
 
@@ -114,13 +114,17 @@ def try_block(
     block = probe.inputs[:1].to(device_of(model))
     cut = block.shape[1] // 2 if "logits" in layouts else 0
     blocks = [block, block] + ([_exchanged(block, cut, probe.inputs)] if cut else [])
-    trials = [partial(_run, model, each, probe, sites, layouts, forward) for each in blocks]
+
+    def single(model: nn.Module, each: Tensor) -> _Pass:
+        return _run(model, each, probe, sites, layouts, forward)
+
+    trials = [partial(single, model, each) for each in blocks]
     beside = None if batch_size == 1 else _pair(probe, block)
     with undisturbed(model), buffers_of_first(model):
         first, second, *changed = passes.run(model, trials)  # all before any judgement: processes may judge differently
         pair = None
         if beside is not None:
-            pair = _run_if_it_fits(model, partial(_run, model, beside, probe, sites, layouts, forward), passes)
+            pair = _run_if_it_fits(model, partial(single, model, beside), passes)
     for site, rows in first.rows.items():
         if not _is_alike(rows, second.rows[site]):
             raise TraceError(
@@ -128,7 +132,12 @@ def try_block(
                 "the model draws from a generator or keeps a cache or a count that is not found in its modules and "
                 f"cannot be put back; {REMEDY}"
             )
-    coupled = None if pair is None else _what_a_neighbour_changes(first.rows, pair.rows, sites, block[0])
+    changed_by = [] if pair is None else _what_a_neighbour_changes(first, pair, sites, block[0])
+    if beside is not None and on_any_process(_may_be_turned(changed_by, first, block[0]), block.device):
+        with undisturbed(model), buffers_of_first(model):
+            if _is_time_first(model, beside, single, passes):
+                raise ValueError(TURNED)
+    coupled = COUPLED if changed_by else None
     misfit = None if first.unknown is None else _misfit(first.unknown, block)
     if not changed:
         return Tried(misfit, coupled, tuple(filter(None, (misfit, coupled))))
@@ -170,7 +179,7 @@ def _run(
 ) -> _Pass:
     """Run some blocks."""
     rows: dict[str, Tensor] = {}
-    grid = (len(blocks), *probe.grid[1:])
+    grid = tuple(blocks.shape[: len(probe.grid)])
 
     def take(site: str, activations: Tensor) -> None:
         rows[site] = rows_of(site, activations, grid, layouts[site]).clone()
@@ -199,29 +208,35 @@ def _misfit(shape: tuple[int, ...], block: Tensor) -> str:
     )
 
 
-def _what_a_neighbour_changes(
-    alone: Mapping[str, Tensor], pair: Mapping[str, Tensor], sites: Mapping[str, str], tokens: Tensor
-) -> str | None:
-    """Tell why a block has other activations behind another block than alone.
+def _what_a_neighbour_changes(alone: _Pass, pair: _Pass, sites: Mapping[str, str], tokens: Tensor) -> list[str]:
+    """List the sites at which a block has other activations behind another block than alone.
 
     Args:
-        alone: Site to (T, D) activations of the block.
-        pair: Site to (2 T, D) activations of another block and of this one.
+        alone: A pass of the block.
+        pair: A pass of another block and of this one.
         sites: The sites.
-        tokens: (T,) inputs of the block.
-
-    Returns:
-        `COUPLED`, or None if they are the same but for rounding.
-
-    Raises:
-        ValueError: The axes are exchanged.
+        tokens: (T, …) inputs of the block.
     """
-    changed = [site for site in sites if _differs(alone[site], pair[site][len(tokens) :])]
-    if not changed:
-        return None
-    if tokens.ndim == 1 and not tokens.is_floating_point() and all(_is_by_token(alone[s], tokens) for s in changed):
-        raise ValueError(TURNED)
-    return COUPLED
+    return [site for site in sites if _differs(alone.rows[site], pair.rows[site][len(tokens) :])]
+
+
+def _is_time_first(
+    model: nn.Module, pair: Tensor, single: Callable[[nn.Module, Tensor], _Pass], passes: SharedPasses
+) -> bool:
+    """Whether a block is what it is alone once the axes of the inputs are exchanged, so that (T, B) is what is taken.
+
+    Args:
+        model: The model.
+        pair: (2, T) another block and the block.
+        single: Runs the model on a batch.
+        passes: Makes the forward passes.
+    """
+    turned = [pair[1:].transpose(0, 1), pair.transpose(0, 1)]
+    try:
+        alone, both = passes.run(model, [partial(single, model, each) for each in turned])
+    except (RuntimeError, ValueError, IndexError):  # the model does not take it this way round
+        return False
+    return not any(_differs(rows, both.rows[site][1::2]) for site, rows in alone.rows.items())
 
 
 def _differs(alone: Tensor, beside: Tensor) -> bool:
@@ -229,6 +244,12 @@ def _differs(alone: Tensor, beside: Tensor) -> bool:
     change = (alone.double() - beside.double()).norm(dim=1) / alone.double().norm(dim=1).clamp_min(1e-30)
     tolerance = BESIDE if alone.device.type == "cpu" else BESIDE_ON_DEVICE
     return bool(change.nan_to_num().median() > (BESIDE_IN_HALF if alone.dtype.itemsize < 4 else tolerance))
+
+
+def _may_be_turned(changed: Sequence[str], alone: _Pass, tokens: Tensor) -> bool:
+    """Whether what a neighbour changes does not depend on the place in a block that is alone."""
+    is_text = tokens.ndim == 1 and not tokens.is_floating_point()
+    return bool(changed) and is_text and all(_is_by_token(alone.rows[site], tokens) for site in changed)
 
 
 def _is_by_token(rows: Tensor, tokens: Tensor) -> bool:
