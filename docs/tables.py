@@ -1,4 +1,4 @@
-"""Writes the tables that follow from the code into their pages: the quantities, and the options of the commands.
+"""Writes the tables that follow from the code into their pages: quantities, options of the commands, models.
 
     python docs/tables.py
 
@@ -8,6 +8,7 @@ out of date.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 from ibtrack.cli import app
 from ibtrack.record.quantities import QUANTITIES, Quantity, quantity_key
 
+MODELS = Path(__file__).parent.parent / "tests" / "capture" / "causal_models.csv"
 _SCOPES = {"order": "of a site and a label set", "site": "of a site", "run": "of the whole run"}
 
 
@@ -79,7 +81,38 @@ def _rows(command: typer.core.TyperCommand) -> Iterator[str]:
             yield _row(", ".join(f"`{option}`" for option in options), default, parameter.help)  # type: ignore[attr-defined]
 
 
-TABLES = {"quantities": quantities, "commands": commands}
+def models() -> str:
+    """Write what is found in the causal language models of transformers, as a file of the tests has it."""
+    with MODELS.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [row for row in rows if row["blocks"]]
+    others = [row for row in rows if not row["blocks"]]
+    by_pattern: dict[str, list[str]] = {}
+    for row in found:
+        by_pattern.setdefault(row["blocks"], []).append(_model(row))
+    finals = sum(bool(row["final"]) for row in found)
+    refused = sum(row["remark"].startswith("refused") for row in others)
+    return "\n".join(
+        [
+            f"Of {len(rows)} classes blocks are found in {len(found)}, and a final norm in {finals} of these; {refused} "
+            f"are refused, and of {len(others) - refused} no small model could be built.",
+            "",
+            "| blocks | found in |",
+            "|---|---|",
+            *(_row(f"`{pattern}`", ", ".join(names)) for pattern, names in by_pattern.items()),
+            "",
+            "| not found | why |",
+            "|---|---|",
+            *(_row(_model(row), row["remark"]) for row in others),
+        ]
+    )
+
+
+def _model(row: dict[str, str]) -> str:
+    return row["configuration"].removesuffix("Config")
+
+
+TABLES = {"quantities": quantities, "commands": commands, "models": models}
 
 if __name__ == "__main__":
     for path in sorted(Path(__file__).parent.rglob("*.md")):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ibtrack.probe.probe import Probe
     from ibtrack.record.trajectory import Point, Trajectory
     from ibtrack.tracking.recorder import MeasurementWarning
+    from ibtrack.tracking.sites import find_sites
     from ibtrack.tracking.tracker import InformationPlaneTracker
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ __all__ = [
     "Probe",
     "SoftOptions",
     "Trajectory",
+    "find_sites",
     "schedules",
 ]
 
@@ -38,6 +40,7 @@ _HOMES = {
     "Probe": "probe.probe",
     "SoftOptions": "information.options",
     "Trajectory": "record.trajectory",
+    "find_sites": "tracking.sites",
 }
 
 

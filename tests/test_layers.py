@@ -25,7 +25,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "replay": BELOW | {"distributed", "schedules", "record", "information", "probe", "capture", "tracking", "analysis"},
     "integrations": BELOW
     | {"schedules", "record", "information", "probe", "capture", "tracking", "analysis", "report"},
-    "cli": BELOW | {"record", "analysis", "report", "integrations", "schedules", "probe", "information", "replay"},
+    "cli": BELOW
+    | {"record", "analysis", "report", "integrations", "schedules", "probe", "information", "capture", "tracking"}
+    | {"replay"},
     "__main__": {"cli"},
     "__init__": {"schedules", "record", "information", "distributed", "probe", "tracking", "integrations"},
 }

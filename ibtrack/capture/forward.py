@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ibtrack.capture.sites import named_modules
+from ibtrack.capture.names import named_modules
 
 LOSS_ROWS = 1 << 8  # rows of logits in float32 at a time on a CPU: 50 MB at a vocabulary of 50,000
 ACCELERATOR_LOGITS = 1 << 27  # logits in float32 at a time on an accelerator, where calls are dear: 512 MB

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ibtrack.capture.sites import named_modules
+from ibtrack.capture.names import named_modules
 
 
 class CaptureError(RuntimeError):

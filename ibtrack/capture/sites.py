@@ -2,132 +2,106 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import fnmatch
-import re
 from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-_WRAPPERS = re.compile(
-    r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)(?=\.|$)"
-)
-_ADAPTED = re.compile(r"(^|\.)base_model\.model(?=\.|$)")  # between a model of peft and the one that it adapts
+from ibtrack.capture.blocks import Candidate, UnclearBlocks, blocks_by_structure, choose_blocks
+from ibtrack.capture.ends import find_embedding, find_final
+from ibtrack.capture.flow import Flow
+from ibtrack.capture.names import named_modules
+
+WORDS = ("auto", "embed", "final")
+"""What ``layers`` may name beside modules: the embedding and the blocks, the embedding, the norm after the blocks."""
 
 
-def find_sites(model: nn.Module, layers: str | Sequence[str] = "auto") -> dict[str, str]:
+def find_sites(
+    model: nn.Module, layers: str | Sequence[str] = "auto", *, flow: Flow | None = None, found: Sequence[Candidate] = ()
+) -> dict[str, str]:
     """Choose the modules to measure.
 
-    ``auto`` takes the token embedding, as ``embed``, and the repeated blocks of the model, as ``L00``, ``L01`` and so
-    on. The blocks are the list of equal modules with most parameters that is not inside another such list, which are
-    the layers of every Hugging Face decoder.
+    ``auto`` takes the token embedding, as ``embed``, and the blocks of the model, as ``L00``, ``L01`` and so on. If it
+    is known what runs in a forward pass, the blocks are the list of modules that run once each, one after another, and
+    hand a stream of activations on; see `ibtrack.capture.blocks.candidates`. Otherwise they are the list of modules
+    with most parameters that is not inside another such list, which are the layers of most decoders.
 
     Names are those of the bare model: what ``torch.compile``, FSDP, DDP and activation checkpointing put in between,
     such as ``_orig_mod`` or ``module``, is left out, and so is what peft puts around a model with adapters.
 
     Args:
         model: The model, wrapped or not.
-        layers: ``auto``, or names of modules, or globs over them; these become ``L00``, ``L01`` and so on in the order
-            in which the model holds them.
+        layers: One or several of: ``auto``; ``embed`` for the token embedding; ``final`` for the norm after the last
+            block; names of modules, or globs over them, which become ``L00``, ``L01`` and so on in the order in which
+            the model holds them. A module that is itself called ``auto``, ``embed`` or ``final`` is named by a glob,
+            such as ``embe[d]``.
+        flow: What ran in a forward pass over one block, from `ibtrack.capture.flow.follow`.
+        found: The lists that may be the blocks, judged by that, from `ibtrack.capture.blocks.candidates`.
 
     Returns:
-        Site to module name.
+        Site to module name: ``embed`` first, ``final`` last.
 
     Raises:
-        ValueError: There is no list of blocks, or a name fits no module; the message shows the nearest names.
+        UnclearBlocks: There is no list of blocks, or more than one, or none is known to be; the message has the lists.
+        ValueError: A name fits no module, and the message shows the nearest names; there is no token embedding or no
+            final norm; or ``final`` is asked for and it is not known what runs.
 
     Example:
         >>> model = nn.Sequential(nn.Embedding(9, 4), nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)]))
         >>> find_sites(model)
         {'embed': '0', 'L00': '1.0', 'L01': '1.1'}
-        >>> find_sites(model, "1.*")
-        {'L00': '1.0', 'L01': '1.1'}
+        >>> find_sites(model, ["embed", "1.1"])
+        {'embed': '0', 'L00': '1.1'}
     """
     modules = named_modules(model)
-    if layers == "auto":
-        embedding = _find_embedding(model, modules)
-        blocks = _find_blocks(modules)
-        if not blocks:
-            raise ValueError(
-                "layers='auto' found no list of repeated blocks in the model; name the modules to watch, "
-                "for example layers=['encoder.*']"
-            )
-        return {**({"embed": embedding} if embedding else {}), **_numbered(blocks)}
     patterns = [layers] if isinstance(layers, str) else list(layers)
-    chosen = {name for pattern in patterns for name in _matching(pattern, modules)}
-    if not chosen:
+    named = {name for pattern in patterns if pattern not in WORDS for name in _matching(pattern, modules)}
+    is_auto = "auto" in patterns or ("final" in patterns and not named)  # else it is the norm after what is named
+    blocks = _blocks(modules, flow, found) if is_auto else [name for name in modules if name in named]
+    chosen = named | set(blocks if "auto" in patterns else ())
+    embedding = find_embedding(modules, flow) if {"auto", "embed"} & set(patterns) else None
+    if embedding is None and "embed" in patterns:
+        raise ValueError("layers: 'embed' is the token embedding, and the model has none that runs once; leave it out")
+    ends = {"embed": embedding, "final": _final(blocks, modules, flow) if "final" in patterns else None}
+    if not patterns:
         raise ValueError("layers must name at least one module, got none")
-    return _numbered([name for name in modules if name in chosen])
+    ordered = [name for name in (blocks if chosen == set(blocks) else modules) if name in chosen]
+    sites = {"embed": ends["embed"], **_numbered(ordered), "final": ends["final"]}
+    return {site: name for site, name in sites.items() if name is not None}
 
 
-def named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the modules of a model by their bare names, without those that wrappers put in between.
+def _blocks(modules: Mapping[str, nn.Module], flow: Flow | None, found: Sequence[Candidate]) -> Sequence[str]:
+    """Return the names of the blocks.
 
-    Args:
-        model: The model, wrapped or not.
-
-    Example:
-        >>> list(named_modules(nn.Sequential(nn.Linear(1, 1))))
-        ['', '0']
+    Raises:
+        UnclearBlocks: They are not known.
     """
-    modules: dict[str, nn.Module] = {}
-    is_adapted = any(hasattr(module, "peft_config") for module in model.modules())
-    for name, module in model.named_modules():
-        bare = bare_name(name)
-        bare = _ADAPTED.sub("", bare).removeprefix(".") if is_adapted else bare
-        modules[bare] = module  # of several with one name the innermost is last
-    return modules
+    if flow is None:
+        blocks: Sequence[str] = blocks_by_structure(modules)
+    else:
+        chosen = choose_blocks(found)
+        blocks = chosen.members if chosen is not None else ()
+    if not blocks:
+        raise UnclearBlocks(found)
+    return blocks
 
 
-def bare_name(name: str) -> str:
-    """Leave out of the name of a module or of a weight what wrappers put in between.
+def _final(blocks: Sequence[str], modules: Mapping[str, nn.Module], flow: Flow | None) -> str:
+    """Return the name of the final norm.
 
-    Args:
-        name: Name as PyTorch gives it.
-
-    Example:
-        >>> bare_name("module._orig_mod.layers.0")
-        'layers.0'
+    Raises:
+        ValueError: There is none, or it is not known what runs.
     """
-    return _WRAPPERS.sub("", name).removeprefix(".")
-
-
-def _find_embedding(model: nn.Module, modules: Mapping[str, nn.Module]) -> str | None:
-    """Return the name of the token embedding: what a Hugging Face model says it is, or the first embedding."""
-    for candidate in modules.values():
-        if hasattr(candidate, "get_input_embeddings"):
-            with contextlib.suppress(NotImplementedError):  # transformers: a model without a token embedding
-                embedding = candidate.get_input_embeddings()  # type: ignore[operator]  # a method, as hasattr implies
-                return next((name for name, module in modules.items() if module is embedding), None)
-    return next((name for name, module in modules.items() if isinstance(module, nn.Embedding)), None)
-
-
-def _find_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
-    """Return the names of the blocks: the children of the largest outermost list of equal modules."""
-    lists: dict[str, list[str]] = {}
-    for name, module in modules.items():
-        if not isinstance(module, (nn.ModuleList, nn.Sequential)) or any(_inside(name, outer) for outer in lists):
-            continue
-        children = [child for child in modules if child and child.rpartition(".")[0] == name]
-        if name == "":
-            children = [child for child in modules if child and "." not in child]
-        if len(children) > 0 and len({type(_bare(modules[child])) for child in children}) == 1:
-            lists[name] = children
-    sizes = {name: sum(p.numel() for p in modules[name].parameters()) for name in lists}
-    largest = max(sizes.values(), default=0)
-    return next((lists[name] for name in reversed(list(lists)) if sizes[name] == largest and largest), [])
-
-
-def _bare(module: nn.Module) -> nn.Module:
-    """Return the module that ``torch.compile`` has wrapped, or the module itself."""
-    bare: nn.Module = getattr(module, "_orig_mod", module)
-    return bare
-
-
-def _inside(name: str, outer: str) -> bool:
-    """Whether a module is inside another one, going by their names."""
-    return outer == "" or name.startswith(outer + ".")
+    if flow is None:
+        raise ValueError("layers: 'final' is the norm that runs after the last block, which takes a probe to find")
+    final = find_final(blocks, modules, flow)
+    if final is None:
+        raise ValueError(
+            f"layers: 'final' is the norm between the last block, {blocks[-1]!r}, and the head, and the model has no "
+            "module there that is one; leave it out, or name the module"
+        )
+    return final
 
 
 def _numbered(names: Sequence[str]) -> dict[str, str]:

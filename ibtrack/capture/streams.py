@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from ibtrack.capture.hooks import CaptureError
-from ibtrack.capture.sites import named_modules
+from ibtrack.capture.names import named_modules
 
 
 @contextlib.contextmanager
@@ -73,12 +73,7 @@ def stream_elements(outputs: Mapping[str, Any], inputs: Mapping[str, Tensor], gr
         >>> stream_elements({"L00": (weights, hidden), "L01": hidden}, {}, grid=(1, 4))
         {'L00': 1, 'L01': 0}
     """
-    transformed = [site for site, tensor in inputs.items() if is_functorch_wrapped_tensor(tensor)]
-    if transformed:
-        raise CaptureError(
-            f"{', '.join(transformed)} run inside of torch.func.vmap or another transform, where activations are no "
-            "ordinary tensors; measure one member of the ensemble"
-        )
+    refuse_transformed([site for site, tensor in inputs.items() if is_functorch_wrapped_tensor(tensor)])
     fitting = {site: _fitting(output, inputs.get(site), grid) for site, output in outputs.items()}
     handed = {(tensor.data_ptr(), tensor.shape) for tensor in inputs.values()}
     for site, places in fitting.items():
@@ -96,6 +91,22 @@ def stream_elements(outputs: Mapping[str, Any], inputs: Mapping[str, Tensor], gr
             )
         elements[site] = next(iter(agreed)) if follows else (places or [0])[0]
     return elements
+
+
+def refuse_transformed(names: Sequence[str]) -> None:
+    """Refuse modules whose activations only exist inside of a transform of ``torch.func``.
+
+    Args:
+        names: Sites or names of such modules.
+
+    Raises:
+        CaptureError: There are some.
+    """
+    if names:
+        raise CaptureError(
+            f"{', '.join(names)} run inside of torch.func.vmap or another transform, where activations are no "
+            "ordinary tensors; measure one member of the ensemble"
+        )
 
 
 def _key(tensor: Tensor) -> tuple[int, Any]:

@@ -1,5 +1,6 @@
 """The ``ibtrack`` command."""
 
+from ibtrack.cli import sites
 from ibtrack.cli.commands import app
 
-__all__ = ["app"]
+__all__ = ["app", "sites"]

@@ -1,6 +1,6 @@
 """Run the command as ``python -m ibtrack.cli``."""
 
-from ibtrack.cli.commands import app
+from ibtrack.cli import app
 
 if __name__ == "__main__":
     app()

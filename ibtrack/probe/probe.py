@@ -39,7 +39,7 @@ from ibtrack.probe.preferences import preference_blocks
 from ibtrack.probe.sequences import token_sequences
 from ibtrack.probe.sources import column_texts, shuffled_rows
 from ibtrack.probe.texts import text_blocks
-from ibtrack.probe.tokenizer import encoder, tokenizer_hash, tokenizer_name
+from ibtrack.probe.tokenizer import encoder, is_of_tokenizer, tokenizer_hash, tokenizer_name
 from ibtrack.record.keys import order_name
 
 
@@ -489,8 +489,7 @@ class Probe:
         Raises:
             ValueError: It has another definition.
         """
-        given = tokenizer_hash(tokenizer)
-        if given and self.tokenizer_hash and given != self.tokenizer_hash:
+        if not is_of_tokenizer(self.tokenizer_hash, tokenizer):
             raise ValueError(
                 f"tokenizer must be that of the probe, {self.tokenizer!r}, as token ids of two tokenizers cannot be "
                 f"compared; got {tokenizer_name(tokenizer)!r}, whose definition differs"

@@ -65,7 +65,7 @@ def metric_key(
         quantity: ``complexity``, ``expressivity``, ``optimality``, ``regularity``, any of them with ``_se``, the first
             two with ``_z``, ``_low``, ``_low_se`` and ``_high``; ``entropy``, ``ceiling`` of a site; ``tokens_seen``,
             ``probe_loss`` and others of the run.
-        site: Layer such as ``embed`` or ``L00``, or ``mean``; None for a number of the whole run.
+        site: Layer such as ``embed``, ``L00`` or ``final``, or ``mean``; None for a number of the whole run.
         order: Label set such as ``token``; None for a number of the whole site.
         reading: ``debiased`` (no suffix), ``plugin`` or ``null``.
         prefix: First part of the key, which tells several monitors of one run apart.

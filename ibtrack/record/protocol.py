@@ -85,9 +85,9 @@ def protocol_differences(
     Returns:
         One text for each entry that differs; none if the protocols are comparable. Of two probes only the hash is
         named, as the other entries of a probe then say nothing more. A tokenizer's hash that is not known, as of a
-        plain function or in an older file, is no difference: the hash of the probe covers the tokens. Nor is it one
-        that only some measured the geometry; from how many rows is. An older file names neither its weights nor the
-        kernel of attention.
+        plain function, or of another version, as in an older file, is no difference: the hash of the probe covers the
+        tokens. Nor is it one that only some measured the geometry; from how many rows is. An older file names neither
+        its weights nor the kernel of attention.
 
     Example:
         >>> protocol_differences({"a": {"seed": 0}, "b": {"seed": 1}})
@@ -97,13 +97,36 @@ def protocol_differences(
     differing = differing_keys(list(rules.values()))
     if "probe.hash" in differing:
         differing = [key for key in differing if key == "probe.hash" or not key.startswith("probe.")]
-    known = {key: {as_text(rule.get(key) or None) for rule in rules.values()} - {as_text(None)} for key in MAY_LACK}
-    shown = [key for key in differing if key not in MAY_LACK or len(known[key]) > 1]
+    shown = [key for key in differing if key not in MAY_LACK or _are_known_to_differ(key, list(rules.values()))]
     differences = []
     unexplained = dict(_EXPLANATIONS)  # an entry of several keys is explained at the first of them
     for key in shown:
         differences.append(_difference(key, rules, unexplained.pop(key.partition(".")[0], None)))
     return differences
+
+
+def hash_version(text: str) -> int:
+    """Return the version of a hash, which stands before a colon in front of its digits; without one it is 1.
+
+    Hashes of two versions cannot be compared.
+
+    Args:
+        text: The hash, or an empty text where it is not known.
+
+    Example:
+        >>> hash_version("2:9c1e"), hash_version("9c1e")
+        (2, 1)
+    """
+    version, colon, _ = text.partition(":")
+    return int(version) if colon and version.isdigit() else 1
+
+
+def _are_known_to_differ(key: str, rules: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an entry that some lack differs between others; hashes of a tokenizer are compared within a version."""
+    known = {as_text(rule[key]) for rule in rules if rule.get(key)}
+    if key != TOKENIZER_HASH:
+        return len(known) > 1
+    return len({hash_version(text) for text in known}) < len(known)
 
 
 def _difference(key: str, rules: Mapping[str, Mapping[str, Any]], explanation: str | None) -> str:

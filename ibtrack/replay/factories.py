@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ibtrack.capture.sites import bare_name
+from ibtrack.capture.names import bare_name
 from ibtrack.record.texts import printable, reason
 from ibtrack.replay.errors import LoadingError
 from ibtrack.replay.pickles import unread_in

@@ -18,7 +18,7 @@ from torch import nn
 from ibtrack import schedules
 from ibtrack._checks import check_integer
 from ibtrack.capture.forward import default_forward
-from ibtrack.capture.sites import find_sites
+from ibtrack.capture.names import beside_sites
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.lock import FileLock
@@ -199,6 +199,7 @@ class _Loop:
         self._bring = partial(fetch_again, fetch, retries=retries, stop=self._stopped, say=say)
         self._tokenizers = TokenizerHashes(load_tokenizer)
         self._tokenizer_hash = tracker.probe.tokenizer_hash or ("" if earlier is None else earlier.tokenizer_hash)
+        self._blocks: set[str] = set()  # known when the first model is measured, as is the next
         self._room: Room | None = None  # known when the first model is loaded
         self._failed: list[tuple[Checkpoint, str]] = []  # which no later point has been measured after
         self._unreachable = 0  # how many of these, in a row to the last, could not be reached
@@ -268,7 +269,7 @@ class _Loop:
             return
         self._start(model)
         self._record_failed()
-        if other := self._other_sites(model):
+        if other := self._other_blocks(model):
             self.tracker.fail(step, other, tokens_seen=seen, checkpoint=label, stage=checkpoint.stage)
         else:
             self.tracker.step(model, step, tokens_seen=seen, checkpoint=label, stage=checkpoint.stage)
@@ -293,13 +294,14 @@ class _Loop:
         progress = None if self.earlier is None else self.earlier.progress
         self.tracker.start(model, resume_from=progress, precision=self._precision)
 
-    def _other_sites(self, model: nn.Module) -> str | None:
-        """Say that a checkpoint is of another model than the first one, if it is."""
-        sites, wanted = find_sites(model, self.tracker.layers), self.tracker.protocol["sites"]
-        if sites == wanted:
+    def _other_blocks(self, model: nn.Module) -> str | None:
+        """Say that a checkpoint is of another model than the first one that is measured, if it is."""
+        blocks = beside_sites(model, self.tracker.protocol["sites"].values())
+        self._blocks = self._blocks or blocks
+        if blocks == self._blocks:
             return None
-        names = [site for site in sites | wanted if sites.get(site) != wanted.get(site)]
-        return f"its model has other sites than that of the first checkpoint: they differ in {', '.join(names)}"
+        names = ", ".join(sorted(blocks ^ self._blocks))
+        return f"its model has other blocks than that of the first checkpoint: they differ in {names}"
 
     def _fail(self, checkpoint: Checkpoint, error: Exception) -> None:
         """Remember a checkpoint that could not be measured.

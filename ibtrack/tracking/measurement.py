@@ -5,6 +5,7 @@ Letters: T block length, B blocks in a forward pass, D width, N positions of the
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from ibtrack.capture.forward import logits_of, next_token_loss
 from ibtrack.capture.hooks import CaptureError, FiredError, capture, output_tensor
 from ibtrack.capture.isolation import undisturbed
+from ibtrack.capture.names import named_modules
 from ibtrack.capture.sharded import SharedPasses, waits_for_failed
-from ibtrack.capture.sites import named_modules
 from ibtrack.capture.streams import first_inputs, stream_elements
 from ibtrack.capture.traces import TraceError, refuse_traces
 from ibtrack.distributed import (
@@ -242,7 +243,7 @@ class Measurement:
                 losses = [loss for of_batch in self._passes.run(model, batches) for loss in of_batch]
         except Exception as problem:
             error = problem
-            _say_why_others_wait(model, error)
+            say_why_others_wait(model, error)
         if on_any_process(is_out_of_memory(error), self._device):
             sentence = what_failed(error, self._device)  # all processes say it, as it is gathered from all
             raise MemoryExhausted(sentence if error is None else reason(error))
@@ -251,7 +252,7 @@ class Measurement:
 
     def _run_batch(self, model: nn.Module, batch: _Batch, sites: Mapping[str, str], receive: Receive) -> list[Tensor]:
         def take(site: str, activations: Tensor) -> None:
-            rows = _rows(site, activations, (len(batch.inputs), *self._probe.grid[1:]), self._layouts[site])
+            rows = rows_of(site, activations, (len(batch.inputs), *self._probe.grid[1:]), self._layouts[site])
             if batch.recorded:
                 receive(site, rows, batch)
 
@@ -290,7 +291,13 @@ class _Together:
 
 
 def find_layouts(
-    model: nn.Module, probe: Probe, sites: Mapping[str, str], forward: Forward, passes: SharedPasses
+    model: nn.Module,
+    probe: Probe,
+    sites: Mapping[str, str],
+    forward: Forward,
+    passes: SharedPasses,
+    *,
+    leaves_traces: bool | None = None,
 ) -> dict[str, Layout]:
     """Find the layout of every site from one block of the probe, and that of the logits over its tokens, as ``logits``.
 
@@ -300,6 +307,7 @@ def find_layouts(
         sites: Site to bare module name.
         forward: Runs the model on the block.
         passes: Makes the forward pass, and learns from it what processes exchange.
+        leaves_traces: False if a pass before this one has shown that the model's forward changes nothing for good.
 
     Raises:
         TraceError: The forward pass changes the model for good.
@@ -320,26 +328,32 @@ def find_layouts(
             check()
         return output, inputs
 
+    watch = contextlib.nullcontext() if leaves_traces is False else refuse_traces(model)
     try:
-        with refuse_traces(model), undisturbed(model), buffers_of_first(model):
+        with watch, undisturbed(model), buffers_of_first(model):
             ((output, inputs),) = passes.run(model, [trial])
         for site, element in stream_elements(outputs, inputs, grid).items():
             activations = output_tensor(outputs[site], site, element)
             layouts[site] = _layout(activations, grid)._replace(element=element)
-            _rows(site, activations, grid, layouts[site])
+            rows_of(site, activations, grid, layouts[site])
     except TraceError:
         raise
     except Exception as error:
-        _say_why_others_wait(model, error)
+        say_why_others_wait(model, error)
         idle = [name for site, name in sites.items() if site not in outputs] if isinstance(error, FiredError) else []
-        raise ValueError(_what_does_not_fit(error, idle)) from error
+        raise ValueError(what_does_not_fit(error, idle)) from error
     logits = logits_of(output)
-    if logits is not None and logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max()):
+    if logits is not None and predicts_tokens(logits, probe) and tuple(logits.shape[:-1]) in (grid, grid[::-1]):
         layouts["logits"] = _layout(logits, grid)
     return layouts
 
 
-def _what_does_not_fit(error: Exception, idle: Sequence[str]) -> str:
+def predicts_tokens(logits: Tensor, probe: Probe) -> bool:
+    """Whether a tensor may hold logits over the tokens of a probe, of all positions or of some."""
+    return logits.ndim == 3 and probe.is_text and logits.shape[-1] > int(probe.inputs.max())
+
+
+def what_does_not_fit(error: Exception, idle: Sequence[str]) -> str:
     """Say why the trial of a block failed, and what to do.
 
     Args:
@@ -421,7 +435,7 @@ def is_out_of_memory(error: Exception | None) -> bool:
     )
 
 
-def _say_why_others_wait(model: nn.Module, error: Exception) -> None:
+def say_why_others_wait(model: nn.Module, error: Exception) -> None:
     """Name the reason at once where others may wait for this process until they are timed out, and then see another."""
     if world_size() > 1 and waits_for_failed(model):
         warnings.warn(
@@ -437,8 +451,14 @@ def _layout(activations: Tensor, grid: tuple[int, ...]) -> Layout:
     return Layout(activations.shape[-1], time_first=shape == grid[::-1] != grid)
 
 
-def _rows(site: str, activations: Tensor, grid: tuple[int, ...], layout: Layout) -> Tensor:
+def rows_of(site: str, activations: Tensor, grid: tuple[int, ...], layout: Layout) -> Tensor:
     """View (B, T, D), (T, B, D) or (B, D) activations as rows of the flattened grid.
+
+    Args:
+        site: Name of the site, for the message.
+        activations: What the site has handed over.
+        grid: (B, T), or (B,).
+        layout: Layout of the site.
 
     Raises:
         MeasurementError: They have another shape.

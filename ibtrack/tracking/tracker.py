@@ -20,7 +20,6 @@ from ibtrack import schedules
 from ibtrack._checks import check_count, check_integer
 from ibtrack.capture.forward import check_text_fits, default_forward
 from ibtrack.capture.sharded import SharedPasses, check_data_parallel
-from ibtrack.capture.sites import find_sites
 from ibtrack.distributed import (
     MeasurementError,
     decided_by_first,
@@ -40,7 +39,6 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.values import Values
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.measurement import (
-    LOSSES,
     Forward,
     Layout,
     Measurement,
@@ -53,6 +51,7 @@ from ibtrack.tracking.measurement import (
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.protocol import attention_of, measurement_protocol, precision_of, weights_of
 from ibtrack.tracking.recorder import Recorder, run_header, warn
+from ibtrack.tracking.sites import needs_pass, sites_of_probe
 from ibtrack.tracking.stage import check_stage, jump
 from ibtrack.tracking.trial import try_block
 
@@ -70,7 +69,8 @@ class InformationPlaneTracker:
         probe: The probe to measure on; documents held out from training.
         options: How activations are turned into soft assignments: number and seed of the anchors, temperature and so
             on.
-        layers: ``"auto"`` for the blocks of any decoder, module names or globs; see `ibtrack.capture.sites.find_sites`.
+        layers: ``"auto"`` for the embedding and the blocks of any decoder, ``"final"`` for the norm after them, module
+            names or globs, or several of these; see `ibtrack.capture.sites.find_sites`.
         schedule: When to measure, from `ibtrack.schedules`; the first and the last step are always measured.
         path: Trajectory file to write; None keeps the points in memory only.
         geometry_rows: Positions of the probe from which RankMe, α-ReQ and participation ratio of every site are worked
@@ -292,12 +292,17 @@ class InformationPlaneTracker:
             check_text_fits(model, self.probe.inputs)
         if world_size() > 1:
             check_data_parallel(model)
-        sites, passes = find_sites(model, self.layers), SharedPasses()
+        passes = SharedPasses()
         with together(device):  # none goes on to further passes alone
-            layouts = find_layouts(model, self.probe, sites, self.forward, passes)
-        no_loss = try_block(model, self.probe, sites, layouts, self.forward, passes)
+            sites = sites_of_probe(model, self.probe, self.layers, self.forward, passes)
+        changes = False if needs_pass(self.layers) else None  # what a first pass changes is known after it
+        with together(device):
+            layouts = find_layouts(model, self.probe, sites, self.forward, passes, leaves_traces=changes)
+        tried = try_block(model, self.probe, sites, layouts, self.forward, passes, batch_size=self.batch_size)
+        for sentence in tried.to_say if rank() == 0 else ():
+            warn(f"{sentence}; training goes on")
         self._layouts, self._passes = layouts, passes
-        self._lasting_notes = dict.fromkeys(map(metric_key, LOSSES), no_loss) if no_loss is not None else {}
+        self._lasting_notes = tried.notes()
         self._modules = {site: weakref.ref(module) for site, module in measured_modules(model, sites).items()}
         self.protocol = measurement_protocol(
             self.probe,
@@ -320,7 +325,7 @@ class InformationPlaneTracker:
             device=device,
             max_memory=self.max_memory,
             geometry_rows=self.geometry_rows,
-            no_loss=no_loss is not None,
+            no_loss=tried.no_loss is not None,
         )
 
     def _check_equal_on_all(self, resume_from: Progress | None, device: torch.device) -> None:

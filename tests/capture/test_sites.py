@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ibtrack.capture.hooks import capture
-from ibtrack.capture.sites import find_sites, named_modules
+from ibtrack.capture.sites import find_sites
 from tests.models import Model, tokens
-
-COMPILE_WARNINGS = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own import
 
 
 def _hugging_face(name: str) -> Any:
@@ -57,6 +55,19 @@ def test_globs_and_names() -> None:
     assert find_sites(Model(3), ["head", "blocks.1"]) == {"L00": "blocks.1", "L01": "head"}
 
 
+def test_words_beside_names() -> None:
+    assert find_sites(Model(2), ["blocks.1", "embed"]) == {"embed": "embed", "L00": "blocks.1"}
+    assert find_sites(Model(2), ["auto", "head"]) == {
+        "embed": "embed",
+        "L00": "blocks.0",
+        "L01": "blocks.1",
+        "L02": "head",
+    }
+    assert find_sites(Model(2), "embe[d]") == {"L00": "embed"}, "a module of that name, as any other"
+    with pytest.raises(ValueError, match="'final' is the norm that runs after the last block, which takes a probe"):
+        find_sites(Model(2), ["auto", "final"])
+
+
 def test_unknown_name_shows_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"nothing fits 'block\.1'; nearest: \['blocks\.1'"):
         find_sites(Model(), "block.1")
@@ -76,13 +87,3 @@ def test_a_name_like_no_other_shows_what_there_is() -> None:
 def test_a_model_without_blocks_is_refused() -> None:
     with pytest.raises(ValueError, match="found no list of repeated blocks"):
         find_sites(nn.Linear(2, 2))
-
-
-@COMPILE_WARNINGS
-def test_wrappers_leave_no_trace_in_names() -> None:
-    model = Model()
-    plain = list(named_modules(model))
-    compiled: Any = torch.compile(model)
-    model.blocks[0] = torch.compile(model.blocks[0])  # type: ignore[assignment]  # torch says it is a function
-    assert list(named_modules(compiled)) == plain
-    assert list(named_modules(nn.DataParallel(model))) == plain

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, ByT5Tokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
 
-from ibtrack.probe.tokenizer import encoder, tokenizer_hash, tokenizer_name
+from ibtrack.probe.tokenizer import encoder, is_of_tokenizer, tokenizer_hash, tokenizer_name
 
 VOCABULARY = {f"w{i}": i for i in range(17)} | {"?": 17}
 
@@ -108,6 +109,52 @@ def test_a_tokenizer_written_in_python_has_the_hash_of_its_vocabulary(tmp_path: 
     assert tokenizer_hash(ByT5Tokenizer.from_pretrained(tmp_path)) == tokenizer_hash(tokenizer)
     others = [ByT5Tokenizer(extra_ids=4), ByT5Tokenizer(extra_ids=3, eos_token="<end>")]
     assert len({tokenizer_hash(each) for each in (tokenizer, *others)}) == 3
+
+
+def test_one_tokenizer_in_several_classes_has_one_hash(tmp_path: Path) -> None:
+    """As saved by transformers and loaded by the class that its configuration names, or by that of a known model."""
+    plain = byte_pairs(["the cat sat on the mat"] * 3)
+    make: Any = PreTrainedTokenizerFast
+    wrapped = make(tokenizer_object=plain, eos_token="<end>", pad_token="<pad>", additional_special_tokens=["<a>"])
+    wrapped.save_pretrained(tmp_path)
+    again: list[Any] = [AutoTokenizer.from_pretrained(tmp_path), GPT2Tokenizer.from_pretrained(tmp_path)]
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | {"tokenizer_class": "GPT2Tokenizer"}))
+    again.append(AutoTokenizer.from_pretrained(tmp_path))
+    assert type(again[-1]) is GPT2Tokenizer
+    definitions = {each.backend_tokenizer.to_str() for each in (wrapped, *again)}
+    assert len(definitions | {plain.to_str()}) == 3, "as classes write the same rules in other words"
+    assert {tokenizer_hash(each) for each in (plain, wrapped, *again)} == {tokenizer_hash(plain)}
+    text = "the dog sat on the cat"
+    assert [encoder(each)(text) for each in again] == [encoder(plain)(text)] * len(again)
+
+
+def test_added_tokens_that_occur_in_text_are_part_of_the_hash() -> None:
+    spaces, marked = word_level(), word_level()
+    spaces.add_tokens(["    "])
+    marked.add_special_tokens(["<end>"])
+    assert tokenizer_hash(spaces) != tokenizer_hash(word_level()) == tokenizer_hash(marked)
+
+
+def test_a_sequence_of_one_rule_is_that_rule() -> None:
+    one, other, both = (word_level() for _ in range(3))
+    one.normalizer = normalizers.Lowercase()
+    other.normalizer = normalizers.Sequence([normalizers.Lowercase()])
+    both.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.NFC()])
+    assert tokenizer_hash(one) == tokenizer_hash(other) != tokenizer_hash(both)
+
+
+def test_a_hash_of_the_version_before_is_still_known() -> None:
+    """The hash of the whole definition, as files have it that were written before."""
+    definition = {
+        key: value for key, value in json.loads(word_level().to_str()).items() if key not in ("truncation", "padding")
+    }
+    old = hashlib.sha256(json.dumps(definition, sort_keys=True, default=str).encode()).hexdigest()
+    assert is_of_tokenizer(old, word_level())
+    assert not is_of_tokenizer(old, word_level({**VOCABULARY, "w17": 18}))
+    assert is_of_tokenizer(tokenizer_hash(word_level()), fast())
+    assert not is_of_tokenizer(tokenizer_hash(word_level()), word_level({**VOCABULARY, "w17": 18}))
+    assert is_of_tokenizer(old, len)
 
 
 def test_a_plain_callable_has_no_hash() -> None:

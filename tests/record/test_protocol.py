@@ -59,7 +59,10 @@ def test_a_setting_as_text() -> None:
     assert [as_text(value) for value in (None, "x", 1.5, [1, 2])] == ["—", "x", "1.5", "[1, 2]"]
 
 
-@pytest.mark.parametrize(("one", "other", "differs"), [("ab", "cd", True), ("ab", "", False), ("ab", None, False)])
+@pytest.mark.parametrize(
+    ("one", "other", "differs"),
+    [("ab", "cd", True), ("2:ab", "2:cd", True), ("ab", "", False), ("ab", None, False), ("ab", "2:cd", False)],
+)
 def test_a_tokenizer_that_is_not_known_is_no_difference(one: str, other: str | None, differs: bool) -> None:
     probes = [{"hash": "1"} | ({} if hash is None else {"tokenizer_hash": hash}) for hash in (one, other)]
     differences = protocol_differences({"a": {"probe": probes[0]}, "b": {"probe": probes[1]}})

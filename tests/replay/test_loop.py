@@ -247,7 +247,7 @@ def test_what_cannot_be_measured_is_a_point_that_says_why(series: SavedSeries, f
         0: "it could not be fetched: FileNotFoundError: gone",
         1: "step1@10000000 is damaged",
         2: "it could not be fetched after 3 tries: ConnectionError: reset",
-        8: "its model has other sites than that of the first checkpoint: they differ in L02",
+        8: "its model has other blocks than that of the first checkpoint: they differ in blocks.2",
     }
     assert [point.checkpoint for point in replayed.points] == [each.label for each in series.checkpoints]
     assert [line for line in lines if "again in" in line] == [

@@ -57,7 +57,7 @@ def _tried(model: nn.Module, sample: Probe | None = None, forward: Any = _forwar
     sites = find_sites(model, LAYERS.get(type(model), "auto"))
     passes = SharedPasses()
     layouts = find_layouts(model, sample, sites, forward, passes)
-    return try_block(model, sample, sites, layouts, forward, passes)
+    return try_block(model, sample, sites, layouts, forward, passes).no_loss
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -129,7 +129,7 @@ def test_rounding_is_no_difference(noise: float) -> None:
     sites = find_sites(model)
     layouts = {**{site: Layout(WIDTH, False) for site in sites}, "logits": Layout(VOCABULARY, False)}
     if noise < 1e-5:
-        assert try_block(model, probe(), sites, layouts, forward, SharedPasses()) is None
+        assert try_block(model, probe(), sites, layouts, forward, SharedPasses()).no_loss is None
     else:
         with pytest.raises(TraceError, match="other activations of logits"):
             try_block(model, probe(), sites, layouts, forward, SharedPasses())
