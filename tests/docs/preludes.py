@@ -171,6 +171,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/preferences.md": preferences,
     "howto/labels.md": labels,
     "howto/geometry.md": training,
+    "howto/layers.md": training,
     "questions.md": answers,
 }
 
