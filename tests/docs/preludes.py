@@ -193,6 +193,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/replay.md": replays,
     "howto/labels.md": labels,
     "howto/geometry.md": training,
+    "howto/layers.md": training,
     "questions.md": answers,
 }
 
