@@ -94,8 +94,8 @@ def models() -> str:
     refused = sum(row["remark"].startswith("refused") for row in others)
     return "\n".join(
         [
-            f"Of {len(rows)} classes blocks are found in {len(found)}, and a final norm in {finals} of these; {refused} "
-            f"are refused, and of {len(others) - refused} no small model could be built.",
+            f"Of {len(rows)} classes blocks are found in {len(found)}, and a final norm in {finals} of these; "
+            f"{refused} are refused, and of {len(others) - refused} no small model could be built.",
             "",
             "| blocks | found in |",
             "|---|---|",

@@ -59,13 +59,13 @@ def test_experiment_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.filterwarnings("ignore:.*of the probe stand")  # 32 tokens are one passage, which others share
 def test_the_paper_is_measured_by_its_own_probe_and_monitor(tmp_path: Path) -> None:
-    blocks = ["monitor.layers=auto", "monitor.options.mean_over=blocks"]
-    settings = ["monitor=paper", "probe=paper", *blocks, "trainer.max_steps=1"]
+    settings = ["monitor=paper", "probe=paper", "trainer.max_steps=1"]
     train.train(config("experiment=tiny", f"run_dir={tmp_path}", *settings))
     trajectory = Trajectory.load(tmp_path)
     assert trajectory.protocol["temperature"] == "bounds"
     assert trajectory.protocol["label_weights"] == "both"
     assert trajectory.protocol["probe"]["blocks"] == 8
+    assert list(trajectory.protocol["sites"]) == ["embed", "L00", "L01", "final"]
     values = trajectory.points[-1].values
     assert 0 < values["ib_plugin/mean/token/complexity_equal"] < values["ib_plugin/mean/token/complexity"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -95,7 +94,6 @@ def test_every_site_reads_what_the_published_pipeline_reads(
     assert_published(plane_of(llama(), probe, settings), published, place, site)
 
 
-@pytest.mark.skipif(find_spec("ibtrack.capture.ends") is None, reason="no site is called the final norm yet")
 @pytest.mark.parametrize(("place", "site"), PLACES)
 def test_a_tracker_of_the_protocols_layers_reads_it_too(
     published: dict[str, Any], place: int | None, site: str
