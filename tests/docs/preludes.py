@@ -180,7 +180,15 @@ SWEEP = tuple(f"outputs/tiny_sweep/recipe={recipe},seed={seed}" for recipe in ("
 RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/recipe=one", "FOLDER/recipe=two", "runs/bytes", *SWEEP)
 
 
-FILES: dict[str, Callable[[Path], None]] = {"howto/scores.md": trajectories.write_scored}
+def write_model(folder: Path) -> None:
+    """Write a module that makes a model."""
+    (folder / "my_models.py").write_text("from tests.docs.preludes import Model as make_model\n", encoding="utf-8")
+
+
+FILES: dict[str, Callable[[Path], None]] = {
+    "howto/scores.md": trajectories.write_scored,
+    "howto/layers.md": write_model,
+}
 """Page to what writes further files that it speaks of into a folder."""
 
 

@@ -18,7 +18,9 @@ tables = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tables)
 
 
-@pytest.mark.parametrize(("page", "rows"), [("keys.md", "| `ib/"), ("command_line.md", "## `ibtrack "), ("howto/layers.md", "| `")])
+@pytest.mark.parametrize(
+    ("page", "rows"), [("keys.md", "| `ib/"), ("command_line.md", "## `ibtrack "), ("howto/layers.md", "| `")]
+)
 def test_the_tables_of_a_page_are_current(page: str, rows: str) -> None:
     text = (DOCS / page).read_text("utf-8")
     assert text == tables.filled(text), "run: python docs/tables.py"
