@@ -92,10 +92,13 @@ def models() -> str:
         by_pattern.setdefault(row["blocks"], []).append(_model(row))
     finals = sum(bool(row["final"]) for row in found)
     refused = sum(row["remark"].startswith("refused") for row in others)
+    summary = (
+        f"Of {len(rows)} classes blocks are found in {len(found)}, and a final norm in {finals} of these; {refused} "
+        f"are refused, and of {len(others) - refused} no small model could be built."
+    )
     return "\n".join(
         [
-            f"Of {len(rows)} classes blocks are found in {len(found)}, and a final norm in {finals} of these; "
-            f"{refused} are refused, and of {len(others) - refused} no small model could be built.",
+            summary,
             "",
             "| blocks | found in |",
             "|---|---|",

@@ -230,7 +230,7 @@ class _Dependencies(TorchDispatchMode):
     supports_higher_order_operators = True  # such as flex_attention
 
     def __init__(self, depends: _Members) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._depends = depends
 
     def __torch_dispatch__(

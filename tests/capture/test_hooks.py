@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ibtrack.capture.hooks import CaptureError, FiredError, capture, output_tensor
 from ibtrack.capture.sites import find_sites
-from tests.capture.test_sites import COMPILE_WARNINGS
+from tests.capture.test_names import COMPILE_WARNINGS
 from tests.models import LENGTH, VOCABULARY, Model, tokens
 
 

@@ -12,7 +12,10 @@ from ibtrack.capture.names import bare_name, beside_sites, named_modules
 from tests.models import Model
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own import
+COMPILE_WARNINGS = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own import
+
+
+@COMPILE_WARNINGS
 def test_wrappers_leave_no_trace_in_names() -> None:
     model = Model()
     plain = list(named_modules(model))

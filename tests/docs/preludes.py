@@ -239,11 +239,17 @@ def write_models(folder: Path) -> None:
     saved_models.write_list(folder)
 
 
+def write_model(folder: Path) -> None:
+    """Write a module that makes a model."""
+    (folder / "my_models.py").write_text("from tests.docs.preludes import Model as make_model\n", encoding="utf-8")
+
+
 FILES: dict[str, Callable[[Path], None]] = {
     "howto/models.md": write_models,
     "howto/replay.md": write_checkpoints,
     "howto/replay_own.md": write_saved_run,
     "howto/scores.md": trajectories.write_scored,
+    "howto/layers.md": write_model,
 }
 """Page to what writes further files that it speaks of into a folder."""
 
