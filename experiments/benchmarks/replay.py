@@ -61,8 +61,8 @@ class Times:
 def main(
     width: Annotated[int, typer.Option(min=8, help="Width of the model.")] = 256,
     layers: Annotated[int, typer.Option(min=1, help="Blocks of the model.")] = 8,
-    vocabulary: Annotated[int, typer.Option(min=2048, help="Tokens that the model knows.")] = 16_384,
-    checkpoints: Annotated[int, typer.Option(min=2, help="Checkpoints of a round.")] = 6,
+    vocabulary: Annotated[int, typer.Option(min=2048, help="Tokens that the model knows.")] = 8_192,
+    checkpoints: Annotated[int, typer.Option(min=2, help="Checkpoints of a round.")] = 12,
     repetitions: Repetitions = 5,
     threads: Threads = None,
     file: JsonFile = None,
