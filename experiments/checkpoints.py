@@ -48,6 +48,11 @@ class MeasuredCheckpoints(Callback):
         """Save the model of the last step, which is measured now unless it was due."""
         self._save_if_measured(trainer, pl_module)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save the model of the last step where training was interrupted; of several processes, others may be gone."""
+        if trainer.world_size == 1 and self._saved >= 0:
+            self._save_if_measured(trainer, pl_module)
+
     def _save_if_measured(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the model if the last point is of this step; the monitor's hooks run before those of other callbacks."""
         point = trainer.strategy.broadcast(_last_point(trainer))

@@ -97,6 +97,19 @@ def test_a_run_that_begins_again_takes_the_place_of_what_it_saved(tmp_path: Path
     assert names == ["step-0", "step-2", "step-4", "step-5"]
 
 
+def test_the_last_step_of_an_interrupted_run_is_saved(tmp_path: Path) -> None:
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: lightning.Trainer, *rest: object) -> None:
+            if trainer.global_step == 3:
+                raise RuntimeError("stopped")
+
+    keep = MeasuredCheckpoints(tmp_path / "checkpoints")
+    with pytest.raises(RuntimeError, match="stopped"):
+        _trainer(tmp_path, keep, Stop(), _monitor(tmp_path)).fit(_module(), _blocks())
+    assert Trajectory.load(tmp_path).steps == [0, 2, 3]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-0", "step-2", "step-3"]
+
+
 def test_without_a_monitor_there_is_nothing_to_save_at(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="checkpoints of measured steps need an InformationPlaneMonitor among the"):
         _trainer(tmp_path, MeasuredCheckpoints(tmp_path)).fit(_module(), _blocks())
