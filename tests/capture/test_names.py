@@ -11,7 +11,6 @@ from torch import nn
 from ibtrack.capture.names import bare_name, beside_sites, named_modules
 from tests.models import Model
 
-
 COMPILE_WARNINGS = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own import
 
 
