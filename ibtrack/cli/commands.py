@@ -16,7 +16,7 @@ import typer
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.effects import effects, which_compresses
-from ibtrack.analysis.outline import outline
+from ibtrack.analysis.outline_cache import outlined
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking, verdict
@@ -108,6 +108,7 @@ def list_runs(
 
     The column "behind" says by how many standard errors a run's fall of I(X;Z) is smaller than the largest.
     """
+    check_option("unit", unit, tuple(UNIT_WORDS))
     runs: dict[str, Trajectory | str] = {}
     found: dict[str, Phases] = {}
     for path in _files_below(folder):
@@ -149,7 +150,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG of the effects to write.")] = None,
 ) -> None:
     """Say what a setting does: differences between groups of runs, with intervals from the spread between seeds."""
-    trajectories = [outline(Trajectory.load(path, sites=("mean",)), [order]) for run in runs for path in _runs_in(run)]
+    trajectories = [outlined(path, order).run for run in runs for path in _runs_in(run)]
     _check_measured(trajectories, "mean", order)
     named = dict(zip(run_labels(trajectories), trajectories, strict=True))
     found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
@@ -378,20 +379,14 @@ def _name_below(folder: Path, path: Path) -> str:
     return " · ".join(filter(None, (str(path.parent.relative_to(folder)), prefix_in(path))))
 
 
-def _trajectory_or_reason(path: Path) -> Trajectory | str:
-    """Read a trajectory without its layers, or say why it cannot be read."""
-    try:
-        if path.exists() and not path.is_file():
-            return f"{path} is no file"  # a pipe, for one, which would be waited for without end
-        return Trajectory.load(path, sites=("mean",))  # a list shows no single layer
-    except (OSError, ValueError, KeyError) as error:
-        return _sentence(error)
-
-
 def _in_outline(path: Path, order: str, unit: str | None) -> tuple[Trajectory | str, Phases | None]:
-    """Read a run and keep its outline and phases, as all runs of a folder would not fit; or say why it cannot be."""
-    run = _trajectory_or_reason(path)
-    return (run, None) if isinstance(run, str) else (outline(run, [order]), find_phases(run, order, unit=unit))
+    """Read the outline of a run and its phases, as all runs of a folder would not fit; or say why it cannot be read."""
+    if path.exists() and not path.is_file():
+        return f"{path} is no file", None  # a pipe, for one, which would be waited for without end
+    try:
+        return outlined(path, order, unit=unit)
+    except (OSError, ValueError, KeyError) as error:
+        return _sentence(error), None
 
 
 def _runs_in(path: Path) -> list[Path]:
