@@ -90,11 +90,17 @@ def report(
     runs: Runs,
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("report.html"),
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Also runs of different protocols.")] = False,
+    single_file: Annotated[bool, typer.Option("--single-file", help="Nothing beside the page.")] = False,
 ) -> None:
-    """Write one self-contained HTML page of the runs; it opens without a network."""
+    """Write one HTML page of the runs; it opens without a network.
+
+    What a page of many runs has no room for lies beside it, in the folder <page>_files, and is loaded when a run is
+    chosen.
+    """
     from ibtrack.report import write_report
 
-    say(f"wrote {write_report([_existing(run) for run in runs], out, allow_mixed=allow_mixed)}")
+    paths = [_existing(run) for run in runs]
+    say(f"wrote {write_report(paths, out, allow_mixed=allow_mixed, single_file=single_file)}")
 
 
 @app.command("list")

@@ -19,6 +19,7 @@ from ibtrack.analysis.phases import find_phases
 from ibtrack.record.notes import note_names
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import sheet
+from ibtrack.report.details import write_details
 from ibtrack.report.tables import curve_rows, plane_domain, plane_rows
 from tests import trajectories
 from tests.record.test_notes import CASES
@@ -866,6 +867,67 @@ def test_many_runs_are_painted_thinned_and_said_to_be(show: Show, monkeypatch: p
     page.locator("#theme").click()
     page.locator("#step").fill("7")
     assert page.locator("#readout tbody tr").count() == 26
+
+
+def thinned(monkeypatch: pytest.MonkeyPatch) -> list[Trajectory]:
+    """Runs of which a page has room for some points of the mean alone, and a page of one for all of it."""
+    runs = [trajectories.make(f"r{i}", num_points=40, num_layers=2, drop=i / 100) for i in range(8)]
+    monkeypatch.setattr(sheet, "MOST_NUMBERS", 60 * len(sheet.sheet(runs[0]).keys))
+    return runs
+
+
+def asked_for(page: Any, name: str) -> None:
+    """Check that the page has loaded this file beside it, and nothing else."""
+    assert page.asked.pop().endswith(f"_files/{name}")
+
+
+def test_a_run_that_is_highlighted_brings_its_points_and_layers(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = thinned(monkeypatch)
+    page = show(runs)
+    assert page.locator("#site option").all_inner_texts() == ["mean of layers"]
+    drawn = int(page.locator("#step").get_attribute("max"))
+    page.select_option("#focus", "1")
+    page.wait_for_selector("#site option[value=L01]", state="attached")
+    asked_for(page, "run001.js")
+    assert int(page.locator("#step").get_attribute("max")) == 39 > drawn
+    assert page.locator("#step").input_value() == "39"
+    assert page.locator("#details-note").is_hidden()
+    assert page.locator("#heatmap-axis").inner_text().startswith("r1: ")
+    page.select_option("#site", "L01")
+    settle(page, "#plane")
+    assert page.locator("#readout tbody tr").count() == 1  # of the others no layers are there
+    assert "Of 7 runs this page holds no layers." in page.locator("#plane-note").inner_text()
+    page.locator("#step").fill("39")
+    value = runs[1].points[-1].values["ib/L01/token/kept"]
+    assert f"{value:.3f} ±" in page.locator("#readout tbody").inner_text()
+    page.select_option("#focus", "")
+    page.select_option("#focus", "1")  # once is enough
+    settle(page, "#plane")
+    assert len(page.asked) == 1
+
+
+def test_without_its_folder_a_page_says_what_is_not_there(
+    show: Show, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = show(thinned(monkeypatch))
+    for file in (tmp_path / "0_files").iterdir():
+        file.unlink()
+    page.select_option("#focus", "2")
+    page.wait_for_function("document.querySelector('#details-note').textContent.includes('are not beside the page')")
+    asked_for(page, "run002.js")
+    assert page.complaints.pop().startswith("Failed to load resource")
+    assert page.locator("#readout tbody tr").count() == 8
+
+
+def test_the_folder_of_another_report_is_told_from_its_own(
+    show: Show, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = show(thinned(monkeypatch))
+    write_details(trajectories.make("another", num_points=40), 0, tmp_path / "0.html")
+    page.select_option("#focus", "0")
+    page.wait_for_function("document.querySelector('#details-note').textContent.includes('that of another report')")
+    asked_for(page, "run000.js")
+    assert page.locator("#site option").all_inner_texts() == ["mean of layers"]
 
 
 def test_of_many_runs_with_missing_points_the_first_are_named(show: Show) -> None:

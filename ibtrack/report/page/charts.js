@@ -23,7 +23,7 @@ async function draw(name, element, numRows, spec) {
 }
 
 async function drawPlane() {
-  await draw("plane", $("plane"), NUM_POINTS, { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
+  await draw("plane", $("plane"), numPoints(), { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
 }
 
 async function drawCurves() {
@@ -36,7 +36,7 @@ async function drawCurves() {
     delete views[name];
     $(name).closest("figure").hidden = name === "second" && !state.below;
     if (!$(name).closest("figure").hidden) {
-      await draw(name, $(name), NUM_POINTS, { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
+      await draw(name, $(name), numPoints(), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
     }
   }
 }
@@ -80,6 +80,8 @@ function updatePlane() {
   if (rows.some((row) => row.complexity_se !== null || row.expressivity_se !== null)) words.push(`Bars: ${bandWords("plane")}.`);
   if (hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
   else if (mayHaveBottleneck()) words.push("The bottleneck curve is drawn in fractions of log K alone.");
+  const without = RUNS.filter((run) => !isShown(run) && !state.hidden.has(run.number)).length;
+  if (without) words.push(`Of ${without} ${without === 1 ? "run" : "runs"} this page holds no layers.`);
   $("plane-note").textContent = [...words, ...missing(rows), ...doubted(rows)].join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }
@@ -145,7 +147,8 @@ function updateHeatmap() {
 /** Why no layers are drawn of a run. */
 function withoutLayers(run) {
   if (run.layers) return `${run.label} has no layers on file.`;
-  return `This page of ${RUNS.length} runs holds the mean over the layers alone. For the layers of one: ibtrack report ${run.path || "RUN"}`;
+  const way = DATA.folder === "" ? `For the layers of one: ibtrack report ${run.path || "RUN"}` : "Choose a run under Highlight to load its layers.";
+  return `This page of ${RUNS.length} runs holds the mean over the layers alone. ${way}`;
 }
 
 const where = () => (state.site === "mean" ? "mean over the layers" : `layer ${state.site}`);

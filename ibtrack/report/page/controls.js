@@ -15,6 +15,7 @@ function update() {
 function setFocus(value) {
   state.focus = value;
   $("focus").value = value;
+  loadDetails();
   update();
 }
 
@@ -57,7 +58,8 @@ function controls() {
   state.quantity = withoutPlane() ? "preference_information" : axes()[0];
   $("plane").closest("section").hidden = withoutPlane();
   choices("order", DATA.orders.map((order) => [order, order]));
-  choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean of layers" : site]));
+  choices("site", []);
+  siteChoices();
   choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
   choices("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }), async () => {
     await drawPlane();
@@ -70,7 +72,7 @@ function controls() {
     updateCurves();
   });
   choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
-  choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
+  choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])], () => setFocus(state.focus));
   const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
   const titles = measured.map(([name, { title }]) => [name, title]);
   choices("quantity", titles);

@@ -4,8 +4,8 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const INDEX = DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i])));
 const RUNS = DATA.runs.map(unpack);
-const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
-const NUM_POINTS = RUNS.reduce((sum, run) => sum + run.steps.length, 0);
+let STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
+const numPoints = () => RUNS.reduce((sum, run) => sum + run.steps.length, 0);
 const state = {
   order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
   quantity: "", below: "", x: "step", band: "pointwise", references: RUNS.length <= 6, bracket: false, matched: "step",
@@ -128,7 +128,9 @@ function titleOf(quantity) {
   return unit ? `${title}, ${unit}` : title;
 }
 
-const shown = () => RUNS.filter((run) => !state.hidden.has(run.number));
+/** The runs that are drawn; of a single layer those of which the page holds layers. */
+const isShown = (run) => !state.hidden.has(run.number) && (state.site === "mean" || run.layers);
+const shown = () => RUNS.filter(isShown);
 const lastIndex = (run, step) => run.steps.findLastIndex((other) => other <= step);
 const format = (value, digits = 3) => (value === null || value === undefined ? "—" : value.toFixed(digits));
 const whole = (value) => (value === null || value === undefined ? "—" : value.toLocaleString("en"));

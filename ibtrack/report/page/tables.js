@@ -185,7 +185,7 @@ function updateReadout() {
   const step = STEPS[state.at];
   const heads = ["run", "I(X;Z)", "I(Y;Z)", "loss"];
   $("readout").tHead.replaceChildren(cell("tr", ...heads.map((head) => Object.assign(cell("th", head), { scope: "col" }))));
-  $("readout").tBodies[0].replaceChildren(...inOrder().filter((run) => !state.hidden.has(run.number)).map((run) => {
+  $("readout").tBodies[0].replaceChildren(...inOrder().filter(isShown).map((run) => {
     const i = step === undefined ? -1 : lastIndex(run, step);
     const late = i >= 0 && run.steps[i] !== step ? ` (step ${whole(run.steps[i])})` : "";
     const name = cell("span", swatch(look(run).colour, look(run).shape), cell("span", run.label + late));
