@@ -1,7 +1,7 @@
 """The details of a run: all of its points and layers, which the page loads when the run is chosen.
 
-They are scripts in a folder beside the page. A page that was opened from a disk may load scripts, but no data: a browser
-takes each file for a site of its own.
+They are scripts in a folder beside the page. A page that was opened from a disk may load scripts, but no data: for a
+browser each file is a site of its own.
 """
 
 from __future__ import annotations
