@@ -15,11 +15,11 @@ import typer
 
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
-from ibtrack.analysis.effects import effects, which_compresses
+from ibtrack.analysis.effects import effects
 from ibtrack.analysis.outline_cache import outlined
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
-from ibtrack.analysis.ranking import ranking, verdict
+from ibtrack.analysis.ranking import ranking
 from ibtrack.analysis.scores import DEFAULT_QUANTITIES, Relations, join_scores, read_scores, relate
 from ibtrack.cli.terminal import (
     LIST_HEAD,
@@ -37,6 +37,7 @@ from ibtrack.cli.terminal import (
 )
 from ibtrack.record.quantities import GEOMETRY, Z95
 from ibtrack.record.trajectory import Trajectory, prefix_in
+from ibtrack.report.opening import opening
 from ibtrack.report.run_labels import run_labels
 from ibtrack.report.tables import curve_rows, doubt_lines, plane_rows
 
@@ -138,8 +139,7 @@ def list_runs(
     if differences:
         say(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
     elif is_ranked:
-        between = which_compresses({name: readable[name] for name in phases}, order, unit=unit)
-        say("\n".join(["", verdict(phases), *filter(None, [between])]))
+        say("\n" + opening({name: readable[name] for name in phases}, phases, order, unit=unit).text)
 
 
 @app.command()
@@ -227,9 +227,10 @@ def show(
     say(points_table(rows))
     say("".join(f"\n{line}.\n" for line in doubt_lines(rows)), nl=False)
     say(f"\n{terminal_plane(rows)}\n")
-    is_other = (site, reading) != ("mean", "debiased")
-    whose = "Of the debiased reading, mean over the layers: " if is_other else ""
-    say(whose + find_phases(trajectory, order, unit=_asked(unit)).sentence())
+    parts = ["" if site == "mean" else f"layer {site}", "" if reading == "debiased" else "debiased reading"]
+    whose = ", ".join(filter(None, parts))
+    sentence = find_phases(trajectory, order, unit=_asked(unit), site=site).sentence()
+    say(f"{whose[0].upper()}{whose[1:]}: {sentence}" if whose else sentence)
     if "geometry_rows" in trajectory.protocol:
         curves = {name: curve_rows([trajectory], quantity=name, site=site) for name in GEOMETRY}
         number = trajectory.protocol["geometry_rows"]

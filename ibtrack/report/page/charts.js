@@ -73,11 +73,13 @@ const hasBottleneck = () => mayHaveBottleneck() && state.unit === "log_k";
 
 function updatePlane() {
   const rows = planeRows();
-  const [low, high] = domain(rows);
+  const drawn = inGroups(rows, ["complexity", "expressivity"]);
+  const [low, high] = domain(drawn);
   views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
-    .signal("bottleneck", Boolean(hasBottleneck())).signal("simultaneous", state.band === "simultaneous").data("points", rows).run();
+    .signal("bottleneck", Boolean(hasBottleneck())).signal("simultaneous", state.band === "simultaneous").data("points", drawn).run();
   const words = [`${where()} · ${state.order} labels · ${state.reading} reading · ${unitWords[state.unit]}. Ring: start; points grow with the step.`];
-  if (rows.some((row) => row.complexity_se !== null || row.expressivity_se !== null)) words.push(`Bars: ${bandWords("plane")}.`);
+  if (isGrouped()) words.push(groupWords("bars"));
+  else if (rows.some((row) => row.complexity_se !== null || row.expressivity_se !== null)) words.push(`Bars: ${bandWords("plane")}.`);
   if (hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
   else if (mayHaveBottleneck()) words.push("The bottleneck curve is drawn in fractions of log K alone.");
   const without = RUNS.filter((run) => !isShown(run) && !state.hidden.has(run.number)).length;
@@ -93,7 +95,7 @@ function updateCurves() {
 
 function updateCurve(name, quantity) {
   const rows = curveRows(quantity);
-  views[name].signal("bracket", state.bracket).signal("simultaneous", state.band === "simultaneous").data("points", rows).run();
+  views[name].signal("bracket", state.bracket).signal("simultaneous", state.band === "simultaneous").data("points", inGroups(rows, ["value"])).run();
   const scope = DATA.quantities[quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
   const drawn = ["null", "ceiling", "half"].filter((column) => rows.some((row) => row[column] !== null));
@@ -102,9 +104,10 @@ function updateCurve(name, quantity) {
     half: "dashed: what half of the documents read; far from the line, rows are too few",
   };
   const words = [details, ...drawn.map((column) => lines[column])];
-  if (rows.some((row) => row.se !== null)) words.push(`band: ${bandWords("curve")}`);
+  if (isGrouped()) words.push(groupWords("band"));
+  else if (rows.some((row) => row.se !== null)) words.push(`band: ${bandWords("curve")}`);
   if (state.bracket) words.push(bracketWords(rows, quantity));
-  $(name + "-note").textContent = [words.join(" · ") + ".", ...missing(rows), ...doubted(rows)].join(" ");
+  $(name + "-note").textContent = [words.join(" · ").replace(/\.?$/, "."), ...missing(rows), ...doubted(rows)].join(" ");
   $(name + "-axis").textContent = titleOf(quantity);
   $(name).setAttribute("aria-label", `${titleOf(quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
 }

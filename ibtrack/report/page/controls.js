@@ -71,7 +71,14 @@ function controls() {
     updatePlane();
     updateCurves();
   });
-  choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
+  const byGroup = DATA.groups ? [["group", `group (${DATA.groups.by})`]] : [];
+  choices("view", [["groups", "groups, mean and sd"], ["runs", "each by itself"]], () => {
+    state.colour = isGrouped() ? "group" : DATA.colour;
+    $("colour").value = state.colour;
+    update();
+  });
+  $("view").closest("label").hidden = !DATA.groups;
+  choices("colour", [...byGroup, ["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
   choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])], () => setFocus(state.focus));
   const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
   const titles = measured.map(([name, { title }]) => [name, title]);

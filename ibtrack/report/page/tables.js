@@ -132,7 +132,12 @@ function updateSummary() {
     return row;
   }));
   if (active) $("summary").querySelector(`[data-column="${CSS.escape(active)}"]`)?.focus();
-  $("verdict").textContent = DATA.verdicts[state.order];
+  const [headline, rest] = DATA.verdicts[state.order];
+  $("verdict").textContent = headline;
+  $("verdict-rest").textContent = rest;
+  $("verdict-of").textContent = state.site === "mean" && state.reading === "debiased" ? "" :
+    "These sentences and the table below are of the mean over the layers, debiased reading; the charts are of what is chosen." +
+    (state.site === "mean" ? "" : ` Of layer ${state.site} by itself: ibtrack show RUN --site ${state.site}`);
   const thresholds = RUNS.map((run) => run.phases[state.order].threshold).filter((value) => value !== null);
   const needed = thresholds.length ? ` (here ${[...new Set(extent(thresholds).map((value) => value.toFixed(1)))].join(" to ")})` : "";
   const dropped = DATA.differing.length > settings().length ? " Not all settings that differ have a column; choose them under Colour by." : "";
@@ -208,7 +213,7 @@ function updateGroups() {
   if (state.colour === "run") return box.replaceChildren();
   const fall = (run) => run.phases[state.order].compression;
   const rows = groupsOf(state.colour).map((group) => {
-    const runs = RUNS.filter((run) => (run.config[state.colour] ?? "—") === group.value);
+    const runs = RUNS.filter((run) => valueOf(state.colour, run) === group.value);
     const falls = runs.filter(fall).map((run) => -fall(run).change);
     const mean = falls.reduce((sum, value) => sum + value, 0) / falls.length;
     const spread = Math.sqrt(falls.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (falls.length - 1));
@@ -216,10 +221,11 @@ function updateGroups() {
     const text = falls.length ? format(mean) + (falls.length > 1 ? `, sd ${format(spread)}` : "") : "—";
     return cell("tr", cell("td", name), cell("td", `${falls.length} of ${runs.length}`), cell("td", text));
   });
-  const heads = [shortName(state.colour), "runs that compress", "mean fall of I(X;Z)"].map((head) => Object.assign(cell("th", head), { scope: "col" }));
+  const by = state.colour === "group" ? DATA.groups.by : state.colour;
+  const heads = [state.colour === "group" ? "group" : shortName(state.colour), "runs that compress", "mean fall of I(X;Z)"].map((head) => Object.assign(cell("th", head), { scope: "col" }));
   const table = Object.assign(cell("table", cell("thead", cell("tr", ...heads)), cell("tbody", ...rows)), { className: "plain" });
   const note = Object.assign(cell("p", "The sd is over runs: with several seeds per value it says what the standard errors of one run cannot."), { className: "small" });
-  box.replaceChildren(cell("h3", `By ${state.colour}`), table, note);
+  box.replaceChildren(cell("h3", `By ${by}`), table, note);
 }
 
 function failures(run) {
