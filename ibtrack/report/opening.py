@@ -55,4 +55,5 @@ def opening(runs: Mapping[str, Trajectory], phases: Mapping[str, Phases], order:
     of_settings = " ".join(filter(None, (fall.sentence(), found.match.remark)))
     if all(pair.interval is None for pair in fall.contrasts):
         return Opening(of_runs, of_settings)
-    return Opening(of_settings, f"Of single runs, {of_runs}")
+    up_to = ", each up to its last step" if found.match.remark else ""
+    return Opening(of_settings, f"Of single runs{up_to}, {of_runs}")

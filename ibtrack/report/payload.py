@@ -118,6 +118,7 @@ def _phases(phases: Phases) -> dict[str, Any]:
         "decided": phases.why_not is None,
         "fitting": _movement(phases.fitting),
         "compression": _movement(phases.compression),
+        "collapse": _movement(phases.collapse),
         "threshold": _or_none(phases.threshold),
     }
 

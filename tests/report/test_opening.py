@@ -39,6 +39,7 @@ def test_a_run_that_has_not_finished_is_compared_up_to_where_it_is() -> None:
     assert found.headline.endswith(
         f"w32-s1 has come to step {end} so far and the longest run to step 4000, so all are compared at step {end}."
     )
+    assert found.rest.startswith("Of single runs, each up to its last step, w64-s")
 
 
 def test_runs_that_are_no_sweep_are_ranked_alone() -> None:

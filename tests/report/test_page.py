@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -50,7 +51,9 @@ def names(page: Any) -> list[str]:
 def test_the_answer_is_on_top(show: Show) -> None:
     page = show(trajectories.sweep())
     best = names(page)[0]
-    assert page.locator("#verdict").inner_text().startswith(f"{best} compresses most: I(X;Z) falls by 0.2")
+    assert page.locator("#verdict").inner_text().startswith("width=64 compresses more than width=32 at step 4000: ")
+    rest = page.locator("#verdict-rest").inner_text()
+    assert rest.startswith(f"Of single runs, {best} compresses most: I(X;Z) falls by 0.2")
     assert [name[:3] for name in names(page)] == ["w64", "w64", "w32", "w32"]
     first = page.locator("#summary tbody tr").first.inner_text().split("\t")
     fall, num_se = float(first[1]), float(first[2])
@@ -81,6 +84,7 @@ def settle(page: Any, chart: str) -> None:
 )
 def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: str) -> None:
     page = show(trajectories.sweep())
+    page.select_option("#view", "runs")
     options = page.locator(f"#{control} option").evaluate_all("options => options.map(option => option.value)")
     changed = "([chart, before]) => document.querySelector(chart + ' svg')?.innerHTML !== before"
     drawn = set()
@@ -141,6 +145,7 @@ def test_the_table_sorts_both_ways_by_mouse_and_keyboard(show: Show) -> None:
 
 def test_runs_can_be_hidden_and_highlighted(show: Show) -> None:
     page = show(trajectories.sweep())
+    page.select_option("#view", "runs")
     everything = marks(page)
     page.locator("#summary input").first.uncheck()
     assert page.locator("#readout tbody tr").count() == 3
@@ -164,6 +169,45 @@ def test_runs_are_grouped_by_a_setting_that_differs(show: Show) -> None:
     assert falls[1] > falls[0]
 
 
+def test_runs_of_one_recipe_are_drawn_as_their_mean_and_spread(show: Show) -> None:
+    runs = trajectories.sweep(3)
+    runs[0] = replace(runs[0], points=runs[0].points[:11])
+    page = show(runs)
+    assert page.locator("#view").input_value() == "groups"
+    assert page.locator("#plane [opacity='0.18']").count() > 10
+    lines = "#curves .mark-line path"
+    assert page.locator(f"{lines}[opacity='1']").count() == 2
+    page.locator("#curves .mark-symbol path[opacity='1']").last.hover()
+    tip = page.locator("#vg-tooltip-element")
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    last = [run.points[-1].values["ib/mean/token/kept"] for run in runs[3:]]
+    assert "width=64: mean of 3 runs, ± sd between them" in tip.inner_text()
+    assert f"{fmean(last):.3f}" in tip.inner_text()
+    assert f" ± {stdev(last):.3f}" in tip.inner_text()
+    short = runs[0].steps[-1]
+    assert f"By model.width, at step {short}" in page.locator("#groups").inner_text()
+    assert f"w32-s0 has come to step {short} so far" in page.locator("#verdict").inner_text()
+    page.select_option("#view", "runs")
+    assert page.locator(f"{lines}[opacity='1']").count() >= 6
+    assert page.locator("#curves [opacity='0.18']").count() == 0
+
+
+def test_sentences_say_of_what_they_are_when_another_layer_is_shown(show: Show) -> None:
+    page = show(trajectories.sweep())
+    assert page.locator("#verdict-of").inner_text() == ""
+    page.select_option("#site", "L01")
+    assert page.locator("#verdict-of").inner_text().endswith("ibtrack show RUN --site L01")
+    page.select_option("#site", "mean")
+    page.select_option("#reading", "plugin")
+    assert "are of the mean over the layers, debiased reading" in page.locator("#verdict-of").inner_text()
+
+
+def test_runs_without_seeds_are_drawn_by_themselves(show: Show) -> None:
+    page = show(trajectories.sweep(1))
+    assert page.locator("#view").is_hidden()
+    assert page.locator("#colour option[value=group]").count() == 0
+
+
 def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show: Show) -> None:
     drops = {"a": 0.2, "b": 0.2, "c": 0.05}
     runs = [trajectories.make(name, drop=drop) for name, drop in drops.items()]
@@ -183,6 +227,8 @@ def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show: Sh
 
 def test_many_runs_are_coloured_by_the_setting_that_parts_them(show: Show) -> None:
     page = show(trajectories.sweep(4))
+    assert page.locator("#colour").input_value() == "group"
+    page.select_option("#view", "runs")
     assert page.locator("#colour").input_value() == "model.width"
     assert page.locator("#groups tbody tr").count() == 2
     assert page.locator("#phases").get_attribute("open") is None
@@ -607,7 +653,7 @@ def test_a_run_with_a_collapse_alone_is_not_said_to_move_within_noise(show: Show
     page = show([collapse])
     assert page.locator("#verdict").inner_text().startswith("First a collapse until step")
     assert page.locator("#summary [data-column=fall]").inner_text().startswith("compression: I(X;Z) falls by")
-    assert "none shown" in page.locator("#summary tbody").inner_text()
+    assert re.search(r"none; a collapse by 0\.\d+", page.locator("#summary tbody").inner_text())
     assert "within noise" not in page.locator("main").inner_text()
     note = page.locator("#summary-note")
     words = "A fall of what had not been gained before is a collapse, and a fall of the fraction of log K alone is a"

@@ -90,6 +90,7 @@ function controls() {
   });
   choices("matched", ["step", "tokens", "loss"].map((way) => [way, way]), () => {
     updateEffects();
+    updateGroups();
     updateHints();
   });
   $("x").addEventListener("change", async () => {

@@ -46,7 +46,7 @@ function columns() {
   return [
     { id: "run", label: "run", value: (run) => run.label, text: nameCell },
     { id: "fall", label: "compression: I(X;Z) falls by", value: (run) => (phase(run).compression ? fall(run) : null),
-      text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).decided ? "none shown" : "not known"),
+      text: (run) => (phase(run).compression ? format(fall(run)) : withoutCompression(phase(run))),
       bar: (run) => fall(run) / (largest || 1) },
     { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
     ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
@@ -59,6 +59,12 @@ function columns() {
     { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
     ...(uneven ? [{ id: "points", label: "points", value: (run) => run.points, text: points }] : []),
   ];
+}
+
+/** Why there is no compression: nothing beyond noise, or a fall of what had never been gained. */
+function withoutCompression({ decided, collapse }) {
+  if (!decided) return "not known";
+  return collapse ? `none; a collapse by ${format(-collapse.change)}` : "none beyond noise";
 }
 
 /** The step at which a fall begins, and the steps between which it does with 95 % certainty. */
@@ -202,6 +208,19 @@ function updateReadout() {
   $("step").setAttribute("aria-valuetext", $("step-text").textContent);
 }
 
+/** The means of the groups where all runs are compared. */
+function matchedGroups({ groups, titles }) {
+  const chosen = ["fall of I(X;Z)", "I(X;Z)", "I(Y;Z)"].map((title) => titles.indexOf(title));
+  const heads = ["group", "runs", ...chosen.map((i) => titles[i])].map((head) => Object.assign(cell("th", head), { scope: "col" }));
+  const rows = groups.map(({ group, runs, cells }) => {
+    const { colour, shape } = groupsOf("group").find(({ value }) => value === group);
+    const name = Object.assign(cell("span", swatch(colour, shape), cell("span", group)), { className: "run" });
+    return cell("tr", cell("td", name), cell("td", String(runs)), ...chosen.map((i) => cell("td", cells[i])));
+  });
+  const table = Object.assign(cell("table", cell("thead", cell("tr", ...heads)), cell("tbody", ...rows)), { className: "plain" });
+  return [table, Object.assign(cell("p", `Means with the standard deviation between runs; numbers are ${unitWords[phaseUnit()]}, mean over the layers.`), { className: "small" })];
+}
+
 function updateGroups() {
   const box = $("groups");
   if (state.colour === "step") {
@@ -211,6 +230,8 @@ function updateGroups() {
     return box.replaceChildren(cell("h3", "Colour: step"), bar, ends);
   }
   if (state.colour === "run") return box.replaceChildren();
+  const matched = state.colour === "group" ? DATA.effects[state.order][state.matched] : undefined;
+  if (matched && !matched.why) return box.replaceChildren(cell("h3", `By ${DATA.groups.by}, ${matched.where}`), ...matchedGroups(matched));
   const fall = (run) => run.phases[state.order].compression;
   const rows = groupsOf(state.colour).map((group) => {
     const runs = RUNS.filter((run) => valueOf(state.colour, run) === group.value);
