@@ -28,7 +28,10 @@ with needs("the report", extra="report"):
     from ibtrack.report.payload import payload
     from ibtrack.report.sheet import Sheet, has_room_for_layers, leaves_out, sheet, size_sentence
 
-SCRIPT = ("notes.js", "rows.js", "groups.js", "charts.js", "tables.js", "effects.js", "details.js", "controls.js")
+SCRIPT = (
+    *("notes.js", "rows.js", "groups.js", "charts.js", "multiples.js", "tables.js", "effects.js", "details.js"),
+    "controls.js",  # which starts the page
+)
 ALONE = "This file is complete: it loads nothing."
 BESIDE = "It loads nothing but the details of a run that is highlighted, from the folder {} beside it."
 

@@ -192,6 +192,25 @@ def test_runs_of_one_recipe_are_drawn_as_their_mean_and_spread(show: Show) -> No
     assert page.locator("#curves [opacity='0.18']").count() == 0
 
 
+def test_layers_of_several_runs_stand_side_by_side_on_one_scale(show: Show) -> None:
+    page = show(trajectories.sweep())
+    assert page.locator("#multiples-charts figure").count() == 0  # they are drawn when they are asked for
+    page.locator("#multiples summary").click()
+    page.wait_for_function("document.querySelector('#multiples-note').textContent.startsWith('One run of each group')")
+    assert page.locator("#multiples-charts .axis").all_inner_texts() == ["w32-s0", "w64-s0"]
+    legend = "charts => charts.map(chart => chart.querySelector('.role-legend').textContent)"
+    legends = page.locator("#multiples-charts svg").evaluate_all(legend)
+    assert len(legends) == 2
+    assert legends[0] == legends[1]
+    page.select_option("#view", "runs")
+    page.wait_for_function("document.querySelectorAll('#multiples-charts svg').length === 4")
+    page.wait_for_function("document.querySelector('#multiples-note').textContent.startsWith('The runs')")
+
+
+def test_one_run_has_nothing_beside_it(show: Show) -> None:
+    assert show([trajectories.make()]).locator("#multiples").is_hidden()
+
+
 def test_sentences_say_of_what_they_are_when_another_layer_is_shown(show: Show) -> None:
     page = show(trajectories.sweep())
     assert page.locator("#verdict-of").inner_text() == ""
@@ -908,6 +927,7 @@ def test_many_runs_are_painted_thinned_and_said_to_be(show: Show, monkeypatch: p
         "100 of 100 points were not measured as a whole, the first at step 0: out of memory."
         in page.locator("#sentences").inner_text()
     )
+    page.select_option("#view", "runs")
     page.select_option("#band", "simultaneous")
     assert "or more: it is the width that is enough however the errors of a run hang" in page.inner_text("#curves-note")
     page.locator("#theme").click()

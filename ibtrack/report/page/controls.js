@@ -9,6 +9,7 @@ function update() {
   updatePlane();
   updateCurves();
   updateHeatmap();
+  updateMultiples();
   updateHints();
 }
 
@@ -72,7 +73,7 @@ function controls() {
     updateCurves();
   });
   const byGroup = DATA.groups ? [["group", `group (${DATA.groups.by})`]] : [];
-  choices("view", [["groups", "groups, mean and sd"], ["runs", "each by itself"]], () => {
+  choices("view", [["groups", "groups"], ["runs", "single runs"]], () => {
     state.colour = isGrouped() ? "group" : DATA.colour;
     $("colour").value = state.colour;
     update();
@@ -117,6 +118,7 @@ function controls() {
     setStep(Number($("step").value));
   });
   $("play").addEventListener("click", play);
+  $("multiples").addEventListener("toggle", updateMultiples);
   const themes = ["", "light", "dark"];
   $("theme").addEventListener("click", () => {
     const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "") + 1) % 3];

@@ -263,8 +263,9 @@ function heatmapQuantity() {
   return DATA.quantities[state.quantity].scope === "run" ? axes()[0] : state.quantity;
 }
 
-function heatmapRows() {
-  const run = heatmapRun();
+const heatmapRows = () => heatmapRowsOf(heatmapRun());
+
+function heatmapRowsOf(run) {
   return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, band: null, site, depth })));
 }
 

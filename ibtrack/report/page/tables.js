@@ -37,7 +37,7 @@ function columns() {
     why: (run) => (end(run) < 0 || last(run, quantity) !== null ? "" : why(run, keyOf(quantity, "mean", "debiased"), end(run))),
   });
   const config = settings().map((key) => ({
-    id: "config." + key, label: shortName(key), value: (run) => run.config[key] ?? "—", text: (run) => run.config[key] ?? "—",
+    id: "config." + key, className: "setting", label: shortName(key), value: (run) => run.config[key] ?? "—", text: (run) => run.config[key] ?? "—",
   }));
   const fall = (run) => -(phase(run).compression?.change ?? 0);
   const [, largest] = extent(RUNS.map(fall));
@@ -124,7 +124,7 @@ function updateSummary() {
   $("summary").tHead.replaceChildren(cell("tr", ...all.map((other) => headCell(other, column))));
   $("summary").tBodies[0].replaceChildren(...inOrder().map((run) => {
     const row = cell("tr", ...all.map((other) => {
-      const td = cell("td", other.text(run));
+      const td = Object.assign(cell("td", other.text(run)), { className: other.className ?? "" });
       if (other.why?.(run)) td.title = other.why(run);
       if (other.bar && other.value(run) !== null && RUNS.length > 1) {
         const track = Object.assign(cell("span", cell("span")), { className: "bar" });
