@@ -89,7 +89,8 @@ def outlined(path: str | os.PathLike[str], order: str = "token", *, unit: str | 
             _write(place, kept)
     for message in kept.said:
         warnings.warn(message, stacklevel=2)
-    return Outlined(Trajectory(*json.loads(kept.header), kept.points, path), kept.phases)
+    protocol, header = json.loads(kept.header)
+    return Outlined(Trajectory(protocol, header, kept.points, path), kept.phases)
 
 
 def _made(path: Path, stamp: tuple[int, int, int], order: str, unit: str | None) -> _Kept:
