@@ -175,6 +175,7 @@ def test_runs_of_one_recipe_are_drawn_as_their_mean_and_spread(show: Show) -> No
     page = show(runs)
     assert page.locator("#view").input_value() == "groups"
     assert page.locator("#plane [opacity='0.18']").count() > 10
+    page.locator("#references").uncheck()
     lines = "#curves .mark-line path"
     assert page.locator(f"{lines}[opacity='1']").count() == 2
     page.locator("#curves .mark-symbol path[opacity='1']").last.hover()
