@@ -42,6 +42,7 @@ LAST_STEP = 100_000
 NUM_DOCUMENTS = 128  # influences are kept for as many at most
 RECIPES = ("constant", "cosine", "linear", "wsd")
 MOST_SIZE, MOST_SECONDS, MOST_MEMORY = 15, 5, 1000  # megabytes of the page, seconds to open it, megabytes of a command
+MOST_LISTING = 3  # seconds of a list of files that have not changed
 
 
 @dataclass(frozen=True)
@@ -179,17 +180,19 @@ def write_runs(folder: Path, num_runs: int, template: Trajectory, num_points: in
             writer.append(replace(point, values=dict(zip(keys, values.tolist(), strict=True))))
 
 
-def cost_of(*arguments: str) -> Cost:
+def cost_of(*arguments: str, cache: Path | None = None) -> Cost:
     """Run a command of ibtrack.
 
     Args:
         *arguments: Arguments of the command.
+        cache: Folder for what it keeps for the next call; None is that of the user.
 
     Raises:
         RuntimeError: The command failed.
     """
     began = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment |= {} if cache is None else {"XDG_CACHE_HOME": str(cache)}
     command = [sys.executable, "-m", "ibtrack", *arguments]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -241,11 +244,13 @@ def measure(num_runs: int, template: Trajectory, num_points: int, folder: Path) 
         "runs": num_runs,
         "files": sum(file.stat().st_size for file in files) / MEGABYTE,
         "report": asdict(cost_of("report", *map(str, files), "-o", str(page))),
-        "list": asdict(cost_of("list", str(runs))),
+        "list": asdict(cost_of("list", str(runs), cache=folder / "cache")),
+        "list_again": asdict(cost_of("list", str(runs), cache=folder / "cache")),
         "page": page.stat().st_size / MEGABYTE,
         "opening": opening_seconds(page),
     }
     shutil.rmtree(runs)
+    shutil.rmtree(folder / "cache")
     return row
 
 
@@ -255,7 +260,8 @@ def figures_of(row: dict[str, object]) -> list[Figure]:
     Args:
         row: What `measure` returned.
     """
-    made, listed = (Cost(**row[name]) for name in ("report", "list"))  # type: ignore[arg-type]  # as asdict made them
+    names = ("report", "list", "list_again")
+    made, listed, again = (Cost(**row[name]) for name in names)  # type: ignore[arg-type]  # as asdict made them
     of = f"{row['runs']} runs"
     opening = row["opening"]
     return [
@@ -263,6 +269,7 @@ def figures_of(row: dict[str, object]) -> list[Figure]:
         Figure(f"opening of it in Chromium, processor time of the page, {of}", "≤", MOST_SECONDS, opening, " s"),  # type: ignore[arg-type]
         Figure(f"peak of memory of ibtrack report, {of}", "≤", MOST_MEMORY, made.megabytes, " MB", _times(made)),
         Figure(f"peak of memory of ibtrack list, {of}", "≤", MOST_MEMORY, listed.megabytes, " MB", _times(listed)),
+        Figure(f"ibtrack list of files that were listed before, {of}", "≤", MOST_LISTING, again.seconds, " s"),
     ]
 
 

@@ -219,7 +219,8 @@ class Effects:
     def sentences(self) -> list[str]:
         """Say the groups, the effect on each quantity, and which runs were left out of what."""
         sizes = {len(runs) for each in self.effects for runs in each.values.values()} - {0}
-        caveat = [SOME_ONE] if 1 in sizes and len(sizes) > 1 else []
+        caveat = [self.match.remark] if self.match.remark else []
+        caveat += [SOME_ONE] if 1 in sizes and len(sizes) > 1 else []
         pairs = [pair for each in self.effects for pair in each.contrasts if not math.isnan(pair.probe_se)]
         caveat += [] if all(pair.probe_paired for pair in pairs) else [AS_INDEPENDENT]
         return [self.groups.sentence(), *(each.sentence() for each in self.effects), *caveat, *self._left_out()]

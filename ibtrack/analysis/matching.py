@@ -17,6 +17,7 @@ import numpy as np
 
 from ibtrack._checks import check_option
 from ibtrack.analysis.deviations import Vector, number_of, stacked
+from ibtrack.analysis.groups import listed
 from ibtrack.record.keys import metric_key
 from ibtrack.record.quantities import quantity_key
 from ibtrack.record.trajectory import Point, Trajectory
@@ -53,6 +54,7 @@ class Match:
         loss: Which loss is meant: ``probe_loss``, or ``loss``, that of training, where a run has no other.
         places: Name of each run to its step, which lies between two points where it is no whole number of theirs.
         left_out: Name of each run that has no such place to the reason.
+        remark: Sentence on runs that go on beyond the place, as where one of them has not finished; or an empty text.
     """
 
     at: str
@@ -60,6 +62,7 @@ class Match:
     loss: str
     places: Mapping[str, float]
     left_out: Mapping[str, str]
+    remark: str = ""
 
     def words(self) -> str:
         """Name the place in a sentence.
@@ -115,7 +118,8 @@ def match_runs(runs: Mapping[str, Trajectory], at: str = "step", *, step: int | 
         places = {name: place for name, place in places.items() if name not in late}
     if not places:
         raise ValueError(f"no run can be compared by {at}: {'; '.join(sorted(set(left_out.values())))}")
-    return Match(at=at, target=target, loss=loss, places=places, left_out=left_out)
+    remark = _remark(target, rest) if at == "step" and step is None else ""
+    return Match(at=at, target=target, loss=loss, places=places, left_out=left_out, remark=remark)
 
 
 def read_at(run: Trajectory, place: float, read: Callable[[Point], Reading]) -> Reading:
@@ -223,6 +227,22 @@ def _at_step(runs: Mapping[str, Trajectory], step: int | None) -> tuple[float, d
         near = ", ".join(str(each) for each in sorted(sorted(known, key=lambda each: abs(each - step))[:3]))
         raise ValueError(f"no run has a point at step {step}; near are {near}")
     return float(step), {name: float(step) for name, own in steps.items() if step in own}
+
+
+def _remark(target: float, runs: Mapping[str, Trajectory]) -> str:
+    """Say which runs have come no further than a step, where others have; or nothing, where all end there."""
+    ends = {name: run.steps[-1] for name, run in runs.items()}
+    furthest = max(ends.values())
+    if furthest <= target:
+        return ""
+    first = [name for name, end in ends.items() if end == target]
+    if not first:
+        return f"Step {target:.0f} is the last at which all runs have a point; the longest has come to step {furthest}."
+    have = "has" if len(first) == 1 else "have"
+    return (
+        f"{listed(first)} {have} come to step {target:.0f} so far and the longest run to step {furthest}, so all are "
+        f"compared at step {target:.0f}."
+    )
 
 
 def _without_step(run: Trajectory, step: float) -> str:

@@ -85,11 +85,11 @@ class Phases:
             when = f"since {fall.start}" if self.rebound is None else f"from {fall.start} to {fall.end}"
             begins = f", begun {fall.begins[0]}–{fall.begins[1]}" if fall.begins else ""
             return f"compression {when} ({_size(fall)} se{begins})"
-        if self.fitting is not None:
-            return f"fitting until {self.fitting.end} ({_size(self.fitting)} se), no compression"
-        if self.narrowing:
-            return f"narrowing until {self.narrowing[-1].end} ({_size(self.narrowing[-1])} se), no compression"
-        return "none can be told from noise"
+        others = {"collapse": self.collapse, "fitting": self.fitting}
+        found = [f"{name} until {each.end} ({_size(each)} se)" for name, each in others.items() if each is not None]
+        if self.narrowing and self.fitting is None:
+            found.insert(0, f"narrowing until {self.narrowing[-1].end} ({_size(self.narrowing[-1])} se)")
+        return ", ".join([*found, "no compression"]) if found else "none can be told from noise"
 
     def numbers(self) -> dict[str, float]:
         """Give the phases as numbers, for tables that sort and bars that compare; a phase that is None is left out.
@@ -177,6 +177,8 @@ class Phases:
 
     def _compression(self) -> str:
         fall, rise = self.compression, self.rebound
+        if fall is None and self.collapse is not None:
+            return "There is no compression beside it: no fall of what had been gained can be told from noise."
         if fall is None:
             return "No compression phase can be told from noise."
         size = f"I(X;Z) {_change_of(fall, self.unit)}"

@@ -31,8 +31,8 @@ LEAST = 3.1
 NOT_ALL_SHARES = f"{_WHY_LOG_K} not all of these runs have shares of the ceiling with standard errors."
 
 
-def find_phases(trajectory: Trajectory, order: str = "token", *, unit: str | None = None) -> Phases:
-    """Find fitting, compression and narrowing on the mean over the layers, debiased reading.
+def find_phases(trajectory: Trajectory, order: str = "token", *, unit: str | None = None, site: str = "mean") -> Phases:
+    """Find fitting, compression and narrowing on the mean over the layers or on one of them, debiased reading.
 
     Args:
         trajectory: Trajectory of the run; its points may be few, failed or without standard errors.
@@ -40,6 +40,7 @@ def find_phases(trajectory: Trajectory, order: str = "token", *, unit: str | Non
         unit: ``share`` of the ceiling or ``log_k``, fraction of log K. None is share, and log_k for a run whose shares
             have no standard errors, as in files of older versions; then a remark says so. Narrowing is found wherever
             a run has both, whatever the unit, and is not called compression in either.
+        site: ``mean``, or a site of the protocol, such as ``L03``.
 
     Returns:
         The phases. Where nothing can be said, `Phases.why_not` says why.
@@ -59,14 +60,14 @@ def find_phases(trajectory: Trajectory, order: str = "token", *, unit: str | Non
         ('share', 100, 35)
     """
     if unit is not None:
-        return _find(trajectory, order, check_option("unit", unit, tuple(PLANE_UNITS)))
-    phases = _find(trajectory, order, "share")
+        return _find(trajectory, (site, order), check_option("unit", unit, tuple(PLANE_UNITS)))
+    phases = _find(trajectory, (site, order), "share")
     if phases.why_not is None:
         return phases
-    in_log_k = _find(trajectory, order, "log_k")
+    in_log_k = _find(trajectory, (site, order), "log_k")
     if in_log_k.why_not is None:
         return replace(in_log_k, remark=NO_SHARES)
-    return phases if _values(trajectory, _keys(order, "share")[0]) else in_log_k
+    return phases if _values(trajectory, _keys((site, order), "share")[0]) else in_log_k
 
 
 def phases_of_runs(
@@ -111,18 +112,18 @@ def in_one_unit(phases: Mapping[str, Phases], runs: Mapping[str, Trajectory], or
     return {name: replace(each, remark=NOT_ALL_SHARES) for name, each in in_log_k.items()}
 
 
-def _find(trajectory: Trajectory, order: str, unit: str) -> Phases:
-    pairs = {name: curves(trajectory, _keys(order, name)) for name in PLANE_UNITS}
+def _find(trajectory: Trajectory, of: tuple[str, str], unit: str) -> Phases:
+    pairs = {name: curves(trajectory, _keys(of, name)) for name in PLANE_UNITS}
     complexity, expressivity = pairs[unit]
     num_left_out = len(trajectory.points) - len(complexity.steps)
     if len(complexity.steps) < 2:
-        return Phases(unit=unit, why_not=_why_too_few(trajectory, order, unit), num_left_out=num_left_out)
+        return Phases(unit=unit, why_not=_why_too_few(trajectory, of, unit), num_left_out=num_left_out)
 
     kept_beside, told_beside = pairs[other_unit(unit)]
     threshold = critical_value([complexity, expressivity, kept_beside], at_least=LEAST)
     fitting = _fitting(expressivity, threshold)
     movements = find_movements(complexity, threshold)
-    shares = _Beside(trajectory, _keys(order, "share")[0], pairs["share"][0])
+    shares = _Beside(trajectory, _keys(of, "share")[0], pairs["share"][0])
     narrowing = _narrowing(pairs["log_k"][0], shares, threshold)
     # a narrowing is a fall of this curve only in log_k; its steps are those of a movement, as both come from one curve
     narrowing_steps = {(fall.start, fall.end) for fall in narrowing} if unit == "log_k" else set()
@@ -133,7 +134,7 @@ def _find(trajectory: Trajectory, order: str, unit: str) -> Phases:
     rises = [movement for movement in movements if movement.change > 0]
     kept, told = (
         _Beside(trajectory, key, curve)
-        for key, curve in zip(_keys(order, other_unit(unit)), (kept_beside, told_beside), strict=True)
+        for key, curve in zip(_keys(of, other_unit(unit)), (kept_beside, told_beside), strict=True)
     )
     return Phases(
         unit=unit,
@@ -262,10 +263,10 @@ def _change(movement: Movement) -> float:
     return movement.change
 
 
-def _keys(order: str, unit: str) -> list[str]:
-    """Name I(X;Z) and I(Y;Z), debiased, mean over the layers."""
-    names = PLANE_UNITS[unit]
-    return [metric_key(name, site="mean", order=order) for name in (names.complexity, names.expressivity)]
+def _keys(of: tuple[str, str], unit: str) -> list[str]:
+    """Name I(X;Z) and I(Y;Z), debiased, of a site and an order."""
+    names, (site, order) = PLANE_UNITS[unit], of
+    return [metric_key(name, site=site, order=order) for name in (names.complexity, names.expressivity)]
 
 
 def _values(trajectory: Trajectory, key: str) -> dict[int, float]:
@@ -273,12 +274,12 @@ def _values(trajectory: Trajectory, key: str) -> dict[int, float]:
     return {p.step: p.values[key] for p in trajectory.points if math.isfinite(p.values.get(key, math.nan))}
 
 
-def _why_too_few(trajectory: Trajectory, order: str, unit: str) -> str:
-    values = _values(trajectory, _keys(order, unit)[0])
+def _why_too_few(trajectory: Trajectory, of: tuple[str, str], unit: str) -> str:
+    values = _values(trajectory, _keys(of, unit)[0])
     if not trajectory.points:
         return "No points yet."
     if not values:
-        return f"No point has a value for {order} labels."
+        return f"No point has a value for {of[1]} labels."
     if len(values) == 1:
         return "One point: no change to speak of."
     peak, last = max(values, key=values.__getitem__), max(values)

@@ -15,12 +15,12 @@ import typer
 
 from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
-from ibtrack.analysis.effects import effects, which_compresses
+from ibtrack.analysis.effects import effects
 from ibtrack.analysis.mislabelled import mislabelled
-from ibtrack.analysis.outline import outline
+from ibtrack.analysis.outline_cache import outlined
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
-from ibtrack.analysis.ranking import ranking, verdict
+from ibtrack.analysis.ranking import ranking
 from ibtrack.analysis.scores import DEFAULT_QUANTITIES, Relations, join_scores, read_scores, relate
 from ibtrack.cli.replay import replay
 from ibtrack.cli.terminal import (
@@ -40,6 +40,7 @@ from ibtrack.cli.terminal import (
 )
 from ibtrack.record.quantities import GEOMETRY, Z95
 from ibtrack.record.trajectory import Trajectory, prefix_in
+from ibtrack.report.opening import opening
 from ibtrack.report.run_labels import run_labels
 from ibtrack.report.tables import curve_rows, doubt_lines, plane_rows
 
@@ -106,8 +107,12 @@ def report(
     size: Annotated[str | None, typer.Option(help="Of the scores: column or setting that is the size.")] = None,
     quantity: Annotated[list[str] | None, typer.Option(help="Of the scores: a quantity; may be repeated.")] = None,
     score: Annotated[list[str] | None, typer.Option(help="Of the scores: one of them; may be repeated.")] = None,
+    single_file: Annotated[bool, typer.Option("--single-file", help="Nothing beside the page.")] = False,
 ) -> None:
-    """Write one self-contained HTML page of the runs; it opens without a network.
+    """Write one HTML page of the runs; it opens without a network.
+
+    What a page of many runs has no room for lies beside it, in the folder <page>_files, and is loaded when a run is
+    chosen.
 
     Raises:
         ValueError: An option of the scores is given without their table.
@@ -122,7 +127,7 @@ def report(
     if scores_table is not None:
         options = {"by": by, "size": size, "quantities": quantity or DEFAULT_QUANTITIES, "only": score}
         found = _relations([*map(_with_mean, paths)], scores_table, allow_mixed=allow_mixed, **options)
-    say(f"wrote {write_report(paths, out, allow_mixed=allow_mixed, scores=found)}")
+    say(f"wrote {write_report(paths, out, allow_mixed=allow_mixed, scores=found, single_file=single_file)}")
 
 
 @app.command("list")
@@ -136,6 +141,7 @@ def list_runs(
 
     The column "behind" says by how many standard errors a run's fall of I(X;Z) is smaller than the largest.
     """
+    check_option("unit", unit, tuple(UNIT_WORDS))
     runs: dict[str, Trajectory | str] = {}
     found: dict[str, Phases] = {}
     for path in _files_below(folder):
@@ -159,8 +165,7 @@ def list_runs(
     if differences:
         say(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
     elif is_ranked:
-        between = which_compresses({name: readable[name] for name in phases}, order, unit=unit)
-        say("\n".join(["", verdict(phases), *filter(None, [between])]))
+        say("\n" + opening({name: readable[name] for name in phases}, phases, order, unit=unit).text)
 
 
 @app.command()
@@ -177,7 +182,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG of the effects to write.")] = None,
 ) -> None:
     """Say what a setting does: differences between groups of runs, with intervals from the spread between seeds."""
-    trajectories = [outline(Trajectory.load(path, sites=("mean",)), [order]) for run in runs for path in _runs_in(run)]
+    trajectories = [outlined(path, order).run for run in runs for path in _runs_in(run)]
     _check_measured(trajectories, "mean", order)
     named = dict(zip(run_labels(trajectories), trajectories, strict=True))
     found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
@@ -249,9 +254,10 @@ def show(
         say(f"\n{stages_line(trajectory)}")
     say("".join(f"\n{line}.\n" for line in (*doubt_lines(rows), *mislabelled(trajectory).values())), nl=False)
     say(f"\n{terminal_plane(rows)}\n")
-    is_other = (site, reading) != ("mean", "debiased")
-    whose = "Of the debiased reading, mean over the layers: " if is_other else ""
-    say(whose + find_phases(trajectory, order, unit=_asked(unit)).sentence())
+    parts = ["" if site == "mean" else f"layer {site}", "" if reading == "debiased" else "debiased reading"]
+    whose = ", ".join(filter(None, parts))
+    sentence = find_phases(trajectory, order, unit=_asked(unit), site=site).sentence()
+    say(f"{whose[0].upper()}{whose[1:]}: {sentence}" if whose else sentence)
     if "geometry_rows" in trajectory.protocol:
         curves = {name: curve_rows([trajectory], quantity=name, site=site) for name in GEOMETRY}
         number = trajectory.protocol["geometry_rows"]
@@ -419,20 +425,14 @@ def _name_below(folder: Path, path: Path) -> str:
     return " · ".join(filter(None, (str(path.parent.relative_to(folder)), prefix_in(path))))
 
 
-def _trajectory_or_reason(path: Path) -> Trajectory | str:
-    """Read a trajectory without its layers, or say why it cannot be read."""
-    try:
-        if path.exists() and not path.is_file():
-            return f"{path} is no file"  # a pipe, for one, which would be waited for without end
-        return Trajectory.load(path, sites=("mean",))  # a list shows no single layer
-    except (OSError, ValueError, KeyError) as error:
-        return _sentence(error)
-
-
 def _in_outline(path: Path, order: str, unit: str | None) -> tuple[Trajectory | str, Phases | None]:
-    """Read a run and keep its outline and phases, as all runs of a folder would not fit; or say why it cannot be."""
-    run = _trajectory_or_reason(path)
-    return (run, None) if isinstance(run, str) else (outline(run, [order]), find_phases(run, order, unit=unit))
+    """Read the outline of a run and its phases, as all runs of a folder would not fit; or say why it cannot be read."""
+    if path.exists() and not path.is_file():
+        return f"{path} is no file", None  # a pipe, for one, which would be waited for without end
+    try:
+        return outlined(path, order, unit=unit)
+    except (OSError, ValueError, KeyError) as error:
+        return _sentence(error), None
 
 
 def _runs_in(path: Path) -> list[Path]:

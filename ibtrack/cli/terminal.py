@@ -18,7 +18,7 @@ from ibtrack.record.texts import printable
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.effect_rows import contrast_rows, group_rows
 from ibtrack.report.relation_rows import relation_table
-from ibtrack.report.tables import plane_domain, plane_rows
+from ibtrack.report.tables import plane_rows
 
 LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
 UNIT_WORDS = {"share": "shares of the ceiling", "log_k": "fractions of log K"}
@@ -182,6 +182,9 @@ def list_row(
 def terminal_plane(rows: Sequence[Mapping[str, Any]], *, width: int = 60, height: int = 20) -> str:
     """Draw the plane in letters: the first point is ``a``, the next ``b``; after ``z`` comes ``A``, after ``Z`` ``+``.
 
+    Each axis reaches from the least to the greatest of its numbers, so that the path fills the plane; where equal
+    numbers of both lie in it, dots mark them.
+
     Args:
         rows: Rows of one run, as `ibtrack.report.tables.plane_rows` makes them.
         width: Number of letters from left to right.
@@ -194,34 +197,45 @@ def terminal_plane(rows: Sequence[Mapping[str, Any]], *, width: int = 60, height
         ... ]
         >>> print(terminal_plane(rows, width=20, height=5))
         I(Y;Z)
-         0.40 |                 ...
-              |            .....  b
-              |        ....
-              |   .....
-         0.00 |...  a
+         0.30 |           ..      b
+              |      .....
+              | .....
+              |.
+         0.00 |a
               +--------------------
-               0.00            0.40  I(X;Z)
+               0.10            0.40  I(X;Z)
     """
-    low, high = plane_domain(rows)
-    span = high - low
+    left, right = _ends(rows, "complexity")
+    bottom, top = _ends(rows, "expressivity")
     canvas = [[" "] * width for _ in range(height)]
 
     def cell(x: float, y: float) -> tuple[int, int]:
-        return height - 1 - round((y - low) / span * (height - 1)), round((x - low) / span * (width - 1))
+        line, column = (y - bottom) / (top - bottom), (x - left) / (right - left)
+        return height - 1 - round(line * (height - 1)), round(column * (width - 1))
 
     for column in range(width):
-        at = low + span * column / (width - 1)
-        line, _ = cell(at, at)
-        canvas[line][column] = "."
+        at = left + (right - left) * column / (width - 1)
+        if bottom <= at <= top:
+            line, _ = cell(at, at)
+            canvas[line][column] = "."
     for letter, row in zip(_letters(rows), rows, strict=True):
         if letter != _NO_LETTER:
             line, column = cell(row["complexity"], row["expressivity"])
             canvas[line][column] = letter
     lines = ["".join(line).rstrip() for line in canvas]
-    marks = [f"{high:5.2f}", *["     "] * (height - 2), f"{low:5.2f}"]
-    axis = f"{low:.2f}{high:{width - 4}.2f}"
+    marks = [f"{top:5.2f}", *["     "] * (height - 2), f"{bottom:5.2f}"]
+    axis = f"{left:<{width // 2}.2f}{right:{width - width // 2}.2f}"
     body = [f"{mark} |{line}" for mark, line in zip(marks, lines, strict=True)]
     return "\n".join(["I(Y;Z)", *body, f"      +{'-' * width}", f"       {axis}  I(X;Z)"])
+
+
+def _ends(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
+    """Choose the ends of an axis, multiples of .05 between which its numbers lie; 0 and 1 where there are none."""
+    values = [row[name] for row in rows if row["complexity"] is not None and row["expressivity"] is not None]
+    if not values:
+        return 0.0, 1.0
+    low, high = math.floor(round(min(values) * 20, 9)), math.ceil(round(max(values) * 20, 9))
+    return low / 20, max(high, low + 1) / 20
 
 
 def _letters(rows: Sequence[Mapping[str, Any]]) -> list[str]:

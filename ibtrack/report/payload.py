@@ -13,18 +13,19 @@ from itertools import chain, pairwise
 from typing import Any
 
 from ibtrack.analysis.comparison import most_telling, telling_settings
-from ibtrack.analysis.effects import effects, which_compresses
+from ibtrack.analysis.effects import effects
 from ibtrack.analysis.groups import group_runs
 from ibtrack.analysis.matching import WAYS
 from ibtrack.analysis.movements import Movement
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
-from ibtrack.analysis.ranking import ranking, verdict
+from ibtrack.analysis.ranking import ranking
 from ibtrack.record.keys import READINGS
 from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, SMALLEST_CEILING, TELLING_Z, Z95
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import charts
 from ibtrack.report.effect_rows import contrast_rows, group_rows
+from ibtrack.report.opening import Opening, opening
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
 from ibtrack.report.sheet import MOST_DRAWN, Sheet
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
@@ -76,6 +77,7 @@ def payload(sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool)
         "differing": differing,
         "colour": _first_colour(configs, differing, list(phases[orders[0]].values())),
         "verdicts": {order: _verdict(by_label, order, each, comparable=comparable) for order, each in phases.items()},
+        "groups": _groups(by_label),
         "effects": {order: _effects(by_label, order, _unit_of(each)) for order, each in phases.items()},
         "rankings": {order: _places(each, comparable=comparable) for order, each in phases.items()},
         "palette": PALETTE,
@@ -116,6 +118,7 @@ def _phases(phases: Phases) -> dict[str, Any]:
         "decided": phases.why_not is None,
         "fitting": _movement(phases.fitting),
         "compression": _movement(phases.compression),
+        "collapse": _movement(phases.collapse),
         "threshold": _or_none(phases.threshold),
     }
 
@@ -134,12 +137,22 @@ def _unit_of(phases: Mapping[str, Phases]) -> str:
     return next((each.unit for each in phases.values() if each.why_not is None), "share")
 
 
-def _verdict(runs: Mapping[str, Trajectory], order: str, phases: Mapping[str, Phases], *, comparable: bool) -> str:
-    """Say which run compresses most, and which settings do over seeds."""
-    if not comparable:
-        return NOT_RANKED
-    between = which_compresses(runs, order, unit=_unit_of(phases)) if len(runs) > 1 else ""
-    return "\n".join(filter(None, (verdict(phases), between)))
+def _verdict(runs: Mapping[str, Trajectory], order: str, phases: Mapping[str, Phases], *, comparable: bool) -> Opening:
+    """Say which settings compress more over seeds, and which run compresses most."""
+    return opening(runs, phases, order, unit=_unit_of(phases)) if comparable else Opening(NOT_RANKED)
+
+
+def _groups(runs: Mapping[str, Trajectory]) -> dict[str, Any] | None:
+    """Group runs that differ in their seeds alone; None where no two do, or nothing else differs."""
+    try:
+        groups = group_runs(runs)
+    except ValueError:  # runs need not be a sweep; the section on settings says why there are no groups
+        return None
+    if all(len(members) == 1 for members in groups.members.values()):
+        return None
+    numbers = {label: number for number, label in enumerate(runs)}
+    members = [{"name": name, "runs": [numbers[label] for label in own]} for name, own in groups.members.items()]
+    return {"by": ", ".join(groups.by), "members": members}
 
 
 def _effects(runs: Mapping[str, Trajectory], order: str, unit: str) -> dict[str, Any]:

@@ -36,7 +36,29 @@ MOST_DRAWN = 10_000
 FEWEST_POINTS = 40  # of a run with its layers; with fewer a curve loses its shape, and the layers are left out instead
 MOST_BANDED = len(PALETTE) * len(SHAPES)  # runs that look different; of more nobody can tell the bands apart
 # what the script works out, kept and told; entropy less complexity; what the plug-in reads; what no chart draws
+MORE_BESIDE = (
+    "Choose a run under Highlight: all of its points and layers are loaded from the folder {}, as long as that lies "
+    "beside the page."
+)
+MORE_ELSEWHERE = "A report of fewer runs shows more of each."
 LEFT_OUT = ("/kept", "/told", "/variation", "/variation_se", "_high", "_low_se")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """The numbers of a run that are drawn, point by point.
+
+    Attributes:
+        keys: Metric keys of the table of values.
+        failures: Place of a drawn point to the reason why it was not measured as a whole.
+        notes: Place of a drawn point to the names of numbers, and why these are missing or in doubt.
+        data: Steps, tokens, losses and the table, the sites, and whether it holds the layers, as the script gets them.
+    """
+
+    keys: tuple[str, ...]
+    failures: Mapping[int, str]
+    notes: Mapping[int, Mapping[str, str]]
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,35 +103,53 @@ def sheet(run: Trajectory, num_runs: int = 1) -> Sheet:
         (('ib/mean/entropy',), [8], 'AAA/')
     """
     orders = tuple(run.protocol.get("orders") or ("token",))
-    has_layers = has_room_for_layers(run, num_runs)
-    keys = tuple(key for key in _keys(run) if has_layers or _is_of_mean(key))
-    number = _most_points(len(keys), 1 + len(sites_of(run)) * has_layers, num_runs)
-    names = _band_names(keys) if num_runs <= MOST_BANDED else ()
+    drawn = numbers(run, num_runs)
+    names = _band_names(drawn.keys) if num_runs <= MOST_BANDED else ()
     config = flat(run.run.get("config") or {})
-    kept = replace(run, points=[run.points[i] for i in spread(run.steps, number)])
     return Sheet(
         run=outline(run, orders),
         orders=orders,
         phases={order: find_phases(run, order) for order in orders},
         config=config,
-        keys=keys,
+        keys=drawn.keys,
         band_names=names,
-        failures={i: point.failure for i, point in enumerate(kept.points) if point.failure},
-        notes={i: notes for i, point in enumerate(kept.points) if (notes := _notes(point, has_layers=has_layers))},
-        has_layers=has_layers,
+        failures=drawn.failures,
+        notes=drawn.notes,
+        has_layers=drawn.data["layers"],
         data={
-            **_columns(kept, keys),
+            **drawn.data,
             "name": run.name,
             "path": str(run.path or ""),
             "config": {key: as_text(value) for key, value in config.items()},
-            "sites": sites_of(run) if has_layers else [],
-            "layers": has_layers,
             "begins": later_stages(run),
             "points": len(run.points),
             "failed": _failed(run),
             "bands": packed([_bands(run, names)]),
             "careful": [value if math.isfinite(value) else None for value in _careful(run)],
         },
+    )
+
+
+def numbers(run: Trajectory, num_runs: int = 1) -> Numbers:
+    """Take from a run the numbers that a page of so many runs has room for.
+
+    Args:
+        run: Trajectory of the run.
+        num_runs: Number of runs of the page.
+
+    Example:
+        >>> numbers(Trajectory({}, {"name": "a"}, [Point(8, {"ib/mean/entropy": 0.5})])).data["values"]
+        'AAA/'
+    """
+    has_layers = has_room_for_layers(run, num_runs)
+    keys = tuple(key for key in _keys(run) if has_layers or _is_of_mean(key))
+    number = _most_points(len(keys), 1 + len(sites_of(run)) * has_layers, num_runs)
+    kept = replace(run, points=[run.points[i] for i in spread(run.steps, number)])
+    return Numbers(
+        keys=keys,
+        failures={i: point.failure for i, point in enumerate(kept.points) if point.failure},
+        notes={i: notes for i, point in enumerate(kept.points) if (notes := _notes(point, has_layers=has_layers))},
+        data={**_columns(kept, keys), "sites": sites_of(run) if has_layers else [], "layers": has_layers},
     )
 
 
@@ -166,11 +206,21 @@ def spread(steps: Sequence[int], number: int) -> list[int]:
     return sorted({int(i) for i in nearest})
 
 
-def size_sentence(sheets: Sequence[Sheet]) -> str:
+def leaves_out(data: Mapping[str, Any]) -> bool:
+    """Say whether a page leaves points or layers out of a run.
+
+    Args:
+        data: The run as the script gets it, `Sheet.data`.
+    """
+    return not data["layers"] or len(data["steps"]) < data["points"]
+
+
+def size_sentence(sheets: Sequence[Sheet], beside: str = "") -> str:
     """Say what a page leaves out of its runs so that it opens; an empty text where it leaves out nothing.
 
     Args:
         sheets: Sheets of the runs.
+        beside: Name of the folder beside the page that holds the rest; empty without one.
     """
     numbers = [(len(each.data["steps"]), each.data["points"]) for each in sheets]
     thinned = [(drawn, measured) for drawn, measured in numbers if drawn < measured]
@@ -184,7 +234,7 @@ def size_sentence(sheets: Sequence[Sheet]) -> str:
         return ""
     return (
         f"So that it opens, this page {' and '.join(parts)}. Phases, ranking and effects are worked out from all "
-        "points. A report of fewer runs shows more of each."
+        f"points. {MORE_BESIDE.format(beside) if beside else MORE_ELSEWHERE}"
     )
 
 

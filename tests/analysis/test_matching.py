@@ -38,6 +38,18 @@ def test_the_matched_step_is_the_last_that_all_have() -> None:
     assert match.left_out == {"young": "it has no points yet"}
 
 
+def test_runs_that_end_before_others_are_said_to() -> None:
+    runs = {"a": curve({0: 0, 8: 1, 16: 2}), "b": curve({0: 0, 8: 1})}
+    sentence = "b has come to step 8 so far and the longest run to step 16, so all are compared at step 8."
+    assert match_runs(runs).remark == sentence
+    assert match_runs(runs | {"c": runs["b"]}).remark.startswith("b and c have come to step 8 so far")
+    assert match_runs({"a": runs["a"], "b": curve({0: 0, 8: 1, 12: 1})}).remark == (
+        "Step 8 is the last at which all runs have a point; the longest has come to step 16."
+    )
+    assert match_runs({"a": runs["a"], "c": runs["a"]}).remark == match_runs(runs, step=8).remark == ""
+    assert match_runs({name: runs["a"] for name in "ab"}, step=8).remark == ""
+
+
 def test_a_given_step_leaves_out_the_runs_without_it() -> None:
     runs = {"a": curve({0: 0, 8: 0, 16: 0}), "b": curve({0: 0, 8: 0})}
     match = match_runs(runs, step=16)

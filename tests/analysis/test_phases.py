@@ -198,6 +198,22 @@ def test_each_order_has_its_own_phases() -> None:
     assert find_phases(trajectory, "token").why_not == "No point has a value for token labels."
 
 
+def test_a_layer_has_phases_of_its_own() -> None:
+    run = trajectories.make("a")
+    found = find_phases(run, "bigram", site="L01")
+    assert found == find_phases(replace(run, points=[as_mean(point, "L01") for point in run.points]), "bigram")
+    assert found != find_phases(run, "bigram")
+
+
+def as_mean(point: Point, site: str) -> Point:
+    """A point whose numbers at a site are said to be those of the mean."""
+    of_site = {key: value for key, value in point.values.items() if "/mean/" not in key}
+    values = {key.replace(f"/{site}/", "/mean/"): value for key, value in of_site.items()}
+    assert point.influences is not None
+    influences = point.influences.at([site])
+    return replace(point, values=values, influences=replace(influences, sites=("mean",)))
+
+
 def test_the_demo_shows_its_three_movements() -> None:
     phases = find_phases(trajectories.make())
     (narrowing,) = phases.narrowing

@@ -17,6 +17,7 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner, Result
 
+from ibtrack.analysis.phases import find_phases
 from ibtrack.cli import app
 from ibtrack.record.keys import READINGS
 from ibtrack.record.trajectory import Point, Trajectory
@@ -165,11 +166,16 @@ def test_a_run_of_a_preference_probe_has_no_plane(run: Run, tmp_path: Path, comm
 
 
 def test_show_says_of_what_its_last_sentence_speaks(run: Run, folder: Path) -> None:
-    prefix = "Of the debiased reading, mean over the layers: "
-    assert prefix not in run("show", folder / "w32").stdout
-    for options in (["--reading", "null"], ["--site", "L01"]):
-        last = run("show", folder / "w32", *options).stdout.splitlines()[-1]
-        assert last.startswith(f"{prefix}Narrowing until step ")
+    def last(*options: str) -> str:
+        return run("show", folder / "w32", *options).stdout.splitlines()[-1]
+
+    of_mean = last()
+    assert of_mean.startswith("Narrowing until step ")
+    assert last("--reading", "null") == f"Debiased reading: {of_mean}"
+    of_layer = find_phases(Trajectory.load(folder / "w32"), site="L01").sentence()
+    assert last("--site", "L01") == f"Layer L01: {of_layer}"
+    assert of_layer != of_mean
+    assert last("--site", "L01", "--reading", "plugin") == f"Layer L01, debiased reading: {of_layer}"
 
 
 def test_show_speaks_of_errors_only_where_there_are_some(run: Run, folder: Path) -> None:
@@ -502,8 +508,9 @@ def test_compare_refuses_what_is_no_comparison(run: Run, swept: Path, tmp_path: 
 
 def test_list_says_what_settings_do_over_seeds(run: Run, swept: Path) -> None:
     (swept / "w32-s0" / "attempt_1" / "trajectory.jsonl").unlink()
-    last = run("list", swept).stdout.splitlines()[-1]
-    assert last.startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) +0.")
+    head, rest, *_ = run("list", swept).stdout.split("\n\n")[-1].splitlines()
+    assert head.startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) +0.")
+    assert rest.startswith("Of single runs, w64-s")
     for path in swept.glob("*-s[12]/trajectory.jsonl"):
         path.unlink()
     assert run("list", swept).stdout.splitlines()[-1].endswith("One seed each: differences may be chance.")

@@ -52,6 +52,16 @@ def test_a_letter_stands_where_its_numbers_put_it() -> None:
     assert lines[0][10] == "c"
 
 
+def test_a_path_fills_the_plane() -> None:
+    plane = terminal_plane([row(0, 0.71, 0.21), row(1, 0.84, 0.29)], width=21, height=6)
+    lines = body(plane)
+    assert (lines[-1][1], lines[1][19]) == ("a", "b")
+    assert "." not in "".join(lines)  # nowhere here are both numbers equal
+    assert plane.splitlines()[1].startswith(" 0.30 |")
+    assert plane.splitlines()[-1].split() == ["0.70", "0.85", "I(X;Z)"]
+    assert terminal_plane([row(0, 0.5, 0.5)], width=9, height=5).splitlines()[-1].split()[:2] == ["0.50", "0.55"]
+
+
 @given(st.lists(st.tuples(st.floats(-0.1, 2), st.floats(-0.1, 2)), max_size=70))
 def test_the_plane_has_its_size_whatever_is_drawn(points: list[tuple[float, float]]) -> None:
     plane = terminal_plane([row(i, x, y) for i, (x, y) in enumerate(points)], width=30, height=8)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ibtrack.analysis.phases import find_phases
 from ibtrack.record.notes import note_names
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import sheet
+from ibtrack.report.details import write_details
 from ibtrack.report.tables import curve_rows, plane_domain, plane_rows
 from tests import trajectories
 from tests.record.test_notes import CASES
@@ -49,7 +51,9 @@ def names(page: Any) -> list[str]:
 def test_the_answer_is_on_top(show: Show) -> None:
     page = show(trajectories.sweep())
     best = names(page)[0]
-    assert page.locator("#verdict").inner_text().startswith(f"{best} compresses most: I(X;Z) falls by 0.2")
+    assert page.locator("#verdict").inner_text().startswith("width=64 compresses more than width=32 at step 4000: ")
+    rest = page.locator("#verdict-rest").inner_text()
+    assert rest.startswith(f"Of single runs, {best} compresses most: I(X;Z) falls by 0.2")
     assert [name[:3] for name in names(page)] == ["w64", "w64", "w32", "w32"]
     first = page.locator("#summary tbody tr").first.inner_text().split("\t")
     fall, num_se = float(first[1]), float(first[2])
@@ -80,6 +84,7 @@ def settle(page: Any, chart: str) -> None:
 )
 def test_every_choice_of_every_control_redraws(show: Show, control: str, chart: str) -> None:
     page = show(trajectories.sweep())
+    page.select_option("#view", "runs")
     options = page.locator(f"#{control} option").evaluate_all("options => options.map(option => option.value)")
     changed = "([chart, before]) => document.querySelector(chart + ' svg')?.innerHTML !== before"
     drawn = set()
@@ -140,6 +145,7 @@ def test_the_table_sorts_both_ways_by_mouse_and_keyboard(show: Show) -> None:
 
 def test_runs_can_be_hidden_and_highlighted(show: Show) -> None:
     page = show(trajectories.sweep())
+    page.select_option("#view", "runs")
     everything = marks(page)
     page.locator("#summary input").first.uncheck()
     assert page.locator("#readout tbody tr").count() == 3
@@ -163,6 +169,65 @@ def test_runs_are_grouped_by_a_setting_that_differs(show: Show) -> None:
     assert falls[1] > falls[0]
 
 
+def test_runs_of_one_recipe_are_drawn_as_their_mean_and_spread(show: Show) -> None:
+    runs = trajectories.sweep(3)
+    runs[0] = replace(runs[0], points=runs[0].points[:11])
+    page = show(runs)
+    assert page.locator("#view").input_value() == "groups"
+    assert page.locator("#plane [opacity='0.18']").count() > 10
+    page.locator("#references").uncheck()
+    lines = "#curves .mark-line path"
+    assert page.locator(f"{lines}[opacity='1']").count() == 2
+    page.locator("#curves .mark-symbol path[opacity='1']").last.hover()
+    tip = page.locator("#vg-tooltip-element")
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    last = [run.points[-1].values["ib/mean/token/kept"] for run in runs[3:]]
+    assert "width=64: mean of 3 runs, ± sd between them" in tip.inner_text()
+    assert f"{fmean(last):.3f}" in tip.inner_text()
+    assert f" ± {stdev(last):.3f}" in tip.inner_text()
+    short = runs[0].steps[-1]
+    assert f"By model.width, at step {short}" in page.locator("#groups").inner_text()
+    assert f"w32-s0 has come to step {short} so far" in page.locator("#verdict").inner_text()
+    page.select_option("#view", "runs")
+    assert page.locator(f"{lines}[opacity='1']").count() >= 6
+    assert page.locator("#curves [opacity='0.18']").count() == 0
+
+
+def test_layers_of_several_runs_stand_side_by_side_on_one_scale(show: Show) -> None:
+    page = show(trajectories.sweep())
+    assert page.locator("#multiples-charts figure").count() == 0  # they are drawn when they are asked for
+    page.locator("#multiples summary").click()
+    page.wait_for_function("document.querySelector('#multiples-note').textContent.startsWith('One run of each group')")
+    assert page.locator("#multiples-charts .axis").all_inner_texts() == ["w32-s0", "w64-s0"]
+    legend = "charts => charts.map(chart => chart.querySelector('.role-legend').textContent)"
+    legends = page.locator("#multiples-charts svg").evaluate_all(legend)
+    assert len(legends) == 2
+    assert legends[0] == legends[1]
+    page.select_option("#view", "runs")
+    page.wait_for_function("document.querySelectorAll('#multiples-charts svg').length === 4")
+    page.wait_for_function("document.querySelector('#multiples-note').textContent.startsWith('The runs')")
+
+
+def test_one_run_has_nothing_beside_it(show: Show) -> None:
+    assert show([trajectories.make()]).locator("#multiples").is_hidden()
+
+
+def test_sentences_say_of_what_they_are_when_another_layer_is_shown(show: Show) -> None:
+    page = show(trajectories.sweep())
+    assert page.locator("#verdict-of").inner_text() == ""
+    page.select_option("#site", "L01")
+    assert page.locator("#verdict-of").inner_text().endswith("ibtrack show RUN --site L01")
+    page.select_option("#site", "mean")
+    page.select_option("#reading", "plugin")
+    assert "are of the mean over the layers, debiased reading" in page.locator("#verdict-of").inner_text()
+
+
+def test_runs_without_seeds_are_drawn_by_themselves(show: Show) -> None:
+    page = show(trajectories.sweep(1))
+    assert page.locator("#view").is_hidden()
+    assert page.locator("#colour option[value=group]").count() == 0
+
+
 def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show: Show) -> None:
     drops = {"a": 0.2, "b": 0.2, "c": 0.05}
     runs = [trajectories.make(name, drop=drop) for name, drop in drops.items()]
@@ -182,6 +247,8 @@ def test_the_ranking_says_how_far_behind_each_run_is_and_which_are_tied(show: Sh
 
 def test_many_runs_are_coloured_by_the_setting_that_parts_them(show: Show) -> None:
     page = show(trajectories.sweep(4))
+    assert page.locator("#colour").input_value() == "group"
+    page.select_option("#view", "runs")
     assert page.locator("#colour").input_value() == "model.width"
     assert page.locator("#groups tbody tr").count() == 2
     assert page.locator("#phases").get_attribute("open") is None
@@ -606,7 +673,7 @@ def test_a_run_with_a_collapse_alone_is_not_said_to_move_within_noise(show: Show
     page = show([collapse])
     assert page.locator("#verdict").inner_text().startswith("First a collapse until step")
     assert page.locator("#summary [data-column=fall]").inner_text().startswith("compression: I(X;Z) falls by")
-    assert "none shown" in page.locator("#summary tbody").inner_text()
+    assert re.search(r"none; a collapse by 0\.\d+", page.locator("#summary tbody").inner_text())
     assert "within noise" not in page.locator("main").inner_text()
     note = page.locator("#summary-note")
     words = "A fall of what had not been gained before is a collapse, and a fall of the fraction of log K alone is a"
@@ -861,11 +928,73 @@ def test_many_runs_are_painted_thinned_and_said_to_be(show: Show, monkeypatch: p
         "100 of 100 points were not measured as a whole, the first at step 0: out of memory."
         in page.locator("#sentences").inner_text()
     )
+    page.select_option("#view", "runs")
     page.select_option("#band", "simultaneous")
     assert "or more: it is the width that is enough however the errors of a run hang" in page.inner_text("#curves-note")
     page.locator("#theme").click()
     page.locator("#step").fill("7")
     assert page.locator("#readout tbody tr").count() == 26
+
+
+def thinned(monkeypatch: pytest.MonkeyPatch) -> list[Trajectory]:
+    """Runs of which a page has room for some points of the mean alone, and a page of one for all of it."""
+    runs = [trajectories.make(f"r{i}", num_points=40, num_layers=2, drop=i / 100) for i in range(8)]
+    monkeypatch.setattr(sheet, "MOST_NUMBERS", 60 * len(sheet.sheet(runs[0]).keys))
+    return runs
+
+
+def asked_for(page: Any, name: str) -> None:
+    """Check that the page has loaded this file beside it, and nothing else."""
+    assert page.asked.pop().endswith(f"_files/{name}")
+
+
+def test_a_run_that_is_highlighted_brings_its_points_and_layers(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = thinned(monkeypatch)
+    page = show(runs)
+    assert page.locator("#site option").all_inner_texts() == ["mean of layers"]
+    drawn = int(page.locator("#step").get_attribute("max"))
+    page.select_option("#focus", "1")
+    page.wait_for_selector("#site option[value=L01]", state="attached")
+    asked_for(page, "run001.js")
+    assert int(page.locator("#step").get_attribute("max")) == 39 > drawn
+    assert page.locator("#step").input_value() == "39"
+    assert page.locator("#details-note").is_hidden()
+    assert page.locator("#heatmap-axis").inner_text().startswith("r1: ")
+    page.select_option("#site", "L01")
+    settle(page, "#plane")
+    assert page.locator("#readout tbody tr").count() == 1  # of the others no layers are there
+    assert "Of 7 runs this page holds no layers." in page.locator("#plane-note").inner_text()
+    page.locator("#step").fill("39")
+    value = runs[1].points[-1].values["ib/L01/token/kept"]
+    assert f"{value:.3f} ±" in page.locator("#readout tbody").inner_text()
+    page.select_option("#focus", "")
+    page.select_option("#focus", "1")  # once is enough
+    settle(page, "#plane")
+    assert len(page.asked) == 1
+
+
+def test_without_its_folder_a_page_says_what_is_not_there(
+    show: Show, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = show(thinned(monkeypatch))
+    for file in (tmp_path / "0_files").iterdir():
+        file.unlink()
+    page.select_option("#focus", "2")
+    page.wait_for_function("document.querySelector('#details-note').textContent.includes('are not beside the page')")
+    asked_for(page, "run002.js")
+    assert page.complaints.pop().startswith("Failed to load resource")
+    assert page.locator("#readout tbody tr").count() == 8
+
+
+def test_the_folder_of_another_report_is_told_from_its_own(
+    show: Show, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = show(thinned(monkeypatch))
+    write_details(trajectories.make("another", num_points=40), 0, tmp_path / "0.html")
+    page.select_option("#focus", "0")
+    page.wait_for_function("document.querySelector('#details-note').textContent.includes('that of another report')")
+    asked_for(page, "run000.js")
+    assert page.locator("#site option").all_inner_texts() == ["mean of layers"]
 
 
 def test_of_many_runs_with_missing_points_the_first_are_named(show: Show) -> None:

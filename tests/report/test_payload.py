@@ -65,7 +65,9 @@ def test_runs_share_a_list_of_keys_where_theirs_are_equal() -> None:
 def test_it_holds_phases_verdict_and_what_differs() -> None:
     data = data_of(trajectories.sweep())
     assert data["differing"] == ["model.width", "seed"]
-    assert data["verdicts"]["token"].startswith("w64-s")
+    headline, rest = data["verdicts"]["token"]
+    assert headline.startswith("width=64 compresses more than width=32 at step 4000: ")
+    assert rest.startswith("Of single runs, w64-s")
     assert data["runs"][0]["phases"]["bigram"]["compression"]["start"] == 278
     assert data["sites"] == ["mean", "embed", "L00", "L01", "L02", "L03"]
 
@@ -80,7 +82,7 @@ def test_settings_that_say_nothing_of_a_run_are_left_out() -> None:
 
 def test_runs_that_are_not_comparable_have_no_verdict_and_no_distance_to_the_first() -> None:
     data = data_of(trajectories.sweep(), comparable=False)
-    assert data["verdicts"]["token"] == NOT_RANKED
+    assert data["verdicts"]["token"] == [NOT_RANKED, ""]
     assert {place["behind"] for place in data["rankings"]["token"]} == {None}
 
 
@@ -204,9 +206,11 @@ def test_where_there_are_no_effects_the_reason_is_told() -> None:
     assert "different protocols" in data_of(mixed, comparable=False)["effects"]["token"]["step"]["why"]
 
 
-def test_the_verdict_ends_with_what_settings_do_over_seeds() -> None:
-    *_, last = data_of(trajectories.sweep(3))["verdicts"]["token"].splitlines()
-    assert last.startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) +")
-    *_, last = data_of(trajectories.sweep(1))["verdicts"]["token"].splitlines()
-    assert last.endswith("One seed each: differences may be chance.")
-    assert "seed" not in data_of(trajectories.sweep(1)[:1])["verdicts"]["token"]
+def test_runs_that_differ_in_their_seeds_alone_are_grouped() -> None:
+    groups = {
+        "by": "model.width",
+        "members": [{"name": "width=32", "runs": [0, 1]}, {"name": "width=64", "runs": [2, 3]}],
+    }
+    assert data_of(trajectories.sweep())["groups"] == groups
+    assert data_of(trajectories.sweep(1))["groups"] is None
+    assert data_of(trajectories.sweep()[:2])["groups"] is None

@@ -23,7 +23,7 @@ async function draw(name, element, numRows, spec) {
 }
 
 async function drawPlane() {
-  await draw("plane", $("plane"), NUM_POINTS, { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
+  await draw("plane", $("plane"), numPoints(), { ...DATA.specs["plane_" + state.unit], width: 420, height: 420 });
 }
 
 async function drawCurves() {
@@ -36,7 +36,7 @@ async function drawCurves() {
     delete views[name];
     $(name).closest("figure").hidden = name === "second" && !state.below;
     if (!$(name).closest("figure").hidden) {
-      await draw(name, $(name), NUM_POINTS, { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
+      await draw(name, $(name), numPoints(), { ...spec, autosize: { type: "fit-x", contains: "padding" }, width: $(name).clientWidth });
     }
   }
 }
@@ -61,7 +61,7 @@ function repaint() {
 
 function fit() {
   const room = $("plane").clientWidth;
-  const side = Math.max(200, Math.min(room - 64, 520));
+  const side = Math.max(200, Math.min(room - 64, 640));
   views.plane.width(side).height(side).run();
   for (const name of ["curves", "second"]) if (views[name]) views[name].width($(name).clientWidth).run();
   views.heatmap.width($("heatmap").clientWidth).run();
@@ -73,13 +73,17 @@ const hasBottleneck = () => mayHaveBottleneck() && state.unit === "log_k";
 
 function updatePlane() {
   const rows = planeRows();
-  const [low, high] = domain(rows);
+  const drawn = inGroups(rows, ["complexity", "expressivity"]);
+  const [low, high] = domain(drawn);
   views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
-    .signal("bottleneck", Boolean(hasBottleneck())).signal("simultaneous", state.band === "simultaneous").data("points", rows).run();
+    .signal("bottleneck", Boolean(hasBottleneck())).signal("simultaneous", state.band === "simultaneous").data("points", drawn).run();
   const words = [`${where()} · ${state.order} labels · ${state.reading} reading · ${unitWords[state.unit]}. Ring: start; points grow with the step.`];
-  if (rows.some((row) => row.complexity_se !== null || row.expressivity_se !== null)) words.push(`Bars: ${bandWords("plane")}.`);
+  if (isGrouped()) words.push(groupWords("bars"));
+  else if (rows.some((row) => row.complexity_se !== null || row.expressivity_se !== null)) words.push(`Bars: ${bandWords("plane")}.`);
   if (hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
   else if (mayHaveBottleneck()) words.push("The bottleneck curve is drawn in fractions of log K alone.");
+  const without = RUNS.filter((run) => !isShown(run) && !state.hidden.has(run.number)).length;
+  if (without) words.push(`Of ${without} ${without === 1 ? "run" : "runs"} this page holds no layers.`);
   $("plane-note").textContent = [...words, ...missing(rows), ...doubted(rows)].join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }
@@ -91,7 +95,7 @@ function updateCurves() {
 
 function updateCurve(name, quantity) {
   const rows = curveRows(quantity);
-  views[name].signal("bracket", state.bracket).signal("simultaneous", state.band === "simultaneous").data("points", rows).run();
+  views[name].signal("bracket", state.bracket).signal("simultaneous", state.band === "simultaneous").data("points", inGroups(rows, ["value"])).run();
   const scope = DATA.quantities[quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
   const drawn = ["null", "ceiling", "half"].filter((column) => rows.some((row) => row[column] !== null));
@@ -100,9 +104,10 @@ function updateCurve(name, quantity) {
     half: "dashed: what half of the documents read; far from the line, rows are too few",
   };
   const words = [details, ...drawn.map((column) => lines[column])];
-  if (rows.some((row) => row.se !== null)) words.push(`band: ${bandWords("curve")}`);
+  if (isGrouped()) words.push(groupWords("band"));
+  else if (rows.some((row) => row.se !== null)) words.push(`band: ${bandWords("curve")}`);
   if (state.bracket) words.push(bracketWords(rows, quantity));
-  $(name + "-note").textContent = [words.join(" · ") + ".", ...missing(rows), ...doubted(rows)].join(" ");
+  $(name + "-note").textContent = [words.join(" · ").replace(/\.?$/, "."), ...missing(rows), ...doubted(rows)].join(" ");
   $(name + "-axis").textContent = titleOf(quantity);
   $(name).setAttribute("aria-label", `${titleOf(quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
 }
@@ -145,7 +150,8 @@ function updateHeatmap() {
 /** Why no layers are drawn of a run. */
 function withoutLayers(run) {
   if (run.layers) return `${run.label} has no layers on file.`;
-  return `This page of ${RUNS.length} runs holds the mean over the layers alone. For the layers of one: ibtrack report ${run.path || "RUN"}`;
+  const way = DATA.folder === "" ? `For the layers of one: ibtrack report ${run.path || "RUN"}` : "Choose a run under Highlight to load its layers.";
+  return `This page of ${RUNS.length} runs holds the mean over the layers alone. ${way}`;
 }
 
 const where = () => (state.site === "mean" ? "mean over the layers" : `layer ${state.site}`);

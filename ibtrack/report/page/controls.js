@@ -9,12 +9,14 @@ function update() {
   updatePlane();
   updateCurves();
   updateHeatmap();
+  updateMultiples();
   updateHints();
 }
 
 function setFocus(value) {
   state.focus = value;
   $("focus").value = value;
+  loadDetails();
   update();
 }
 
@@ -57,7 +59,8 @@ function controls() {
   state.quantity = withoutPlane() ? "preference_information" : axes()[0];
   $("plane").closest("section").hidden = withoutPlane();
   choices("order", DATA.orders.map((order) => [order, order]));
-  choices("site", DATA.sites.map((site) => [site, site === "mean" ? "mean of layers" : site]));
+  choices("site", []);
+  siteChoices();
   choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
   choices("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }), async () => {
     await drawPlane();
@@ -69,8 +72,15 @@ function controls() {
     updatePlane();
     updateCurves();
   });
-  choices("colour", [["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
-  choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
+  const byGroup = DATA.groups ? [["group", `group (${DATA.groups.by})`]] : [];
+  choices("view", [["groups", "groups"], ["runs", "single runs"]], () => {
+    state.colour = isGrouped() ? "group" : DATA.colour;
+    $("colour").value = state.colour;
+    update();
+  });
+  $("view").closest("label").hidden = !DATA.groups;
+  choices("colour", [...byGroup, ["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
+  choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])], () => setFocus(state.focus));
   const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
   const titles = measured.map(([name, { title }]) => [name, title]);
   choices("quantity", titles);
@@ -81,6 +91,7 @@ function controls() {
   });
   choices("matched", ["step", "tokens", "loss"].map((way) => [way, way]), () => {
     updateEffects();
+    updateGroups();
     updateHints();
   });
   $("x").addEventListener("change", async () => {
@@ -107,6 +118,7 @@ function controls() {
     setStep(Number($("step").value));
   });
   $("play").addEventListener("click", play);
+  $("multiples").addEventListener("toggle", updateMultiples);
   const themes = ["", "light", "dark"];
   $("theme").addEventListener("click", () => {
     const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "") + 1) % 3];

@@ -4,10 +4,11 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const INDEX = DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i])));
 const RUNS = DATA.runs.map(unpack);
-const STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
-const NUM_POINTS = RUNS.reduce((sum, run) => sum + run.steps.length, 0);
+let STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
+const numPoints = () => RUNS.reduce((sum, run) => sum + run.steps.length, 0);
 const state = {
-  order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", colour: DATA.colour, focus: "",
+  order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", view: DATA.groups ? "groups" : "runs",
+  colour: DATA.groups ? "group" : DATA.colour, focus: "",
   quantity: "", below: "", x: "step", band: "pointwise", references: RUNS.length <= 6, bracket: false, matched: "step",
   at: STEPS.length - 1,
   hidden: new Set(), sort: { column: "fall", down: true },
@@ -128,7 +129,9 @@ function titleOf(quantity) {
   return unit ? `${title}, ${unit}` : title;
 }
 
-const shown = () => RUNS.filter((run) => !state.hidden.has(run.number));
+/** The runs that are drawn; of a single layer those of which the page holds layers. */
+const isShown = (run) => !state.hidden.has(run.number) && (state.site === "mean" || run.layers);
+const shown = () => RUNS.filter(isShown);
 const lastIndex = (run, step) => run.steps.findLastIndex((other) => other <= step);
 const format = (value, digits = 3) => (value === null || value === undefined ? "—" : value.toFixed(digits));
 const whole = (value) => (value === null || value === undefined ? "—" : value.toLocaleString("en"));
@@ -164,8 +167,8 @@ function groupsOf(key) {
 }
 
 function groupsBy(key) {
-  const values = [...new Set(RUNS.map((run) => (key === "run" ? run.label : run.config[key] ?? "—")))];
-  const numeric = key !== "run" && values.every((value) => value.trim() !== "" && Number.isFinite(Number(value)));
+  const values = key === "group" ? DATA.groups.members.map(({ name }) => name) : [...new Set(RUNS.map((run) => valueOf(key, run)))];
+  const numeric = key !== "run" && key !== "group" && values.every((value) => value.trim() !== "" && Number.isFinite(Number(value)));
   if (numeric) values.sort((a, b) => a - b);
   const colour = (i) => (numeric ? ramp(i / Math.max(1, values.length - 1)) : DATA.palette[i % DATA.palette.length]);
   return values.map((value, i) => ({
@@ -175,7 +178,7 @@ function groupsBy(key) {
 
 function look(run) {
   if (state.colour === "step") return groupsOf("run")[run.number];
-  const value = state.colour === "run" ? run.label : run.config[state.colour] ?? "—";
+  const value = valueOf(state.colour, run);
   return groupsOf(state.colour).find((group) => group.value === value);
 }
 
@@ -260,8 +263,9 @@ function heatmapQuantity() {
   return DATA.quantities[state.quantity].scope === "run" ? axes()[0] : state.quantity;
 }
 
-function heatmapRows() {
-  const run = heatmapRun();
+const heatmapRows = () => heatmapRowsOf(heatmapRun());
+
+function heatmapRowsOf(run) {
   return run.sites.flatMap((site, depth) => curveRows(heatmapQuantity(), [run], site).map((row) => ({ ...row, band: null, site, depth })));
 }
 

@@ -37,7 +37,7 @@ function columns() {
     why: (run) => (end(run) < 0 || last(run, quantity) !== null ? "" : why(run, keyOf(quantity, "mean", "debiased"), end(run))),
   });
   const config = settings().map((key) => ({
-    id: "config." + key, label: shortName(key), value: (run) => run.config[key] ?? "—", text: (run) => run.config[key] ?? "—",
+    id: "config." + key, className: "setting", label: shortName(key), value: (run) => run.config[key] ?? "—", text: (run) => run.config[key] ?? "—",
   }));
   const fall = (run) => -(phase(run).compression?.change ?? 0);
   const [, largest] = extent(RUNS.map(fall));
@@ -46,7 +46,7 @@ function columns() {
   return [
     { id: "run", label: "run", value: (run) => run.label, text: nameCell },
     { id: "fall", label: "compression: I(X;Z) falls by", value: (run) => (phase(run).compression ? fall(run) : null),
-      text: (run) => (phase(run).compression ? format(fall(run)) : phase(run).decided ? "none shown" : "not known"),
+      text: (run) => (phase(run).compression ? format(fall(run)) : withoutCompression(phase(run))),
       bar: (run) => fall(run) / (largest || 1) },
     { id: "num_se", label: "standard errors", value: (run) => phase(run).compression?.num_se ?? null, text: (run) => format(phase(run).compression?.num_se, 1) },
     ...(ranked > 1 ? [{ id: "behind", label: "se behind the first", value: (run) => place(run).behind, text: behind }] : []),
@@ -59,6 +59,12 @@ function columns() {
     { id: "last", label: "last step", value: (run) => run.steps[end(run)] ?? null, text: (run) => whole(run.steps[end(run)]) },
     ...(uneven ? [{ id: "points", label: "points", value: (run) => run.points, text: points }] : []),
   ];
+}
+
+/** Why there is no compression: nothing beyond noise, or a fall of what had never been gained. */
+function withoutCompression({ decided, collapse }) {
+  if (!decided) return "not known";
+  return collapse ? `none; a collapse by ${format(-collapse.change)}` : "none beyond noise";
 }
 
 /** The step at which a fall begins, and the steps between which it does with 95 % certainty. */
@@ -118,7 +124,7 @@ function updateSummary() {
   $("summary").tHead.replaceChildren(cell("tr", ...all.map((other) => headCell(other, column))));
   $("summary").tBodies[0].replaceChildren(...inOrder().map((run) => {
     const row = cell("tr", ...all.map((other) => {
-      const td = cell("td", other.text(run));
+      const td = Object.assign(cell("td", other.text(run)), { className: other.className ?? "" });
       if (other.why?.(run)) td.title = other.why(run);
       if (other.bar && other.value(run) !== null && RUNS.length > 1) {
         const track = Object.assign(cell("span", cell("span")), { className: "bar" });
@@ -132,7 +138,12 @@ function updateSummary() {
     return row;
   }));
   if (active) $("summary").querySelector(`[data-column="${CSS.escape(active)}"]`)?.focus();
-  $("verdict").textContent = DATA.verdicts[state.order];
+  const [headline, rest] = DATA.verdicts[state.order];
+  $("verdict").textContent = headline;
+  $("verdict-rest").textContent = rest;
+  $("verdict-of").textContent = state.site === "mean" && state.reading === "debiased" ? "" :
+    "These sentences and the table below are of the mean over the layers, debiased reading; the charts are of what is chosen." +
+    (state.site === "mean" ? "" : ` Of layer ${state.site} by itself: ibtrack show RUN --site ${state.site}`);
   const thresholds = RUNS.map((run) => run.phases[state.order].threshold).filter((value) => value !== null);
   const needed = thresholds.length ? ` (here ${[...new Set(extent(thresholds).map((value) => value.toFixed(1)))].join(" to ")})` : "";
   const dropped = DATA.differing.length > settings().length ? " Not all settings that differ have a column; choose them under Colour by." : "";
@@ -185,7 +196,7 @@ function updateReadout() {
   const step = STEPS[state.at];
   const heads = ["run", "I(X;Z)", "I(Y;Z)", "loss"];
   $("readout").tHead.replaceChildren(cell("tr", ...heads.map((head) => Object.assign(cell("th", head), { scope: "col" }))));
-  $("readout").tBodies[0].replaceChildren(...inOrder().filter((run) => !state.hidden.has(run.number)).map((run) => {
+  $("readout").tBodies[0].replaceChildren(...inOrder().filter(isShown).map((run) => {
     const i = step === undefined ? -1 : lastIndex(run, step);
     const late = i >= 0 && run.steps[i] !== step ? ` (step ${whole(run.steps[i])})` : "";
     const name = cell("span", swatch(look(run).colour, look(run).shape), cell("span", run.label + late));
@@ -197,6 +208,19 @@ function updateReadout() {
   $("step").setAttribute("aria-valuetext", $("step-text").textContent);
 }
 
+/** The means of the groups where all runs are compared. */
+function matchedGroups({ groups, titles }) {
+  const chosen = ["fall of I(X;Z)", "I(X;Z)", "I(Y;Z)"].map((title) => titles.indexOf(title));
+  const heads = ["group", "runs", ...chosen.map((i) => titles[i])].map((head) => Object.assign(cell("th", head), { scope: "col" }));
+  const rows = groups.map(({ group, runs, cells }) => {
+    const { colour, shape } = groupsOf("group").find(({ value }) => value === group);
+    const name = Object.assign(cell("span", swatch(colour, shape), cell("span", group)), { className: "run" });
+    return cell("tr", cell("td", name), cell("td", String(runs)), ...chosen.map((i) => cell("td", cells[i])));
+  });
+  const table = Object.assign(cell("table", cell("thead", cell("tr", ...heads)), cell("tbody", ...rows)), { className: "plain" });
+  return [table, Object.assign(cell("p", `Means with the standard deviation between runs; numbers are ${unitWords[phaseUnit()]}, mean over the layers.`), { className: "small" })];
+}
+
 function updateGroups() {
   const box = $("groups");
   if (state.colour === "step") {
@@ -206,9 +230,11 @@ function updateGroups() {
     return box.replaceChildren(cell("h3", "Colour: step"), bar, ends);
   }
   if (state.colour === "run") return box.replaceChildren();
+  const matched = state.colour === "group" ? DATA.effects[state.order][state.matched] : undefined;
+  if (matched && !matched.why) return box.replaceChildren(cell("h3", `By ${DATA.groups.by}, ${matched.where}`), ...matchedGroups(matched));
   const fall = (run) => run.phases[state.order].compression;
   const rows = groupsOf(state.colour).map((group) => {
-    const runs = RUNS.filter((run) => (run.config[state.colour] ?? "—") === group.value);
+    const runs = RUNS.filter((run) => valueOf(state.colour, run) === group.value);
     const falls = runs.filter(fall).map((run) => -fall(run).change);
     const mean = falls.reduce((sum, value) => sum + value, 0) / falls.length;
     const spread = Math.sqrt(falls.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (falls.length - 1));
@@ -216,10 +242,11 @@ function updateGroups() {
     const text = falls.length ? format(mean) + (falls.length > 1 ? `, sd ${format(spread)}` : "") : "—";
     return cell("tr", cell("td", name), cell("td", `${falls.length} of ${runs.length}`), cell("td", text));
   });
-  const heads = [shortName(state.colour), "runs that compress", "mean fall of I(X;Z)"].map((head) => Object.assign(cell("th", head), { scope: "col" }));
+  const by = state.colour === "group" ? DATA.groups.by : state.colour;
+  const heads = [state.colour === "group" ? "group" : shortName(state.colour), "runs that compress", "mean fall of I(X;Z)"].map((head) => Object.assign(cell("th", head), { scope: "col" }));
   const table = Object.assign(cell("table", cell("thead", cell("tr", ...heads)), cell("tbody", ...rows)), { className: "plain" });
   const note = Object.assign(cell("p", "The sd is over runs: with several seeds per value it says what the standard errors of one run cannot."), { className: "small" });
-  box.replaceChildren(cell("h3", `By ${state.colour}`), table, note);
+  box.replaceChildren(cell("h3", `By ${by}`), table, note);
 }
 
 function failures(run) {
