@@ -131,18 +131,30 @@ def _wrong_shape(model: nn.Module, inputs: Tensor) -> Any:
             r"does not take the probe \(TypeError.*\); pass forward=.*or make the probe with blocks that fit",
         ),
         (
-            {"forward": lambda model, inputs: None},
-            r"layers: 'embed', 'blocks\.0', 'blocks\.1' are not run by the model's forward; name others",
+            {"layers": "blocks.*", "forward": lambda model, inputs: None},
+            r"layers: 'blocks\.0', 'blocks\.1' are not run by the model's forward; name others",
         ),
         (
             {"layers": ["blocks.1", "head"], "forward": lambda model, inputs: model.head(model.embed(inputs))},
             r"layers: 'blocks\.1' is not run by the model's forward; name another",
         ),
         (
-            {"forward": lambda model, inputs: model.blocks[0](model(inputs) @ model.head.weight)},
+            {
+                "layers": "blocks.*",
+                "forward": lambda model, inputs: model.blocks[0](model(inputs) @ model.head.weight),
+            },
             r"layers: every site must fire once per forward pass, but L00 \(blocks\.0\) fired 2 times; name others",
         ),
-        ({"forward": _wrong_shape}, r"does not take the probe .* must have shape \(1, 16, D\), got \(2, 16, 16\)"),
+        (
+            {"layers": "blocks.*", "forward": _wrong_shape},
+            r"does not take the probe .* must have shape \(1, 16, D\), got \(2, 16, 16\)",
+        ),
+        ({"forward": lambda model, inputs: None}, r"'auto' found no list of repeated blocks .*'blocks\.\*' .*0 calls"),
+        (
+            {"forward": lambda model, inputs: model.blocks[0](model(inputs) @ model.head.weight)},
+            r"'auto' found no list of repeated blocks .*'blocks\.\*' .*are called up to 2 times",
+        ),
+        ({"forward": _wrong_shape}, r"'auto' found no list of repeated blocks .*not one row per position"),
     ],
 )
 def test_a_wrong_configuration_raises_at_the_start_and_leaves_nothing(
@@ -219,7 +231,7 @@ def test_a_fault_while_measuring_is_a_warning_and_a_failed_point(damage: Callabl
         point = due_point(follow, model, 1)
     assert point.failure
     assert not any(key.startswith("ib/mean") for key in point.values)
-    strict = tracker(schedule=schedules.every(1), strict=True)
+    strict = tracker(schedule=schedules.every(1), strict=True, layers="blocks.*")
     with pytest.raises((MeasurementError, ValueError), match=reason):
         strict.step(model, 0)
 
