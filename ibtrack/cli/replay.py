@@ -55,14 +55,24 @@ def replay(
     texts: Annotated[
         str | None, typer.Option(help="Texts to cut a probe from: a file, a folder, or a data set of the hub.")
     ] = None,
+    preferences: Annotated[
+        str | None, typer.Option(help="Pairs of responses to cut a probe from, in place of texts; files or a data set.")
+    ] = None,
+    positions: Annotated[
+        str | None, typer.Option(help="Tokens of responses: all or last; by default the protocol's.")
+    ] = None,
     column: Annotated[str, typer.Option(help="Column of rows that holds the text.")] = "text",
     subset: Annotated[str | None, typer.Option(help="Configuration of the data set, such as en.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "validation",
+    split: Annotated[
+        str | None, typer.Option(help="Split of the data set; by default validation, and train of preferences.")
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder or repository of the tokenizer; by default that of the checkpoints.")
     ] = None,
     protocol: Annotated[str, typer.Option(help=f"How it is measured: {_PROTOCOL_NAMES}.")] = "standard",
-    num_blocks: Annotated[int | None, typer.Option(help="Documents of the probe; by default the protocol's.")] = None,
+    num_blocks: Annotated[
+        int | None, typer.Option(help="Documents or pairs of the probe; by default the protocol's.")
+    ] = None,
     block_size: Annotated[int | None, typer.Option(help="Tokens of a block; by default the protocol's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of texts and windows.")] = 0,
     factory: Annotated[
@@ -127,9 +137,10 @@ def replay(
         settings,
         probe=probe,
         texts=texts,
+        preferences=preferences,
         tokenizer=tokenizer,
         trust_remote_code=trust_remote_code,
-        given={"num_blocks": num_blocks, "block_size": block_size},
+        given={"num_blocks": num_blocks, "block_size": block_size, "positions": positions},
         reading={"column": column, "subset": subset, "split": split, "seed": seed},
     )
     loading: dict[str, Any] = {
@@ -240,26 +251,32 @@ def _probe(
     *,
     probe: Path | None,
     texts: str | None,
+    preferences: str | None,
     tokenizer: str | None,
     trust_remote_code: bool,
-    given: dict[str, int | None],
+    given: dict[str, Any],
     reading: dict[str, Any],
 ) -> Probe:
-    """Read the probe, or cut it from texts by the tokenizer of the checkpoints.
+    """Read the probe, or cut it from texts or preferences by the tokenizer of the checkpoints.
 
     Raises:
-        ValueError: Neither or both are named, or what is named does not make a probe.
+        ValueError: None or several are named, or what is named does not make a probe.
     """
     from ibtrack.probe.probe import Probe
 
     sizes = {name: value for name, value in given.items() if value is not None}
-    if (probe is None) == (texts is None):
-        raise ValueError("--probe must name a saved probe, or --texts documents to cut one from; give one of them")
+    if [probe, texts, preferences].count(None) != 2:
+        raise ValueError(
+            "--probe must name a saved probe, --texts documents to cut one from, or --preferences pairs of responses; "
+            "give one of them"
+        )
     if probe is not None:
         if sizes:
             raise ValueError(f"--{next(iter(sizes)).replace('_', '-')} is for --texts; a saved probe is cut already")
         return Probe.load(probe)
-    from ibtrack.replay.documents import documents
+    if texts is not None and "positions" in sizes:
+        raise ValueError("--positions is for --preferences; of texts all positions are measured")
+    from ibtrack.replay.documents import documents, preference_rows
     from ibtrack.replay.loading import load_tokenizer
     from ibtrack.replay.tokenizers import named_tokenizer, tokenizer_of
 
@@ -268,8 +285,15 @@ def _probe(
         own = named_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
     else:
         own = tokenizer_of(plan.fetch, chosen[0], load, say=_complain)
-    found = documents(str(texts), **reading)
-    cut = Probe.from_texts(found, own, **{**settings.text_options, **sizes}, seed=reading["seed"])
+    source = {"subset": reading["subset"], "split": reading["split"] or ("train" if texts is None else "validation")}
+    if texts is not None:
+        found = documents(texts, column=reading["column"], seed=reading["seed"], **source)
+        cut = Probe.from_texts(found, own, **{**settings.text_options, **sizes}, seed=reading["seed"])
+    else:
+        pairs = {"num_pairs": sizes.pop("num_blocks")} if "num_blocks" in sizes else {}
+        rows = preference_rows(str(preferences), **source)
+        options = {**settings.preference_options, **pairs, **sizes}
+        cut = Probe.from_preferences(rows, own, **options, seed=reading["seed"])
     cut.tokenizer = type(own).__name__  # where it lay is another place at each start
     return cut
 

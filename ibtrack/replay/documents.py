@@ -1,4 +1,4 @@
-"""The documents of a probe, from where a command names them: a file, a folder, or a data set of the hub."""
+"""What a probe is cut from, texts or pairs of responses, from where a command names it: files, or a data set."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ibtrack._checks import needs
 from ibtrack.probe.sources import column_texts
 from ibtrack.record.texts import reason
-from ibtrack.replay.text_files import read_texts
+from ibtrack.replay.text_files import read_rows, read_texts
 
 
 def documents(
@@ -49,13 +50,37 @@ def documents(
         if path.is_dir() or path.suffix.lower() != ".txt":
             return texts
         return [part.strip() for part in re.split(r"\n\s*\n", texts[0]) if part.strip()]
+    return column_texts(_data_set(source, subset, split), column, seed)
+
+
+def preference_rows(source: str | os.PathLike[str], *, subset: str | None = None, split: str = "train") -> Any:
+    """Read pairs of responses, one row each, as `ibtrack.Probe.from_preferences` takes them.
+
+    Args:
+        source: A file or folder on this machine, see `ibtrack.replay.text_files.read_rows`, or the name of a data set
+            of the hub, which is streamed.
+        subset: Configuration of the data set.
+        split: Split of the data set.
+
+    Raises:
+        ValueError: A file is of another kind or damaged, or there is neither a file nor such a data set.
+        ModuleNotFoundError: ``datasets``, from the extra ``hub``, is not installed.
+    """
+    return read_rows([Path(source)]) if Path(source).exists() else _data_set(source, subset, split)
+
+
+def _data_set(source: str | os.PathLike[str], subset: str | None, split: str) -> Any:
+    """Begin a stream of the rows of a data set.
+
+    Raises:
+        ValueError: The hub does not give it.
+    """
     with needs(f"the data set {source}", extra="hub"):
         import datasets
     try:
-        rows = datasets.load_dataset(str(source), subset, split=split, streaming=True)
+        return datasets.load_dataset(str(source), subset, split=split, streaming=True)
     except Exception as error:  # of datasets and of what it builds on
         raise ValueError(
-            f"texts must be a file or folder on this machine, or a data set of the hub; there is no {source} here, and "
-            f"the hub does not give it ({reason(error)})"
+            f"a probe is cut from a file or folder on this machine, or a data set of the hub; there is no {source} "
+            f"here, and the hub does not give it ({reason(error)})"
         ) from error
-    return column_texts(rows, column, seed)

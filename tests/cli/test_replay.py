@@ -94,6 +94,22 @@ def test_a_folder_of_checkpoints_becomes_a_run_and_goes_on(run: Run, saved: Path
     assert "holds points of other checkpoints: number 3 is step2 of step 2, and here it is step8" in error(fewer)
 
 
+@pytest.mark.parametrize(
+    ("options", "positions"), [([], "all"), (["--positions", "last"], "last"), (["--protocol", "paper"], "last")]
+)
+def test_preferences_are_measured_at_the_positions_that_are_asked_for(
+    run: Run, saved: Path, tmp_path: Path, options: list[str], positions: str
+) -> None:
+    pairs = saved_models.write_pairs(saved / "pairs.jsonl")
+    sizes = ["--num-blocks", 12, "--block-size", 24]
+    run(saved / "checkpoints", "--preferences", pairs, *sizes, *options, "-o", tmp_path / "run", "--max", 2)
+    replayed = Trajectory.load(tmp_path / "run")
+    assert replayed.steps == [0, 8]
+    assert replayed.protocol["probe"]["blocks"] == 24
+    assert (replayed.protocol["probe"]["positions"] == 24) == (positions == "last")
+    assert "ib/mean/preference_information" in replayed.points[0].values
+
+
 def test_the_plan_is_shown_and_nothing_is_downloaded(run: Run, hub: Hub, tmp_path: Path) -> None:
     shown = run(REPOSITORY, "--dry-run", "--bandwidth", 100, "--schedule", "powers(2)", "-o", tmp_path / "run").stdout
     lines = shown.splitlines()
@@ -167,13 +183,15 @@ def test_a_repository_that_is_not_there_is_one_line(run: Run, hub: Hub, tmp_path
     [
         ([], "SOURCE must name a repository or a folder, or --models a file of models"),
         (["{saved}"], "--out must name a folder for the run, or --dry-run shows the plan"),
-        (["{saved}", "-o", "{out}"], "--probe must name a saved probe, or --texts documents to cut one from"),
+        (["{saved}", "-o", "{out}"], "--probe must name a saved probe, --texts documents to cut one from, or --preferen"),
         (["{saved}", "-o", "{out}", "--probe", "p", "--texts", "t"], "give one of them"),
+        (["{saved}", "-o", "{out}", "--preferences", "p", "--texts", "t"], "give one of them"),
+        (["{saved}", "-o", "{out}", "--texts", "t", "--positions", "last"], "--positions is for --preferences"),
         (["{saved}", "-o", "{out}", "--probe", "p", "--num-blocks", "3"], "--num-blocks is for --texts"),
         (["{saved}", "-o", "{out}", "--probe", "{saved}/none.pt"], "none.pt"),
         (
             ["{saved}", "-o", "{out}", "--texts", "{saved}/../texts.png"],
-            "texts must be a file or folder on this machine",
+            "a probe is cut from a file or folder on this machine",
         ),
         (["{saved}", "--dry-run", "--schedule", "often"], "a schedule must be every(1000)"),
         (["{saved}", "--dry-run", "--max", "1"], "max_points"),

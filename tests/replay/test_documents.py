@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pytest
 
-from ibtrack.replay.documents import documents
+from ibtrack.replay.documents import documents, preference_rows
 
 
 def test_blank_lines_part_the_documents_of_a_text_file(tmp_path: Path) -> None:
@@ -48,3 +48,17 @@ def test_what_is_neither_here_nor_at_the_hub_is_refused(monkeypatch: pytest.Monk
         ValueError, match=r"there is no texts.png here, and the hub does not give it .ConnectionError: no"
     ):
         documents("texts.png")
+
+
+def test_pairs_come_from_files_or_from_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"chosen": "yes", "rejected": "no"}\n')
+    assert preference_rows(tmp_path / "pairs.jsonl") == [{"chosen": "yes", "rejected": "no"}]
+    asked: list[Any] = []
+
+    def load(*arguments: Any, **options: Any) -> str:
+        asked.append((arguments, options))
+        return "rows"
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert preference_rows("owner/pairs", subset="en") == "rows"
+    assert asked == [(("owner/pairs", "en"), {"split": "train", "streaming": True})]
