@@ -183,7 +183,7 @@ def test_a_repository_that_is_not_there_is_one_line(run: Run, hub: Hub, tmp_path
     [
         ([], "SOURCE must name a repository or a folder, or --models a file of models"),
         (["{saved}"], "--out must name a folder for the run, or --dry-run shows the plan"),
-        (["{saved}", "-o", "{out}"], "--probe must name a saved probe, --texts documents to cut one from, or --preferen"),
+        (["{saved}", "-o", "{out}"], "--probe must name a saved probe, --texts documents to cut one from, or --"),
         (["{saved}", "-o", "{out}", "--probe", "p", "--texts", "t"], "give one of them"),
         (["{saved}", "-o", "{out}", "--preferences", "p", "--texts", "t"], "give one of them"),
         (["{saved}", "-o", "{out}", "--texts", "t", "--positions", "last"], "--positions is for --preferences"),
