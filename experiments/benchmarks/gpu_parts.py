@@ -84,9 +84,7 @@ def parts_of_a_measurement(model: nn.Module, probe: Probe, repetitions: int, wai
     return seconds
 
 
-def measurement(
-    model: nn.Module, probe: Probe, *, no_loss: bool = False, cuda_graph: bool = False
-) -> Measurement:
+def measurement(model: nn.Module, probe: Probe, *, no_loss: bool = False, cuda_graph: bool = False) -> Measurement:
     """Make what measures a model, as a tracker does."""
     sites, passes = find_sites(model, "auto"), SharedPasses()
     layouts = find_layouts(model, probe, sites, default_forward, passes)
