@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from experiments.benchmarks.timing import described, interleaved
 from ibtrack import Probe, SoftOptions
 from ibtrack.capture.forward import _loss_by_tables, default_forward, next_token_loss
+from ibtrack.capture.fused_loss import row_logsumexps
 from ibtrack.capture.sharded import SharedPasses
 from ibtrack.capture.sites import find_sites
 from ibtrack.information import assignments
@@ -237,7 +238,9 @@ def losses(vocabulary: int, rows: int, device: torch.device, repetitions: int, w
     seconds = interleaved(tasks, repetitions, wait=wait)
     for name, times in seconds.items():
         print(f"  {name:10}{described(times)}, off by {errors[name]:.1e} nats a token", flush=True)
-    return {"rows": rows, "vocabulary": vocabulary, "errors": errors, **seconds}
+    by_triton = device.type == "cuda" and row_logsumexps(logits[0]) is not None
+    print(f"  as now: by {'a kernel of Triton' if by_triton else 'tables'}", flush=True)
+    return {"rows": rows, "vocabulary": vocabulary, "by Triton": by_triton, "errors": errors, **seconds}
 
 
 def scores(width: int, rows: int, device: torch.device, repetitions: int, wait: Wait) -> dict[str, Any]:

@@ -37,6 +37,7 @@ _PLAIN = (
     torch.Size,
     types.ModuleType,
 )
+_PLAIN_KINDS = frozenset(_PLAIN)  # which is looked up faster than subclasses are recognized
 _PARTS = ("_parameters", "_buffers", "_modules")  # of a module, which are held one by one
 # packages whose objects know what happens to them, are shared with other threads, or belong to no model
 _FRAMEWORKS = {"torch", "torchmetrics", "lightning", "pytorch_lightning", "lightning_fabric", "accelerate", "builtins"}
@@ -99,10 +100,11 @@ class Held:
     def _find(self, thing: Any, *name: str) -> None:
         """Note a thing that is to be held, at the place whose name has these parts."""
         kind = type(thing)
-        if kind in _PLAIN or id(thing) in self._seen or isinstance(thing, _PLAIN):
+        is_container = kind in _CONTAINERS
+        if kind in _PLAIN_KINDS or id(thing) in self._seen or (not is_container and isinstance(thing, _PLAIN)):
             return
         self._seen[id(thing)] = thing
-        if kind in _CONTAINERS and not thing:
+        if is_container and not thing:
             self._empty.append(thing)
         else:
             self._found.append((thing, ".".join(filter(None, name))))
