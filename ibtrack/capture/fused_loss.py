@@ -9,6 +9,7 @@ Letters: N rows, V vocabulary size.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,4 +78,4 @@ def _sum_row(logits, sums, row_stride, number, AT_ONCE: tl.constexpr):  # type: 
     tl.store(sums + row, top + tl.log(tl.sum(total * tl.exp(largest - top), 0)))
 
 
-_kernel = None if triton is None else triton.jit(_sum_row)
+_kernel: Any = None if triton is None else triton.jit(_sum_row)
