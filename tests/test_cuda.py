@@ -19,12 +19,15 @@ from experiments.benchmarks.gpu import Decoder
 from experiments.benchmarks.gpu_parts import largest_difference, measurement
 from experiments.benchmarks.text import made_up_text
 from ibtrack import InformationPlaneTracker, Probe
+from ibtrack.capture import fused_loss
 from ibtrack.capture.forward import next_token_loss
 from ibtrack.information import debiased_information, plugin_information
 from ibtrack.information.assignments import draw_anchors
 from ibtrack.metrics import InformationPlane, SoftEntropy, SoftMutualInformation
+from ibtrack.metrics.graphed_readings import GraphedReadings
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic algorithms ask for, before CUDA starts
+SUMMED_OTHERWISE = 1e-13  # numbers of up to some nats, whose float64 sums are in the order in which threads arrive
 AGREEMENT = 1e-4  # sums are in float64, but the scores behind them in float32 and in another order
 
 pytestmark = [
@@ -151,7 +154,10 @@ def test_readings_wait_for_nothing_and_are_the_same_each_time() -> None:
     assert largest_difference(once, again) < 1e-9
 
 
-def test_losses_of_bf16_logits_are_those_of_the_cpu() -> None:
+@pytest.mark.parametrize("fused", [True, False])
+def test_losses_of_bf16_logits_are_those_of_the_cpu(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not fused:
+        monkeypatch.setattr(fused_loss, "triton", None)
     logits = (8 * torch.randn(2, 300, 5000, generator=torch.Generator().manual_seed(0)) - 40).bfloat16()
     logits[0, :, 7] = -torch.inf  # a token that is to have no probability
     targets, rows = torch.arange(600) % 5000 + 8, torch.arange(600)
@@ -340,11 +346,44 @@ def test_readings_as_a_graph_are_those_of_plain_calls() -> None:
     measured = measurement(model, _probe())
     plane = measured._planes[0]
     measured._fill(model, plane)
-    plane.readings()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = plane.readings()
-    plane.assignments.copy_(plane.assignments.flip(0))
-    graph.replay()
-    torch.cuda.synchronize()
-    assert largest_difference(captured, plane.readings()) < 1e-9
+    graphed = GraphedReadings(plane)
+    graphed()
+    assert graphed._graph is None
+    assert largest_difference(graphed(), plane.readings()) < SUMMED_OTHERWISE
+    plane.assignments.copy_(plane.assignments.flip(0))  # other rows, for which the graph was not made
+    assert largest_difference(graphed(), plane.readings()) < SUMMED_OTHERWISE
+    assert graphed._graph is not None
+
+
+def test_readings_as_a_graph_of_deterministic_algorithms_are_equal_to_the_last_digit() -> None:
+    model = _model().to("cuda")
+    measured = measurement(model, _probe())
+    plane = measured._planes[0]
+    with _deterministic():
+        measured._fill(model, plane)
+        graphed = GraphedReadings(plane)
+        graphed()
+        assert largest_difference(graphed(), plane.readings()) == 0
+        plane.assignments.copy_(plane.assignments.flip(0))
+        assert largest_difference(graphed(), plane.readings()) == 0
+        assert graphed._graph is not None
+
+
+def test_measurements_with_a_graph_are_those_without() -> None:
+    values = []
+    for cuda_graph in (False, True):
+        model = _model().to("cuda")
+        tracker = InformationPlaneTracker(_probe(), strict=True, cuda_graph=cuda_graph)
+        points = []
+        for _ in range(4):
+            points.append(tracker.measure(model).values)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(1.1)
+        values.append(points)
+        measured = tracker._measurement
+        assert measured is not None
+        assert measured.no_graph == ""
+        assert cuda_graph == (measured._graphed is not None and measured._graphed._graph is not None)
+    for plain, graphed in zip(*values, strict=True):
+        assert graphed == pytest.approx(plain, abs=1e-9, nan_ok=True)

@@ -65,7 +65,9 @@ FIGURES = {  # name: relation, bound, unit
     "GPU: measurement over bare forward, 125M, bf16": ("≤", 1.05, ""),
     "GPU: measurement over bare forward, 125M, bf16, default probe": ("≤", 1.5, ""),
     "GPU: kernels launched by the readings of a point": ("≤", 600, ""),
-    "GPU: readings as a graph, largest difference from plain ones": ("≤", 0.0, ""),
+    # sums in float64 whose order differs each time: two plain readings of the same rows are no closer. Under
+    # deterministic algorithms there is no difference, which tests/test_cuda.py looks at
+    "GPU: readings as a graph, largest difference from plain ones": ("≤", 1e-15, ""),
     "GPU: share of wall time, default schedule, 125M run": ("≤", 1.0, " %"),
     "GPU: plug-in of 8 label sets, times faster than soft-entropy": ("≥", 80.0, ""),
     "GPU: all readings, times faster than soft-entropy": ("≥", 50.0, ""),
@@ -280,10 +282,12 @@ def _graph(setting: Setting) -> list[Finding]:
     for blocks in (min(SMALL_BLOCKS, setting.blocks), setting.blocks):
         row = readings_as_a_graph(setting.model, setting.probe(blocks), setting.repetitions, setting.wait)
         plain, graph = (1e3 * median(row[name]) for name in ("plain", "graph"))
-        note = f"{plain:.1f} ms plain and {graph:.1f} as a graph, which holds {row['bytes held'] / 1e9:.2f} GB"
-        findings.append(
-            ("GPU: readings as a graph, largest difference from plain ones", row["difference on other rows"], note, row)
+        note = (
+            f"two plain ones differ by {row['difference of two plain ones']:.1e}; {plain:.1f} ms plain and "
+            f"{graph:.1f} as a graph, which holds {row['bytes held'] / 1e9:.2f} GB"
         )
+        difference = max(row["difference"], row["difference on other rows"])
+        findings.append(("GPU: readings as a graph, largest difference from plain ones", difference, note, row))
     return findings
 
 

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from experiments.benchmarks.timing import described, interleaved
 from ibtrack import Probe, SoftOptions
-from ibtrack.capture.forward import default_forward, next_token_loss
+from ibtrack.capture.forward import _loss_by_tables, default_forward, next_token_loss
+from ibtrack.capture.fused_loss import row_logsumexps
 from ibtrack.capture.sharded import SharedPasses
 from ibtrack.capture.sites import find_sites
 from ibtrack.information import assignments
 from ibtrack.information.devices import to_cpu_at_once
 from ibtrack.metrics import InformationPlane
+from ibtrack.metrics.graphed_readings import GraphedReadings
 from ibtrack.tracking.measurement import Measurement, find_layouts
 
 Wait = Callable[[], object]
@@ -83,7 +85,7 @@ def parts_of_a_measurement(model: nn.Module, probe: Probe, repetitions: int, wai
     return seconds
 
 
-def measurement(model: nn.Module, probe: Probe, *, no_loss: bool = False) -> Measurement:
+def measurement(model: nn.Module, probe: Probe, *, no_loss: bool = False, cuda_graph: bool = False) -> Measurement:
     """Make what measures a model, as a tracker does."""
     sites, passes = find_sites(model, "auto"), SharedPasses()
     layouts = find_layouts(model, probe, sites, default_forward, passes)
@@ -97,6 +99,7 @@ def measurement(model: nn.Module, probe: Probe, *, no_loss: bool = False) -> Mea
         passes=passes,
         device=device,
         no_loss=no_loss,
+        cuda_graph=cuda_graph,
     )
 
 
@@ -154,33 +157,36 @@ def launches(task: Callable[[], object]) -> dict[str, Any]:
 
 
 def readings_as_a_graph(model: nn.Module, probe: Probe, repetitions: int, wait: Wait) -> dict[str, Any]:
-    """Capture the readings of a plane as one CUDA graph, and compare numbers and times with those of plain calls."""
-    measured = measurement(model, probe)
+    """Make the readings of a plane a CUDA graph, and compare numbers and times with those of plain calls."""
+    measured, with_graph = measurement(model, probe), measurement(model, probe, cuda_graph=True)
     plane = measured._planes[0]
     measured._fill(model, plane)
-    plane.readings()
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        plane.readings()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
+    graphed = GraphedReadings(plane)
+    graphed()  # plain, after which what is made once is made
+    torch.cuda.empty_cache()
     before = torch.cuda.memory_reserved()
-    with torch.cuda.graph(graph):
-        captured = plane.readings()
+    graphed()
+    torch.cuda.empty_cache()
     held = torch.cuda.memory_reserved() - before
-    graph.replay()
-    wait()
-    difference = largest_difference(captured, plane.readings())
+    difference = largest_difference(graphed(), plane.readings())
     plane.assignments.copy_(plane.assignments.flip(0))  # other rows, for which the graph was not made
-    graph.replay()
-    wait()
-    moved = largest_difference(captured, plane.readings())
-    seconds = interleaved({"plain": plane.readings, "graph": graph.replay}, repetitions, wait=wait)
+    moved = largest_difference(graphed(), plane.readings())
+    of_plain_ones = largest_difference(plane.readings(), plane.readings())
+    seconds = interleaved({"plain": plane.readings, "graph": graphed}, repetitions, wait=wait)
+    del graphed
+    wholes = {"whole": lambda: measured(model), "whole with a graph": lambda: with_graph(model)}
+    wholes["whole with a graph"]()
+    seconds |= interleaved(wholes, repetitions, wait=wait)
     for name, times in seconds.items():
-        print(f"  {name:9}{described(times)}", flush=True)
-    print(f"  numbers differ by at most {difference:.1e}, and {moved:.1e} on other rows", flush=True)
-    return {"difference": difference, "difference on other rows": moved, "bytes held": held, **seconds}
+        print(f"  {name:19}{described(times)}", flush=True)
+    differences = {
+        "difference": difference,
+        "difference on other rows": moved,
+        "difference of two plain ones": of_plain_ones,
+    }
+    for name, number in differences.items():
+        print(f"  {name}: {number:.1e}", flush=True)
+    return {**differences, "bytes held": held, **seconds}
 
 
 def largest_difference(one: Any, other: Any) -> float:
@@ -220,7 +226,8 @@ def losses(vocabulary: int, rows: int, device: torch.device, repetitions: int, w
 
     tasks: Mapping[str, Callable[[], Tensor | None]] = {
         "as before": as_before,
-        "as now": lambda: next_token_loss(logits, targets, places),
+        "by tables": lambda: _loss_by_tables(logits[0], targets, places),
+        "as now": lambda: next_token_loss(logits, targets, places),  # by a kernel of Triton's, where there is one
         "bfloat16": in_bfloat16,
     }
     exact = sum(
@@ -231,7 +238,9 @@ def losses(vocabulary: int, rows: int, device: torch.device, repetitions: int, w
     seconds = interleaved(tasks, repetitions, wait=wait)
     for name, times in seconds.items():
         print(f"  {name:10}{described(times)}, off by {errors[name]:.1e} nats a token", flush=True)
-    return {"rows": rows, "vocabulary": vocabulary, "errors": errors, **seconds}
+    by_triton = device.type == "cuda" and row_logsumexps(logits[0]) is not None
+    print(f"  as now: by {'a kernel of Triton' if by_triton else 'tables'}", flush=True)
+    return {"rows": rows, "vocabulary": vocabulary, "by Triton": by_triton, "errors": errors, **seconds}
 
 
 def scores(width: int, rows: int, device: torch.device, repetitions: int, wait: Wait) -> dict[str, Any]:

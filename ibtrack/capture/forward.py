@@ -85,6 +85,17 @@ def next_token_loss(output: Any, targets: Tensor, rows: Tensor, *, time_first: b
     if logits is None or logits.ndim != 3:
         return None
     flat = (logits.transpose(0, 1) if time_first else logits).flatten(0, 1)  # (B T, V)
+    if flat.device.type == "cuda":
+        from ibtrack.capture.fused_loss import row_logsumexps  # which imports Triton, where it is
+
+        sums = row_logsumexps(flat)
+        if sums is not None:
+            return (sums.index_select(0, rows).double() - flat[rows, targets].double()).sum()
+    return _loss_by_tables(flat, targets, rows)
+
+
+def _loss_by_tables(flat: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
+    """Do it for (B T, V) logits by torch alone, which writes tables of their size."""
     wanted = torch.zeros(len(flat), dtype=torch.int64, device=flat.device).index_copy_(0, rows, targets)
     at_once = LOSS_ROWS if flat.device.type == "cpu" else max(1, ACCELERATOR_LOGITS // flat.shape[1])
     losses = [  # in pieces: never a float32 copy of all logits

@@ -13,6 +13,7 @@ import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Collection
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ _PLAIN = (
     torch.Size,
     types.ModuleType,
 )
+_PLAIN_KINDS = frozenset(_PLAIN)  # which is looked up faster than subclasses are recognized
 _PARTS = ("_parameters", "_buffers", "_modules")  # of a module, which are held one by one
 # packages whose objects know what happens to them, are shared with other threads, or belong to no model
 _FRAMEWORKS = {"torch", "torchmetrics", "lightning", "pytorch_lightning", "lightning_fabric", "accelerate", "builtins"}
@@ -65,6 +67,7 @@ class Held:
     def __init__(self, model: nn.Module) -> None:
         self.too_large: dict[str, Tensor] = {}
         self._undo: list[Callable[[], object]] = []
+        self._empty: list[Any] = []  # containers: most of what modules keep, such as hooks that nobody has registered
         self._seen: dict[int, Any] = {}  # with the things, so that their ids stay theirs
         self._bytes, self._entries = 0, 0
         self._found: deque[tuple[Any, str]] = deque()
@@ -83,6 +86,9 @@ class Held:
             Exception: What putting one thing back raised; the others are put back all the same.
         """
         problem: Exception | None = None
+        for thing in self._empty:
+            if thing:
+                thing.clear()
         for undo in self._undo:
             try:
                 undo()
@@ -91,10 +97,17 @@ class Held:
         if problem is not None:
             raise problem
 
-    def _find(self, thing: Any, name: str) -> None:
-        if not isinstance(thing, _PLAIN) and id(thing) not in self._seen:
-            self._seen[id(thing)] = thing
-            self._found.append((thing, name))
+    def _find(self, thing: Any, *name: str) -> None:
+        """Note a thing that is to be held, at the place whose name has these parts."""
+        kind = type(thing)
+        is_container = kind in _CONTAINERS
+        if kind in _PLAIN_KINDS or id(thing) in self._seen or (not is_container and isinstance(thing, _PLAIN)):
+            return
+        self._seen[id(thing)] = thing
+        if is_container and not thing:
+            self._empty.append(thing)
+        else:
+            self._found.append((thing, ".".join(filter(None, name))))
 
     def _hold(self, thing: Any, name: str) -> None:
         hold = _CONTAINERS.get(type(thing)) or next((hold for kind, hold in _KINDS if isinstance(thing, kind)), None)
@@ -110,9 +123,12 @@ class Held:
                 self._undo.append(partial(_fill, buffer, buffer.clone()))
         if isinstance(module, torch.jit.ScriptModule):  # its parts are wrappers of C++ objects, and it gains none
             return
-        self._undo.append(partial(_restore, module._buffers, dict(module._buffers)))
-        for part in ("_parameters", "_modules"):  # FSDP2 exchanges parameters under their names, so values stay
-            self._undo.append(partial(_drop_new, vars(module)[part], dict(vars(module)[part])))
+        for part in _PARTS:  # FSDP2 exchanges parameters under their names, so values stay
+            entries = vars(module)[part]
+            if entries:
+                self._undo.append(partial(_restore if part == "_buffers" else _drop_new, entries, dict(entries)))
+            else:
+                self._empty.append(entries)
         weight = module._parameters.get("weight")  # by its name alone: a parametrized one would be worked out anew
         if vars(module).get("max_norm") is not None and weight is not None:
             kept = weight.detach().clone()  # such embeddings shorten the rows that they read
@@ -121,10 +137,11 @@ class Held:
             self._hold_attributes(module, name)
 
     def _hold_attributes(self, thing: Any, name: str) -> None:
-        attributes = {key: value for key, value in vars(thing).items() if key not in _PARTS}
+        attributes = vars(thing).copy()
         self._undo.append(partial(_restore, vars(thing), attributes, leave=_PARTS))
         for key, value in attributes.items():
-            self._find(value, f"{name}.{key}" if name else key)
+            if key not in _PARTS:
+                self._find(value, name, key)
 
     def _find_all(self, things: Collection[Any], name: str) -> None:
         self._entries += len(things)
@@ -230,19 +247,29 @@ def _is_record(thing: Any) -> bool:
 
 
 def _restore(target: Any, entries: dict[Any, Any], *, leave: Collection[str] = ()) -> None:
-    """Make a dictionary hold these entries again, and write only where it does not."""
+    """Make a dictionary hold these entries again, but those to leave, and write only where it does not."""
+    if _holds(target, entries):
+        return
     _drop_new(target, entries, leave=leave)
     for key, value in entries.items():
-        if key not in target or target[key] is not value:
+        if key not in leave and (key not in target or target[key] is not value):
             target[key] = value
 
 
 def _drop_new(target: Any, entries: dict[Any, Any], *, leave: Collection[str] = ()) -> None:
     """Take the entries out of a dictionary that it did not have, and those that had no value yet."""
+    if _holds(target, entries):
+        return
     for key in [key for key in target if key not in entries and key not in leave]:
         del target[key]
     for key in [key for key, value in entries.items() if value is None and target.get(key, 0) is not None]:
-        target[key] = None
+        if key not in leave:
+            target[key] = None
+
+
+def _holds(target: Any, entries: dict[Any, Any]) -> bool:
+    """Say whether a dictionary has these very entries and no others, as it mostly does."""
+    return target.keys() == entries.keys() and all(map(is_, map(target.__getitem__, entries), entries.values()))
 
 
 def _refill(target: Any, entries: list[Any]) -> None:

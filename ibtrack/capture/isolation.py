@@ -45,8 +45,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     held = Held(model)
     states = _random_states()
     try:
-        for module, _ in modes:
-            module.training = False  # not .eval(): an override may do more, as adapters do that merge their weights
+        for module, training in modes:
+            if training:  # to assign to a module takes a while
+                module.training = False  # not .eval(): an override may do more, as adapters do that merge their weights
             if _is_lightning_module(module):
                 vars(module).update(log=_drop, log_dict=_drop)
         with torch.no_grad(), _eager(), _no_fast_path(), _no_cached_casts():
@@ -54,7 +55,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     finally:
         _restore_random_states(states)
         for module, training in modes:
-            module.training = training
+            if module.training is not training:
+                module.training = training
         held.put_back()
 
 

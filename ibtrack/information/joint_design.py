@@ -10,7 +10,7 @@ concentration.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -128,4 +128,5 @@ def _joint_chunks(sets: list[LabelDesign], rows_at_once: int) -> tuple[LabelChun
     place = torch.empty_like(order).index_put_((order,), torch.arange(cells))
     segments = Segments.from_groups(place[torch.cat(groups)], cells, torch.cat(rows))
     joint_parts, joint_documents = torch.cat(parts)[order], torch.cat(documents)[order]
-    return chunks_of_cells(segments, joint_parts, sum(halved) // 2, joint_documents, len(sets) * number, rows_at_once)
+    chunks = chunks_of_cells(segments, joint_parts, sum(halved) // 2, joint_documents, len(sets) * number, rows_at_once)
+    return tuple(replace(chunk, cells=chunk.cells.copying(), parts=chunk.parts.copying()) for chunk in chunks)

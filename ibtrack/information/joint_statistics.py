@@ -12,6 +12,7 @@ from functools import reduce
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 from torch.nn.functional import pad
 
 from ibtrack.information.entropy import entropy
@@ -80,7 +81,7 @@ def _statistics_of_chunk(site: RowStatistics, joint: JointDesign, chunk: LabelCh
     log_half = log_means(parts[:two], chunk.part_occurrences[:two])
     halving = _products(chunk.part_of_cell, cells[:in_halves], log_half) + conditional[:in_halves]
     halving = pad(halving, (0, 0, 0, len(cells) - in_halves))
-    squares = _products(None, cells, cells * site.weight)
+    squares = vector_norm(cells * site.weight.sqrt(), dim=-1).square()
     cross = _products(chunk.label_of_cell, cells, labels.mul_(site.weight)) - squares
     factor = 2 / chunk.occurrences.index_select(0, chunk.label_of_cell)
     factor[in_halves:] = 0
@@ -96,16 +97,14 @@ def _by_document(by_cell: Tensor, joint: JointDesign, chunk: LabelChunk) -> Tens
     return sums.unflatten(0, (len(joint.names), -1)).permute(2, 0, 3, 1)
 
 
-def _products(lines: Tensor | None, sums: Tensor, table: Tensor) -> Tensor:
-    """Multiply (cells, L, K) sums with lines of a (m, L, K) table, or with the same line of it: (cells, L).
+def _products(lines: Tensor, sums: Tensor, table: Tensor) -> Tensor:
+    """Multiply (cells, L, K) sums with lines of a (m, L, K) table: (cells, L).
 
     It is the gradient of a weighted sum of lines by the weights, for which torch has one call that makes no copies.
     """
     number, num_sites, _ = sums.shape
     own = torch.arange(number * num_sites, dtype=torch.int32, device=sums.device)
-    theirs = own
-    if lines is not None:
-        theirs = (lines.unsqueeze(1) * num_sites + own[:num_sites]).flatten()
+    theirs = (lines.unsqueeze(1) * num_sites + own[:num_sites]).flatten()
     products: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         table.flatten(0, 1), sums.flatten(0, 1), own, own, theirs, SUM
     )

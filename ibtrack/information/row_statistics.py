@@ -110,7 +110,7 @@ class RowStatistics:
     @cached_property
     def sample(self) -> Tensor:
         """(at most 8192, L, K) rows in a random order, which is the same for every site."""
-        return self.rows.index_select(0, _sample_order(len(self.rows), self.rows.device))
+        return self.rows.index_select(0, sample_order(len(self.rows), self.rows.device))
 
     @cached_property
     def product_variance(self) -> Tensor:
@@ -125,7 +125,7 @@ def together(parts: Sequence[Tensor]) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _sample_order(number: int, device: torch.device) -> Tensor:
+def sample_order(number: int, device: torch.device) -> Tensor:
     """Draw at most 8192 of so many rows; on an accelerator they stay, as each move would wait for it."""
     return torch.randperm(number, generator=torch.Generator().manual_seed(0))[:SAMPLE_ROWS].to(device)
 

@@ -8,7 +8,7 @@ Letters: N rows, K anchors, L sites.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ class Segments:
         num_groups: Number of groups, none of which is empty.
         levels: Where sums of up to 64 segments begin, then where sums of up to 64 of these do, and so on until there is
             one sum for each group; int32.
+        copied: What it takes to copy the segments of one row and add up the others alone, as an accelerator copies
+            faster than it adds up; the results are equal. First row of each segment, then the segments of several rows,
+            where each of these begins among their rows, and these rows; int32, but the segments.
     """
 
     rows: Tensor
@@ -39,6 +42,7 @@ class Segments:
     group_starts: Tensor
     num_groups: int
     levels: tuple[Tensor, ...]
+    copied: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     @classmethod
     def from_groups(cls, groups: Tensor, num_groups: int, rows: Tensor | None = None) -> Segments:
@@ -119,7 +123,21 @@ class Segments:
 
     def sum_within(self, values: Tensor) -> Tensor:
         """Add up the rows of (N, ...) float32 by segment: (number of segments, ...)."""
-        return sum_between(self.starts, self.rows, values)
+        if self.copied is None:
+            return sum_between(self.starts, self.rows, values)
+        first, longer, starts, rows = self.copied
+        sums = values.index_select(0, first)
+        return sums.index_copy_(0, longer, sum_between(starts, rows, values)) if len(longer) else sums
+
+    def copying(self) -> Segments:
+        """Return the same segments with `copied`, for an accelerator, if most of them are of one row."""
+        several = self.sizes > 1
+        longer = several.nonzero().flatten()
+        if 2 * len(longer) > len(several):
+            return self
+        sizes = self.sizes[longer].long()
+        rows = self.rows[several.repeat_interleave(self.sizes.long())]
+        return replace(self, copied=(self.rows[self.starts.long()], longer, (sizes.cumsum(0) - sizes).int(), rows))
 
     def sum_segments(self, sums: Tensor) -> Tensor:
         """Add up sums of segments, (number of segments, ...), by group: (num_groups, ...)."""

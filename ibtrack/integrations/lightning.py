@@ -63,6 +63,8 @@ class InformationPlaneMonitor(Callback):
             on a GPU a sixteenth of its memory where that is more.
         batch_size: Blocks per forward pass of the probe; halved where that many do not fit into memory. By default 16,
             and on an accelerator as many as have 16,384 tokens, where these are more.
+        cuda_graph: Whether the readings are one CUDA graph from the second measurement on; see
+            `ibtrack.tracking.tracker.InformationPlaneTracker` for what it saves and costs.
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: Counts the tokens in a batch of this process; by default the size of its first integer tensor.
         alert: Whether wandb raises an alert when a phase begins, such as compression.
@@ -89,6 +91,7 @@ class InformationPlaneMonitor(Callback):
         geometry_rows: int = 0,
         max_memory: int | None = None,
         batch_size: int | None = None,
+        cuda_graph: bool = False,
         forward: Callable[[nn.Module, Tensor], Any] = default_forward,
         count_tokens: Callable[[Any], int] | None = None,
         alert: bool = False,
@@ -120,6 +123,7 @@ class InformationPlaneMonitor(Callback):
             geometry_rows=geometry_rows,
             max_memory=max_memory,
             batch_size=batch_size,
+            cuda_graph=cuda_graph,
             alert=alert,
             max_overhead=max_overhead,
             strict=strict,

@@ -126,10 +126,10 @@ class InformationPlane(Metric):
         self.add_state("sampled_rows", torch.zeros(0), dist_reduce_fx="sum")
 
     def reset(self) -> None:
-        """Forget every row; their memory is kept for the next ones."""
-        rows, sampled = self.assignments, self.sampled_rows
+        """Forget every row; the next ones lie where they did."""
+        kept = self.assignments, self.seen, self.sampled_rows
         super().reset()
-        self.assignments, self.sampled_rows = rows.zero_(), sampled.zero_()
+        self.assignments, self.seen, self.sampled_rows = (state.zero_() for state in kept)
 
     def release(self) -> None:
         """Forget every row and give back the memory, which the next row takes again.
@@ -260,7 +260,7 @@ class InformationPlane(Metric):
             lost=lost,
             equal_weights=equal,
         )
-        for name, labels in self._unpaired_labels.items() if set(self._reading_names) & {"debiased", "null"} else ():
+        for name, labels in self._unpaired_labels.items() if self.permutes else ():
             permuted = self._permuted(cells, labels.to(self.device)) + lost.unsqueeze(1)
             read = read.with_permutations(name, permuted)
         return read.only(self._reading_names)
@@ -278,8 +278,12 @@ class InformationPlane(Metric):
 
     def _needed(self) -> tuple[str, ...]:
         """List the readings that are worked out: the debiased one of an unpaired label set is made from all three."""
-        permuted = bool(self._unpaired_labels) and bool(set(self._reading_names) & {"debiased", "null"})
-        return READINGS if permuted else self._reading_names
+        return READINGS if self.permutes else self._reading_names
+
+    @property
+    def permutes(self) -> bool:
+        """Whether labels are permuted at each measurement, as those of an unpaired label set are."""
+        return bool(self._unpaired_labels) and bool(set(self._reading_names) & {"debiased", "null"})
 
     def _permuted(self, cells: Tensor, labels: Tensor) -> Tensor:
         index, number = self._documents.index.to(self.device), self._documents.num_documents

@@ -38,6 +38,7 @@ from ibtrack.information.options import SoftOptions
 from ibtrack.information.readings import Readings
 from ibtrack.information.spectrum import Geometry
 from ibtrack.information.transforms import CloudStatistics, Transform
+from ibtrack.metrics.graphed_readings import GraphedReadings, why_no_graph
 from ibtrack.metrics.plane import InformationPlane, places_of_mean
 from ibtrack.probe.kgrams import label_entropy
 from ibtrack.probe.probe import Probe
@@ -108,6 +109,10 @@ class Measurement:
         geometry_rows: Positions from which the geometry of every site is worked out; 0 for none.
         no_loss: Whether the model's logits are no predictions of the next token; then the loss is not a number.
         passes: Makes the forward passes; the same that `find_layouts` had.
+        cuda_graph: Whether the readings are to be a CUDA graph, see `ibtrack.metrics.graphed_readings`.
+
+    Attributes:
+        no_graph: Why they are none though they are to be one; empty otherwise.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class Measurement:
         max_memory: int | None = None,
         geometry_rows: int = 0,
         no_loss: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
         self._probe, self._sites, self._layouts, self._forward = probe, sites, layouts, forward
         self._passes = passes
@@ -139,6 +145,8 @@ class Measurement:
         widest = max(names, key=self._widths.__getitem__)
         together = max(1, (max_memory or row_bytes(device)) // self._plane([widest]).num_bytes)
         self._planes = [self._plane(names[start : start + together]) for start in range(0, len(names), together)]
+        self.no_graph = why_no_graph(self._planes) if cuda_graph else ""
+        self._graphed = GraphedReadings(self._planes[0]) if cuda_graph and not self.no_graph else None
 
     def _plane(self, names: Sequence[str]) -> InformationPlane:
         widths = {site: self._widths[site] for site in names}
@@ -163,11 +171,11 @@ class Measurement:
             try:
                 loss = self._fill_in_batches(model, plane)
                 with together(self._device), plane.sync_context():
-                    read.append(plane.readings())
+                    read.append(plane.readings() if self._graphed is None else self._graphed())
                     cosines.append(plane.mean_cosines())
                     geometries += filter(None, [plane.geometry()])
             finally:
-                if self._device.type != "cpu" or plane.num_bytes > KEPT_BYTES:
+                if not self._keeps_rows(plane):
                     plane.release()
             faults |= plane.faults()
         sites = list(self._sites)
@@ -182,6 +190,10 @@ class Measurement:
         if loss is not None and self._label_entropy is not None:
             values |= {metric_key("probe_loss"): loss, metric_key("variational_floor"): self._label_entropy - loss}
         return values, faults, plane.influences(readings, sites)
+
+    def _keeps_rows(self, plane: InformationPlane) -> bool:
+        """Say whether the memory of a plane's rows is kept until the next measurement."""
+        return self._graphed is not None or (self._device.type == "cpu" and plane.num_bytes <= KEPT_BYTES)
 
     def _fill_in_batches(self, model: nn.Module, plane: InformationPlane) -> float | None:
         """Fill a plane; begin again with half as many blocks at once where memory runs out.

@@ -43,6 +43,17 @@ def test_chunks_hold_all_groups_once_and_begin_where_they_may() -> None:
     torch.testing.assert_close(sums, segments.sum_rows(values.unsqueeze(1)))
 
 
+@pytest.mark.parametrize(
+    ("groups", "longer"), [([2, 0, 1], []), ([0, 1, 1, 2, 0, 0, 3], [0, 1]), ([0, 0, 0, 1, 1], None)]
+)
+def test_single_rows_are_copied_where_most_are_single(groups: list[int], longer: list[int] | None) -> None:
+    segments = Segments.from_groups(torch.tensor(groups), max(groups) + 1)
+    copying = segments.copying()
+    assert (None if copying.copied is None else copying.copied[1].tolist()) == longer
+    values = torch.rand(len(groups), 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(copying.sum_rows(values), segments.sum_rows(values))
+
+
 def test_between_equal_starts_there_is_nothing() -> None:
     sums = sum_between(torch.tensor([0, 1, 1]), torch.tensor([2, 0]), torch.eye(3), torch.tensor([1.0, 0.5]))
     assert sums.tolist() == [[0, 0, 1], [0, 0, 0], [0.5, 0, 0]]
