@@ -22,7 +22,7 @@ class Residual(nn.Module):
     def branch(self, hidden: Tensor) -> Tensor:
         normed = self.norm(hidden)
         places = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
-        return self.out(torch.tanh(self.mix(normed) + normed.cumsum(1) / places))  # type: ignore[no-any-return]
+        return self.out(torch.tanh(self.mix(normed) + normed.cumsum(1) / places))
 
     def forward(self, hidden: Tensor, *others: Tensor) -> Tensor:
         return hidden + self.branch(hidden)
@@ -81,14 +81,15 @@ class Skips(_Start):
     def forward(self, ids: Tensor) -> Tensor:
         values = [embed(ids) for embed in self.value_embeds]
         hidden = first = functional.rms_norm(self.embed(ids), (WIDTH,))
-        half, skips = len(self.blocks) // 2, []
+        half = len(self.blocks) // 2
+        skips: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             if index >= half:
                 hidden = hidden + self.weights[index - half] * skips.pop()
             hidden = block(0.9 * hidden + 0.1 * first, values[index % 3])
             if index < half:
                 skips.append(hidden)
-        return self.head(functional.rms_norm(hidden, (WIDTH,)))  # type: ignore[no-any-return]
+        return self.head(functional.rms_norm(hidden, (WIDTH,)))
 
 
 class Keyed(_Start):
@@ -107,7 +108,7 @@ class Keyed(_Start):
         hidden = self.embed(ids)
         for block in self.layers.values():
             hidden = block(hidden)
-        return self.head(self.norm(hidden))  # type: ignore[no-any-return]
+        return self.head(self.norm(hidden))
 
 
 class Add(nn.Module):
@@ -127,9 +128,10 @@ class Triples(_Start):
 
     def forward(self, ids: Tensor) -> Tensor:
         hidden = self.embed(ids)
-        for norms, branch, add in self.layers:  # type: ignore[misc]  # lists, as they were made above
+        layers: Any = self.layers  # lists of three, as they were made above
+        for norms, branch, add in layers:
             hidden = add(branch(norms[0](hidden)), hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self.head(hidden)
 
 
 class Branches(_Start):
@@ -143,7 +145,7 @@ class Branches(_Start):
         hidden = self.embed(ids)
         for branch in self.branches:
             hidden = hidden + branch(hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self.head(hidden)
 
 
 class Heads(_Start):
@@ -156,7 +158,7 @@ class Heads(_Start):
 
     def forward(self, ids: Tensor) -> Tensor:
         hidden = self.body(self.embed(ids))
-        return self.head(sum(head(hidden) for head in self.heads))  # type: ignore[no-any-return]
+        return self.head(sum(head(hidden) for head in self.heads))
 
 
 class Adapters(_Start):
@@ -173,7 +175,7 @@ class Adapters(_Start):
             for adapter in getattr(block, "adapters", ()):
                 hidden = hidden + adapter(hidden)
             hidden = block(hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self.head(hidden)
 
 
 class Stacks(_Start):
@@ -188,7 +190,7 @@ class Stacks(_Start):
         hidden = self.embed(ids)
         for block in [*self.first, *self.second]:
             hidden = block(hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self.head(hidden)
 
 
 class Looped(_Start):
@@ -202,7 +204,7 @@ class Looped(_Start):
         hidden = self.embed(ids)
         for block in [*self.layers, *self.layers]:
             hidden = block(hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self.head(hidden)
 
 
 class Towers(_Start):
@@ -217,7 +219,7 @@ class Towers(_Start):
         hidden = self.embed(ids)
         for block in self.layers:
             hidden = block(hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self.head(hidden)
 
 
 class TimeFirst(nn.Module):
@@ -233,7 +235,7 @@ class TimeFirst(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         mask = nn.Transformer.generate_square_subsequent_mask(len(ids), dtype=self.places.dtype)
-        return self.head(self.encoder(self.embed(ids) + self.places[: len(ids)], mask=mask))  # type: ignore[no-any-return]
+        return self.head(self.encoder(self.embed(ids) + self.places[: len(ids)], mask=mask))
 
 
 class BatchStatistics(Towers):

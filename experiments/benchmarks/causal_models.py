@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -243,7 +244,8 @@ def read_rows(path: Path) -> dict[str, Row]:
         Name of the configuration to its row.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        rows = [Row(**{**row, "number": int(row["number"])}) for row in csv.DictReader(file)]
+        read: list[dict[str, Any]] = list(csv.DictReader(file))
+    rows = [Row(**{**row, "number": int(row["number"])}) for row in read]
     return {row.configuration: row for row in rows}
 
 

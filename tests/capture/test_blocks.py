@@ -53,7 +53,7 @@ class _Shuffled(Model):
         hidden = self.embed(ids)
         for block in list(self.blocks)[:0:-1]:
             hidden = block(hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self.head(hidden)
 
 
 def test_blocks_are_in_the_order_of_their_run_and_those_that_do_not_run_are_left_out() -> None:
@@ -68,7 +68,7 @@ class _Bare(Model):
         hidden = self.embed(ids)
         for block in self.blocks:
             hidden = block.forward(hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self.head(hidden)
 
 
 class _Nested(Model):
@@ -79,12 +79,12 @@ class _Nested(Model):
         self.blocks = nn.ModuleList([_Running(), Residual()])
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.head(self.blocks[0](self.embed(ids), self.blocks[1]))  # type: ignore[no-any-return]
+        return self.head(self.blocks[0](self.embed(ids), self.blocks[1]))
 
 
 class _Running(Residual):
     def forward(self, hidden: Tensor, *others: Any) -> Tensor:
-        return others[0](super().forward(hidden))  # type: ignore[no-any-return]
+        return others[0](super().forward(hidden))
 
 
 class _Narrowing(Model):
@@ -105,7 +105,7 @@ class _Pool(nn.Module):
         self.mix = nn.Linear(16, 16)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.mix(hidden)[:, 1:]  # type: ignore[no-any-return]
+        return self.mix(hidden)[:, 1:]
 
 
 @pytest.mark.parametrize(

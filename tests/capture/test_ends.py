@@ -41,7 +41,7 @@ class _Ending(Model):
         hidden = self.embed(ids)
         for block in self.blocks:
             hidden = block(hidden)
-        return self.head(self.between(hidden))  # type: ignore[no-any-return]
+        return self.head(self.between(hidden))
 
 
 class PlainNorm(nn.Module):
@@ -71,7 +71,8 @@ def test_the_final_norm_is_what_hugging_face_calls_the_last_hidden_state() -> No
     import transformers as hf
 
     sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    model: Any = hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=23, intermediate_size=32, **sizes)).eval()
+    model: Any = hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=23, intermediate_size=32, **sizes))
+    model.eval()
     name = find_final(["model.layers.0", "model.layers.1"], named_modules(model), flow_of(model))
     assert name == "model.norm"
     seen = []
@@ -100,7 +101,7 @@ class _TwoEmbeddings(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         places = self.places(torch.arange(ids.shape[1])[None])
-        return self.blocks[0](self.words(ids) + places)  # type: ignore[no-any-return]
+        return self.blocks[0](self.words(ids) + places)
 
 
 def test_an_embedding_that_does_not_run_gives_way_to_that_of_the_tokens() -> None:

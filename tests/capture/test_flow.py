@@ -24,7 +24,7 @@ class _Two(nn.Module):
         self.first, self.second, self.between = nn.Linear(4, 4), nn.Linear(4, 4), between
 
     def forward(self, rows: Tensor) -> Tensor:
-        return self.second(self.between(rows, self.first(rows)))  # type: ignore[no-any-return]
+        return self.second(self.between(rows, self.first(rows)))
 
 
 def followed(model: nn.Module, members: list[str], rows: Tensor = ROWS) -> Flow:
@@ -124,7 +124,7 @@ def test_tokens_are_known_also_where_they_are_turned() -> None:
             self.tokens, self.places = nn.Embedding(6, 4), nn.Embedding(6, 4)
 
         def forward(self, ids: Tensor) -> Tensor:
-            return self.tokens(ids.T) + self.places(torch.arange(3))[:, None]  # type: ignore[no-any-return]
+            return self.tokens(ids.T) + self.places(torch.arange(3))[:, None]
 
     flow = followed(Turned(), [], ids)
     assert [flow.of(name)[0].given[0].are_tokens for name in ("tokens", "places")] == [True, False]
@@ -136,7 +136,7 @@ def test_modules_inside_of_a_transform_are_named() -> None:
 
     class Ensemble(nn.Module):
         def forward(self, rows: Tensor) -> Tensor:
-            return vmap(lambda own: functional_call(model, own, (rows,)))(weights).mean(0)  # type: ignore[no-any-return]
+            return vmap(lambda own: functional_call(model, own, (rows,)))(weights).mean(0)
 
     with torch.no_grad(), follow(dict(model.named_modules()), [["0"]], ROWS, (3,)) as flow:
         vmap(lambda own, rows: functional_call(model, own, (rows,)))(weights, torch.stack([ROWS, ROWS]))

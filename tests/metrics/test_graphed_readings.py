@@ -26,7 +26,7 @@ class _Graph:
 
     def __init__(self, function: Callable[[], Readings]) -> None:
         self.function, self.read, self.replays = function, function(), 0
-        self.plane: Any = getattr(function, "__self__", None)
+        self.plane: Any = function.__self__  # type: ignore[attr-defined]  # a method of a plane
         self.faults = self.plane._row_faults
         _Graph.made += 1
 

@@ -199,8 +199,13 @@ def test_what_a_killed_process_has_left_is_taken_up_or_removed(series: SavedSeri
     cache = fetching.Cache(file.parent / "checkpoints", series.checkpoints)
     measured, following = (series.fetch(series.checkpoints[i], cache.place(series.checkpoints[i])) for i in (1, 2))
     series.in_cache.clear()
-    series.before_fetch = lambda step: step == 2 and order.append((measured.exists(), following.exists()))
     order: list[tuple[bool, bool]] = []
+
+    def look(step: int) -> None:
+        if step == 2:
+            order.append((measured.exists(), following.exists()))
+
+    series.before_fetch = look
     assert quietly(series, file).steps == STEPS
     assert order == [(False, True)]
     assert set(series.in_cache) <= {1, 2}
