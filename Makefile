@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-BENCHMARKS := reference probe overhead scaling imports copies overlap probe_size influences
+BENCHMARKS := reference probe overhead scaling imports copies overlap probe_size influences replay replay_plan
 RESULTS := outputs/bench
 CLOUDS := grid others repeated documents
 ERRORS := outputs/truth

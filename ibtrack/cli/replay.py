@@ -110,7 +110,8 @@ def replay(
     Called again after it was stopped, it goes on. A token for the hub is taken from HF_TOKEN or the login of hf.
     """
     if models is not None:
-        _replay_models(models, sources, out, device=device, cache=cache, keep=keep)
+        passed = {"device": device, "cache": cache, "keep": keep, "retries": retries, "retry_failed": retry_failed}
+        _replay_models(models, sources, out, **passed)
         return
     plan, chosen = _plan(
         sources,
