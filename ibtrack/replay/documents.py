@@ -10,7 +10,7 @@ from pathlib import Path
 from ibtrack._checks import needs
 from ibtrack.probe.sources import column_texts
 from ibtrack.record.texts import reason
-from ibtrack.replay.text_files import read_texts
+from ibtrack.replay.text_files import ROW_SUFFIXES, TEXT_SUFFIXES, read_texts
 
 
 def documents(
@@ -32,6 +32,7 @@ def documents(
         seed: Seed of the order in which a stream is shuffled.
 
     Raises:
+        FileNotFoundError: The name is that of a file, which is not there.
         ValueError: A file is of another kind or damaged, or there is neither a file nor such a data set.
         ModuleNotFoundError: ``datasets``, from the extra ``hub``, is not installed.
 
@@ -49,6 +50,7 @@ def documents(
         if path.is_dir() or path.suffix.lower() != ".txt":
             return texts
         return [part.strip() for part in re.split(r"\n\s*\n", texts[0]) if part.strip()]
+    check_there(source)
     with needs(f"the data set {source}", extra="hub"):
         import datasets
     try:
@@ -59,3 +61,17 @@ def documents(
             f"the hub does not give it ({reason(error)})"
         ) from error
     return column_texts(rows, column, seed)
+
+
+def check_there(source: str | os.PathLike[str]) -> None:
+    """Refuse the name of a file of texts that is not there, for which a hub would be asked in vain.
+
+    Args:
+        source: A file, a folder or the name of a data set, as `documents` takes them.
+
+    Raises:
+        FileNotFoundError: It ends as files of texts do, and is not there.
+    """
+    path = Path(source)
+    if path.suffix.lower() in (*TEXT_SUFFIXES, *ROW_SUFFIXES) and not path.exists():
+        raise FileNotFoundError(f"there is no file {source} with texts")

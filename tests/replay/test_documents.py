@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pytest
 
-from ibtrack.replay.documents import documents
+from ibtrack.replay.documents import check_there, documents
 
 
 def test_blank_lines_part_the_documents_of_a_text_file(tmp_path: Path) -> None:
@@ -48,3 +48,15 @@ def test_what_is_neither_here_nor_at_the_hub_is_refused(monkeypatch: pytest.Monk
         ValueError, match=r"there is no texts.png here, and the hub does not give it .ConnectionError: no"
     ):
         documents("texts.png")
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "a/none.TXT", "none.parquet"])
+def test_a_file_that_is_not_there_is_not_asked_of_a_hub(name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"there is no file {name} with texts"):
+        documents(name)
+
+
+def test_names_of_data_sets_and_files_that_are_there_may_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "there.txt").write_text("text")
+    for name in ("owner/set", "wikitext", tmp_path / "there.txt", tmp_path):
+        check_there(name)
