@@ -60,14 +60,14 @@ def _not_smooth(moments: Moments, smooth: Tensor, t: Tensor) -> Tensor:
     return gap_curves.read_curve(moments.beta + moments.null_excess, t)
 
 
-def _plugin(moments: Moments) -> Tensor:
+def _plugin(moments: Moments, *, few_calls: bool) -> Tensor:
     """Correct nothing."""
     return plugin_from_moments(moments)
 
 
-def _without_marginal_bias(moments: Moments) -> Tensor:
+def _without_marginal_bias(moments: Moments, *, few_calls: bool) -> Tensor:
     """Take H(p) as it is."""
-    return debiased_from_moments(moments) - moments.marginal_bias
+    return debiased_from_moments(moments, few_calls=few_calls) - moments.marginal_bias
 
 
 VARIANTS = (

@@ -118,10 +118,11 @@ def _jumps(steps: Sequence[int], losses: Sequence[float]) -> list[int]:
     suspected: list[int] = []
     for index, (step, loss) in enumerate(known[:-1]):
         others = [
-            [each for _, each in part if each > last + EQUAL * fall] for part in (known[:index], known[index + 1 :])
+            [each for _, each in part if abs(each - last) > EQUAL * fall]
+            for part in (known[:index], known[index + 1 :])
         ]
         before, after = others
-        if loss > last + EQUAL * fall or not after or after[0] <= last + APART * fall:
+        if abs(loss - last) > EQUAL * fall or not after or after[0] <= last + APART * fall:
             continue
         is_between = before[-1] >= after[0] - EQUAL * fall if before else len(_far(after, last, fall)) >= FEWEST_AFTER
         if is_between:

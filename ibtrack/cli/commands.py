@@ -459,4 +459,6 @@ def _existing(path: Path) -> Path:
 def _sentence(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not a trajectory file: it is not text"
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror}"
     return f"the file is damaged: {error} is missing" if isinstance(error, KeyError) else str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,21 @@ if TYPE_CHECKING:
     from ibtrack.replay.plan import Plan
 
 STOPPED = 130  # exit code of a program that was stopped by Ctrl-C
+_THE_RUN = "the run, or --dry-run shows the plan"
+_WITH_MODELS = (
+    "models",
+    "out",
+    "device",
+    "cache",
+    "keep",
+    "retries",
+    "retry_failed",
+)  # options that hold for a file of models as well
 _PROTOCOL_NAMES = ", ".join(PROTOCOLS)
 
 
 def replay(
+    context: typer.Context,
     sources: Annotated[
         list[str] | None,
         typer.Argument(
@@ -110,11 +122,14 @@ def replay(
     Called again after it was stopped, it goes on. A token for the hub is taken from HF_TOKEN or the login of hf.
     """
     if models is not None:
+        _check_with_models(context, sources)
         passed = {"device": device, "cache": cache, "keep": keep, "retries": retries, "retry_failed": retry_failed}
-        _replay_models(models, sources, out, **passed)
+        _replay_models(models, out, **passed)
         return
+    _check_named(sources, out, (probe, texts, preferences), dry_run=dry_run)
+    row_bytes = _row_bytes(max_memory)
     plan, chosen = _plan(
-        sources,
+        sources or (),
         {"family": family, "stages": stage, "pickles": pickles, "remote_code": trust_remote_code},
         {"schedule": None if schedule is None else parse(schedule), "max_points": most},
         include_faulty=include_marked,
@@ -127,9 +142,10 @@ def replay(
         if json_to != "-":
             _show(plan, chosen, table=True, **costs)
         return
-    out = _folder(out, "the run, or --dry-run shows the plan")
+    out = _folder(out, _THE_RUN)
     device = device or _usual_device(device_map)
     _show(plan, chosen, table=False, **costs, memory=_memory(device))
+    _check_chosen(plan, chosen)
     from ibtrack.replay.loading import load_model
 
     measured_on = _probe(
@@ -162,13 +178,14 @@ def replay(
         layers=layers or settings.layers,
         precision=precision,
         batch_size=batch_size,
-        max_memory=None if max_memory is None else round(max_memory * 1e9),
+        max_memory=row_bytes,
         geometry_rows=geometry_rows,
         cache=cache,
         keep=keep,
         retries=retries,
         retry_failed=retry_failed,
         name=name,
+        config=_loaded_as(dtype=dtype, attention=attention, precision=precision, factory=factory),
     )
 
 
@@ -176,25 +193,83 @@ def _folder(out: Path | None, what: str) -> Path:
     """Return the folder to write to.
 
     Raises:
-        ValueError: None is named.
+        ValueError: None is named, or a file.
     """
     if out is None:
         raise ValueError(f"--out must name a folder for {what}")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out must name a folder, and {out} is a file")
     return out
 
 
-def _plan(
-    sources: Sequence[str] | None, finding: dict[str, Any], choosing: dict[str, Any], *, include_faulty: bool
-) -> tuple[Plan, list[Checkpoint]]:
-    """Find the checkpoints, and choose those to measure.
+def _check_named(
+    sources: Sequence[str] | None, out: Path | None, cut_from: Sequence[Path | str | None], *, dry_run: bool
+) -> None:
+    """Refuse a command that lacks something before a hub is asked for a plan, which may take a while.
 
     Raises:
-        ValueError: There is no source, or nothing that can be measured.
+        ValueError: There is no source, or no folder to write to, or there is not one probe.
     """
-    from ibtrack.replay.plan import find_checkpoints
-
     if not sources:
         raise ValueError("SOURCE must name a repository or a folder, or --models a file of models")
+    if dry_run:
+        return
+    _folder(out, _THE_RUN)
+    if cut_from.count(None) != len(cut_from) - 1:
+        raise ValueError(
+            "--probe must name a saved probe, --texts documents to cut one from, or --preferences pairs of responses; "
+            "give one of them"
+        )
+
+
+def _check_with_models(context: typer.Context, sources: Sequence[str] | None) -> None:
+    """Refuse what a file of models says itself, or what is not done for one.
+
+    Raises:
+        ValueError: A source is given, or an option that would not be heeded.
+    """
+    if sources:
+        raise ValueError(f"SOURCE must be left out with --models, whose file names the sources, got {sources[0]}")
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name not in _WITH_MODELS and source is not None and source.name == "COMMANDLINE":
+            allowed = ", ".join(f"--{name.replace('_', '-')}" for name in _WITH_MODELS[1:])
+            raise ValueError(f"{option.opts[0]} must be left out with --models, which takes {allowed} alone")
+
+
+def _check_chosen(plan: Plan, chosen: Sequence[Checkpoint]) -> None:
+    """Refuse a plan of which nothing is to be measured.
+
+    Raises:
+        ValueError: Every checkpoint has a fault.
+    """
+    if not chosen:
+        first, number = plan.checkpoints[0], len(plan.checkpoints)
+        raise ValueError(
+            f"none of the {number} checkpoints of {plan.name} can be measured; of {first.label}: "
+            f"{'; '.join(first.faults)}"
+        )
+
+
+def _row_bytes(gigabytes: float | None) -> int | None:
+    """Return a number of GB in bytes.
+
+    Raises:
+        ValueError: It is not above 0, or not finite.
+    """
+    if gigabytes is None:
+        return None
+    if not 0 < gigabytes < math.inf:
+        raise ValueError(f"--max-memory must be a number of GB greater than 0, got {gigabytes:g}")
+    return max(1, round(gigabytes * 1e9))
+
+
+def _plan(
+    sources: Sequence[str], finding: dict[str, Any], choosing: dict[str, Any], *, include_faulty: bool
+) -> tuple[Plan, list[Checkpoint]]:
+    """Find the checkpoints, and choose those to measure."""
+    from ibtrack.replay.plan import find_checkpoints
+
     plan = find_checkpoints(list(sources), **finding)
     chosen = plan.choose(**choosing, include_faulty=include_faulty)
     return plan, chosen
@@ -204,9 +279,10 @@ def _show(plan: Plan, chosen: Sequence[Checkpoint], *, table: bool, **costs: Any
     """Print a plan: its table where that is asked for, and its sentences."""
     from ibtrack.replay.plan_table import MARKS, plan_rows, plan_sentences
 
+    sentences = plan_sentences(plan, chosen, **costs)  # first, as it refuses costs that are none
     if table:
         say(f"{text_table(plan_rows(plan, chosen))}\n\n{MARKS}\n")
-    say("\n".join(plan_sentences(plan, chosen, **costs)), err=not table)
+    say("\n".join(sentences), err=not table)
 
 
 def _write_json(plan: Plan, chosen: Sequence[Checkpoint], path: str) -> None:
@@ -261,16 +337,11 @@ def _probe(
     """Read the probe, or cut it from texts or preferences by the tokenizer of the checkpoints.
 
     Raises:
-        ValueError: None or several are named, or what is named does not make a probe.
+        ValueError: What is named does not make a probe.
     """
     from ibtrack.probe.probe import Probe
 
     sizes = {name: value for name, value in given.items() if value is not None}
-    if [probe, texts, preferences].count(None) != 2:
-        raise ValueError(
-            "--probe must name a saved probe, --texts documents to cut one from, or --preferences pairs of responses; "
-            "give one of them"
-        )
     if probe is not None:
         if sizes:
             raise ValueError(f"--{next(iter(sizes)).replace('_', '-')} is for --texts; a saved probe is cut already")
@@ -297,6 +368,12 @@ def _probe(
         cut = Probe.from_preferences(rows, own, **options, seed=reading["seed"])
     cut.tokenizer = type(own).__name__  # where it lay is another place at each start
     return cut
+
+
+def _loaded_as(**options: str | None) -> dict[str, Any]:
+    """Return what was asked for of the models as settings of the run: a later start that differs is refused."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"loading": given} if given else {}
 
 
 def _complain(line: str) -> None:
@@ -343,17 +420,14 @@ def outcome_sentences(trajectory: Trajectory) -> list[str]:
     return lines + [f"{why}." for why in mislabelled(trajectory).values()]
 
 
-def _replay_models(models: Path, sources: Sequence[str] | None, out: Path | None, **options: Any) -> None:
+def _replay_models(models: Path, out: Path | None, **options: Any) -> None:
     """Measure the models of a file.
 
     Raises:
-        ValueError: A source is given as well.
         Exit: A model failed, or it was stopped.
     """
     from ibtrack.replay.models import replay_models
 
-    if sources:
-        raise ValueError(f"SOURCE must be left out with --models, whose file names the sources, got {sources[0]}")
     out = _folder(out, "the runs of the models")
     try:
         found = replay_models(models, out, report=_complain, **options)

@@ -11,7 +11,7 @@ from typing import Any
 from ibtrack._checks import needs
 from ibtrack.probe.sources import column_texts
 from ibtrack.record.texts import reason
-from ibtrack.replay.text_files import read_rows, read_texts
+from ibtrack.replay.text_files import ROW_SUFFIXES, TEXT_SUFFIXES, read_rows, read_texts
 
 
 def documents(
@@ -33,6 +33,7 @@ def documents(
         seed: Seed of the order in which a stream is shuffled.
 
     Raises:
+        FileNotFoundError: The name is that of a file, which is not there.
         ValueError: A file is of another kind or damaged, or there is neither a file nor such a data set.
         ModuleNotFoundError: ``datasets``, from the extra ``hub``, is not installed.
 
@@ -75,6 +76,7 @@ def _data_set(source: str | os.PathLike[str], subset: str | None, split: str) ->
     Raises:
         ValueError: The hub does not give it.
     """
+    check_there(source)
     with needs(f"the data set {source}", extra="hub"):
         import datasets
     try:
@@ -84,3 +86,17 @@ def _data_set(source: str | os.PathLike[str], subset: str | None, split: str) ->
             f"a probe is cut from a file or folder on this machine, or a data set of the hub; there is no {source} "
             f"here, and the hub does not give it ({reason(error)})"
         ) from error
+
+
+def check_there(source: str | os.PathLike[str]) -> None:
+    """Refuse the name of a file of texts that is not there, for which a hub would be asked in vain.
+
+    Args:
+        source: A file, a folder or the name of a data set, as `documents` takes them.
+
+    Raises:
+        FileNotFoundError: It ends as files of texts do, and is not there.
+    """
+    path = Path(source)
+    if path.suffix.lower() in (*TEXT_SUFFIXES, *ROW_SUFFIXES) and not path.exists():
+        raise FileNotFoundError(f"there is no file {source} to cut a probe from")

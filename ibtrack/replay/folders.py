@@ -67,7 +67,8 @@ class FolderSource:
     Folders in Hugging Face format, ``checkpoint-*`` of ``transformers.Trainer``, ``.ckpt`` files of Lightning and
     folders of ``torch.distributed.checkpoint`` are found in folders inside each other, up to six. Nothing is copied.
     Weights that lie beside folders of checkpoints are left out: a trainer puts its last or its best weights there, and
-    does not say which. Links to a checkpoint that is found anyway are left out as well.
+    does not say which. Links to a checkpoint that is found anyway, and to
+    what is gone, are left out as well.
 
     Args:
         path: A folder, or a ``.ckpt`` file.
@@ -176,6 +177,8 @@ def _find(path: Path, depth: int, seen: set[str]) -> list[tuple[Path, str]]:
     """Find the checkpoints that a folder holds, or the one that a path is, with their layouts."""
     if path.is_file():
         return [(path, LIGHTNING)] if path.suffix == ".ckpt" else []
+    if not path.is_dir():  # such as a link to what is gone
+        return []
     own = _layout(path)
     if own == DISTRIBUTED:
         return [] if OPTIMIZER_ALONE.fullmatch(path.name) else [(path, own)]

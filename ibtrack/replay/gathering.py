@@ -15,7 +15,7 @@ from ibtrack.replay.faults import Known, mark_equal, mark_pickles, mark_tokenize
 from ibtrack.replay.hub import HubError, HubSource
 from ibtrack.replay.stages import End, place, published_steps, stage_names, step_order
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@\S+)?")
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@\S+)?")  # no folder beside or above
 
 
 class Gathered(NamedTuple):
@@ -279,7 +279,7 @@ def _once(checkpoints: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[str
         else:
             doubled.setdefault((other.source, each.source), []).append(each.step)
     return listed, [
-        f"{a} and {b} both hold {_steps(steps)}; {'that' if len(steps) == 1 else 'those'} of the first "
+        f"both {a} and {b} hold {_steps(steps)}; {'that' if len(steps) == 1 else 'those'} of the first "
         f"{'is' if len(steps) == 1 else 'are'} taken where nothing is wrong with {'it' if len(steps) == 1 else 'them'}"
         for (a, b), steps in doubled.items()
     ]

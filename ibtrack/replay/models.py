@@ -16,7 +16,7 @@ from ibtrack.probe.tokenizer import tokenizer_hash
 from ibtrack.record.texts import printable, reason
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.replay.checkpoint import HUGGING_FACE, Checkpoint, Source
-from ibtrack.replay.documents import documents
+from ibtrack.replay.documents import check_there, documents
 from ibtrack.replay.folders import FolderSource
 from ibtrack.replay.loading import load_model, load_tokenizer
 from ibtrack.replay.loop import replay
@@ -201,7 +201,7 @@ def _single(entry: ModelEntry) -> str | Source:
     """Name the one checkpoint of a model; where nothing tells its step it is 0, or what the entry says.
 
     Raises:
-        ValueError: A folder is given a revision.
+        ValueError: A folder is given a revision, or one of several checkpoints a step.
     """
     (source,) = entry.sources
     path = Path(source)
@@ -210,6 +210,8 @@ def _single(entry: ModelEntry) -> str | Source:
             raise ValueError(f"revision is for repositories of a hub, and {source} is a folder")
         folder = FolderSource(path)
         found = folder.checkpoints()
+        if entry.step is not None and len(found) > 1:
+            raise ValueError(f"step is for a single checkpoint, and {source} holds {len(found)}")
         tells = len(found) > 1 or found[0].step is not None
         if tells and entry.step is None:
             return folder
@@ -285,6 +287,7 @@ class _Probes:
         file: What says how it is cut, and from which texts.
 
     Raises:
+        FileNotFoundError: A file of texts is not there.
         ValueError: A setting is for the other kind of probe, or the texts cannot be read.
     """
 
@@ -299,6 +302,8 @@ class _Probes:
             raise ValueError(f"{file.path}, probe: {misplaced[0]} is for a probe of {other}, and this one is of {kind}")
         self._options |= self._given
         self._file = file
+        for each in file.texts:
+            check_there(each)
         self._rows = [] if self._is_text else read_rows(file.preferences)
         self._probes: dict[str, Probe] = {}
 

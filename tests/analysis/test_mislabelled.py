@@ -36,6 +36,13 @@ def test_no_point_of_an_honest_run_is_suspected(seed: int) -> None:
     assert mislabelled(series(noisy(seed))) == {}
 
 
+@pytest.mark.parametrize("below", [0.2, 1.0])
+def test_a_loss_far_below_the_last_one_is_not_taken_for_equal(below: float) -> None:
+    losses = {0: 10.8, 1: 8.0, 2: 6.0, 4: LATE - below, 8: 4.0, 16: LATE}
+    assert mislabelled(series(losses)) == {}
+    assert list(mislabelled(series(losses | {4: LATE}))) == [4]
+
+
 @pytest.mark.parametrize("height", [0.3, 1.0, 4.0])
 @pytest.mark.parametrize("at", [8000, 60_000, 142_000])
 def test_a_spike_of_the_loss_makes_no_suspects(at: int, height: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,9 @@ def test_a_folder_of_checkpoints_becomes_a_run_and_goes_on(run: Run, saved: Path
     assert "ibtrack step" not in again.stderr, "nothing is measured again"
     other = run(saved / "checkpoints", *cut(saved), "--seed", 1, "-o", tmp_path / "run", code=2)
     assert "holds a replay that was measured otherwise (probe.hash:" in error(other)
+    typed = run(saved / "checkpoints", *cut(saved), "--dtype", "bfloat16", "-o", tmp_path / "run", code=2)
+    assert "holds a replay that was measured otherwise (" in error(typed)
+    assert "loading.dtype" in error(typed)
     fewer = run(saved / "checkpoints", *cut(saved), "--max", 3, "-o", tmp_path / "run", code=2)
     assert "holds points of other checkpoints: number 3 is step2 of step 2, and here it is step8" in error(fewer)
 
@@ -208,6 +212,17 @@ def test_a_repository_that_is_not_there_is_one_line(run: Run, hub: Hub, tmp_path
         (["{saved}", "--models", "m.yaml"], "SOURCE must be left out with --models"),
         (["--models", "m.yaml"], "--out must name a folder for the runs of the models"),
         (["--models", "{saved}/m.yaml", "-o", "{out}"], "m.yaml"),
+        (["--models", "m.yaml", "-o", "{out}", "--dry-run"], "--dry-run must be left out with --models"),
+        (["--models", "m.yaml", "-o", "{texts}"], "--out must name a folder, and"),
+        (["{saved}", "-o", "{texts}", "--texts", "{texts}"], "--out must name a folder, and"),
+        (["owner/none", "-o", "{out}"], "--probe must name a saved probe"),
+        (
+            ["{saved}", "-o", "{out}", "--texts", "{texts}", "--max-memory", "inf"],
+            "--max-memory must be a number of GB",
+        ),
+        (["{saved}", "-o", "{out}", "--texts", "{texts}", "--max-memory", "0"], "greater than 0, got 0"),
+        (["{saved}", "-o", "{out}", "--texts", "{saved}/none.jsonl"], "none.jsonl to cut a probe from"),
+        (["{saved}", "--dry-run", "--json", "{saved}"], "checkpoints cannot be used: Is a directory"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_left(
@@ -219,6 +234,23 @@ def test_a_mistake_is_one_line_and_nothing_is_left(
     assert sentence in error(result)
     assert "Traceback" not in result.output
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("probe", [["--texts", "{texts}"], ["--probe", "probe.pt"]])
+def test_a_plan_of_which_nothing_is_left_says_why(run: Run, saved: Path, tmp_path: Path, probe: list[str]) -> None:
+    shutil.copytree(saved / "checkpoints" / "step1", tmp_path / "saved" / "step1")
+    (tmp_path / "saved" / "step1" / "config.json").unlink()
+    given = [each.format(texts=saved / "texts.jsonl") for each in probe]
+    refused = run(tmp_path / "saved", *given, "-o", tmp_path / "run", code=2)
+    found = error(refused)
+    assert found.startswith(f"error: none of the 1 checkpoints of {tmp_path / 'saved'} can be measured; of step1: it ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bandwidth_of_nothing_is_refused_before_the_table(run: Run, saved: Path) -> None:
+    refused = run(saved / "checkpoints", "--dry-run", "--bandwidth", 0, code=2)
+    assert "bandwidth must be greater than 0" in error(refused)
+    assert refused.stdout == ""
 
 
 def test_a_saved_probe_is_taken_as_it_is(run: Run, saved: Path, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ class Tokenizer:
         self.name_or_path = definition
 
     def to_str(self) -> str:
-        return f'{{"vocabulary": "{self.name_or_path}"}}'
+        return f'{{"model": {{"vocab": "{self.name_or_path}"}}}}'
 
     def __call__(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pytest
 
-from ibtrack.replay.documents import documents, preference_rows
+from ibtrack.replay.documents import check_there, documents, preference_rows
 
 
 def test_blank_lines_part_the_documents_of_a_text_file(tmp_path: Path) -> None:
@@ -62,3 +62,15 @@ def test_pairs_come_from_files_or_from_a_data_set(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert preference_rows("owner/pairs", subset="en") == "rows"
     assert asked == [(("owner/pairs", "en"), {"split": "train", "streaming": True})]
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "a/none.TXT", "none.parquet"])
+def test_a_file_that_is_not_there_is_not_asked_of_a_hub(name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"there is no file {name} to cut a probe from"):
+        documents(name)
+
+
+def test_names_of_data_sets_and_files_that_are_there_may_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "there.txt").write_text("text")
+    for name in ("owner/set", "wikitext", tmp_path / "there.txt", tmp_path):
+        check_there(name)

@@ -124,6 +124,7 @@ def test_another_file_of_a_step_and_links_are_left_out(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "step=8.ckpt", tmp_path / "last.ckpt")
     (tmp_path / "best.ckpt").symlink_to("step=8.ckpt")
     (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "step9").symlink_to(tmp_path / "gone")
     one, other = FolderSource(tmp_path).checkpoints()
     assert (one.name, one.faults) == ("step=8.ckpt", ())
     assert (other.name, other.faults) == ("last.ckpt", ("it is of step 8, for which step=8.ckpt is taken",))

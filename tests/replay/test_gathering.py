@@ -165,7 +165,7 @@ def test_early_training_joins_the_run_it_belongs_to(hub: Hub) -> None:
         (1907359, whole),
     ]
     assert faults(found) == {}
-    assert f"{whole} and {early} both hold steps 10000, 20000; those of the first are taken where" in "".join(
+    assert f"both {whole} and {early} hold steps 10000, 20000; those of the first are taken where" in "".join(
         found.notes
     )
     assert any(
@@ -311,6 +311,8 @@ def test_a_path_is_a_folder_of_this_machine(hub: Hub, tmp_path: Path, monkeypatc
 def test_what_is_no_source_is_refused(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"^there is no file or folder runs/a/b, and it is no repository"):
         gathered(hub, "runs/a/b")
+    with pytest.raises(FileNotFoundError, match=r"^there is no file or folder \.\./none, and it is no repository"):
+        gathered(hub, "../none")
     with pytest.raises(FileNotFoundError, match=r"^there is no file or folder .*none, and it is no repository"):
         gathered(hub, tmp_path / "none")
     with pytest.raises(ValueError, match=r"^sources must name at least one folder or repository, got none$"):

@@ -185,6 +185,13 @@ def test_a_probe_setting_of_the_other_kind_is_refused(saved: Path, tmp_path: Pat
     assert not (tmp_path / "runs").exists()
 
 
+def test_texts_that_are_not_there_are_said_before_any_model(saved: Path, tmp_path: Path) -> None:
+    path = _write(tmp_path, saved, texts="none.jsonl")
+    with pytest.raises(FileNotFoundError, match=r"there is no file none\.jsonl to cut a probe from"):
+        replay_models(path, tmp_path / "runs", report=None)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_model_whose_texts_are_too_few_fails_by_itself(saved: Path, tmp_path: Path) -> None:
     path = _write(tmp_path, saved, probe={**PROBE, "num_blocks": 4000}, models=[{"source": str(saved / "llama-16")}])
     found = replay_models(path, tmp_path / "runs", report=None)
@@ -198,6 +205,7 @@ def test_a_model_whose_texts_are_too_few_fails_by_itself(saved: Path, tmp_path: 
             {"source": "llama-16", "revision": "main"},
             r"revision is for repositories of a hub, and .*llama-16 is a fold",
         ),
+        ({"source": "several", "step": 7}, r"step is for a single checkpoint, and .*several holds 2"),
         ({"source": "empty"}, r"a source must hold checkpoints"),
         ({"source": "half"}, r"none of its checkpoints can be measured; of half: it has no config\.json"),
         ({"source": "logs/last.ckpt", "name": "a"}, r"tokenizer must be named, as \S+ is not in Hugging Face format"),
@@ -207,6 +215,8 @@ def test_what_is_wrong_with_a_model_is_said(saved: Path, tmp_path: Path, entry: 
     shutil.copytree(saved / "llama-16", tmp_path / "llama-16")
     shutil.copytree(saved / "llama-16", tmp_path / "half")
     (tmp_path / "half" / "config.json").unlink()
+    for step in (1, 2):
+        shutil.copytree(saved / "llama-16", tmp_path / "several" / f"step{step}")
     (tmp_path / "empty").mkdir()
     (tmp_path / "logs").mkdir()
     torch.save({"state_dict": {"a": torch.zeros(1)}, "global_step": 3}, tmp_path / "logs" / "last.ckpt")
