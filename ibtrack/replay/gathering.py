@@ -63,7 +63,7 @@ def gather(
         progress: Called with the number of revisions listed so far and their number.
 
     Raises:
-        ValueError: There is no source, or one is none that exists.
+        ValueError: There is no source, or one is none that exists, or stages are asked of folders alone.
     """
     given = None if family is None else load_family(family)
     several = [*sources] if isinstance(sources, Sequence) and not isinstance(sources, str) else [sources]
@@ -71,6 +71,8 @@ def gather(
         raise ValueError("sources must name at least one folder or repository, got none")
     opened = [_open(each, given, stages, {**options, "progress": progress}) for each in several]
     groups, absent = _with_companions(_grouped(opened), {**options, "progress": progress})
+    if stages and not _hubs(groups):
+        raise ValueError(f"stages must be left out for folders, whose names tell none, got {stages[0]!r}")
     parts: list[_Part] = []
     for group in groups:
         end = parts[-1].end if parts else End()

@@ -306,6 +306,8 @@ def test_a_path_is_a_folder_of_this_machine(hub: Hub, tmp_path: Path, monkeypatc
     assert [*gathered(hub, "owner/name").sources] == ["owner/name"]  # what is here goes before the hub
     assert [*gathered(hub, tmp_path / "owner").sources] == [str(tmp_path / "owner")]
     assert hub.asked == []
+    with pytest.raises(ValueError, match=r"^stages must be left out for folders, whose names tell none, got 'sft'$"):
+        gathered(hub, tmp_path / "owner", stages=["sft"])
 
 
 def test_what_is_no_source_is_refused(hub: Hub, tmp_path: Path) -> None:
