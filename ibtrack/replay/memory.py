@@ -35,7 +35,8 @@ def share_out(model: nn.Module) -> Room:
 
     On an accelerator the rows of the sites may take half of what is free once the model is there, so that a large
     probe does not cost a forward pass for every few sites; on the CPU they may take a quarter of it, and 1 GiB at
-    least. No number depends on how many passes there are, but for the order of sums in float64 (1e-15 of a number).
+    least. How many passes there are moves numbers by the order of sums alone: on the CPU by 1e-15 of a number, and on
+    an accelerator, where the sites of a pass are assigned together in float32, by 1e-6.
 
     The next model is loaded while this one is measured if four times its size is free, and if its weights have the
     type that torch makes new tensors in: transformers changes that type for the whole process while it makes a model
