@@ -115,7 +115,9 @@ def replay(
     ] = False,
     bandwidth: Annotated[float | None, typer.Option(help="MB/s of the network, for the time in the plan.")] = None,
     models: Annotated[Path | None, typer.Option(help="YAML file of many models, in place of SOURCE.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the source.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run; by default that of the repository, or of its folder.")
+    ] = None,
 ) -> None:
     """Measure saved or published checkpoints one after another, as the run itself would have been measured.
 

@@ -118,7 +118,7 @@ def replay(
         retries: How often a download is tried again after an error of the network.
         retry_failed: Whether to measure again from the first point on that failed in an earlier start; the points from
             there on are moved to ``<name>.1.jsonl``.
-        name: Name of the run; by default that of the source.
+        name: Name of the run; by default that of the repository, or of the folder that the file lies in.
         config: Configuration of the run, for the header; ``replay.source`` is added to it.
         loggers: Objects with ``log_metrics(metrics, step)``, or wandb runs, that are given each point.
         report: Called with lines of text that say how far the replay is.
@@ -148,7 +148,7 @@ def replay(
         max_memory=max_memory,
         batch_size=batch_size,
         forward=forward_in(precision, forward),
-        name=name or sources.rpartition("/")[2],
+        name=name or (None if chosen[0].commit is None else sources.rpartition("/")[2]),
         config=settings,
         loggers=loggers,
         report=report,
