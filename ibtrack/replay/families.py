@@ -15,6 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 from ibtrack._checks import needs
+from ibtrack.replay.validation import in_words
 
 GENERIC = "generic"
 FOLDER = Path(__file__).parent / "families"
@@ -305,7 +306,7 @@ def _parsed(path: Path, changed_at: int) -> Family:
         family = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Family)
         _check(family)
     except (yaml.YAMLError, msgspec.ValidationError, re.error, UnicodeDecodeError, ValueError) as error:
-        what = " ".join(str(error).split())
+        what = in_words(error) if isinstance(error, msgspec.ValidationError) else " ".join(str(error).split())
         raise ValueError(f"the family in {path} must be as the docs describe one: {what}") from error
     return family
 

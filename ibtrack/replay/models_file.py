@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from ibtrack._checks import needs
 from ibtrack.record.texts import printable
+from ibtrack.replay.validation import in_words
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmbt]?)", flags=re.IGNORECASE)
@@ -279,7 +280,7 @@ def _converted(where: str, content: Mapping[str, Any], kind: type[Any]) -> Any:
     try:
         return msgspec.convert({key: value for key, value in content.items() if value is not None}, kind)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{where}: {printable(str(error))}") from error
+        raise ValueError(f"{where}: {in_words(error)}") from error
 
 
 def _several(given: _PATHS | None) -> list[str]:

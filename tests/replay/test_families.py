@@ -141,13 +141,16 @@ def test_a_family_of_ones_own_is_read_from_its_file_and_again_when_it_changes(tm
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("name: own\n", r"missing required field `title`"),
+        ("name: own\n", r"it lacks the entry `title`"),
         (OWN + "tokens: 3\n", r"unknown field `tokens`"),
         (OWN + "main: first\n", r"Invalid enum value 'first' - at `\$\.main`"),
-        (OWN + "published: [{steps: [{first: 3, last: 9, every: 0}]}]\n", r"Expected `int` >= 1"),
+        (
+            OWN + "published: [{steps: [{first: 3, last: 9, every: 0}]}]\n",
+            r"`published\[0\]\.steps\[0\]\.every` must be a whole number >= 1",
+        ),
         ("name: [\n", r"while parsing a flow node"),
-        ("- a\n", r"Expected `object`, got `array`"),
-        ("name: own\ntitle: T\nrevisions: []\n", r"Expected `array` of length >= 1"),
+        ("- a\n", r"it must be a group of entries, got a list"),
+        ("name: own\ntitle: T\nrevisions: []\n", r"`revisions` must be a list of length >= 1"),
         ("name: own\ntitle: T\nrevisions: ['step(']\n", r"missing \), unterminated subpattern"),
         ("name: own\ntitle: T\nrevisions: ['step[0-9]+']\n", r"'step\[0-9\]\+' must have a group 'step'"),
         (
