@@ -16,7 +16,7 @@ from ibtrack.cli.progress import progress
 from ibtrack.cli.terminal import say, text_table
 from ibtrack.record.texts import reason
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.replay.checkpoint import Checkpoint
+from ibtrack.replay.checkpoint import Checkpoint, said_of
 from ibtrack.replay.settings import PROTOCOLS, ProtocolSettings, protocol_settings
 from ibtrack.schedules import parse
 
@@ -418,7 +418,7 @@ def outcome_sentences(trajectory: Trajectory) -> list[str]:
     failed = [point for point in trajectory.points if point.failure is not None]
     number = len(trajectory.points)
     lines = [f"{number - len(failed)} of {number} checkpoints were measured."]
-    lines += [f"{point.checkpoint} failed: {point.failure}." for point in failed]
+    lines += [f"{said_of(str(point.checkpoint), str(point.failure))}." for point in failed]
     return lines + [f"{why}." for why in mislabelled(trajectory).values()]
 
 

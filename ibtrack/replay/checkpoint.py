@@ -93,3 +93,17 @@ class Source(Protocol):
         Raises:
             OSError: It cannot be brought here; `ibtrack.replay.fetching` says which of these are tried again.
         """
+
+
+def said_of(label: str, why: str) -> str:
+    """Say what is wrong with a checkpoint, with its label once.
+
+    Args:
+        label: Label of the checkpoint.
+        why: What is wrong, a sentence that may begin with the label.
+
+    Example:
+        >>> said_of("step8", "step8 is damaged"), said_of("step8", "it is gone")
+        ('step8 is damaged', 'step8: it is gone')
+    """
+    return why if why.startswith(label) else f"{label}: {why}"

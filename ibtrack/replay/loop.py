@@ -25,7 +25,7 @@ from ibtrack.record.lock import FileLock
 from ibtrack.record.texts import reason
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
-from ibtrack.replay.checkpoint import Checkpoint
+from ibtrack.replay.checkpoint import Checkpoint, said_of
 from ibtrack.replay.earlier import Earlier, read_earlier
 from ibtrack.replay.errors import LoadingError
 from ibtrack.replay.fetching import RETRIES, Cache, Fetch, FetchError, Outcome, fetch_again, one_ahead
@@ -343,7 +343,9 @@ class _Loop:
         """
         if self.earlier is None or not self.earlier.points or self.tracker.path is None:
             (first, why), number = failed[0], len(failed)
-            raise ValueError(f"none of the {number} checkpoints could be measured; of the first, {first.label}: {why}")
+            raise ValueError(
+                f"none of the {number} checkpoints could be measured; of the first, {said_of(first.label, why)}"
+            )
         protocol, before = self.earlier.header["protocol"], self.earlier.progress
         writer = TrajectoryWriter.resume(self.tracker.path, protocol, last_step=before.step)
         for checkpoint, why in failed:

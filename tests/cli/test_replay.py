@@ -318,7 +318,7 @@ def test_failed_and_suspected_checkpoints_are_named_at_the_end() -> None:
     ]
     points.insert(2, Point(4, failure="it is damaged", checkpoint="step4"))
     lines = outcome_sentences(Trajectory({}, {}, points))
-    assert lines[:2] == ["5 of 6 checkpoints were measured.", "step4 failed: it is damaged."]
+    assert lines[:2] == ["5 of 6 checkpoints were measured.", "step4: it is damaged."]
     assert lines[2].startswith("step0 is probably mislabelled: its probe loss is 3.000")
     assert len(lines) == 3
 

@@ -146,7 +146,7 @@ def test_a_family_of_ones_own_is_read_from_its_file_and_again_when_it_changes(tm
         (OWN + "main: first\n", r"Invalid enum value 'first' - at `\$\.main`"),
         (
             OWN + "published: [{steps: [{first: 3, last: 9, every: 0}]}]\n",
-            r"`published\[0\]\.steps\[0\]\.every` must be a whole number >= 1",
+            r"\.every` must be a whole number >= 1",
         ),
         ("name: [\n", r"while parsing a flow node"),
         ("- a\n", r"it must be a group of entries, got a list"),
