@@ -15,7 +15,7 @@ import ibtrack
 
 FROM_EXTRAS = (
     *("lightning", "wandb", "wandb_workspaces", "altair", "vl_convert", "PIL", "pyarrow"),
-    *("transformers", "huggingface_hub", "datasets", "tokenizers", "safetensors", "yaml", "hydra"),
+    *("transformers", "huggingface_hub", "datasets", "tokenizers", "safetensors", "yaml", "accelerate", "hydra"),
     "omegaconf",
 )
 
