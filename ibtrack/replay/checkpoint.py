@@ -91,7 +91,7 @@ class Source(Protocol):
             The folder, or the file, that the checkpoint can be loaded from.
 
         Raises:
-            OSError: It cannot be brought here; `ibtrack.replay.fetching` says which of these are tried again.
+            OSError: It cannot be brought here; `ibtrack.replay.is_transient` says which of these are tried again.
         """
 
 
