@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ibtrack.probe.tokenizer import tokenizer_hash
 from ibtrack.record.texts import reason
 from ibtrack.replay.checkpoint import HUGGING_FACE, LIGHTNING, Checkpoint
 from ibtrack.replay.errors import LoadingError
 from ibtrack.replay.factories import Factory, Weight, cast_to_stored, make_model, match_weights
 from ibtrack.replay.pickles import read_tensors
 
-__all__ = ["Factory", "LoadingError", "describe_loading", "load_model", "load_tokenizer"]
+__all__ = ["Factory", "LoadingError", "load_model", "load_tokenizer"]
 
 ALIGNED = 64  # bytes at whose multiples PyTorch puts tensors
 
@@ -99,31 +98,6 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
     from ibtrack.replay import hugging_face
 
     return hugging_face.load_tokenizer(path, trust_remote_code=trust_remote_code)
-
-
-def describe_loading(model: nn.Module, *, tokenizer: Any = None) -> dict[str, Any]:
-    """Say what the numbers of a loaded model depend on, for the protocol: entries that JSON can hold.
-
-    Args:
-        model: The model.
-        tokenizer: The tokenizer that comes with it.
-
-    Returns:
-        ``dtype`` of the weights, or several with commas; ``attention``, the kernel, or None where the model has none to
-        choose; ``tokenizer``, the hash of its definition, or None where it is not known.
-
-    Example:
-        >>> describe_loading(nn.Linear(2, 2))
-        {'dtype': 'float32', 'attention': None, 'tokenizer': None}
-    """
-    kinds = {str(each.dtype).removeprefix("torch.") for each in model.parameters() if each.is_floating_point()}
-    configs = (getattr(module, "config", None) for module in model.modules())
-    kernels = (getattr(config, "_attn_implementation", None) for config in configs)
-    return {
-        "dtype": ", ".join(sorted(kinds)),
-        "attention": next((str(kernel) for kernel in kernels if kernel), None),
-        "tokenizer": (tokenizer_hash(tokenizer) or None) if tokenizer is not None else None,
-    }
 
 
 def _load_lightning(

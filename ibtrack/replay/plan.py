@@ -5,7 +5,6 @@ Nothing but names, sizes and hashes has been read when there is a plan.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -217,15 +216,6 @@ def find_checkpoints(
         notes=tuple(gathered.notes),
         sources=gathered.sources,
     )
-
-
-def faults_of(checkpoints: Sequence[Checkpoint]) -> Counter[str]:
-    """Count the faults of some checkpoints by their sentence.
-
-    Args:
-        checkpoints: Checkpoints of a plan.
-    """
-    return Counter(fault for each in checkpoints for fault in each.faults)
 
 
 def _plain(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Recorder:
     ) -> None:
         self.protocol, self.path, self.prefix, self.stage = protocol, path, prefix, stage
         self.run = run_header(name, config, origin)
-        self.goes_on = "training goes on" if origin is None else "the replay goes on"
+        self._goes_on = what_goes_on(origin)
         self._loggers, self._report, self._alerts, self._strict = loggers, report, alert, strict
         self.points: list[Point] = []
         self.before: Point | None = None
@@ -210,7 +210,7 @@ class Recorder:
     def _complain(self, sentence: str) -> None:
         if self._strict:
             raise MeasurementError(sentence)
-        warn(f"{sentence}; {self.goes_on}")
+        warn(f"{sentence}; {self._goes_on}")
 
     def _write(self, point: Point) -> None:
         """Give a point to the file, and say so when one that waited for the disk has been written."""
@@ -247,7 +247,7 @@ class Recorder:
             if isinstance(error, FileExistsError)
             else "points wait in memory and are written as soon as that succeeds"
         )
-        warn(f"{self.path} did not take the {what}: {reason(error)}; {then}; {self.goes_on}")
+        warn(f"{self.path} did not take the {what}: {reason(error)}; {then}; {self._goes_on}")
 
 
 def _points_in(path: Path) -> Sequence[Point]:
@@ -258,6 +258,15 @@ def _points_in(path: Path) -> Sequence[Point]:
             return read_file(path, sites=("mean",))[1]
         except (FileNotFoundError, ValueError):
             return ()
+
+
+def what_goes_on(origin: Mapping[str, Any] | None) -> str:
+    """Name what a warning does not end, as the end of its sentence.
+
+    Args:
+        origin: Where the models of a replay come from; None for a run that trains.
+    """
+    return "training goes on" if origin is None else "the replay goes on"
 
 
 def run_header(name: str | None, config: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from ibtrack.tracking.measurement import (
 )
 from ibtrack.tracking.notes import notes_on
 from ibtrack.tracking.protocol import attention_of, measurement_protocol, precision_of, weights_of
-from ibtrack.tracking.recorder import Recorder, run_header, warn
+from ibtrack.tracking.recorder import Recorder, run_header, warn, what_goes_on
 from ibtrack.tracking.sites import needs_pass, sites_of_probe
 from ibtrack.tracking.stage import check_stage, jump
 from ibtrack.tracking.trial import try_block
@@ -308,7 +308,7 @@ class InformationPlaneTracker:
             layouts = find_layouts(model, self.probe, sites, self.forward, passes, leaves_traces=changes)
         tried = try_block(model, self.probe, sites, layouts, self.forward, passes, batch_size=self.batch_size)
         for sentence in tried.to_say if rank() == 0 else ():
-            warn(f"{sentence}; training goes on")
+            warn(f"{sentence}; {what_goes_on(self.origin)}")
         self._layouts, self._passes = layouts, passes
         self._lasting_notes = tried.notes()
         self._modules = {site: weakref.ref(module) for site, module in measured_modules(model, sites).items()}
@@ -634,7 +634,7 @@ class InformationPlaneTracker:
             return {}
         sentence = f"{self.batch_size} blocks at once did not fit into memory, {measurement.batch_size} do"
         self.batch_size = measurement.batch_size
-        warn(f"{sentence}; {cast(Recorder, self._recorder).goes_on}")  # made by start
+        warn(f"{sentence}; {what_goes_on(self.origin)}")
         return {"batch_size": sentence}
 
     def _account_for_left_out(self, measured: int) -> dict[str, str]:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from ibtrack.replay import Checkpoint, FolderSource, LoadingError, load_model
-from ibtrack.replay.loading import ALIGNED, describe_loading, load_tokenizer
+from ibtrack.replay.loading import ALIGNED, load_tokenizer
+from ibtrack.tracking.protocol import attention_of, precision_of
 from tests.replay.saved import (
     Module,
     Network,
@@ -173,14 +174,7 @@ def test_what_numbers_depend_on_is_written_down(tmp_path: Path) -> None:
     wrapped(tokenizer_object=backend).save_pretrained(tmp_path / "step-1")
     tokenizer = load_tokenizer(tmp_path / "step-1")
     model = _load(tmp_path, "step-1", attention="eager", dtype="bfloat16")
-    assert describe_loading(nn.Sequential(model), tokenizer=tokenizer) == {
-        "dtype": "bfloat16",
-        "attention": "eager",
-        "tokenizer": tokenizer_hash(tokenizer),
-    }
-    mixed = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1, dtype=torch.bfloat16))
-    assert describe_loading(mixed, tokenizer=str.split) == {
-        "dtype": "bfloat16, float32",
-        "attention": None,
-        "tokenizer": None,
-    }
+    assert attention_of(nn.Sequential(model)) == "eager"
+    assert precision_of(model) == "bf16-true"
+    assert tokenizer_hash(tokenizer) == tokenizer_hash(backend)
+    assert attention_of(nn.Linear(1, 1)) is None

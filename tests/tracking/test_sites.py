@@ -178,5 +178,12 @@ def test_statistics_over_the_batch_are_said_once_and_noted() -> None:
     assert "batch" not in alone.measure(model).notes
 
 
+def test_of_a_replay_a_warning_does_not_speak_of_training() -> None:
+    torch.manual_seed(0)
+    replayed = InformationPlaneTracker(probe(), origin={"source": "checkpoints"})
+    with pytest.warns(MeasurementWarning, match=r"depend on the other blocks of its batch.*; the replay goes on$"):
+        replayed.step(BatchStatistics(), 0)
+
+
 def test_a_model_whose_blocks_do_not_depend_on_each_other_has_no_such_note() -> None:
     assert "batch" not in InformationPlaneTracker(probe()).measure(Towers()).notes
