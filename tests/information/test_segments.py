@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ibtrack.information.segments import SEGMENT_ROWS, Segments, occurrence_ranks, sum_between
+from ibtrack.information.segments import SEGMENT_ROWS, Segments, sum_between
 
 
 @pytest.mark.parametrize("num_groups", [1, 3, 400])
