@@ -208,12 +208,17 @@ def _chain(
 
 
 def _strata(label_sets: Sequence[Tensor], num_evaluated: int) -> Tensor:
-    """Cut rows into strata of alike labels, as many as there are times 16 evaluated rows: (N,)."""
+    """Cut rows into strata of alike labels, as many as there are times 16 evaluated rows: (N,).
+
+    The most frequent labels come first, and of equally frequent ones the last.
+    """
     total = len(label_sets[0])
     order = torch.arange(total)
     for labels in reversed(label_sets):
         occurrences = torch.bincount(labels)
-        by_occurrences = grouped(occurrences, int(occurrences.max()) + 1).order.flip(0)  # and of equal ones the last first
+        by_occurrences = grouped(occurrences, int(occurrences.max()) + 1).order.flip(
+            0
+        )  # and of equal ones the last first
         rank = torch.empty_like(by_occurrences).index_copy_(0, by_occurrences, torch.arange(len(occurrences)))
         ranks = rank.index_select(0, labels).index_select(0, order)
         order = order.index_select(0, grouped(ranks, len(occurrences)).order)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.sample_sizes import SampleSizes, square_sums
 from ibtrack.information.grouping import Pairs, grouped, occurrence_ranks, pairs_of
+from ibtrack.information.sample_sizes import SampleSizes, square_sums
 from ibtrack.information.segments import Segments, sum_between
 
 CHUNK_ROWS = 1 << 14  # rows of labels that are read together, so that the table of their means stays in a core's cache;
@@ -178,9 +178,7 @@ class LabelDesign:
         rows = is_repeated.nonzero().flatten()
         cells = Segments.from_groups(place.index_select(0, cell.index_select(0, rows)), len(repeated), rows)
         rows_at_once = min(max(CHUNK_ROWS, 4 * number), 4 * CHUNK_ROWS)
-        chunks = chunks_of_cells(
-            cells, part_of_repeated, num_halved, document_of_repeated, number, rows_at_once
-        )
+        chunks = chunks_of_cells(cells, part_of_repeated, num_halved, document_of_repeated, number, rows_at_once)
 
         label_squares = square_sums(cell_label, cell_sizes, len(occurrences))
         half_of_cell, half_sizes = part_of_cell[in_halves], cell_sizes[in_halves]
