@@ -13,7 +13,10 @@ others occur once.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,6 +28,7 @@ from ibtrack.information.segments import Segments, sum_between
 
 CHUNK_ROWS = 1 << 14  # rows of labels that are read together, so that the table of their means stays in a core's cache;
 #                       up to four times as many where documents are many, as each chunk also has sums by document
+ROWS_OF_THREADS = 1 << 15  # label sets of fewer rows are described in less time than threads take to start
 # What the two documents of a label that is met in no third count as in the influence of its halves. How far the halves
 # are apart depends on both together: the derivative puts down half of it to each, and the squares of two halves add up
 # to half of the square of the whole. In n documents a quadratic form has 2 - 3 / n of its variance in that sum, which
@@ -220,6 +224,19 @@ class LabelDesign:
         )
 
 
+def designs_of(label_sets: Mapping[str, Tensor], documents: DocumentDesign) -> dict[str, LabelDesign]:
+    """Describe several label sets, and large ones side by side.
+
+    Args:
+        label_sets: Name to (N,) dense labels.
+        documents: Documents of the rows.
+    """
+    one_by_one = len(documents.index) < ROWS_OF_THREADS
+    with ThreadPoolExecutor(1 if one_by_one else len(label_sets)) as threads:
+        made = threads.map(partial(LabelDesign.from_labels, documents=documents), label_sets.values())
+        return dict(zip(label_sets, made, strict=True))
+
+
 def cells_of(labels: Tensor, documents: DocumentDesign) -> Pairs:
     """Number the cells of rows: pairs of a label and a document, label after label.
 
@@ -274,9 +291,11 @@ def null_variance_factors(weights: Tensor, cell_label: Tensor, cell_sizes: Tenso
     """
 
     def by_label(power: int) -> Tensor:
-        return torch.zeros_like(weights).index_add_(0, cell_label, cell_sizes**power)
+        return torch.zeros_like(weights).index_add_(0, cell_label, powers[power])
 
-    n, squares, cubes, fourths = (by_label(power) for power in (1, 2, 3, 4))
+    squared = cell_sizes.square()
+    powers = {1: cell_sizes, 2: squared, 3: squared * cell_sizes, 4: squared.square()}
+    n, squares, cubes, fourths = map(by_label, powers)
     pairs = float(weights @ (n.square() - squares))
     terms = n.square() - squares, 2 * (n * squares - cubes), squares.square() - fourths
     scale = 2 / pairs**2 if pairs else float("nan")  # each pair of cells is in the sum twice
