@@ -88,8 +88,9 @@ class InformationPlaneTracker:
             it cannot be done, on a CPU or under several processes for instance, a line says why.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
         alert: Whether the wandb runs among the loggers raise an alert when a phase begins, such as compression.
-        max_overhead: Share of wall time that following the run may take, its start included. Once it is passed, due points are left out until it is
-            kept again, and the next point says which. The first and the last step are measured all the same.
+        max_overhead: Share of wall time that following the run may take, its start included. Once it is passed, due
+            points are left out until it is kept again, and the next point says which. The first and the last step are
+            measured all the same.
         strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
         prefix: Prefix of the logged keys; it tells several trackers of one run apart.
         stage: Name of this stage of training, such as ``dpo``; points have it. Where ``path`` holds the points of
