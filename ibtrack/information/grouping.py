@@ -46,13 +46,16 @@ def grouped(groups: Tensor, num_groups: int) -> Grouped:
     """Put rows into the order of their groups.
 
     Args:
-        groups: (n,) group of each row, in [0, num_groups), on the CPU.
+        groups: (n,) group of each row, in [0, num_groups); they are sorted if they are not on the CPU.
         num_groups: Number of groups.
 
     Example:
         >>> grouped(torch.tensor([2, 0, 2, 0]), 3)
         Grouped(order=tensor([1, 3, 0, 2]), starts=tensor([0, 2, 2, 4]))
     """
+    if groups.device.type != "cpu":
+        ends = groups.new_zeros(num_groups).index_add_(0, groups, torch.ones_like(groups)).cumsum(0)
+        return Grouped(torch.argsort(groups, stable=True), torch.cat([ends.new_zeros(1), ends]))
     number = len(groups)
     lines = groups.numpy().astype(np.int32) if max(number, num_groups) < 1 << 31 else groups.numpy()
     entries = np.ones(number, dtype=np.int8), (lines, np.arange(number, dtype=lines.dtype))

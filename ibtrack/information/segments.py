@@ -51,12 +51,14 @@ class Segments:
         """Sort rows into segments.
 
         Args:
-            groups: (n,) group of each row, in [0, num_groups), on the CPU.
+            groups: (n,) group of each row, in [0, num_groups).
             num_groups: Number of groups.
             rows: (n,) indices of the rows; by default 0 to n - 1.
         """
         order, begins = grouped(groups, num_groups)
-        ranks = torch.arange(len(order)) - begins[:-1].repeat_interleave(begins.diff())  # of rows within their group
+        ranks = torch.arange(len(order), device=order.device) - begins[:-1].repeat_interleave(
+            begins.diff()
+        )  # of rows within their group
         starts = (ranks % SEGMENT_ROWS == 0).nonzero().flatten()
         group = groups.index_select(0, order.index_select(0, starts))
         segments_per_group = torch.bincount(group, minlength=num_groups)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ibtrack.information.grouping import grouped, occurrence_ranks, pairs_of
 
@@ -33,3 +34,11 @@ def test_there_may_be_no_rows(number: int) -> None:
     order, starts = grouped(torch.zeros(0, dtype=torch.int64), number)
     assert order.tolist() == []
     assert starts.tolist() == [0] * (number + 1)
+
+
+def test_on_a_gpu_rows_are_sorted_there() -> None:
+    """A fake tensor has no numbers; those of a real GPU are compared in test_cuda.py."""
+    with FakeTensorMode():
+        order, starts = grouped(torch.zeros(9, dtype=torch.int64, device="cuda"), 4)
+    assert (order.device.type, starts.device.type) == ("cuda", "cuda")
+    assert (order.shape, starts.shape) == ((9,), (5,))
