@@ -20,8 +20,10 @@ import importlib.util
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -40,6 +42,7 @@ from experiments.benchmarks.gpu_parts import (
     losses,
     parts_of_a_measurement,
     readings_as_a_graph,
+    readings_beside_training,
     scores,
 )
 from experiments.benchmarks.options import JsonFile, Repetitions
@@ -328,26 +331,44 @@ def _overhead(setting: Setting) -> list[Finding]:
     return [("GPU: share of wall time, default schedule, 125M run", 100 * share, note, row)]
 
 
+def _beside_training(setting: Setting) -> list[Finding]:
+    """Time readings on a stream of their own, for the default probe and the larger one."""
+    findings: list[Finding] = []
+    for blocks in (min(SMALL_BLOCKS, setting.blocks), setting.blocks):
+        step = _training_steps(setting.model, setting.batch_size)
+        row = readings_beside_training(
+            setting.model, setting.probe(blocks), partial(next, step), setting.repetitions, setting.wait
+        )
+        findings.append(("readings beside training", None, "", {"blocks": blocks, **row}))
+    return findings
+
+
 def _train(
     model: Decoder, batch_size: int, steps: int, wait: Callable[[], object], after: Callable[[int], object]
 ) -> float:
     """Return the seconds of a plain training loop in bf16."""
-    device, vocabulary = model.norm.weight.device, model.embedding.num_embeddings
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    batches = made_up_text(16 * batch_size, BLOCK_SIZE, vocabulary=min(vocabulary, 2048), seed=1).to(device)
-    batches = batches.view(16, batch_size, BLOCK_SIZE)
+    step_by_step = _training_steps(model, batch_size)
     wait()
     began = time.perf_counter()
     after(0)
     for step in range(1, steps + 1):
-        batch = batches[step % 16]
+        next(step_by_step)
+        after(step)
+    wait()
+    return time.perf_counter() - began
+
+
+def _training_steps(model: Decoder, batch_size: int) -> Iterator[None]:
+    """Take a step of training whenever the next one is asked for."""
+    device, vocabulary = model.norm.weight.device, model.embedding.num_embeddings
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    batches = made_up_text(16 * batch_size, BLOCK_SIZE, vocabulary=min(vocabulary, 2048), seed=1).to(device)
+    for batch in cycle(batches.split(batch_size)):
         loss = cross_entropy(model(batch)[:, :-1].flatten(0, 1).float(), batch[:, 1:].flatten())
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-        after(step)
-    wait()
-    return time.perf_counter() - began
+        yield
 
 
 def _against_package(setting: Setting) -> list[Finding]:
@@ -418,10 +439,11 @@ PARTS: dict[str, Callable[[Setting], list[Finding]]] = {  # the most telling fir
     "float32 readings against those of the CPU": _agreement,
     "loss, scores and ceilings": _kernels_apart,
     "readings as a graph": _graph,
+    "readings beside training": _beside_training,
     "against soft-entropy": _against_package,
     "share of wall time": _overhead,
 }
-ONLY_ON_A_GPU = ("kernels", "readings as a graph")
+ONLY_ON_A_GPU = ("kernels", "readings as a graph", "readings beside training")
 
 
 if __name__ == "__main__":

@@ -64,8 +64,7 @@ def parts_of_a_measurement(model: nn.Module, probe: Probe, repetitions: int, wai
 
     def values() -> None:
         readings, cosines = kept["moved"]
-        numbers = plane.values_by_key(readings, cosines, plane.sites)
-        torch.stack(list(numbers.values())).tolist()
+        plane.numbers_by_key(readings, cosines, plane.sites)
 
     tasks: dict[str, Callable[[], object]] = {
         "bare": bare,
@@ -187,6 +186,52 @@ def readings_as_a_graph(model: nn.Module, probe: Probe, repetitions: int, wait: 
     for name, number in differences.items():
         print(f"  {name}: {number:.1e}", flush=True)
     return {**differences, "bytes held": held, **seconds}
+
+
+def readings_beside_training(
+    model: nn.Module, probe: Probe, step: Callable[[], object], repetitions: int, wait: Wait
+) -> dict[str, list[float]]:
+    """Time steps of training alone, with readings as a graph before each, and with that graph on a stream of its own.
+
+    What a stream of its own saves is what the kernels of the readings find free beside those of the training.
+
+    Args:
+        model: The model, in evaluation mode.
+        probe: The probe.
+        step: A step of training.
+        repetitions: Rounds that are timed.
+        wait: Waits for the device.
+
+    Returns:
+        Seconds of each round: ``step``, ``readings and step``, ``readings beside the step``.
+    """
+    measured = measurement(model, probe)
+    plane = measured._planes[0]
+    measured._fill(model, plane)
+    graphed, side = GraphedReadings(plane), torch.cuda.Stream()
+    for _ in range(2):  # plain, and then as a graph
+        graphed()
+
+    def in_turn() -> None:
+        graphed()
+        step()
+
+    def beside() -> None:
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            graphed()
+        step()
+        torch.cuda.current_stream().wait_stream(side)
+
+    tasks: Mapping[str, Callable[[], object]] = {
+        "step": step,
+        "readings and step": in_turn,
+        "readings beside the step": beside,
+    }
+    seconds = interleaved(tasks, repetitions, wait=wait)
+    for name, times in seconds.items():
+        print(f"  {name:26}{described(times)}", flush=True)
+    return seconds
 
 
 def largest_difference(one: Any, other: Any) -> float:

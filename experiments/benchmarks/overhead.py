@@ -1,7 +1,7 @@
 """Measure the share of a training run's wall time that the monitor takes, against the same run without it.
 
 python experiments/benchmarks/overhead.py
-python experiments/benchmarks/overhead.py --run demo --repetitions 7
+python experiments/benchmarks/overhead.py --run demo --repetitions 1    within minutes
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +24,7 @@ from experiments.benchmarks.options import JsonFile, Overrides, Threads, use_thr
 from experiments.benchmarks.runs import configuration, fit
 from experiments.benchmarks.timing import described
 from ibtrack.schedules import Progress, Schedule
+from ibtrack.tracking.costs import PARTS
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def main(
     ] = None,
     repetitions: Annotated[
         int, typer.Option(min=1, help="Repetitions of each run, with the monitor and without in turn.")
-    ] = 1,
+    ] = 5,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps instead of a run's own; by default 200 of the 15M run.")
     ] = None,
@@ -61,9 +62,9 @@ def main(
 ) -> None:
     """Time training with the monitor and without.
 
-    A run takes minutes, so by default there is one of each. The difference of the two then includes whatever else the
-    machine did meanwhile; the share that the trajectory records does not. The share in a run of the configuration's own
-    length is computed from the seconds of a step and of a measurement, and its note says so.
+    Runs with the monitor and without take turns, and each pair has a ratio of its own, whose median and quartiles are
+    shown: whatever else the machine does meets both. Making the probe counts as the monitor's. The share in a run of
+    the configuration's own length is computed from the seconds of a step and of a measurement, and its note says so.
 
     Raises:
         typer.BadParameter: There is no such run.
@@ -92,11 +93,13 @@ def measure(run: Watched, repetitions: int, steps: int | None, overrides: Sequen
         overrides: Further overrides of the configuration.
 
     Returns:
-        The steps of the run and of its configuration, the number of points in each, the seconds of the runs, and from
-        the trajectories the shares of wall time and the median seconds of a measurement.
+        The steps of the run and of its configuration, the number of points in each, the seconds of the runs, from the
+        trajectories the shares of wall time and the median seconds of a measurement, and for each part of what
+        following a run costs its seconds.
     """
     seconds: dict[str, list[float]] = {"without": [], "with": []}
     shares, measurements = [], []
+    parts: dict[str, list[float]] = {part: [] for part in PARTS}
     for _ in range(repetitions):
         for watched in (False, True):
             with tempfile.TemporaryDirectory() as folder:
@@ -108,6 +111,8 @@ def measure(run: Watched, repetitions: int, steps: int | None, overrides: Sequen
             if done.trajectory is not None:
                 shares.append(done.trajectory.points[-1].values["ib/overhead_fraction"])
                 measurements += [point.measure_time for point in done.trajectory.points]
+            for part, spent in done.costs.items():
+                parts[part].append(spent)
     schedule = instantiate(config.monitor.schedule, _convert_="all")
     return {
         "steps": config.trainer.max_steps,
@@ -117,6 +122,7 @@ def measure(run: Watched, repetitions: int, steps: int | None, overrides: Sequen
         "seconds": seconds,
         "shares": shares,
         "measurement": median(measurements),
+        "parts": parts,
     }
 
 
@@ -132,9 +138,28 @@ def points(schedule: Schedule, steps: int) -> int:
     return 1 + sum(due) + (not due[-1])
 
 
+def ratios(row: dict[str, Any]) -> list[float]:
+    """Divide the time of each run with the monitor by that of the run without that came before it."""
+    return [after / before for before, after in zip(row["seconds"]["without"], row["seconds"]["with"], strict=True)]
+
+
+def described_ratios(row: dict[str, Any]) -> str:
+    """Write median and quartiles of the ratios of a row.
+
+    Example:
+        >>> described_ratios({"seconds": {"without": [1.0, 1.0, 1.0], "with": [1.1, 1.0, 1.4]}})
+        'median 1.100 of 3, quartiles 1.050 to 1.250'
+    """
+    found = ratios(row)
+    low, high = quantiles(found, n=4, method="inclusive")[::2] if len(found) > 1 else found * 2
+    return f"median {median(found):.3f} of {len(found)}, quartiles {low:.3f} to {high:.3f}"
+
+
 def share_of(row: dict[str, Any]) -> float:
     """Compute the share of wall time in a run of the configuration's own length, from a row of `measure`."""
-    measuring: float = row["own_points"] * row["measurement"]
+    measuring: float = row["own_points"] * row["measurement"] + sum(
+        median(row["parts"][part]) for part in ("start", "end")
+    )
     training: float = row["own_steps"] * median(row["seconds"]["without"]) / row["steps"]
     return measuring / (measuring + training)
 
@@ -144,19 +169,21 @@ def _lines(name: str, row: dict[str, Any]) -> list[str]:
         f"{name}: {row['steps']} steps, {row['points']} points, {row['measurement']:.3f} s a measurement",
         f"    without {described(row['seconds']['without'])}",
         f"    with    {described(row['seconds']['with'])}",
+        f"    with over without: {described_ratios(row)}",
+        f"    of it {', '.join(f'{part} {median(seconds):.2f} s' for part, seconds in row['parts'].items())}",
         f"    share of wall time as the trajectory records it: {', '.join(f'{share:.4f}' for share in row['shares'])}",
     ]
 
 
 def _figures(name: str, row: dict[str, Any], wanted: float) -> list[Figure]:
     """Return the shares as figures, in percent."""
-    before, after = median(row["seconds"]["without"]), median(row["seconds"]["with"])
+    before = median(row["seconds"]["without"])
     case = f"{row['points']} points in {row['steps']} steps"
     recorded = f"ib/overhead_fraction of the last point, {case}"
-    timed = f"1 - {before:.1f} s / {after:.1f} s, {len(row['seconds']['with'])} of each, {case}"
+    timed = f"with over without {described_ratios(row)}, {case}"
     numbers = [
         ("as the trajectory records it", median(row["shares"]), recorded),
-        ("with against without", 1 - before / after, timed),
+        ("with against without", 1 - 1 / median(ratios(row)), timed),
     ]
     if row["own_steps"] != row["steps"]:
         note = (

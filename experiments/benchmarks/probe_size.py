@@ -31,7 +31,7 @@ from experiments.tokenizer import END
 from ibtrack import Probe
 from ibtrack.capture.hooks import capture
 from ibtrack.capture.sites import find_sites
-from ibtrack.information.segments import occurrence_ranks
+from ibtrack.information.grouping import occurrence_ranks
 from ibtrack.metrics import InformationPlane
 
 SIZES = (4_096, 8_192, 16_384, 65_536, 262_144, 1_048_576)
@@ -199,7 +199,7 @@ def held_out(data: TextData, seed: int) -> tuple[Tensor, Tensor]:
     ends = is_end.long()
     documents = (ends.cumsum(0) - ends).view(tokens.shape)  # an end belongs to the document that it ends
     order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))
-    order = order[torch.argsort(occurrence_ranks(documents[order, 0]), stable=True)]
+    order = order[torch.argsort(occurrence_ranks(documents[order, 0], int(documents.max()) + 1), stable=True)]
     return tokens[order], documents[order]
 
 

@@ -29,16 +29,18 @@ class Run:
     """A finished run.
 
     Attributes:
-        seconds: Wall time of ``trainer.fit`` in seconds.
+        seconds: Wall time in seconds of ``trainer.fit``, and with a monitor of making its probe.
         data: The data.
         model: The trained model.
         trajectory: What the monitor has recorded, or None without a monitor.
+        costs: Part of what following the run cost to its seconds, see `ibtrack.tracking.costs`; empty without one.
     """
 
     seconds: float
     data: TextData
     model: LightningModule
     trajectory: Trajectory | None
+    costs: dict[str, float]
 
 
 def configuration(run_dir: Path, *overrides: str) -> DictConfig:
@@ -70,15 +72,17 @@ def fit(config: DictConfig, *, watched: bool, callbacks: Sequence[Callback] = ()
         wandb.setup()  # it reads WANDB_SILENT, which has to hold before the first message
         seed_everything(config.seed, verbose=False)
         data, model = prepare(config)
+        began = time.perf_counter()
         monitors = [_monitor(config, data)] if watched else []
         loggers = [instantiate(logger) for logger in config.logger.values()]
         trainer = _with_settings(config.trainer)(
             logger=loggers, callbacks=[*monitors, *callbacks], enable_progress_bar=False
         )
-        began = time.perf_counter()
         trainer.fit(model, datamodule=data)
         seconds = time.perf_counter() - began
-    return Run(seconds, data, model, monitors[0].trajectory if monitors else None)
+    if not monitors:
+        return Run(seconds, data, model, None, {})
+    return Run(seconds, data, model, monitors[0].trajectory, dict(monitors[0].costs.seconds))
 
 
 def prepare(config: DictConfig) -> tuple[TextData, LightningModule]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,12 @@ from torch import Tensor
 
 from ibtrack._checks import check_integers
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating]
 
 # curves of text bend most at slopes between .6 and .9
 SLOPES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.67, 0.72, 0.77, 0.83, 0.91)
-MAX_CELLS = 1 << 20  # X x T: bounds memory to some 50 MB, and time to some ten seconds
+MAX_CELLS = 1 << 20  # X x T: bounds memory to some 30 MB, and time to a second or two
+SINGLE = 1e-5  # with at least this tolerance the iteration is in single precision
 _MIXED = 0.1  # of a channel is blurred before the next slope: a zero in it would stay one
 _EMPTY = 1e-7  # a value of T with less probability is dropped
 
@@ -74,27 +76,41 @@ def bottleneck_curve(
 
 
 def _sufficient_joint(x: NDArray[np.int64], y: NDArray[np.int64]) -> csr_array:
-    """Count (X, Y) probabilities, with those x merged that say the same of y: they need no t of their own."""
+    """Count (X, Y) probabilities, with those x merged that say the same of y, and those y that say the same of x.
+
+    Such x need no t of their own, and no t tells such y apart.
+    """
     shape = (int(x.max()) + 1, int(y.max()) + 1)
     counts = csr_array((np.ones(len(x), dtype=np.int64), (x, y)), shape=shape)
+    before = None
+    while counts.shape != before:  # y that are merged may make x alike
+        before = counts.shape
+        counts = _merge_lines(_merge_lines(counts).T.tocsr()).T.tocsr()
+    return counts / len(x)
+
+
+def _merge_lines(counts: csr_array) -> csr_array:
+    """Add up the lines of a table that are multiples of each other, and leave out empty ones."""
     counts.sum_duplicates()
     merged: dict[tuple[bytes, bytes], int] = {}
-    row_of = np.zeros(shape[0], dtype=np.int64)
-    for row, (start, end) in enumerate(zip(counts.indptr, counts.indptr[1:], strict=False)):
-        times = counts.data[start:end]
-        ratio = times // np.gcd.reduce(times) if len(times) else times
-        row_of[row] = merged.setdefault((counts.indices[start:end].tobytes(), ratio.tobytes()), len(merged))
-    joint = csr_array((np.full(len(x), 1 / len(x)), (row_of[x], y)), shape=(len(merged), shape[1]))
-    joint.sum_duplicates()
-    return joint[np.diff(joint.indptr) > 0]
+    line_of = np.full(counts.shape[0], -1)
+    for line, (start, end) in enumerate(pairwise(counts.indptr)):
+        if start < end:
+            ratio = counts.data[start:end] // np.gcd.reduce(counts.data[start:end])
+            key = (counts.indices[start:end].tobytes(), ratio.tobytes())
+            line_of[line] = merged.setdefault(key, len(merged))
+    entries = counts.data, (line_of.repeat(np.diff(counts.indptr)), counts.indices)
+    return csr_array(entries, shape=(len(merged), counts.shape[1]))
 
 
 def _anneal(joint: csr_array, slopes: Sequence[float], tolerance: float) -> Iterator[tuple[float, float]]:
     """Yield the points at rising slopes, each channel starting from the one before."""
     given = joint.sum(1)
-    channel = _finest(given)
+    single = tolerance >= SINGLE  # half the time
+    channel: Matrix = _finest(given).astype(np.float32 if single else np.float64)
     for slope in slopes:
-        channel = (1 - _MIXED) * channel + _MIXED * (given @ channel)
+        channel *= 1 - _MIXED
+        channel += _MIXED / (1 - _MIXED) * (given.astype(channel.dtype) @ channel)
         channel = _converge(joint, channel, slope, tolerance)
         yield _place(joint, channel)
 
@@ -109,20 +125,27 @@ def _finest(given: Matrix) -> Matrix:
 
 def _converge(joint: csr_array, channel: Matrix, slope: float, tolerance: float) -> Matrix:
     """Iterate p(t | x) ∝ p(t) exp( Σ_y p(y | x) log p(y | t) / slope ); each round lowers s I(X;T) - I(T;Y)."""
+    dtype = channel.dtype
     given = joint.sum(1)
-    conditional = joint.multiply(1 / given[:, None]).tocsr()
+    weights = given.astype(dtype)
+    by_x = (joint.multiply(1 / (slope * given[:, None]))).tocsr().astype(dtype)  # p(y | x) / slope
+    by_y = joint.T.tocsr().astype(dtype)
     before = math.inf
     while True:
-        marginal = given @ channel  # (T,)
+        marginal = weights @ channel  # (T,)
         used = marginal > _EMPTY
-        channel, marginal = channel[:, used], marginal[used]
-        log_given_t = np.log(np.maximum(joint.T @ channel, 1e-300) / marginal)  # (Y, T)
-        scores = (conditional @ log_given_t) / slope + np.log(marginal)  # (X, T)
+        if not used.all():
+            channel, marginal = channel[:, used], marginal[used]
+        with_y = by_y @ channel  # (Y, T)
+        np.log(np.maximum(with_y, np.finfo(dtype).tiny, out=with_y), out=with_y)
+        scores = by_x @ with_y  # (X, T)
+        scores += (1 - 1 / slope) * np.log(marginal)  # log p(y | t) = log p(y, t) - log p(t)
         highest = scores.max(1, keepdims=True)
-        channel = np.exp(scores - highest)
+        channel = np.exp(np.subtract(scores, highest, out=scores), out=scores)
         total = channel.sum(1, keepdims=True)
         channel /= total
-        objective = -slope * float(given @ (highest + np.log(total))[:, 0])  # s I(X;T) - I(T;Y) + H(Y)
+        free_energy = (highest + np.log(total, dtype=np.float64))[:, 0]
+        objective = -slope * float(given @ free_energy)  # s I(X;T) - I(T;Y) + H(Y)
         if before - objective < tolerance:
             return channel
         before = objective
@@ -130,6 +153,8 @@ def _converge(joint: csr_array, channel: Matrix, slope: float, tolerance: float)
 
 def _place(joint: csr_array, channel: Matrix) -> tuple[float, float]:
     """Work out I(X;T) and I(T;Y) of a channel."""
+    channel = channel.astype(np.float64)
+    channel /= channel.sum(1, keepdims=True)
     given, marginal, with_y = joint.sum(1), joint.sum(1) @ channel, joint.T @ channel
     complexity = entr(marginal).sum() - float(given @ -np.sum(channel * np.log(np.maximum(channel, 1e-300)), axis=1))
     return float(complexity), float(entr(marginal).sum() + entr(joint.sum(0)).sum() - entr(with_y).sum())

@@ -34,8 +34,10 @@ from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
 from ibtrack.information.entropy import TINY
+from ibtrack.information.grouping import grouped, occurrence_ranks
+from ibtrack.information.label_design import cells_of
 from ibtrack.information.row_statistics import RowStatistics
-from ibtrack.information.segments import Segments, occurrence_ranks, sum_between
+from ibtrack.information.segments import Segments, sum_between
 from ibtrack.information.standard_errors import Estimate
 
 # rows whose q is worked out: of a probe of 15k rows they make standard errors of .001 to .008 of log K, where all rows
@@ -180,10 +182,11 @@ def _chain(
     cells, others = {}, {}
     coarser = ""
     for name, labels in label_sets.items():
-        if coarser and _number_of_pairs(labels, label_sets[coarser]) > int(labels.max()) + 1:
+        if coarser and not _refines(labels, label_sets[coarser]):
             raise ValueError(f"labels must refine those before them, got {name} that does not tell {coarser}")
-        cells[name] = torch.unique(labels * documents.num_documents + documents.index, return_inverse=True)[1]
-        others[name] = torch.bincount(labels)[labels] - torch.bincount(cells[name])[cells[name]]
+        cell = cells_of(labels, documents)
+        cells[name] = cell.number
+        others[name] = (torch.bincount(labels).index_select(0, cell.first) - cell.sizes).index_select(0, cell.number)
         coarser = name
     stratum = _strata(list(label_sets.values()), num_evaluated)
     rows = _draw(stratum, num_evaluated)
@@ -205,14 +208,22 @@ def _chain(
 
 
 def _strata(label_sets: Sequence[Tensor], num_evaluated: int) -> Tensor:
-    """Cut rows into strata of alike labels, as many as there are times 16 evaluated rows: (N,)."""
+    """Cut rows into strata of alike labels, as many as there are times 16 evaluated rows: (N,).
+
+    The most frequent labels come first, and of equally frequent ones the last.
+    """
     total = len(label_sets[0])
     order = torch.arange(total)
     for labels in reversed(label_sets):
-        rank = torch.bincount(labels)[labels] * (int(labels.max()) + 1) + labels
-        order = order[torch.argsort(rank[order], descending=True, stable=True)]
+        occurrences = torch.bincount(labels)
+        by_occurrences = grouped(occurrences, int(occurrences.max()) + 1).order.flip(
+            0
+        )  # and of equal ones the last first
+        rank = torch.empty_like(by_occurrences).index_copy_(0, by_occurrences, torch.arange(len(occurrences)))
+        ranks = rank.index_select(0, labels).index_select(0, order)
+        order = order.index_select(0, grouped(ranks, len(occurrences)).order)
     number = max(1, num_evaluated // STRATUM_ROWS) if total > num_evaluated else 1
-    return torch.empty_like(order).index_put_((order,), torch.arange(total) * number // total)
+    return torch.empty_like(order).index_copy_(0, order, torch.arange(total) * number // total)
 
 
 def _draw(stratum: Tensor, num_evaluated: int) -> Tensor:
@@ -221,25 +232,28 @@ def _draw(stratum: Tensor, num_evaluated: int) -> Tensor:
         return torch.arange(len(stratum))
     shuffled = torch.randperm(len(stratum), generator=torch.Generator().manual_seed(0))
     each = num_evaluated // (int(stratum.max()) + 1)
-    return shuffled[occurrence_ranks(stratum[shuffled]) < each]
+    return shuffled[occurrence_ranks(stratum[shuffled], int(stratum.max()) + 1) < each]
 
 
-def _number_of_pairs(first: Tensor, second: Tensor) -> int:
-    return len(torch.unique(first * (int(second.max()) + 1) + second))
+def _refines(labels: Tensor, coarser: Tensor) -> bool:
+    """Whether rows of one label all have one coarser label."""
+    coarser_of = torch.zeros(int(labels.max()) + 1, dtype=torch.int64).index_put_((labels,), coarser)
+    return bool((coarser_of.index_select(0, labels) == coarser).all())
 
 
 def _level(name: str, labels: Tensor, cells: Tensor, others: Tensor, rows: Tensor, between: Tensor) -> LevelDesign:
     first = int(labels.max()) + 1
-    groups, members = torch.cat([labels, cells + first]), torch.arange(len(labels)).repeat(2)
     pairs = torch.stack([labels[rows], cells[rows] + first], 1).flatten()
     wanted, places = torch.unique(pairs, return_inverse=True)
     number = torch.full((first + int(cells.max()) + 1,), -1).index_put_((wanted,), torch.arange(len(wanted)))
-    kept = (number[groups] >= 0).nonzero().flatten()
+    groups = [number[:first].index_select(0, labels), number[first:].index_select(0, cells)]
+    kept = [(each >= 0).nonzero().flatten() for each in groups]
+    kept_groups = torch.cat([each.index_select(0, some) for each, some in zip(groups, kept, strict=True)])
     num_others = others[rows].float().unsqueeze(1)
     step = max(1, -(-len(rows) // STRENGTH_ROWS))
     return LevelDesign(
         name=name,
-        sums=Segments.from_groups(number[groups[kept]], len(wanted), members[kept]),
+        sums=Segments.from_groups(kept_groups, len(wanted), torch.cat(kept)),
         pairs=places.int(),
         signs=torch.tensor([1.0, -1.0], dtype=torch.float32).repeat(len(rows)),
         starts=torch.arange(0, len(places), 2, dtype=torch.int32),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.design_tables import DesignTables
+from ibtrack.information.grouping import grouped
 from ibtrack.information.label_design import LabelChunk, LabelDesign, chunks_of_cells
 from ibtrack.information.segments import Segments, sum_between
 
@@ -124,7 +125,7 @@ def _joint_chunks(sets: list[LabelDesign], rows_at_once: int) -> tuple[LabelChun
         after += int(design.part_of_cell[-1]) + 1 - two if others.any() else 0
     if not cells:
         return ()
-    order = torch.argsort(torch.cat(is_other).int(), stable=True)  # within halves and others the parts ascend
+    order = grouped(torch.cat(is_other).long(), 2).order  # within halves and others the parts ascend
     place = torch.empty_like(order).index_put_((order,), torch.arange(cells))
     segments = Segments.from_groups(place[torch.cat(groups)], cells, torch.cat(rows))
     joint_parts, joint_documents = torch.cat(parts)[order], torch.cat(documents)[order]

@@ -13,17 +13,22 @@ others occur once.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.grouping import Pairs, grouped, occurrence_ranks, pairs_of
 from ibtrack.information.sample_sizes import SampleSizes, square_sums
-from ibtrack.information.segments import Segments, occurrence_ranks, sum_between
+from ibtrack.information.segments import Segments, sum_between
 
 CHUNK_ROWS = 1 << 14  # rows of labels that are read together, so that the table of their means stays in a core's cache;
 #                       up to four times as many where documents are many, as each chunk also has sums by document
+ROWS_OF_THREADS = 1 << 15  # label sets of fewer rows are described in less time than threads take to start
 # What the two documents of a label that is met in no third count as in the influence of its halves. How far the halves
 # are apart depends on both together: the derivative puts down half of it to each, and the squares of two halves add up
 # to half of the square of the whole. In n documents a quadratic form has 2 - 3 / n of its variance in that sum, which
@@ -96,10 +101,10 @@ class LabelChunk:
             label_of_cell=label.int(),
             part_of_cell=parts[:in_halves].int(),
             cell_sizes=sizes,
-            cell_weights=half_weights(torch.bincount(label))[label],
+            cell_weights=half_weights(torch.bincount(label)).index_select(0, label),
             part_pattern=_pattern(parts[:in_halves], two),
             label_pattern=_pattern(label, num_labels),
-            document_order=torch.argsort(document, stable=True).int(),
+            document_order=grouped(document, num_documents).order.int(),
             document_starts=(per_document.cumsum(0) - per_document).int(),
         )
 
@@ -156,53 +161,57 @@ class LabelDesign:
         """
         documents = documents.units
         total, number = len(labels), documents.num_documents
-        keys, cell = torch.unique(labels * number + documents.index, return_inverse=True)  # by label, then document
-        cell_label, cell_document, cell_sizes = keys // number, keys % number, torch.bincount(cell)
-        occurrences, num_documents = torch.bincount(labels), torch.bincount(cell_label)
+        occurrences = torch.bincount(labels)
+        cell, cell_label, cell_document, cell_sizes = cells_of(labels, documents)
+        num_documents = torch.bincount(cell_label)
         halved, single = num_documents > 1, (num_documents == 1) & (occurrences > 1)
         num_halved = int(halved.sum())
 
         # the documents of a label go to its first half and its second half in turn, in their own order
         part_of_label = torch.where(halved, 2 * (halved.cumsum(0) - 1), 2 * num_halved + single.cumsum(0) - 1)
-        part_of_cell = part_of_label[cell_label] + occurrence_ranks(cell_label) % 2 * halved[cell_label]
-        repeated = (halved | single)[cell_label].nonzero().flatten()
-        repeated = repeated[torch.argsort(part_of_cell[repeated], stable=True)]
-        place = torch.zeros_like(cell_sizes).index_put_((repeated,), torch.arange(len(repeated)))
-        rows = (occurrences[labels] > 1).nonzero().flatten()
-        cells = Segments.from_groups(place[cell[rows]], len(repeated), rows)
+        in_halves = halved.index_select(0, cell_label)
+        part_of_cell = part_of_label.index_select(0, cell_label)
+        part_of_cell += occurrence_ranks(cell_label, len(occurrences)) % 2 * in_halves
+        repeated = (halved | single).index_select(0, cell_label).nonzero().flatten()
+        num_parts = 2 * num_halved + int(single.sum())
+        repeated = repeated.index_select(0, grouped(part_of_cell.index_select(0, repeated), num_parts).order)
+        part_of_repeated = part_of_cell.index_select(0, repeated)
+        document_of_repeated = cell_document.index_select(0, repeated)
+        place = torch.zeros_like(cell_sizes).index_copy_(0, repeated, torch.arange(len(repeated)))
+        is_repeated = (occurrences > 1).index_select(0, labels)
+        rows = is_repeated.nonzero().flatten()
+        cells = Segments.from_groups(place.index_select(0, cell.index_select(0, rows)), len(repeated), rows)
         rows_at_once = min(max(CHUNK_ROWS, 4 * number), 4 * CHUNK_ROWS)
-        chunks = chunks_of_cells(
-            cells, part_of_cell[repeated], num_halved, cell_document[repeated], number, rows_at_once
-        )
+        chunks = chunks_of_cells(cells, part_of_repeated, num_halved, document_of_repeated, number, rows_at_once)
 
         label_squares = square_sums(cell_label, cell_sizes, len(occurrences))
-        in_halves = halved[cell_label]
         half_of_cell, half_sizes = part_of_cell[in_halves], cell_sizes[in_halves]
         half_occurrences = cell_sizes.new_zeros(2 * num_halved).index_add_(0, half_of_cell, half_sizes)
         half_squares = square_sums(half_of_cell, half_sizes, 2 * num_halved)
-        halved_rows = halved[labels].nonzero().flatten()
-        half = part_of_cell[cell[halved_rows]]
+        halved_rows = halved.index_select(0, labels).nonzero().flatten()
+        half = part_of_cell.index_select(0, cell.index_select(0, halved_rows))
 
         n, squares = occurrences.double(), label_squares.double()
         pairs = n.square() - squares  # of rows of one label in two documents
         # a document's n_c rows of a label are in 2 n_c (n_x - n_c) ordered pairs, which weigh 1 / n_x each
-        added = (2 * cell_sizes * (n[cell_label] - cell_sizes) / n[cell_label] * in_halves).double()
+        n_of_cell = n.index_select(0, cell_label)
+        added = 2 * cell_sizes * (n_of_cell - cell_sizes) / n_of_cell * in_halves
         by_document = torch.zeros(number, dtype=torch.float64)
         all_pairs = total**2 - float(documents.sizes.square().sum())
-        sizes = SampleSizes.from_rows(
+        sizes = SampleSizes.from_labels(
             documents,
-            (occurrences[labels], label_squares[labels]),
+            (labels, occurrences, label_squares),
             halved_rows,
-            (half_occurrences[half], half_squares[half]),
-            half_weights(num_documents[labels[halved_rows]]),
+            (half, half_occurrences, half_squares),
+            half_weights(num_documents).index_select(0, labels.index_select(0, halved_rows)),
         )
         return cls(
             num_rows=total,
             num_halved=num_halved,
-            cell_size=cell_sizes[cell].float() * (occurrences[labels] > 1),
+            cell_size=cell_sizes.float().index_select(0, cell) * is_repeated,
             cells=cells,
-            part_of_cell=part_of_cell[repeated],
-            cell_documents=cell_document[repeated],
+            part_of_cell=part_of_repeated,
+            cell_documents=document_of_repeated,
             chunks=chunks,
             sizes=sizes,
             met_share=float(sizes.halved_row_shares.sum()),
@@ -213,6 +222,30 @@ class LabelDesign:
             collision_probability=float(pairs.sum()) / all_pairs if all_pairs else 1.0,
             null_variance_factors=null_variance_factors(1 / n, cell_label, cell_sizes.double()),
         )
+
+
+def designs_of(label_sets: Mapping[str, Tensor], documents: DocumentDesign) -> dict[str, LabelDesign]:
+    """Describe several label sets, and large ones side by side.
+
+    Args:
+        label_sets: Name to (N,) dense labels.
+        documents: Documents of the rows.
+    """
+    one_by_one = len(documents.index) < ROWS_OF_THREADS
+    with ThreadPoolExecutor(1 if one_by_one else len(label_sets)) as threads:
+        made = threads.map(partial(LabelDesign.from_labels, documents=documents), label_sets.values())
+        return dict(zip(label_sets, made, strict=True))
+
+
+def cells_of(labels: Tensor, documents: DocumentDesign) -> Pairs:
+    """Number the cells of rows: pairs of a label and a document, label after label.
+
+    Args:
+        labels: (N,) dense labels in [0, M).
+        documents: Documents of the rows.
+    """
+    number = documents.num_documents
+    return pairs_of(labels, documents.index, num_first=int(labels.max()) + 1, num_second=number)
 
 
 def chunks_of_cells(
@@ -258,9 +291,11 @@ def null_variance_factors(weights: Tensor, cell_label: Tensor, cell_sizes: Tenso
     """
 
     def by_label(power: int) -> Tensor:
-        return torch.zeros_like(weights).index_add_(0, cell_label, cell_sizes**power)
+        return torch.zeros_like(weights).index_add_(0, cell_label, powers[power])
 
-    n, squares, cubes, fourths = (by_label(power) for power in (1, 2, 3, 4))
+    squared = cell_sizes.square()
+    powers = {1: cell_sizes, 2: squared, 3: squared * cell_sizes, 4: squared.square()}
+    n, squares, cubes, fourths = map(by_label, powers)
     pairs = float(weights @ (n.square() - squares))
     terms = n.square() - squares, 2 * (n * squares - cubes), squares.square() - fourths
     scale = 2 / pairs**2 if pairs else float("nan")  # each pair of cells is in the sum twice

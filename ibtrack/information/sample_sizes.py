@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ibtrack.information.document_design import DocumentDesign
+from ibtrack.information.grouping import grouped
 from ibtrack.information.segments import sum_between
 
 
@@ -54,46 +55,49 @@ class SampleSizes:
         return 1 / self.inverse_sizes
 
     @classmethod
-    def from_rows(
+    def from_labels(
         cls,
         documents: DocumentDesign,
-        labels: tuple[Tensor, Tensor],
+        labels: tuple[Tensor, Tensor, Tensor],
         halved_rows: Tensor,
-        halves: tuple[Tensor, Tensor],
+        halves: tuple[Tensor, Tensor, Tensor],
         weights: Tensor,
     ) -> SampleSizes:
         """Number the pairs of n and q that occur.
 
         Args:
             documents: Documents of the N rows.
-            labels: (N,) n and (N,) Σ_d n_d² of the label of each row.
+            labels: (N,) label of each row, and of all labels n and Σ_d n_d².
             halved_rows: (m,) rows whose label has two halves, ascending.
-            halves: (m,) n and (m,) Σ_d n_d² of the half of each of these rows.
+            halves: (m,) half of each of these rows, and of all halves n and Σ_d n_d².
             weights: (m,) what each of these rows counts as in `sum_by_document`.
         """
         total = len(documents.index)
-        sizes, squares = (torch.cat(both) for both in zip(labels, halves, strict=True))
+        sizes, squares = (torch.cat(both) for both in zip(labels[1:], halves[1:], strict=True))
         distinct, which = torch.unique(squares, return_inverse=True)
         keys, pair = torch.unique(sizes * len(distinct) + which, return_inverse=True)
         n = torch.div(keys, len(distinct), rounding_mode="floor").double()
-        label_pair, half_pair = pair[:total], pair[total:]
+        label_pair, half_pair = pair.index_select(0, labels[0]), pair.index_select(0, halves[0] + len(labels[1]))
+        pair_of_halved, document_of_halved = (
+            each.index_select(0, halved_rows) for each in (label_pair, documents.index)
+        )
 
         def shares(pairs: Tensor) -> Tensor:
             return torch.bincount(pairs, minlength=len(keys)).double() / total
 
-        by_document = torch.argsort(documents.index[halved_rows], stable=True)
+        by_document = grouped(document_of_halved, documents.num_documents).order
         return cls(
             inverse_sizes=1 / n,
             concentrations=distinct[keys % len(distinct)] / n.square(),
             row_shares=shares(label_pair),
-            halved_row_shares=shares(label_pair[halved_rows]),
+            halved_row_shares=shares(pair_of_halved),
             half_row_shares=shares(half_pair),
-            label_pair=label_pair[documents.segments.rows.long()].int(),
+            label_pair=label_pair.int().index_select(0, documents.segments.rows),
             label_starts=_starts(documents.index, documents.num_documents),
-            halved_pair=label_pair[halved_rows][by_document].int(),
-            half_pair=half_pair[by_document].int(),
-            half_starts=_starts(documents.index[halved_rows], documents.num_documents),
-            half_weights=weights[by_document],
+            halved_pair=pair_of_halved.index_select(0, by_document).int(),
+            half_pair=half_pair.index_select(0, by_document).int(),
+            half_starts=_starts(document_of_halved, documents.num_documents),
+            half_weights=weights.index_select(0, by_document),
         )
 
     def sum_by_document(self, rows: Tensor, halved_rows: Tensor, half_rows: Tensor) -> Tensor:

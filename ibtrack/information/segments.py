@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from ibtrack.information.grouping import grouped
+
 SEGMENT_ROWS = 64  # summands of one float32 sum: with 64 the relative error stays near 1e-7
 
 
@@ -53,13 +55,16 @@ class Segments:
             num_groups: Number of groups.
             rows: (n,) indices of the rows; by default 0 to n - 1.
         """
-        order = torch.argsort(groups, stable=True)
-        starts = (occurrence_ranks(groups)[order] % SEGMENT_ROWS == 0).nonzero().flatten()
-        group = groups[order[starts]]
+        order, begins = grouped(groups, num_groups)
+        ranks = torch.arange(len(order), device=order.device) - begins[:-1].repeat_interleave(
+            begins.diff()
+        )  # of rows within their group
+        starts = (ranks % SEGMENT_ROWS == 0).nonzero().flatten()
+        group = groups.index_select(0, order.index_select(0, starts))
         segments_per_group = torch.bincount(group, minlength=num_groups)
         group_starts = segments_per_group.cumsum(0) - segments_per_group
         return cls(
-            rows=(order if rows is None else rows[order]).int(),
+            rows=(order if rows is None else rows.index_select(0, order)).int(),
             starts=starts.int(),
             sizes=torch.diff(starts, append=starts.new_tensor([len(order)])).float(),
             group=group.int(),
@@ -144,20 +149,6 @@ class Segments:
         for starts in self.levels:
             sums = sum_between(starts, _indices(sums), sums)
         return sums
-
-
-def occurrence_ranks(labels: Tensor) -> Tensor:
-    """Count how many earlier rows have the label of each row.
-
-    Example:
-        >>> occurrence_ranks(torch.tensor([5, 7, 5, 5, 7])).tolist()
-        [0, 0, 1, 2, 1]
-    """
-    order = torch.argsort(labels, stable=True)
-    grouped = labels[order]
-    place = torch.arange(len(labels), device=labels.device)
-    first = torch.searchsorted(grouped, grouped)  # where the group of each row begins
-    return torch.empty_like(labels).index_put_((order,), place - first)
 
 
 def sum_between(starts: Tensor, rows: Tensor, values: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -21,6 +21,7 @@ from ibtrack.record.keys import parse_key
 from ibtrack.record.logged import logged_metrics
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.schedules import Progress, Schedule
+from ibtrack.tracking.costs import Costs
 from ibtrack.tracking.tracker import DEFAULT_SCHEDULE, InformationPlaneTracker
 
 with needs("the Lightning callback", extra="lightning"):
@@ -68,7 +69,8 @@ class InformationPlaneMonitor(Callback):
         forward: ``forward(module, inputs)``, if the module's own forward does not take the probe's inputs.
         count_tokens: Counts the tokens in a batch of this process; by default the size of its first integer tensor.
         alert: Whether wandb raises an alert when a phase begins, such as compression.
-        max_overhead: Share of wall time that measuring may take; due points are left out where it would be passed.
+        max_overhead: Share of wall time that following the run may take, its start included; due points are left out
+            where it would be passed.
         strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
         prefix: Prefix of the logged keys and of the state in checkpoints; it tells several monitors of one run apart.
         name: Name of the run, for the trajectory; by default the logger's.
@@ -138,6 +140,11 @@ class InformationPlaneMonitor(Callback):
         """
         elsewhere = self._told.path
         return self._tracker.trajectory if elsewhere is None else Trajectory.load(elsewhere)
+
+    @property
+    def costs(self) -> Costs:
+        """Wall time that following the run has taken, part by part; of processes forked from this one it knows none."""
+        return self._tracker.costs
 
     @property
     def state_key(self) -> str:

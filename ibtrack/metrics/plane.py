@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ from ibtrack.probe.labels import UNPAIRED_LABEL_SETS
 from ibtrack.probe.probe import Probe
 from ibtrack.record.influences import Influences
 from ibtrack.record.keys import BRACKET, ENDS, READINGS, metric_key
+
+T = TypeVar("T")
 
 
 class InformationPlane(Metric):
@@ -341,6 +343,13 @@ class InformationPlane(Metric):
     def values_by_key(
         self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str], geometry: Geometry | None = None
     ) -> dict[str, Tensor]:
+        """Put every number under its key, as a tensor of no dimension; arguments are those of `numbers_by_key`."""
+        values = self._values_by_name(readings, mean_cosines, sites, geometry)
+        return _by_key({name: of_sites.unbind() for name, of_sites in values.items()}, sites)
+
+    def numbers_by_key(
+        self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str], geometry: Geometry | None = None
+    ) -> dict[str, float]:
         """Put every number under its key.
 
         Args:
@@ -349,6 +358,14 @@ class InformationPlane(Metric):
             sites: Names of the sites, in order; ``embed`` and ``final`` are not part of the mean, or as options say.
             geometry: (sites,) as from `geometry`.
         """
+        values = self._values_by_name(readings, mean_cosines, sites, geometry)
+        table: list[list[float]] = torch.stack(list(values.values())).tolist()
+        return _by_key(dict(zip(values, table, strict=True)), sites)
+
+    def _values_by_name(
+        self, readings: Readings, mean_cosines: Tensor, sites: Sequence[str], geometry: Geometry | None
+    ) -> dict[Name, Tensor]:
+        """Work out every number at the mean and at all sites: name to (1 + sites,) float64."""
         log_anchors = math.log(self.options.num_anchors)
         places = places_of_mean(sites, self.options.mean_over)
 
@@ -374,12 +391,7 @@ class InformationPlane(Metric):
                 values[quantity, None, "debiased"] = estimate.value
                 values[f"{quantity}_se", None, "debiased"] = estimate.standard_error
                 values[f"{quantity}_half", None, "debiased"] = with_mean(geometry.halves[quantity])
-        at_sites = {name: of_sites.unbind() for name, of_sites in values.items()}
-        return {
-            metric_key(quantity, site=site, order=order, reading=reading): numbers[index]
-            for index, site in enumerate(["mean", *sites])
-            for (quantity, order, reading), numbers in at_sites.items()
-        }
+        return values
 
     def influences(self, readings: Readings, sites: Sequence[str]) -> Influences | None:
         """Collect what moves the numbers of `values_by_key`, from which errors of differences are made.
@@ -403,6 +415,15 @@ class InformationPlane(Metric):
         whole = draws.map_tensors(_mean_of_draws)
         several = draws if self.options.anchor_draws > 1 else None
         return plane_influences(whole, several, ["mean", *sites], math.log(self.options.num_anchors))
+
+
+def _by_key(numbers: Mapping[Name, Sequence[T]], sites: Sequence[str]) -> dict[str, T]:
+    """Name the numbers of the mean and of all sites, site after site."""
+    return {
+        metric_key(quantity, site=site, order=order, reading=reading): of_sites[index]
+        for index, site in enumerate(["mean", *sites])
+        for (quantity, order, reading), of_sites in numbers.items()
+    }
 
 
 def _mean_of_draws(part: Tensor) -> Tensor:

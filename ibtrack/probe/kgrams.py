@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ibtrack._checks import check_integer, check_integers
 from ibtrack.information.entropy import entropy
+from ibtrack.information.grouping import pairs_of
 
 SIDES = ("input", "output")
 
@@ -67,12 +68,14 @@ def kgram_labels(tokens: Tensor, mask: Tensor, orders: Sequence[int]) -> dict[tu
     """
     tokens = check_integers("tokens", tokens, ndim=2)
     row, column = mask.nonzero(as_tuple=True)
+    distinct, tokens = torch.unique(tokens, return_inverse=True)  # large ids are numbered anew, in their order
     labels: dict[tuple[str, int], Tensor] = {}
     for side in SIDES:
         ids = torch.zeros_like(row)
         for k in range(1, max(orders) + 1):
             neighbour = column + (k if side == "output" else 1 - k)
-            ids = _refine(ids, tokens[row, neighbour])
+            number = int(ids.max()) + 1 if len(ids) else 1
+            ids = pairs_of(ids, tokens[row, neighbour], num_first=number, num_second=len(distinct)).number
             if k in orders:
                 labels[side, k] = ids
     return {(side, k): labels[side, k] for k in sorted(orders) for side in SIDES}
@@ -89,10 +92,3 @@ def label_entropy(labels: Tensor) -> float:
         0.6931
     """
     return float(entropy(torch.bincount(labels).double() / len(labels)))
-
-
-def _refine(ids: Tensor, tokens: Tensor) -> Tensor:
-    """Number the pairs (id, token) from 0 without gaps: products stay below N V, where V ** k would not fit int64."""
-    vocabulary = int(tokens.max()) + 1 if len(tokens) else 1
-    refined: Tensor = torch.unique(ids * vocabulary + tokens, return_inverse=True)[1]
-    return refined

@@ -22,7 +22,7 @@ from ibtrack._checks import check_integer
 from ibtrack.information.bottleneck import bottleneck_curve
 from ibtrack.information.brackets import BracketDesign
 from ibtrack.information.document_design import DocumentDesign
-from ibtrack.information.label_design import LabelDesign
+from ibtrack.information.label_design import LabelDesign, designs_of
 from ibtrack.probe.copies import KEPT, LEFT_OUT, Copies
 from ibtrack.probe.kgrams import SIDES
 from ibtrack.probe.labels import (
@@ -197,7 +197,7 @@ class Probe:
     @cached_property
     def label_designs(self) -> dict[str, LabelDesign]:
         """The positions by label, for each label set."""
-        return {name: LabelDesign.from_labels(labels, self.document_design) for name, labels in self.label_sets.items()}
+        return designs_of(self.label_sets, self.document_design)
 
     @cached_property
     def bracket_design(self) -> BracketDesign:

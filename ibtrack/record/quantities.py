@@ -180,7 +180,7 @@ QUANTITIES = {
         title="share of the time spent measuring",
         unit="",
         scope="run",
-        meaning="Share of wall time that measuring has taken so far.",
+        meaning="Share of wall time that following the run has taken so far: start, points and their records.",
     ),
 }
 """Name of a quantity to its row of the table."""

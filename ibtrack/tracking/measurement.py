@@ -183,8 +183,7 @@ class Measurement:
         readings, mean_cosines, geometry = to_cpu_at_once(
             (Readings.join(read), torch.cat(cosines), Geometry.join(geometries) if geometries else None)
         )
-        numbers = plane.values_by_key(readings, mean_cosines, sites, geometry)
-        values = dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
+        values = plane.numbers_by_key(readings, mean_cosines, sites, geometry)
         if self._no_loss:
             values |= dict.fromkeys(map(metric_key, LOSSES), math.nan)
         if loss is not None and self._label_entropy is not None:

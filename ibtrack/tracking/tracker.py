@@ -38,6 +38,7 @@ from ibtrack.record.texts import reason
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.values import Values
 from ibtrack.schedules import Progress, Schedule
+from ibtrack.tracking.costs import Costs
 from ibtrack.tracking.measurement import (
     Forward,
     Layout,
@@ -87,8 +88,9 @@ class InformationPlaneTracker:
             it cannot be done, on a CPU or under several processes for instance, a line says why.
         forward: ``forward(model, inputs)`` runs the model on (B, …) inputs of the probe; by default ``model(inputs)``.
         alert: Whether the wandb runs among the loggers raise an alert when a phase begins, such as compression.
-        max_overhead: Share of wall time that measuring may take. Once it is passed, due points are left out until it is
-            kept again, and the next point says which. The first and the last step are measured all the same.
+        max_overhead: Share of wall time that following the run may take, its start included. Once it is passed, due
+            points are left out until it is kept again, and the next point says which. The first and the last step are
+            measured all the same.
         strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
         prefix: Prefix of the logged keys; it tells several trackers of one run apart.
         stage: Name of this stage of training, such as ``dpo``; points have it. Where ``path`` holds the points of
@@ -159,7 +161,7 @@ class InformationPlaneTracker:
         self.name, self.config = name, dict(config or {})
         self.loggers, self.report, self.origin = list(loggers), report, origin
         self.protocol: dict[str, Any] = {}
-        self.measure_seconds = 0.0
+        self.costs = Costs()
         self._recorder: Recorder | None = None
         self._measurement: Measurement | None = None
         self._layouts: dict[str, Layout] = {}
@@ -201,8 +203,17 @@ class InformationPlaneTracker:
         return self._measurement is not None
 
     @property
+    def measure_seconds(self) -> float:
+        """Wall time that following the run has taken so far, over all restarts; `costs` tells its parts."""
+        return self.costs.total
+
+    @measure_seconds.setter
+    def measure_seconds(self, seconds: float) -> None:
+        self.costs = Costs(earlier=seconds)
+
+    @property
     def seconds(self) -> float:
-        """Wall time since training began, over all restarts.
+        """Wall time since the tracker was started, just before training, over all restarts.
 
         Raises:
             RuntimeError: The tracker has not been started.
@@ -246,6 +257,7 @@ class InformationPlaneTracker:
             OSError: No file can be made at ``path``, or, where the tracker is strict, the disk is full.
             MeasurementError: Another process could not start, or did not call this within five minutes.
         """
+        began, costs = time.monotonic(), self.costs
         meet("the tracker's start() or first step()", warn)
         device = device_of(model)
         with together(device):
@@ -272,14 +284,14 @@ class InformationPlaneTracker:
         self._recorder = recorder
         self._go_on_after(recorder.before, device)
         if resume_from is None:
-            self._left_out, self.measure_seconds = [], sum(point.measure_time for point in recorder.points)
+            self._left_out, costs = [], Costs(earlier=sum(point.measure_time for point in recorder.points))
         self._measurement, self.batch_size = measurement, measurement.batch_size
         self._last = Progress(-1) if resume_from is None else resume_from
         self._begins_late = resume_from is not None and decided_by_first(not recorder.points, device)
         passed = (
             recorder.points[-1].wall_time if recorder.points else 0.0
         )  # a checkpoint is older than a point of its step
-        self._began = time.monotonic() - max(self._last.seconds, passed)
+        self._began = began - max(self._last.seconds, passed)
         recorder.say(
             "ibtrack: points stay in memory; path= names a file for them"
             if self.path is None
@@ -287,6 +299,8 @@ class InformationPlaneTracker:
         )
         if measurement.no_graph:
             recorder.say(f"ibtrack: cuda_graph has no effect: {measurement.no_graph}")
+        costs.seconds["start"] += time.monotonic() - began
+        self.costs = costs
 
     def _go_on_after(self, before: Point | None, device: torch.device) -> None:
         """Count on from the last point of the stage before, which only the first process may know."""
@@ -511,9 +525,12 @@ class InformationPlaneTracker:
         return self._take(now, tokens_seen, model, loss, failure=failure)
 
     def close(self) -> None:
-        """Tell the loggers that the run is over, without a last measurement."""
-        if self._recorder is not None:
+        """Tell the loggers that the run is over, without a last measurement, and say what following it has cost."""
+        if self._recorder is None:
+            return
+        with self.costs.spend("end"):
             self._recorder.close()
+        self._recorder.say(f"ibtrack: following the run took {self.costs.sentence(self.seconds)}")
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
@@ -560,21 +577,22 @@ class InformationPlaneTracker:
         stage: str | None = None,
     ) -> Point:
         """Measure a model, or say why there is none to measure, and record it; so is a measurement that failed."""
-        began, number = time.monotonic(), _number(loss)
+        number = _number(loss)
         self._last, self._begins_late = now, False
+        before = self.costs.seconds["points"]
         step, counts = self._before.step + now.step, tokens_seen is not None and self._counts_before
         try:
-            if model is None or failure is not None:
-                point = Point(step, failure=failure, checkpoint=checkpoint)
-            else:
-                point = self._measure(model, step, checkpoint=checkpoint)
+            with self.costs.spend("points"):
+                if model is None or failure is not None:
+                    point = Point(step, failure=failure, checkpoint=checkpoint)
+                else:
+                    point = self._measure(model, step, checkpoint=checkpoint)
         except Exception as error:
             if self.strict:
                 raise
             point = Point(step, failure=reason(error), checkpoint=checkpoint)
-        spent = time.monotonic() - began
-        before = self.measure_seconds
-        share = (before + spent) / max(now.seconds + spent, 1e-9)
+        spent = self.costs.seconds["points"] - before
+        share = self.costs.total / max(now.seconds + spent, 1e-9)
         point = replace(
             point,
             values=Values.of({**point.values, metric_key("overhead_fraction"): share}),
@@ -585,22 +603,21 @@ class InformationPlaneTracker:
             wall_time=now.seconds + spent,
             measure_time=spent,
         )
-        cast(Recorder, self._recorder).take(point)  # made by start
-        self.measure_seconds = before + time.monotonic() - began  # with the record of it
+        with self.costs.spend("records"):
+            cast(Recorder, self._recorder).take(point)  # made by start
         return point
 
     def _compare_with_stage_before(self, model: nn.Module) -> None:
         """Look whether a stage begins with the model of the last point before it, which is not recorded twice."""
-        began = time.monotonic()
         self._last = Progress(0)
         try:
-            point = self.measure(model, step=self._before.step)
+            with self.costs.spend("points"):
+                point = self.measure(model, step=self._before.step)
         except Exception as error:
             if self.strict:
                 raise
             warn(f"stage {self.stage!r} could not be measured where it begins: {reason(error)}; training goes on")
             return
-        self.measure_seconds += time.monotonic() - began
         before = cast(Recorder, self._recorder).before  # made by start; None on other processes than the first
         if before is not None and (how := jump(before, point)):
             self._jump = f"stage {self.stage!r} does not begin with the model of step {before.step}: {how}"

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ibtrack.information.segments import SEGMENT_ROWS, Segments, occurrence_ranks, sum_between
+from ibtrack.information.segments import SEGMENT_ROWS, Segments, sum_between
 
 
 @pytest.mark.parametrize("num_groups", [1, 3, 400])
@@ -57,10 +57,3 @@ def test_single_rows_are_copied_where_most_are_single(groups: list[int], longer:
 def test_between_equal_starts_there_is_nothing() -> None:
     sums = sum_between(torch.tensor([0, 1, 1]), torch.tensor([2, 0]), torch.eye(3), torch.tensor([1.0, 0.5]))
     assert sums.tolist() == [[0, 0, 1], [0, 0, 0], [0.5, 0, 0]]
-
-
-def test_ranks_count_the_earlier_rows_of_a_label() -> None:
-    labels = torch.randint(-3, 40, (500,), generator=torch.Generator().manual_seed(0))
-    expected = [int((labels[:i] == labels[i]).sum()) for i in range(500)]
-    assert occurrence_ranks(labels).tolist() == expected
-    assert occurrence_ranks(labels[:0]).tolist() == []

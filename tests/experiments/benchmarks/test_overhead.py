@@ -17,6 +17,7 @@ def test_overhead_runs_with_the_monitor_and_without(tmp_path: Path) -> None:
     overhead.main(runs=["demo"], overrides=tiny, repetitions=1, steps=5, file=tmp_path / "o.json")
     rows, reached = written(tmp_path / "o.json")
     assert (rows[0]["points"], rows[0]["own_steps"], rows[0]["own_points"]) == (5, 8, 5)  # 0 1 2 4 5; 0 1 2 4 8
+    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in rows[0]["parts"].values())
     assert len(rows[0]["seconds"]["with"]) == len(rows[0]["seconds"]["without"]) == len(rows[0]["shares"]) == 1
     assert 0 < reached["share of wall time, demo run, as the trajectory records it"] < 100
     assert 0 < reached["share of wall time, demo run, in a run of 8 steps"] < 100
