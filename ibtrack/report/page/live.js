@@ -22,7 +22,7 @@ function stateCell(run) {
   const found = followed(run);
   if (!found) return "";
   const state = Object.assign(cell("span", STATES[found.state] ?? ""), { className: `state ${found.state}` });
-  const age = Object.assign(cell("span"), { className: "age" });
+  const age = Object.assign(cell("span"), { className: "age", title: "since its file has changed" });
   age.dataset.path = run.path;
   return cell("span", state, age);
 }
@@ -38,7 +38,7 @@ function updateAges() {
   for (const age of document.querySelectorAll(".age[data-path]")) {
     const { state, changed } = DATA.following.runs.find(({ path }) => path === age.dataset.path);
     const since = ago(DATA.following.now - changed + (Date.now() - clock) / 1000);
-    age.textContent = { running: ` (last news ${since} ago)`, finished: "", dead: ` (last news ${since} ago)` }[state] ?? `no news for ${since}`;
+    age.textContent = state === "finished" ? "" : state === "unknown" ? `no news for ${since}` : `${since} ago`;
   }
 }
 
@@ -93,7 +93,9 @@ function takeNumbers(data) {
   Object.assign(DATA, data, { following });
   INDEX.splice(0, INDEX.length, ...DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i]))));
   const loaded = new Set([...asked].map((number) => RUNS[number]));
-  RUNS.splice(0, RUNS.length, ...DATA.runs.map((run, number) => (run.kept ? Object.assign(before.get(run.kept), { number }) : unpack(run, number))));
+  RUNS.splice(0, RUNS.length, ...DATA.runs.map((run, number) => (
+    run.kept ? Object.assign(before.get(run.kept), { number }) : withDetails(unpack(run, number), before.get(run.path), loaded)
+  )));
   asked.clear();
   for (const run of RUNS) if (loaded.has(run)) asked.add(run.number);
   groups.clear();
@@ -104,6 +106,13 @@ function takeNumbers(data) {
   state.focus = number(focused) < 0 ? "" : String(number(focused));
   state.hidden = new Set(hidden.map(number).filter((found) => found >= 0));
   keepToWhatThereIs();
+}
+
+/** A run that has grown keeps the details that were loaded of it until the new ones are there. */
+function withDetails(run, before, loaded) {
+  if (!loaded.has(before) || run.points <= before.points) return run;
+  const { steps, tokens, losses, sites, layers, table, index, notes, failures } = before;
+  return Object.assign(run, { last: run.steps.at(-1), steps, tokens, losses, sites, layers, table, index, notes, failures });
 }
 
 /** Leave a choice that the runs do not have any more. */
@@ -129,11 +138,15 @@ function takeTexts({ title, probe, banners, protocol }) {
   summary.insertAdjacentHTML("afterend", protocol);
 }
 
-/** Keep the place on the page and in its tables, and the control that has the focus, while all of it is made anew. */
+/** The part of the page that is read: the last one that begins above the middle of the window. */
+const partInSight = () => [...document.querySelectorAll("main > *")].filter((part) => part.offsetHeight && part.getBoundingClientRect().top < innerHeight / 2).at(-1);
+
+/** Keep what is read where it is, tables as far as they were scrolled, and the focus, while all of it is made anew. */
 async function inPlace(change) {
   const boxes = [...document.querySelectorAll(".tall")].map((box) => [box, box.scrollTop]);
   const charts = [...document.querySelectorAll(".chart")];
-  const [left, top] = [scrollX, scrollY];
+  const part = scrollY > 0 ? partInSight() : undefined;
+  const top = part?.getBoundingClientRect().top;
   const active = document.activeElement;
   const row = active?.closest?.("#summary tbody tr");
   const name = row && row.querySelector("button").textContent;
@@ -145,7 +158,7 @@ async function inPlace(change) {
     same?.querySelector(active.tagName.toLowerCase())?.focus({ preventScroll: true });
   }
   for (const [box, scrolled] of boxes) box.scrollTop = scrolled;
-  scrollTo({ left, top, behavior: "instant" });
+  if (part) scrollBy({ top: part.getBoundingClientRect().top - top, behavior: "instant" });
 }
 
 async function take(news) {
