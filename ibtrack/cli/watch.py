@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ibtrack.cli.terminal import say
+from ibtrack.record.files import why_not_read
 
 if TYPE_CHECKING:
     from ibtrack.live.page import LivePage
     from ibtrack.live.runs import FollowedRun, FollowedRuns, News
+    from ibtrack.live.server import PageServer
 
 PAUSE = 0.4  # seconds between two looks at the files: new points are to be seen within two
 LEAST_READING = 2.0  # seconds of reading before the page is made anew, so that it is there before 200 runs are read
@@ -33,17 +35,16 @@ def watch(
     page stays. Ctrl-C ends it.
 
     Raises:
-        ValueError: There is no such folder.
+        ValueError: There is no such folder, or the port is taken.
     """
     from ibtrack.live.page import LivePage
     from ibtrack.live.runs import FollowedRuns
-    from ibtrack.live.server import PageServer
 
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
     runs = FollowedRuns(folder)
     page = LivePage(runs)
-    with PageServer(page, port=port) as server:
+    with _server(page, port) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         say(f"{server.url} follows the runs below {folder}; Ctrl-C ends it")
         if open_page:
@@ -54,6 +55,16 @@ def watch(
             say("\nended; the runs go on")
         finally:
             server.shutdown()
+
+
+def _server(page: LivePage, port: int) -> PageServer:
+    from ibtrack.live.server import PageServer
+
+    try:
+        return PageServer(page, port=port)
+    except OSError as error:
+        hint = "choose another one by --port, or one that is free by --port 0"
+        raise ValueError(f"{why_not_read(error)}; {hint}") from error
 
 
 def _follow(runs: FollowedRuns, page: LivePage) -> None:
@@ -92,5 +103,6 @@ def _tell(runs: FollowedRuns, news: News) -> None:
 
 def _words(run: FollowedRun) -> str:
     """Say of a run how far it has come, and whether it goes on."""
-    points = "" if run.sheet is None else f", {len(run.sheet.run.points)} points"
-    return f"{run.state.value}{points}"
+    number = 0 if run.sheet is None else len(run.sheet.run.points)
+    state = "it cannot be told from here whether it goes on" if run.state.value == "unknown" else run.state.value
+    return f"{state}, {number} point{'' if number == 1 else 's'}"
