@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PAUSE = 0.4  # seconds between two looks at the files: new points are to be seen within two
 LEAST_READING = 2.0  # seconds of reading before the page is made anew, so that it is there before 200 runs are read
+LONGEST_STALE = 10.0  # seconds that axes may keep their ticks while runs grow all the time
 PORT = 8765
 
 
@@ -74,8 +75,13 @@ def _follow(runs: FollowedRuns, page: LivePage) -> None:
         began = time.monotonic()
         news = runs.look(max(LEAST_READING, page.took))
         if any(news):
-            page.update(with_numbers=bool(news.read or news.gone), reading=time.monotonic() - began)
+            reading = time.monotonic() - began
+            page.update(
+                with_numbers=bool(news.read or news.gone), with_charts=page.stale > LONGEST_STALE, reading=reading
+            )
             _tell(runs, news)
+        elif page.stale:
+            page.update(with_charts=True)
         elif not runs.by_path and not was_waiting:
             say("no runs yet; it waits for the first trajectory file")
             was_waiting = True

@@ -109,6 +109,7 @@ def page_of(
     folder: str = "",
     more: str = MORE_BESIDE,
     scores: Relations | None = None,
+    specs: Mapping[str, Any] | None = None,
 ) -> Page:
     """Put together the page of several runs.
 
@@ -119,6 +120,7 @@ def page_of(
         folder: Name of the folder that holds their details; empty without one.
         more: Where the details are, with ``{}`` for the folder.
         scores: Readings beside scores, for a section of their own.
+        specs: The charts of an earlier page of these runs, see `ibtrack.report.payload.payload`.
 
     Raises:
         ValueError: Protocols differ and ``allow_mixed`` is not set.
@@ -136,7 +138,7 @@ def page_of(
         size_sentence(sheets, folder, more=more),
     ]
     return Page(
-        data={**payload(sheets, labels, comparable=not differences), "folder": folder},
+        data={**payload(sheets, labels, comparable=not differences, specs=specs), "folder": folder},
         parts={
             "title": html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
             "probe": html.escape(_probe_sentence([run.protocol for run in runs])),

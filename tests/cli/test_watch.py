@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_a_third_of_a_core_is_left_where_there_is_much_to_read(tmp_path: Path, m
     trajectories.write(trajectories.make("a", num_points=2), tmp_path / "a")
     pauses = looks(monkeypatch, 2)
     times = iter([0.0, 9.0, 9.0, 20.0])  # of the loop alone
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
     runs = FollowedRuns(tmp_path)
     page = LivePage(runs)
     monkeypatch.setattr(runs, "look", lambda seconds: ([], [], [], []))
@@ -155,7 +156,7 @@ def test_the_page_is_opened_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(module.webbrowser, "open", opened.append)
+    monkeypatch.setattr(webbrowser, "open", opened.append)
 
     def stopped(runs: FollowedRuns, page: LivePage) -> None:
         raise KeyboardInterrupt

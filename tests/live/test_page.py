@@ -137,6 +137,32 @@ def test_when_all_runs_are_gone_the_page_waits_again(served: Watched, tmp_path: 
     assert "No runs yet" in served.page.html()
 
 
+def test_charts_are_drawn_anew_when_there_is_time_for_it(served: Watched, tmp_path: Path) -> None:
+    """New points come first: charts of the same runs take them as they are, but for the ticks of the axes."""
+
+    def ticks() -> tuple[int, list[int]]:
+        data = data_of(served.page.html())
+        return data["drawn"], data["specs"]["curves_step"]["layer"][0]["encoding"]["x"]["axis"]["values"]
+
+    growing = GrowingRun(trajectories.make("a"), tmp_path / "a", 4)
+    served.look()
+    first, before = ticks()
+    assert before[-1] == growing.writer.points[-1].step
+    assert served.page.stale == 0
+    step = growing.grow()
+    served.look()
+    assert ticks() == (first, before)
+    assert served.page.stale > 0
+    served.page.update(with_charts=True)
+    now, after = ticks()
+    assert now > first
+    assert after[-1] == step
+    assert served.page.stale == 0
+    trajectories.write(trajectories.make("b"), tmp_path / "b")
+    served.look()
+    assert ticks()[0] > now, "other runs have other charts"
+
+
 def test_who_waits_is_woken_up_by_a_new_version(served: Watched, tmp_path: Path) -> None:
     version, heard = served.page.version, []
     assert served.page.wait(version, 0.0) is False

@@ -168,11 +168,13 @@ async function take(news) {
   DATA.following = news.following;
   if (news.page) {
     await inPlace(async () => {
+      const { drawn } = DATA;
       takeNumbers(news.page.data);
       takeTexts(news.page.parts);
       offerAll();
       loadDetails();
-      await drawAll();
+      if (drawn === DATA.drawn) update();
+      else await drawAll();
     });
   } else {
     updateSummary();
