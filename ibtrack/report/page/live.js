@@ -46,7 +46,7 @@ function updateAges() {
 function updateFollowing() {
   const { folder, runs, refused, unread, took } = DATA.following;
   const number = (state) => runs.filter((run) => run.state === state).length;
-  const counts = [...Object.keys(STATES), "unknown"].filter(number).map((state) => `${number(state)} ${STATES[state] ?? "of which it cannot be told from here"}`);
+  const counts = [...Object.keys(STATES), "unknown"].filter(number).map((state) => `${number(state)} ${STATES[state] ?? "whose state is not known here"}`);
   const words = [`Follows ${folder}: ${runs.length} ${runs.length === 1 ? "run" : "runs"}, ${counts.join(", ")}.`];
   if (unread) words.push(`${unread} more are still being read.`);
   if (took > 1) words.push(`New points come with a delay: the last ones took ${took.toFixed(1)}\u00a0s to read and work out.`);
