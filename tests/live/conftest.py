@@ -16,7 +16,7 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.writer import TrajectoryWriter
 from tests.report.conftest import chromium as chromium  # a fixture
 
-PATIENCE = 15_000  # milliseconds that a page is waited for
+PATIENCE = 300_000  # milliseconds that a page is waited for
 
 
 class GrowingRun:
