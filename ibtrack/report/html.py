@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -28,7 +29,7 @@ with needs("the report", extra="report"):
     from ibtrack.report.details import details_folder, write_details
     from ibtrack.report.payload import payload
     from ibtrack.report.score_section import score_section
-    from ibtrack.report.sheet import Sheet, has_room_for_layers, leaves_out, sheet, size_sentence
+    from ibtrack.report.sheet import MORE_BESIDE, Sheet, has_room_for_layers, leaves_out, sheet, size_sentence
 
 SCRIPT = (
     *("notes.js", "rows.js", "groups.js", "charts.js", "multiples.js", "tables.js", "effects.js", "scores.js"),
@@ -80,20 +81,131 @@ def write_report(
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheets, banners = _sheets(runs, None if single_file else path)
-    labels = run_labels([each.run for each in sheets])
-    differences = why_not_comparable({label: each.run for label, each in zip(labels, sheets, strict=True)})
+    folder = "" if single_file or not any(leaves_out(each.data) for each in sheets) else details_folder(path).name
+    page = page_of(sheets, banners, allow_mixed=allow_mixed, folder=folder, scores=scores)
+    beside = {"scripts": " 'self' file:", "complete": BESIDE.format(html.escape(folder))} if folder else {}
+    path.write_text(page_html(page, **beside), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page in its parts.
+
+    Attributes:
+        data: The numbers, as its script gets them.
+        parts: What stands in its text, as HTML: ``title``, ``probe``, ``banners``, ``scores``, ``protocol``.
+    """
+
+    data: dict[str, Any]
+    parts: dict[str, str]
+
+
+def page_of(
+    sheets: Sequence[Sheet],
+    said: Sequence[str],
+    *,
+    allow_mixed: bool = False,
+    folder: str = "",
+    more: str = MORE_BESIDE,
+    scores: Relations | None = None,
+    specs: Mapping[str, Any] | None = None,
+) -> Page:
+    """Put together the page of several runs.
+
+    Args:
+        sheets: What it holds of each run, at least one.
+        said: What is to be said above them, such as what their files lack.
+        allow_mixed: Whether runs of different protocols may share the page.
+        folder: Name of the folder that holds their details; empty without one.
+        more: Where the details are, with ``{}`` for the folder.
+        scores: Readings beside scores, for a section of their own.
+        specs: The charts of an earlier page of these runs, see `ibtrack.report.payload.payload`.
+
+    Raises:
+        ValueError: Protocols differ and ``allow_mixed`` is not set.
+    """
+    runs = [each.run for each in sheets]
+    labels = run_labels(runs)
+    differences = why_not_comparable(dict(zip(labels, runs, strict=True)))
     if differences and not allow_mixed:
         way_out = "allow_mixed=True, or --allow-mixed, puts them on one page with a banner"
         raise ValueError(refusal(differences, way_out))
-    if differences:
-        warning = "These runs were measured under different protocols. Compare shapes, never numbers. They differ in "
-        banners = [warning + "; ".join(differences), *banners]
-    folder = "" if single_file or not any(leaves_out(each.data) for each in sheets) else details_folder(path).name
-    if left_out := size_sentence(sheets, folder):
-        banners = [*banners, left_out]
-    page = _page(sheets, labels, banners, comparable=not differences, folder=folder, scores=scores)
-    path.write_text(page, encoding="utf-8")
-    return path
+    mixed = "These runs were measured under different protocols. Compare shapes, never numbers. They differ in "
+    banners = [
+        *([mixed + "; ".join(differences)] if differences else []),
+        *said,
+        size_sentence(sheets, folder, more=more),
+    ]
+    return Page(
+        data={**payload(sheets, labels, comparable=not differences, specs=specs), "folder": folder},
+        parts={
+            "title": html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
+            "probe": html.escape(_probe_sentence([run.protocol for run in runs])),
+            "banners": "".join(map(_banner, filter(None, banners))),
+            "scores": score_section(scores),
+            "protocol": _protocol_tables(runs, labels),
+        },
+    )
+
+
+def page_html(
+    page: Page,
+    *,
+    data: str | None = None,
+    script: Sequence[str] = SCRIPT,
+    scripts: str = "",
+    complete: str = ALONE,
+) -> str:
+    """Write a page as one HTML file.
+
+    Args:
+        page: The page.
+        data: Its numbers as JSON, where somebody has written them already.
+        script: Names of the files that its script is made of.
+        scripts: What else its security policy allows.
+        complete: Sentence at its end on what it loads, as HTML.
+    """
+    numbers = json_of(page.data) if data is None else data
+    return Template(_asset("page.html")).substitute(
+        **page.parts,
+        style=_asset("page.css"),
+        scripts=scripts,
+        complete=complete,
+        data=numbers.replace("<", "\\u003c"),  # what a user wrote cannot end the script element
+        vega=_vega(),
+        script="".join(map(_asset, script)),
+    )
+
+
+def json_of(data: Any) -> str:
+    """Write numbers of a page as JSON.
+
+    Args:
+        data: What the script gets, or a part of it.
+    """
+    return json.dumps(data, allow_nan=False, separators=(",", ":"))
+
+
+def in_one(said: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say what files lack, those that lack the same in one sentence.
+
+    Args:
+        said: Path of each file to the warnings of its reading.
+
+    Example:
+        >>> in_one({"a.jsonl": ["a.jsonl: it is old"], "b.jsonl": ["b.jsonl: it is old"]})
+        ['a.jsonl, b.jsonl: it is old']
+    """
+    paths: dict[str, list[str]] = {}
+    for path, messages in said.items():
+        for message in dict.fromkeys(messages):
+            paths.setdefault(message.removeprefix(f"{path}: "), []).append(path)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in paths.items()]
+
+
+def _banner(text: str) -> str:
+    return f'<p class="banner" role="note">{html.escape(text)}</p>'
 
 
 def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]], page: Path | None) -> tuple[list[Sheet], list[str]]:
@@ -102,56 +214,32 @@ def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]], page: Path | No
     What a sheet leaves out is written beside the page, if one is given.
     """
     sheets: list[Sheet] = []
-    paths: dict[str, list[str]] = {}
+    said: dict[str, list[str]] = {}
     for number, run in enumerate(runs):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            whole = _loaded(run, len(runs), with_layers=page is not None)
+            whole = loaded(run, len(runs), with_layers=page is not None)
             sheets.append(sheet(whole, len(runs)))
         if page is not None and leaves_out(sheets[-1].data):
             write_details(whole, number, page)
-        path = str(sheets[-1].run.path)
-        for message in dict.fromkeys(str(warning.message) for warning in caught):
-            paths.setdefault(message.removeprefix(f"{path}: "), []).append(path)
-    return sheets, [f"{', '.join(names)}: {sentence}" for sentence, names in paths.items()]
+        said.setdefault(str(sheets[-1].run.path), []).extend(str(warning.message) for warning in caught)
+    return sheets, in_one(said)
 
 
-def _loaded(run: Trajectory | str | os.PathLike[str], num_runs: int, *, with_layers: bool) -> Trajectory:
-    """Read a run, with its layers only where they are asked for or the page has room: they take most of the time."""
+def loaded(run: Trajectory | str | os.PathLike[str], num_runs: int, *, with_layers: bool) -> Trajectory:
+    """Read a run, with its layers only where they are asked for or the page has room: they take most of the time.
+
+    Args:
+        run: Trajectory, trajectory file, or folder of a run.
+        num_runs: Number of runs of the page.
+        with_layers: Whether the layers are asked for.
+    """
     if isinstance(run, Trajectory):
         return run
     if with_layers:
         return Trajectory.load(run)
     of_mean = Trajectory.load(run, sites=("mean",))
     return Trajectory.load(run) if has_room_for_layers(of_mean, num_runs) else of_mean
-
-
-def _page(
-    sheets: Sequence[Sheet],
-    labels: Sequence[str],
-    banners: Sequence[str],
-    *,
-    comparable: bool,
-    folder: str,
-    scores: Relations | None,
-) -> str:
-    runs = [each.run for each in sheets]
-    numbers = json.dumps(
-        {**payload(sheets, labels, comparable=comparable), "folder": folder}, allow_nan=False, separators=(",", ":")
-    )
-    return Template(_asset("page.html")).substitute(
-        title=html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
-        probe=html.escape(_probe_sentence([run.protocol for run in runs])),
-        style=_asset("page.css"),
-        scripts=" 'self' file:" if folder else "",
-        complete=BESIDE.format(html.escape(folder)) if folder else ALONE,
-        banners="".join(f'<p class="banner" role="note">{html.escape(text)}</p>' for text in banners),
-        scores=score_section(scores),
-        protocol=_protocol_tables(runs, labels),
-        data=numbers.replace("<", "\\u003c"),  # what a user wrote cannot end the script element
-        vega=_vega(),
-        script="".join(map(_asset, SCRIPT)),
-    )
 
 
 def _protocol_tables(runs: Sequence[Trajectory], labels: Sequence[str]) -> str:

@@ -35,13 +35,16 @@ MOST_GROUPS = 8  # as many as a reader can compare at a glance; they make 28 pai
 NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
 
 
-def payload(sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool) -> dict[str, Any]:
+def payload(
+    sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool, specs: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Put together all that the page's script needs, as JSON has it.
 
     Args:
         sheets: What the page holds of each run, at least one, as `ibtrack.report.sheet.sheet` takes it.
         labels: Short name of each run, as `ibtrack.report.run_labels.run_labels` gives them.
         comparable: Whether the runs were measured under one protocol; else they are not ranked.
+        specs: The charts of an earlier page of these runs, whose axes may have other ticks; they take half a second.
     """
     runs = [each.run for each in sheets]
     orders = list(dict.fromkeys(order for each in sheets for order in each.orders))
@@ -87,7 +90,7 @@ def payload(sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool)
         "z95": Z95,
         "tellingZ": TELLING_Z,
         "bottleneck": BOTTLENECK_WORDS if bottleneck(runs) else "",
-        "specs": _specs(runs, orders[0]),
+        "specs": specs or _specs(runs, orders[0]),
     }
 
 

@@ -215,12 +215,13 @@ def leaves_out(data: Mapping[str, Any]) -> bool:
     return not data["layers"] or len(data["steps"]) < data["points"]
 
 
-def size_sentence(sheets: Sequence[Sheet], beside: str = "") -> str:
+def size_sentence(sheets: Sequence[Sheet], beside: str = "", *, more: str = MORE_BESIDE) -> str:
     """Say what a page leaves out of its runs so that it opens; an empty text where it leaves out nothing.
 
     Args:
         sheets: Sheets of the runs.
         beside: Name of the folder beside the page that holds the rest; empty without one.
+        more: Where the rest is, with ``{}`` for the folder.
     """
     numbers = [(len(each.data["steps"]), each.data["points"]) for each in sheets]
     thinned = [(drawn, measured) for drawn, measured in numbers if drawn < measured]
@@ -234,7 +235,7 @@ def size_sentence(sheets: Sequence[Sheet], beside: str = "") -> str:
         return ""
     return (
         f"So that it opens, this page {' and '.join(parts)}. Phases, ranking and effects are worked out from all "
-        f"points. {MORE_BESIDE.format(beside) if beside else MORE_ELSEWHERE}"
+        f"points. {more.format(beside) if beside else MORE_ELSEWHERE}"
     )
 
 

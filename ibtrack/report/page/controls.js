@@ -44,52 +44,78 @@ function play() {
   timer = setInterval(() => (state.at < STEPS.length - 1 ? setStep(state.at + 1) : stop()), Math.min(400, 8000 / STEPS.length));
 }
 
-function choices(id, options, then = update) {
+/** What a list offers; one that offers it already stays as it is, as it may be open. */
+function offer(id, options) {
   const select = $(id);
-  select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+  const offered = [...select.options].map(({ value, text }) => [value, text]);
+  if (JSON.stringify(offered) !== JSON.stringify(options)) select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
   select.value = state[id];
-  select.addEventListener("change", () => {
-    state[id] = select.value;
+}
+
+/** Fill the lists with what there is to choose from in the runs. */
+function offerAll() {
+  offer("order", DATA.orders.map((order) => [order, order]));
+  siteChoices();
+  offer("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
+  offer("unit", [["share", "share of ceiling"], ["log_k", "fraction of log K"]]);
+  offer("band", [["pointwise", "each point (95 %)"], ["simultaneous", "all points together (95 %)"]]);
+  offer("view", [["groups", "groups"], ["runs", "single runs"]]);
+  $("view").closest("label").hidden = !DATA.groups;
+  const byGroup = DATA.groups ? [["group", `group (${DATA.groups.by})`]] : [];
+  offer("colour", [...byGroup, ["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
+  offer("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
+  const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
+  const titles = measured.map(([name, { title }]) => [name, title]);
+  offer("quantity", titles);
+  offer("below", [["", "nothing"], ...titles]);
+  offer("matched", ["step", "tokens", "loss"].map((way) => [way, way]));
+  $("plane").closest("section").hidden = withoutPlane();
+  $("bracket").closest("label").hidden = !isMeasured("complexity_low");
+  $("step").max = Math.max(0, STEPS.length - 1);
+  $("step").value = state.at;
+  $("step").disabled = $("play").disabled = STEPS.length < 2;
+  $("phases").parentElement.hidden = RUNS.length === 1; // its phases are the sentence on top
+  $("summary").parentElement.classList.toggle("tall", RUNS.length > DATA.palette.length * DATA.shapes.length);
+}
+
+function choose(id, then = update) {
+  $(id).addEventListener("change", () => {
+    state[id] = $(id).value;
     then();
   });
 }
 
-function controls() {
+/** Choose at first what the runs have. */
+function firstChoices() {
   if (!isMeasured("kept")) state.unit = "log_k";
   state.quantity = withoutPlane() ? "preference_information" : axes()[0];
-  $("plane").closest("section").hidden = withoutPlane();
-  choices("order", DATA.orders.map((order) => [order, order]));
-  choices("site", []);
-  siteChoices();
-  choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
-  choices("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }), async () => {
+  state.below = isMeasured("rankme") ? "rankme" : "";
+}
+
+function controls() {
+  firstChoices();
+  offerAll();
+  for (const id of ["order", "site", "reading", "colour", "quantity"]) choose(id);
+  choose("unit", async () => {
     await drawPlane();
     fit();
     update();
   });
-  const bands = { pointwise: "each point (95 %)", simultaneous: "all points together (95 %)" };
-  choices("band", Object.entries(bands), () => {
+  choose("band", () => {
     updatePlane();
     updateCurves();
   });
-  const byGroup = DATA.groups ? [["group", `group (${DATA.groups.by})`]] : [];
-  choices("view", [["groups", "groups"], ["runs", "single runs"]], () => {
+  choose("view", () => {
     state.colour = isGrouped() ? "group" : DATA.colour;
     $("colour").value = state.colour;
     update();
   });
-  $("view").closest("label").hidden = !DATA.groups;
-  choices("colour", [...byGroup, ["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
-  choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])], () => setFocus(state.focus));
-  const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
-  const titles = measured.map(([name, { title }]) => [name, title]);
-  choices("quantity", titles);
-  state.below = isMeasured("rankme") ? "rankme" : "";
-  choices("below", [["", "nothing"], ...titles], async () => {
+  choose("focus", () => setFocus(state.focus));
+  choose("below", async () => {
     await drawCurves();
     update();
   });
-  choices("matched", ["step", "tokens", "loss"].map((way) => [way, way]), () => {
+  choose("matched", () => {
     updateEffects();
     updateGroups();
     updateHints();
@@ -105,14 +131,10 @@ function controls() {
     updateCurves();
   });
   $("bracket").checked = state.bracket;
-  $("bracket").closest("label").hidden = !isMeasured("complexity_low");
   $("bracket").addEventListener("change", () => {
     state.bracket = $("bracket").checked;
     updateCurves();
   });
-  $("step").max = Math.max(0, STEPS.length - 1);
-  $("step").value = state.at;
-  $("step").disabled = $("play").disabled = STEPS.length < 2;
   $("step").addEventListener("input", () => {
     stop();
     setStep(Number($("step").value));
@@ -127,9 +149,7 @@ function controls() {
     $("theme").textContent = `Theme: ${next || "as the system"}`;
     repaint();
   });
-  $("phases").parentElement.hidden = RUNS.length === 1; // its phases are the sentence on top
   $("phases").open = RUNS.length <= DATA.palette.length;
-  $("summary").parentElement.classList.toggle("tall", RUNS.length > DATA.palette.length * DATA.shapes.length);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
 }

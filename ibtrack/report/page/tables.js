@@ -45,6 +45,7 @@ function columns() {
   const uneven = new Set(RUNS.map(points)).size > 1 || RUNS.some((run) => run.failed);
   return [
     { id: "run", label: "run", value: (run) => run.label, text: nameCell },
+    ...(DATA.following ? [{ id: "state", label: "state", value: stateOf, text: stateCell }] : []), // see live.js
     { id: "fall", label: "compression: I(X;Z) falls by", value: (run) => (phase(run).compression ? fall(run) : null),
       text: (run) => (phase(run).compression ? format(fall(run)) : withoutCompression(phase(run))),
       bar: (run) => fall(run) / (largest || 1) },
