@@ -44,10 +44,11 @@ class WandbLog:
     Args:
         logger: A wandb run, or Lightning's ``WandbLogger``, whose run begins when it is first asked for.
         prefix: Prefix of the keys.
+        log: What it gets of a point, ``few`` or ``all`` of its numbers, see `ibtrack.record.logged.logged_metrics`.
     """
 
-    def __init__(self, logger: Any, *, prefix: str = "ib") -> None:
-        self.logger, self.prefix = logger, prefix
+    def __init__(self, logger: Any, *, prefix: str = "ib", log: str = "few") -> None:
+        self.logger, self.prefix, self.numbers = logger, prefix, log
         self._defined: set[str] = set()
         self._budget = Budget(SHOWING_SHARE, **FIRST)
         self._asides = {thing: Aside() for thing in FIRST}
@@ -69,7 +70,7 @@ class WandbLog:
             ModuleNotFoundError: The extra ``wandb`` is not installed; the numbers of the point are logged all the same.
             RuntimeError: The table or the picture of an earlier point did not reach wandb; the same holds.
         """
-        metrics, run = logged_metrics(point, prefix=self.prefix), self.run
+        metrics, run = logged_metrics(point, prefix=self.prefix, log=self.numbers), self.run
         for key in metrics.keys() - self._defined:
             run.define_metric(key, step_metric=STEP_KEY)
         self._defined.update(metrics)

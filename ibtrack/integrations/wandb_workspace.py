@@ -18,7 +18,8 @@ from typing import Any
 from ibtrack._checks import needs
 from ibtrack.integrations.wandb import STEP_KEY
 from ibtrack.record.keys import metric_key
-from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS
+from ibtrack.record.logged import logged_key
+from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS, SHARE_OF
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import PLANE_COLUMNS, TABLE_COLUMNS, sites_of
 
@@ -117,7 +118,8 @@ def make_dashboard(
         project: Name of the wandb project.
         name: Name of the workspace.
         prefix: Prefix of the logged keys, as in the monitor.
-        unit: Unit of the plane and of the curves by layer: ``share`` of the ceiling, or ``log_k``, fraction of log K.
+        unit: Unit of the plane: ``share`` of the ceiling, or ``log_k``, fraction of log K. Curves by layer are of
+            shares, which are what is logged unless all is.
 
     Raises:
         ModuleNotFoundError: wandb-workspaces, from the extra ``wandb``, is not installed.
@@ -232,12 +234,14 @@ class _Panels:
 
     def plane(self, chart_id: str) -> list[Any]:
         chart = self.library.CustomChart(
-            query={"summaryTable": {"tableKey": self._key("points")}},
+            query={"summaryTable": {"tableKey": metric_key("points", prefix=self.prefix)}},
             chart_name=chart_id,
             chart_fields={column: column for column in TABLE_COLUMNS},
             chart_strings={"order": self.orders[0]},
         )
-        pictures = self.library.MediaBrowser(title="one run at a time", media_keys=[self._key("plane")], num_columns=1)
+        pictures = self.library.MediaBrowser(
+            title="one run at a time", media_keys=[metric_key("plane", prefix=self.prefix)], num_columns=1
+        )
         return [chart, pictures, self.library.MarkdownPanel(markdown=_WORDS)]
 
     def curves(self, geometry: Sequence[str]) -> list[Any]:
@@ -248,7 +252,7 @@ class _Panels:
         return [*map(self._line, keys), *of_geometry, *along_tokens, self._line(self._key("probe_loss"))]
 
     def layers(self, sites: Sequence[str]) -> list[Any]:
-        return [self._line(self._key(name, site, self.orders[0])) for site in sites for name in self.axes]
+        return [self._line(self._key(name, site, self.orders[0])) for site in sites for name in SHARE_OF.values()]
 
     def phases(self) -> list[Any]:
         titles = {
@@ -260,7 +264,9 @@ class _Panels:
             "narrowing_log_k": "narrowing: I(X;Z) falls by, fraction of log K",
         }
         return [
-            self.library.BarPlot(title=title, metrics=[self._key(name, "phases")], max_runs_to_show=20)
+            self.library.BarPlot(
+                title=title, metrics=[metric_key(name, site="phases", prefix=self.prefix)], max_runs_to_show=20
+            )
             for name, title in titles.items()
         ]
 
@@ -268,7 +274,7 @@ class _Panels:
         return [self._line(self._key(name)) for name in ("overhead_fraction", "failed")]
 
     def _key(self, quantity: str, site: str | None = None, order: str | None = None) -> str:
-        return metric_key(quantity, site=site, order=order, prefix=self.prefix)
+        return logged_key(quantity, site=site, order=order, prefix=self.prefix, first_order=self.orders[0])
 
     def _line(self, key: str, *, title: str | None = None, x: str = STEP_KEY) -> Any:
         return self.library.LinePlot(title=title or key, x=x, y=[key], max_runs_to_show=20)

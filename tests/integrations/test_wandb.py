@@ -1,6 +1,7 @@
 """What wandb gets of a run."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -9,16 +10,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import wandb
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from ibtrack import InformationPlaneMonitor, Point, schedules
 from ibtrack.analysis.phases import find_phases
 from ibtrack.integrations.wandb import WandbLog, thinned
-from ibtrack.record.logged import logged_metrics
+from ibtrack.record.logged import LOGS, logged_metrics, point_metrics
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report.tables import TABLE_COLUMNS, table_rows
 from tests import trajectories
@@ -58,7 +60,7 @@ def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path: Path, clean_w
     wandb.finish()
     records = read_back(tmp_path / "wandb")
     rows = [record["history"]["item"] for record in records if record["type"] == "history"]
-    points = [row for row in rows if "ib/mean/entropy" in row]
+    points = [row for row in rows if "ib/mean/token/kept" in row]
     assert [row["trainer/global_step"] for row in points] == watch.trajectory.steps == [0, 4, 8, 12]
     for row, point in zip(points, watch.trajectory.points, strict=True):
         for key, value in logged_metrics(point).items():
@@ -77,13 +79,31 @@ def test_wandb_holds_every_due_step_once_with_its_x_axis(tmp_path: Path, clean_w
     assert table["data"] == [[row[column] for column in TABLE_COLUMNS] for row in expected]
 
 
-def test_any_lightning_logger_gets_one_call_per_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("log", LOGS)
+def test_any_lightning_logger_gets_one_call_per_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Literal["few", "all"]
+) -> None:
     calls: list[tuple[int | None, dict[str, float]]] = []
     monkeypatch.setattr(CSVLogger, "log_metrics", lambda self, metrics, step=None: calls.append((step, metrics)))
-    watch = _fit(tmp_path, CSVLogger(tmp_path), schedule=schedules.every(5))
-    ours = [(step, metrics) for step, metrics in calls if "ib/mean/entropy" in metrics]
-    assert ours == [(point.step, logged_metrics(point)) for point in watch.trajectory.points]
+    watch = _fit(tmp_path, CSVLogger(tmp_path), schedule=schedules.every(5), log=log)
+    ours = [(step, metrics) for step, metrics in calls if "ib/mean/token/kept" in metrics]
+    assert ours == [(point.step, logged_metrics(point, log=log)) for point in watch.trajectory.points]
     assert all(type(value) is float for _, metrics in ours for value in metrics.values())
+
+
+def test_what_loggers_do_not_get_can_be_monitored_all_the_same(tmp_path: Path) -> None:
+    watch = InformationPlaneMonitor(probe(), path=tmp_path / "t.jsonl", schedule=schedules.every(4), verbose=False)
+    rare = "ib/L01/bigram/regularity_se"
+    stop = EarlyStopping(rare, patience=100, check_on_train_epoch_end=True)
+    fit = trainer(tmp_path, callbacks=[watch, stop], limit_val_batches=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit.fit(Module(), loader())
+    expected = point_metrics(watch.trajectory.points[-1])
+    assert rare in expected
+    assert not {key for key in logged_metrics(watch.trajectory.points[-1]) if "L01/bigram" in key}
+    assert {key: float(fit.callback_metrics[key]) for key in expected} == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert math.isfinite(float(stop.best_score))
 
 
 EMPTY = Trajectory({}, {}, [])
@@ -132,14 +152,14 @@ def test_what_fails_to_be_drawn_costs_neither_the_numbers_nor_the_other(
     monkeypatch.setattr(log, "_table", lambda run, trajectory: "table")
     monkeypatch.setattr(log, "_picture", lambda run, trajectory: "picture")
     monkeypatch.setattr(log, thing, lambda run, trajectory: 1 / 0)
-    log.log(Point(5, {"ib/mean/entropy": 0.5}, wall_time=1e6), EMPTY)
+    log.log(Point(5, {"ib/mean/token/kept": 0.5}, wall_time=1e6), EMPTY)
     wait_for(log)
     with pytest.raises(RuntimeError, match=rf"^{sentence}ZeroDivisionError: division by zero\)$"):
-        log.log(Point(6, {"ib/mean/entropy": 0.6}, wall_time=1.0), EMPTY)
+        log.log(Point(6, {"ib/mean/token/kept": 0.6}, wall_time=1.0), EMPTY)
     other = {"_table": {"ib/plane": "picture"}, "_picture": {"ib/points": "table"}}[thing]
     first, second = run.rows
-    assert first == {"ib/mean/entropy": 0.5, "ib/failed": 0.0, "trainer/global_step": 5}
-    assert second == {"ib/mean/entropy": 0.6, "ib/failed": 0.0, "trainer/global_step": 6, **other}
+    assert first == {"ib/mean/token/kept": 0.5, "ib_run/failed": 0.0, "trainer/global_step": 5}
+    assert second == {"ib/mean/token/kept": 0.6, "ib_run/failed": 0.0, "trainer/global_step": 6, **other}
     with pytest.raises(RuntimeError, match=sentence):
         log.finish(trajectories.make(num_points=3))
     assert run.rows[2:] == [{"trainer/global_step": 4000, **other}]
@@ -197,7 +217,7 @@ def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch: pytes
     assert tables == 18
     assert 0 < pictures <= 6
     assert log._budget.spent <= 0.01 * 2000
-    assert run.defined == ["ib/failed"]
+    assert run.defined == ["ib_run/failed"]
 
 
 def test_a_long_run_has_a_short_table_and_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +262,7 @@ def test_a_probe_without_label_orders_has_its_numbers_and_no_plane() -> None:
     log = WandbLog(run)
     log.log(point, trajectory)
     log.finish(trajectory)
-    assert run.rows == [{"ib/mean/preference_information": 0.1, "ib/failed": 0.0, "trainer/global_step": 5}]
+    assert run.rows == [{"ib/mean/preference_information": 0.1, "ib_run/failed": 0.0, "trainer/global_step": 5}]
     assert run.summary == {}
 
 

@@ -18,7 +18,7 @@ from ibtrack.cli import app
 from ibtrack.integrations import wandb_workspace
 from ibtrack.integrations.wandb_workspace import Dashboard, make_dashboard, plane_preset
 from ibtrack.record.logged import logged_metrics
-from ibtrack.record.quantities import PLANE_UNITS
+from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS
 from ibtrack.report import charts, style, tables
 from tests import trajectories
 from tests.report.test_charts import near
@@ -124,16 +124,17 @@ def test_panels_show_what_is_logged(made: Dashboard) -> None:
     logged |= {f"ib/phases/{name}_log_k" for name in ("compression", "narrowing")}
     shown = {key for panel in panels(made) for key in keys_of(panel)}
     assert shown <= logged
-    assert {"ib/embed/token/kept", "ib/L01/token/told", "ib/mean/token/complexity", "ib/overhead_fraction"} <= shown
+    assert {"ib_layers/embed/token/kept", "ib_layers/L01/token/told", "ib/mean/token/complexity"} <= shown
+    assert "ib_run/overhead_fraction" in shown
     axes = {panel.x.name if hasattr(panel.x, "name") else panel.x for panel in panels(made) if hasattr(panel, "x")}
-    assert axes == {"trainer/global_step", "ib/tokens_seen"}
+    assert axes == {"trainer/global_step", "ib_run/tokens_seen"}
 
 
 def test_the_geometry_has_its_panels_where_it_was_measured(made: Dashboard) -> None:
     run = trajectories.make(num_layers=2, geometry=True)
     of_run = make_dashboard(run, entity="team", project="plane")
     shown, without = ({key for panel in panels(each) for key in keys_of(panel)} for each in (of_run, made))
-    assert shown - without == {"ib/mean/rankme", "ib/mean/participation_ratio", "ib/mean/alpha_req"}
+    assert shown - without == {f"ib_more/mean/{name}" for name in GEOMETRY}
     assert shown - without <= {*logged_metrics(run.points[-1])}
 
 
@@ -141,7 +142,7 @@ def test_another_prefix_and_order_are_used_throughout() -> None:
     run = trajectories.make(num_layers=1, orders=["bigram"])
     made = make_dashboard(run, entity="team", project="plane", prefix="train")
     keys = {key for panel in panels(made) for key in keys_of(panel)}
-    assert {key.split("/")[0] for key in keys} == {"train"}
+    assert {key.split("/")[0] for key in keys} == {"train", "train_layers", "train_run"}
     assert "train/mean/bigram/kept" in keys
     (chart,) = [panel for panel in panels(made) if isinstance(panel, wr.CustomChart)]
     assert chart.query == {"summaryTable": {"tableKey": "train/points"}}
@@ -188,7 +189,8 @@ def test_the_preset_reads_the_columns_of_its_unit(unit: str) -> None:
 def test_a_dashboard_in_fractions_of_log_k_is_another_chart(made: Dashboard) -> None:
     other = make_dashboard(trajectories.make(num_layers=2), entity="team", project="plane", unit="log_k")
     assert other.chart_id != made.chart_id
-    assert "ib/L01/token/complexity" in {key for panel in panels(other) for key in keys_of(panel)}
+    first = next(panel for panel in panels(other) if isinstance(panel, wr.LinePlot))
+    assert keys_of(first) == ["ib/mean/token/complexity"]
     with pytest.raises(ValueError, match="unit must be one of 'share', 'log_k', got 'bits'"):
         make_dashboard(trajectories.make(num_points=1), entity="team", project="plane", unit="bits")
 
