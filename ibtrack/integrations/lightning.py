@@ -46,8 +46,8 @@ class InformationPlaneMonitor(Callback):
     fails is a warning and a point that says why.
 
     ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key of the file, whichever loggers get; between two
-    measurements they see the last value. A key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` tolerates
-    that.
+    measurements they see the last value. A key that has had no value yet, because measuring it failed, is missing:
+    ``EarlyStopping(strict=False)`` tolerates that.
 
     Args:
         probe: The probe to measure on; documents held out from training.

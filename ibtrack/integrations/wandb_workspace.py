@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibtrack._checks import needs
-from ibtrack.integrations.wandb import STEP_KEY
+from ibtrack.integrations.wandb import PAGE, STEP_KEY
 from ibtrack.record.keys import metric_key
 from ibtrack.record.logged import logged_key
 from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS, SHARE_OF
@@ -240,7 +240,7 @@ class _Panels:
             chart_strings={"order": self.orders[0]},
         )
         pictures = self.library.MediaBrowser(
-            title="one run at a time", media_keys=[metric_key("plane", prefix=self.prefix)], num_columns=1
+            title="one run at a time", media_keys=[metric_key(PAGE, prefix=self.prefix)], num_columns=1
         )
         return [chart, pictures, self.library.MarkdownPanel(markdown=_WORDS)]
 

@@ -12,9 +12,6 @@ from ibtrack.record.trajectory import Point
 LOGS = ("few", "all")
 """How much loggers get."""
 
-MEDIA = ("information_plane", "information_plane_picture", "points")
-"""What wandb gets beside numbers, all of it under the prefix: a page, a picture and a table."""
-
 PLANE = ("kept", "told", "optimality", "complexity", "expressivity")
 """The numbers of the mean and of the first label set that come first."""
 
@@ -120,7 +117,11 @@ def _is_one_of_few(key: Key, first_order: str | None) -> bool:
 
 
 def _numbers(point: Point) -> Iterator[tuple[Key, float]]:
-    """Take a point apart into numbers; of single layers the debiased readings alone."""
+    """Take a point apart into numbers; of single layers the debiased readings alone.
+
+    Yields:
+        The parts of each key as the file has it, and the value.
+    """
     for name, value in point.values.items():
         key = parse_key(name)
         if (key.site in (None, "mean") or key.reading == "debiased") and math.isfinite(value):

@@ -119,7 +119,7 @@ def test_the_workspace_survives_the_librarys_own_reading(made: Dashboard) -> Non
 
 def test_panels_show_what_is_logged(made: Dashboard) -> None:
     logged = {*logged_metrics(trajectories.make(num_layers=2).points[-1])}
-    logged |= {"ib/plane", *(f"ib/phases/{name}" for name in ("compression", "compression_num_se"))}
+    logged |= {"ib/information_plane", *(f"ib/phases/{name}" for name in ("compression", "compression_num_se"))}
     logged |= {"ib/phases/compression_start", "ib/phases/fitting_end"}
     logged |= {f"ib/phases/{name}_log_k" for name in ("compression", "narrowing")}
     shown = {key for panel in panels(made) for key in keys_of(panel)}

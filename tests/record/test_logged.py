@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from ibtrack import Point
+from ibtrack.integrations.wandb import FIRST as MEDIA
 from ibtrack.integrations.wandb import STEP_KEY
 from ibtrack.record.keys import metric_key
-from ibtrack.record.logged import LOGS, MEDIA, PLANE, logged_metrics, point_metrics, summary_line
+from ibtrack.record.logged import LOGS, PLANE, logged_metrics, point_metrics, summary_line
 from tests import trajectories
-
 
 NOT_OF_TOKENS = ("preference_information", "preference_information_se")
 
@@ -22,7 +22,7 @@ def _point(**options: Any) -> Point:
     of_last = {
         key.replace("/L11/", "/final/"): value for key, value in point.values.items() if key.startswith("ib/L11/")
     }
-    values = {key: value for key, value in (point.values | of_last).items() if not key.endswith(NOT_OF_TOKENS)}
+    values = {key: value for key, value in {**point.values, **of_last}.items() if not key.endswith(NOT_OF_TOKENS)}
     return replace(point, values=values)
 
 
