@@ -153,7 +153,7 @@ def test_without_pillow_wandb_gets_the_numbers_and_the_picture_is_missed_once(mo
     sentence = r"^the picture of the plane in wandb needs pillow, .*: pip install 'ibtrack\[wandb\]'$"
     with pytest.raises(ModuleNotFoundError, match=sentence):
         log.finish(trajectory)
-    assert {key for row in run.rows for key in row} == {"ib/points", "ib/information_plane", "trainer/global_step"}
+    assert {key for row in run.rows for key in row} == {"ib_more/points", "ib/information_plane", "trainer/global_step"}
     assert run.rows[-1] == {"trainer/global_step": 4000}
     log.finish(trajectory)
     assert not any("ib/information_plane_picture" in row for row in run.rows)

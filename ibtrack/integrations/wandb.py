@@ -134,7 +134,7 @@ class WandbLog:
         def work() -> None:
             item = make(run, trajectory)
             if item is not None:
-                run.log({metric_key(thing, prefix=self.prefix): item}, commit=False)
+                run.log({shown_key(thing, self.prefix): item}, commit=False)
 
         self._sizes[thing] = _size(trajectory)
         if self._are_imported(thing):
@@ -209,6 +209,20 @@ class WandbLog:
 
         # wandb would add a style sheet from the network
         return wandb.Html(draw.plane_page(trajectory), inject=False) if _has_a_path(trajectory) else None
+
+
+def shown_key(thing: str, prefix: str = "ib") -> str:
+    """Name what is shown beside numbers: page and picture before all curves, the table, which is for charts, after them.
+
+    Args:
+        thing: ``information_plane``, ``information_plane_picture`` or ``points``.
+        prefix: Prefix of the keys.
+
+    Example:
+        >>> shown_key(PAGE), shown_key(TABLE)
+        ('ib/information_plane', 'ib_more/points')
+    """
+    return metric_key(thing, prefix=f"{prefix}_more" if thing == TABLE else prefix)
 
 
 def _has_a_path(trajectory: Trajectory) -> bool:

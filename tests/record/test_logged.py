@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from ibtrack import Point
-from ibtrack.integrations.wandb import FIRST as MEDIA
-from ibtrack.integrations.wandb import STEP_KEY
+from ibtrack.integrations.wandb import FIRST, STEP_KEY, shown_key
 from ibtrack.record.keys import metric_key
 from ibtrack.record.logged import LOGS, PLANE, logged_metrics, point_metrics, summary_line
 from tests import trajectories
@@ -30,17 +29,17 @@ def test_twelve_layers_are_at_most_sixty_keys_with_what_else_wandb_gets() -> Non
     metrics = logged_metrics(_point())
     assert {"ib_layers/embed/token/kept", "ib_layers/L11/token/told", "ib_layers/final/token/kept"} <= {*metrics}
     assert {"ib_more/mean/quadgram/told_se", "ib_more/mean/rankme", "ib_run/probe_loss"} <= {*metrics}
-    assert len({*metrics, *MEDIA, STEP_KEY}) <= 60
+    assert len({*metrics, *map(shown_key, FIRST), STEP_KEY}) <= 60
     assert len(logged_metrics(_point(), log="all")) > 500
 
 
 def test_the_plane_comes_first_however_names_are_sorted() -> None:
     for log in LOGS:
-        keys = {*logged_metrics(_point(), prefix="seen", log=log), *(f"seen/{name}" for name in MEDIA)}
+        keys = {*logged_metrics(_point(), prefix="seen", log=log), *(shown_key(thing, "seen") for thing in FIRST)}
         for names in (sorted(keys), sorted(keys, key=str.lower), sorted(keys, key=lambda key: key.split("/"))):
-            first = [name.removeprefix("seen/") for name in names[: len(MEDIA) + 5]]
-            assert first[0] == min(MEDIA)
-            assert {*first} == {*MEDIA, *(f"mean/token/{name}" for name in PLANE)}
+            assert names[:2] == ["seen/information_plane", "seen/information_plane_picture"]
+            assert {*names[2:7]} == {f"seen/mean/token/{name}" for name in PLANE}
+            assert names[7].startswith("seen_layers/")
 
 
 def test_the_first_label_set_is_the_one_that_the_probe_names_first_though_it_has_no_value() -> None:
