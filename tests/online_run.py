@@ -63,11 +63,13 @@ def _train(run: Any, path: str, server: WandbServer, fault: str, during: range) 
         warnings.simplefilter("always")
         for step in range(POINTS):
             server.fault = fault if step in during else "none"
-            tracker.step(model, step)
+            tracker.step(model, step, tokens_seen=384 * step)
+            if step >= POINTS - 3:  # one that is drawn from here on is drawn before the end, which may be short
+                _wait_for_drawings(tracker)
         server.fault = fault if POINTS in during else "none"
         (log,) = cast(Any, tracker)._recorder.logs
         log.alert("a phase", "has begun")
-        tracker.finish(model, POINTS - 1)
+        tracker.finish(model, POINTS - 1, tokens_seen=384 * (POINTS - 1))
     values = [{"step": point.step, "logged": logged_metrics(point)} for point in tracker.trajectory.points]
     return {
         "points": values,
@@ -75,6 +77,11 @@ def _train(run: Any, path: str, server: WandbServer, fault: str, during: range) 
         "warnings": [str(each.message) for each in caught],
         "fault_at_end": server.fault,
     }
+
+
+def _wait_for_drawings(tracker: InformationPlaneTracker) -> None:
+    (log,) = cast(Any, tracker)._recorder.logs
+    assert all(log._asides[thing].wait(LONG_ENOUGH) for thing in (adapter.PICTURE, adapter.PAGE))
 
 
 def _threads_that_wait(run: Any) -> list[str]:

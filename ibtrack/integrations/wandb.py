@@ -212,7 +212,7 @@ class WandbLog:
 
 
 def shown_key(thing: str, prefix: str = "ib") -> str:
-    """Name what is shown beside numbers: page and picture before all curves, the table, which is for charts, after them.
+    """Name what is shown beside numbers: page and picture before all curves; the table, which charts read, after them.
 
     Args:
         thing: ``information_plane``, ``information_plane_picture`` or ``points``.

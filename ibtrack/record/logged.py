@@ -15,14 +15,15 @@ LOGS = ("few", "all")
 PLANE = ("kept", "told", "optimality", "complexity", "expressivity")
 """The numbers of the mean and of the first label set that come first."""
 
-_FEW = {  # at most 60 for 12 layers, with the step and what else wandb gets: more panels than that nobody looks through
-    "mean, first order": {*PLANE, "kept_se", "told_se", "optimality_se"},
-    "mean, other orders": {"kept", "kept_se", "told", "told_se"},
-    "mean, no order": {"preference_information", "preference_information_se", *GEOMETRY},
-    "layer, first order": {"kept", "told"},
-    "layer, no order": {"preference_information"},
-    "run": {"probe_loss", "overhead_fraction", "tokens_seen", "failed"},
+FEW: dict[str, tuple[str, ...]] = {  # at most 60 for 12 layers, with the step and what else wandb gets
+    "mean, first order": (*PLANE, "kept_se", "told_se", "optimality_se"),
+    "mean, other orders": ("kept", "kept_se", "told", "told_se"),
+    "mean, no order": ("preference_information", "preference_information_se", *GEOMETRY),
+    "layer, first order": ("kept", "told"),
+    "layer, no order": ("preference_information",),
+    "run": ("probe_loss", "overhead_fraction", "tokens_seen", "failed"),
 }
+"""Scope of a number to the quantities that loggers get of it unless they get all."""
 
 
 def point_metrics(point: Point, *, prefix: str = "ib") -> dict[str, float]:
@@ -110,10 +111,10 @@ def _section(quantity: str, site: str | None, order: str | None, first_order: st
 
 def _is_one_of_few(key: Key, first_order: str | None) -> bool:
     if key.site is None:
-        return key.quantity in _FEW["run"]
+        return key.quantity in FEW["run"]
     where = "mean" if key.site == "mean" else "layer"
     of = "no order" if key.order is None else "first order" if key.order == first_order else "other orders"
-    return key.reading == "debiased" and key.quantity in _FEW.get(f"{where}, {of}", ())
+    return key.reading == "debiased" and key.quantity in FEW.get(f"{where}, {of}", ())
 
 
 def _numbers(point: Point) -> Iterator[tuple[Key, float]]:

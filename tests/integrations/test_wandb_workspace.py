@@ -331,7 +331,10 @@ def test_the_command_sends_one_chart_and_one_view(server: WandbServer) -> None:
     assert (chart["chartType"], chart["access"]) == ("vega2", "PRIVATE")
     assert f"{chart['entity']}/{chart['chartName']}" in view["spec"]
     assert json.loads(view["spec"]) == without_ids(made["upsertView"]["spec"], json.loads(view["spec"]))
-    assert [name for name in server.asked if name.startswith(("Create", "Upsert"))] == ["CreateCustomChart", "UpsertView2"]
+    assert [name for name in server.asked if name.startswith(("Create", "Upsert"))] == [
+        "CreateCustomChart",
+        "UpsertView2",
+    ]
 
 
 def without_ids(mine: Any, theirs: Any) -> Any:
