@@ -147,6 +147,7 @@ class _Run:
 
 def test_without_pillow_wandb_gets_the_numbers_and_the_picture_is_missed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setattr("ibtrack.report.draw.plane_page", lambda trajectory: "<p>a page</p>")
     trajectory = trajectories.make(num_points=3)
     run = _Run()
     log = WandbLog(run)

@@ -43,6 +43,12 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def blank_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the page blank, which takes seconds to write."""
+    monkeypatch.setattr("ibtrack.report.draw.plane_page", lambda trajectory: "<p>a page</p>")
+
+
+@pytest.fixture
 def clean_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -241,7 +247,7 @@ def test_table_and_pictures_stay_below_their_share_of_the_run(monkeypatch: pytes
     assert run.defined == ["ib_run/failed"]
 
 
-def test_a_long_run_has_a_short_table_and_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_has_a_short_table_and_picture(monkeypatch: pytest.MonkeyPatch, blank_page: None) -> None:
     monkeypatch.setitem(MOST, TABLE, 10)
     run, trajectory = _Run(), trajectories.make(num_points=32)
     WandbLog(run).finish(trajectory)
@@ -289,7 +295,7 @@ def test_the_page_of_a_long_run_shows_a_hundred_of_its_points(monkeypatch: pytes
     assert 50 <= shown[0] <= 100
 
 
-def test_the_table_names_runs_apart_and_the_summary_can_be_sorted() -> None:
+def test_the_table_names_runs_apart_and_the_summary_can_be_sorted(blank_page: None) -> None:
     run, trajectory = _Run(), trajectories.make("demo")
     log = WandbLog(run)
     log.tell(find_phases(trajectory))
