@@ -16,6 +16,7 @@ from pathlib import Path
 import typer
 
 from ibtrack.cli import app
+from ibtrack.record.logged import FEW, logged_key
 from ibtrack.record.quantities import QUANTITIES, Quantity, quantity_key
 
 MODELS = Path(__file__).parent.parent / "tests" / "capture" / "causal_models.csv"
@@ -49,6 +50,21 @@ def quantities() -> str:
         head = f"### Numbers {words}\n\n| key | what it is |\n|---|---|"
         parts.append("\n".join([head, *rows]))
     return "\n\n".join(parts)
+
+
+def logged() -> str:
+    """Write which numbers loggers get unless they get all, by the section of their key."""
+    sites = {"mean": "mean", "layer": "<layer>", "run": None}
+    orders = {"first order": "<order>", "other orders": "<other order>"}
+    sections: dict[str, list[str]] = {}
+    for scope, names in FEW.items():
+        where, _, of = scope.partition(", ")
+        for name in names:
+            key = logged_key(name, site=sites[where], order=orders.get(of), first_order="<order>")
+            section, _, rest = key.partition("/")
+            sections.setdefault(section, []).append(f"`{rest}`")
+    rows = [_row(f"`{section}/`", ", ".join(names)) for section, names in sorted(sections.items())]
+    return "\n".join(["| section | keys after it |", "|---|---|", *rows])
 
 
 def _words(of: Quantity) -> str:
@@ -115,7 +131,7 @@ def _model(row: dict[str, str]) -> str:
     return row["configuration"].removesuffix("Config")
 
 
-TABLES = {"quantities": quantities, "commands": commands, "models": models}
+TABLES = {"quantities": quantities, "logged": logged, "commands": commands, "models": models}
 
 if __name__ == "__main__":
     for path in sorted(Path(__file__).parent.rglob("*.md")):

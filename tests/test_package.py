@@ -147,16 +147,17 @@ class _Run:
 
 def test_without_pillow_wandb_gets_the_numbers_and_the_picture_is_missed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setattr("ibtrack.report.draw.plane_page", lambda trajectory: "<p>a page</p>")
     trajectory = trajectories.make(num_points=3)
     run = _Run()
     log = WandbLog(run)
     sentence = r"^the picture of the plane in wandb needs pillow, .*: pip install 'ibtrack\[wandb\]'$"
     with pytest.raises(ModuleNotFoundError, match=sentence):
         log.finish(trajectory)
-    assert [*run.rows[0]] == ["ib/points"]
+    assert {key for row in run.rows for key in row} == {"ib_more/points", "ib/information_plane", "trainer/global_step"}
     assert run.rows[-1] == {"trainer/global_step": 4000}
     log.finish(trajectory)
-    assert not any("ib/plane" in row for row in run.rows)
+    assert not any("ib/information_plane_picture" in row for row in run.rows)
 
 
 def test_a_package_that_is_installed_but_broken_is_not_called_missing() -> None:

@@ -19,11 +19,14 @@ from urllib.parse import urlsplit
 
 FAULTS = {
     "none": "every request is answered",
+    "gone": "nothing listens at its address, so that connections are refused",
     "down": "every connection is closed without an answer",
     "half": "every second request is answered by an error 500",
+    "busy": "every second request is answered by a 429, too many requests",
     "slow": "every answer is held back, by 1 to 5 s in turn",
     "silent": "no request is ever answered",
 }
+STATUS = {"half": 500, "busy": 429}
 DELAYS = (1.0, 2.0, 3.0, 4.0, 5.0)  # seconds
 
 
@@ -40,6 +43,8 @@ class WandbServer:
         files: Name to the content of each uploaded file.
         artifacts: Names of the collections of artifacts, one for each version that was committed.
         alerts: Titles and texts of alerts.
+        charts: Variables of each custom chart that was installed.
+        views: Variables of each workspace that was saved.
 
     Example:
         >>> with WandbServer() as server:
@@ -56,23 +61,39 @@ class WandbServer:
         self.files: dict[str, bytes] = {}
         self.artifacts: list[str] = []
         self.alerts: list[tuple[str, str]] = []
+        self.charts: list[dict[str, Any]] = []
+        self.views: list[dict[str, Any]] = []
         self._created: dict[str, str] = {}  # id of an artifact to the name of its collection
         self._number = itertools.count()
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._server: _Server | None = None
+        self._port = 0
+        self._listen()
+        self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> WandbServer:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        if self._fault == "gone":
+            self._leave()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._held.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._leave()
+
+    def _listen(self) -> None:
+        """Begin to listen, always at the same address."""
+        self._server = _Server(("127.0.0.1", self._port), _Handler)
+        self._server.owner, self._port = self, self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def _leave(self) -> None:
+        """Stop listening; connections that are open end with their next request."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
 
     @property
     def fault(self) -> str:
@@ -83,6 +104,10 @@ class WandbServer:
     def fault(self, fault: str) -> None:
         self._fault, held, self._held = fault, self._held, threading.Event()
         held.set()
+        if fault == "gone":
+            self._leave()
+        elif self._server is None:
+            self._listen()
 
     def environment(self, folder: Any) -> dict[str, str]:
         """Variables with which wandb's client logs into this server and writes into a folder."""
@@ -105,10 +130,10 @@ class WandbServer:
             number, fault, held = next(self._number), self._fault, self._held
         if fault == "silent":
             held.wait()
-        if fault in ("down", "silent"):
+        if fault in ("gone", "down", "silent"):
             return None
-        if fault == "half" and number % 2:
-            return 500
+        if fault in STATUS and number % 2:
+            return STATUS[fault]
         if fault == "slow":
             held.wait(DELAYS[number % len(DELAYS)])
         with self._lock:
@@ -143,6 +168,8 @@ class WandbServer:
             "CreateArtifactFiles": self._artifact_files,
             "CommitArtifact": self._commit,
             "NotifyScriptableRunAlert": self._alert,
+            "CreateCustomChart": self._chart,
+            "UpsertView2": self._view,
         }
         return answers[name](given) if name in answers else _UNKNOWN.get(name, {})
 
@@ -195,6 +222,14 @@ class WandbServer:
     def _alert(self, given: Mapping[str, Any]) -> dict[str, Any]:
         self.alerts.append((given["title"], given["text"]))
         return {"notifyScriptableRunAlert": {"success": True}}
+
+    def _chart(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        self.charts.append(dict(given))
+        return {"createCustomChart": {"chart": {"id": f"{given['entity']}/{given['chartName']}"}}}
+
+    def _view(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        self.views.append(dict(given))
+        return {"upsertView": {"view": {"id": "v", "name": given["name"]}, "inserted": True}}
 
 
 _UNKNOWN: dict[str, dict[str, Any]] = {  # what this server has not, in the shape in which the client asks for it

@@ -306,28 +306,29 @@ def plane(
 @app.command()
 @one_line_errors
 def dashboard(
-    run: Run,
+    runs: RunsOrFolders,
     entity: Annotated[str, typer.Option(help="wandb user or team.")],
     project: Annotated[str, typer.Option(help="wandb project that the runs are in.")],
     name: Annotated[str, typer.Option(help="Name of the workspace.")] = "Information plane",
     prefix: Annotated[str, typer.Option(help="Prefix of the logged keys, as in the monitor.")] = "ib",
     unit: Unit = "share",
+    by: Annotated[str | None, typer.Option(help="Setting that makes groups; all that differ unless given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; no network.")] = False,
     chart_installed: Annotated[bool, typer.Option("--chart-installed", help="Leave the chart as it is.")] = False,
 ) -> None:
     """Make a wandb workspace for a project whose runs are like RUN, and install the plane as a custom chart.
 
-    Each call saves a new view of the project; no other view is touched.
+    Of several RUNs, the settings in which they differ group the runs of the project. Each call saves a new view of the
+    project; no other view is touched.
     """
     from ibtrack.integrations.wandb_workspace import make_dashboard
 
-    workspace = make_dashboard(
-        Trajectory.load(_existing(run)), entity=entity, project=project, name=name, prefix=prefix, unit=unit
-    )
+    trajectories = [_with_mean(path) for run in runs for path in _runs_in(run)]
+    workspace = make_dashboard(trajectories, entity=entity, project=project, name=name, prefix=prefix, unit=unit, by=by)
     if dry_run:
         say(json.dumps(workspace.requests(), indent=2, ensure_ascii=False))
     else:
-        say(f"wrote {workspace.send(install_chart=not chart_installed)}")
+        say(f"wrote {workspace.send(install_chart=not chart_installed)}; {workspace.grouping}")
 
 
 def _with_mean(path: Path) -> Trajectory:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from ibtrack.capture.traces import weight_sums
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import parse_key
-from ibtrack.record.logged import logged_metrics
+from ibtrack.record.logged import point_metrics
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.costs import Costs
@@ -46,9 +46,9 @@ class InformationPlaneMonitor(Callback):
     when training ends. Training with the monitor ends in the same weights, bit for bit, as without. A measurement that
     fails is a warning and a point that says why.
 
-    ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key; between two measurements they see the last value. A
-    key that has had no value yet, because measuring it failed, is missing: ``EarlyStopping(strict=False)`` tolerates
-    that.
+    ``ModelCheckpoint`` and ``EarlyStopping`` can monitor every key of the file, whichever loggers get; between two
+    measurements they see the last value. A key that has had no value yet, because measuring it failed, is missing:
+    ``EarlyStopping(strict=False)`` tolerates that.
 
     Args:
         probe: The probe to measure on; documents held out from training.
@@ -72,6 +72,8 @@ class InformationPlaneMonitor(Callback):
         max_overhead: Share of wall time that following the run may take, its start included; due points are left out
             where it would be passed.
         strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
+        log: What loggers get of a point: the ``few`` numbers that one looks at while a run goes on, or ``all``; see
+            `ibtrack.record.logged.logged_metrics`. The file has all of them.
         prefix: Prefix of the logged keys and of the state in checkpoints; it tells several monitors of one run apart.
         name: Name of the run, for the trajectory; by default the logger's.
         config: Configuration of the run, for the trajectory; by default the module's hyperparameters.
@@ -99,6 +101,7 @@ class InformationPlaneMonitor(Callback):
         alert: bool = False,
         max_overhead: float | None = None,
         strict: bool = False,
+        log: Literal["few", "all"] = "few",
         prefix: str = "ib",
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
@@ -129,6 +132,7 @@ class InformationPlaneMonitor(Callback):
             alert=alert,
             max_overhead=max_overhead,
             strict=strict,
+            log=log,
             prefix=prefix,
         )
 
@@ -267,7 +271,7 @@ class InformationPlaneMonitor(Callback):
         if point is not None:
             if point.tokens_seen is not None:  # those of all processes, whose batches may differ
                 self._progress = self._progress._replace(tokens=point.tokens_seen)
-            self._metrics.update(logged_metrics(point, prefix=self.prefix))
+            self._metrics.update(point_metrics(point, prefix=self.prefix))
             self._publish(trainer)
 
     def _resumed(self, trainer: Trainer) -> Progress | None:

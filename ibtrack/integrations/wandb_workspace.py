@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibtrack._checks import needs
-from ibtrack.integrations.wandb import STEP_KEY
+from ibtrack.analysis.groups import group_runs, is_seed, resolved_setting
+from ibtrack.integrations.wandb import PAGE, STEP_KEY, TABLE, shown_key
 from ibtrack.record.keys import metric_key
-from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS
+from ibtrack.record.logged import logged_key
+from ibtrack.record.protocol import flat
+from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS, SHARE_OF
 from ibtrack.record.trajectory import Trajectory
+from ibtrack.report.run_labels import run_labels
 from ibtrack.report.tables import PLANE_COLUMNS, TABLE_COLUMNS, sites_of
 
 with needs("a dashboard", extra="wandb"):
@@ -32,6 +36,9 @@ activations only narrows. Bars are ± 1.96 standard errors over the documents of
 another run. Dashed: I(X;Z) = I(Y;Z), for orientation, no bound. `ibtrack report` makes a page that also tells which
 runs can be told apart."""
 
+_WORDS_OF_GROUPS = """Runs are grouped: a curve is the mean over the runs of a group, its band reaches from the lowest
+to the highest of them."""
+
 
 @dataclass(frozen=True)
 class Dashboard:
@@ -40,10 +47,12 @@ class Dashboard:
     Attributes:
         chart: Arguments of ``wandb.Api().create_custom_chart``.
         workspace: A ``wandb_workspaces.workspaces.Workspace``, not saved yet.
+        grouping: Sentence on how its runs are grouped.
     """
 
     chart: Mapping[str, Any]
     workspace: Any
+    grouping: str
 
     @property
     def chart_id(self) -> str:
@@ -101,28 +110,41 @@ def _wandb_errors(what: str, hint: str = "") -> Iterator[None]:
 
 
 def make_dashboard(
-    trajectory: Trajectory,
+    runs: Trajectory | Sequence[Trajectory],
     *,
     entity: str,
     project: str,
     name: str = "Information plane",
     prefix: str = "ib",
     unit: str = "share",
+    by: str | None = None,
 ) -> Dashboard:
-    """Make a workspace for runs that were measured as ``trajectory`` was.
+    """Make a workspace for runs that were measured as these were.
+
+    It groups the runs of the project, so that a curve is the mean over the seeds of a recipe, and its band reaches from
+    the lowest to the highest of them.
 
     Args:
-        trajectory: Any run of the project; its layers and label orders make the panels.
+        runs: One or more runs of the project; the layers and label orders of the first make the panels. Of several, the
+            settings in which they differ, other than seeds, make the groups.
         entity: Name of a wandb user or team.
         project: Name of the wandb project.
         name: Name of the workspace.
         prefix: Prefix of the logged keys, as in the monitor.
-        unit: Unit of the plane and of the curves by layer: ``share`` of the ceiling, or ``log_k``, fraction of log K.
+        unit: Unit of the plane: ``share`` of the ceiling, or ``log_k``, fraction of log K. Curves by layer are of
+            shares, which are what is logged unless all is.
+        by: Setting that makes the groups, such as ``choices.recipe``, or its last part; it stands in the config of the
+            trajectory, and under the same name in that of the wandb run.
 
     Raises:
         ModuleNotFoundError: wandb-workspaces, from the extra ``wandb``, is not installed.
-        ValueError: There is no such unit, ``entity`` or ``project`` is empty, or the trajectory names no label order.
+        ValueError: There is no such unit or setting, the setting is a seed, ``entity`` or ``project`` is empty, there
+            is no run, or the first names no label order.
     """
+    runs = [runs] if isinstance(runs, Trajectory) else list(runs)
+    if not runs:
+        raise ValueError("runs must hold at least one run, got none")
+    trajectory = runs[0]
     for what, value in (("entity", entity), ("project", project)):
         if not value or "/" in value:
             raise ValueError(f"{what} must be a name without a slash, got {value!r}")
@@ -140,7 +162,8 @@ def make_dashboard(
         "access": "private",
         "spec": spec,
     }
-    panels = _Panels(wr, prefix, orders, unit)
+    groups, grouping = _groups(runs, by)
+    panels = _Panels(wr, prefix, orders, unit, is_grouped=bool(groups))
     sections = {
         "Plane": panels.plane(f"{entity}/{chart['name']}"),
         "Curves, mean over the layers": panels.curves(GEOMETRY if "geometry_rows" in trajectory.protocol else ()),
@@ -151,6 +174,7 @@ def make_dashboard(
     fall = metric_key("compression_num_se", site="phases", prefix=prefix)
     return Dashboard(
         chart=chart,
+        grouping=grouping,
         workspace=ws.Workspace(
             entity=entity,
             project=project,
@@ -160,11 +184,33 @@ def make_dashboard(
             ],
             settings=ws.WorkspaceSettings(x_axis=STEP_KEY, max_runs=20),
             runset_settings=ws.RunsetSettings(
+                groupby=[ws.Config(key) for key in groups],
                 order=[ws.Ordering(ws.Summary(fall), ascending=False)],
                 pinned_columns=[f"summary:{metric_key('phases', prefix=prefix)}"],
             ),
         ),
     )
+
+
+def _groups(runs: Sequence[Trajectory], by: str | None) -> tuple[tuple[str, ...], str]:
+    """Find the settings that make groups, and say so; runs need not be a sweep.
+
+    Raises:
+        ValueError: No run has the setting, or it is a seed.
+    """
+    named = dict(zip(run_labels(runs), runs, strict=True))
+    if by is not None:
+        key = resolved_setting(by, {label: flat(run.run.get("config") or {}) for label, run in named.items()})
+        if is_seed(key):
+            raise ValueError(f"by must be a setting that makes groups, got the seed {key!r}, which repeats a run")
+        return (key,), f"runs are grouped by {key}"
+    if len(runs) == 1:
+        return (), "runs are not grouped: give several runs, or the setting that makes groups"
+    try:
+        keys = group_runs(named).by
+    except ValueError as error:
+        return (), f"runs are not grouped: {error}"
+    return keys, f"runs are grouped by {', '.join(keys)}"
 
 
 def plane_preset(unit: str = "share") -> dict[str, Any]:
@@ -227,18 +273,22 @@ def _with_placeholders(part: Any, names: Mapping[str, str]) -> Any:
 class _Panels:
     """Makes the panels of each section, for keys of one prefix."""
 
-    def __init__(self, library: Any, prefix: str, orders: Sequence[str], unit: str) -> None:
+    def __init__(self, library: Any, prefix: str, orders: Sequence[str], unit: str, *, is_grouped: bool) -> None:
         self.library, self.prefix, self.orders, self.axes = library, prefix, orders, PLANE_UNITS[unit][:2]
+        self.of_groups = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"} if is_grouped else {}
 
     def plane(self, chart_id: str) -> list[Any]:
         chart = self.library.CustomChart(
-            query={"summaryTable": {"tableKey": self._key("points")}},
+            query={"summaryTable": {"tableKey": shown_key(TABLE, self.prefix)}},
             chart_name=chart_id,
             chart_fields={column: column for column in TABLE_COLUMNS},
             chart_strings={"order": self.orders[0]},
         )
-        pictures = self.library.MediaBrowser(title="one run at a time", media_keys=[self._key("plane")], num_columns=1)
-        return [chart, pictures, self.library.MarkdownPanel(markdown=_WORDS)]
+        pictures = self.library.MediaBrowser(
+            title="one run at a time", media_keys=[shown_key(PAGE, self.prefix)], num_columns=1
+        )
+        words = f"{_WORDS} {_WORDS_OF_GROUPS}" if self.of_groups else _WORDS
+        return [chart, pictures, self.library.MarkdownPanel(markdown=words)]
 
     def curves(self, geometry: Sequence[str]) -> list[Any]:
         others = [name for names in PLANE_UNITS.values() for name in names[:2] if name not in self.axes]
@@ -248,7 +298,7 @@ class _Panels:
         return [*map(self._line, keys), *of_geometry, *along_tokens, self._line(self._key("probe_loss"))]
 
     def layers(self, sites: Sequence[str]) -> list[Any]:
-        return [self._line(self._key(name, site, self.orders[0])) for site in sites for name in self.axes]
+        return [self._line(self._key(name, site, self.orders[0])) for site in sites for name in SHARE_OF.values()]
 
     def phases(self) -> list[Any]:
         titles = {
@@ -260,7 +310,12 @@ class _Panels:
             "narrowing_log_k": "narrowing: I(X;Z) falls by, fraction of log K",
         }
         return [
-            self.library.BarPlot(title=title, metrics=[self._key(name, "phases")], max_runs_to_show=20)
+            self.library.BarPlot(
+                title=title,
+                metrics=[metric_key(name, site="phases", prefix=self.prefix)],
+                max_runs_to_show=20,
+                **self.of_groups,
+            )
             for name, title in titles.items()
         ]
 
@@ -268,10 +323,10 @@ class _Panels:
         return [self._line(self._key(name)) for name in ("overhead_fraction", "failed")]
 
     def _key(self, quantity: str, site: str | None = None, order: str | None = None) -> str:
-        return metric_key(quantity, site=site, order=order, prefix=self.prefix)
+        return logged_key(quantity, site=site, order=order, prefix=self.prefix, first_order=self.orders[0])
 
     def _line(self, key: str, *, title: str | None = None, x: str = STEP_KEY) -> Any:
-        return self.library.LinePlot(title=title or key, x=x, y=[key], max_runs_to_show=20)
+        return self.library.LinePlot(title=title or key, x=x, y=[key], max_runs_to_show=20, **self.of_groups)
 
 
 def _library() -> tuple[Any, Any]:

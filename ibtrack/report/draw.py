@@ -73,13 +73,27 @@ def plane_png(
         ModuleNotFoundError: A package of the extra ``report`` is not installed.
         RuntimeError: The plane could not be drawn, was not drawn in time, or ended the process that draws.
     """
-    run = {
-        "protocol": dict(trajectory.protocol),
-        "name": trajectory.name,
-        "points": [asdict(replace(point, values=_of_the_mean(point), influences=None)) for point in trajectory.points],
-        "order": order,
-    }
-    return _drawn({"plane": run, "scale": scale}, timeout)
+    return _drawn({"plane": _plain(trajectory), "order": order, "scale": scale}, timeout)
+
+
+def plane_page(trajectory: Trajectory, *, timeout: float = LONGEST_DRAWING) -> str:
+    """Write the plane of a run as a page, as `ibtrack.report.plane_page.plane_page` does, in a second or more.
+
+    Args:
+        trajectory: Run to show.
+        timeout: Seconds after which the writing is given up.
+
+    Raises:
+        ModuleNotFoundError: A package of the extra ``report`` is not installed.
+        RuntimeError: The page could not be made, was not made in time, or ended the process that makes it.
+    """
+    return _drawn({"plane": _plain(trajectory), "kind": "page"}, timeout).decode()
+
+
+def _plain(trajectory: Trajectory) -> dict[str, Any]:
+    """Write what the plane shows of a run in plain values."""
+    points = [asdict(replace(point, values=_of_the_mean(point), influences=None)) for point in trajectory.points]
+    return {"protocol": dict(trajectory.protocol), "name": trajectory.name, "points": points}
 
 
 def _of_the_mean(point: Point) -> dict[str, float]:
@@ -130,24 +144,36 @@ def _draw() -> None:
     try:
         import vl_convert
 
-        spec = task["spec"] if "spec" in task else _plane(**task["plane"])
         kind = task.get("kind", "png")
-        if kind == "svg":
-            picture = vl_convert.vegalite_to_svg(spec).encode()
-        elif kind == "html":
-            picture = vl_convert.vegalite_to_html(spec, bundle=True).encode()
+        if kind == "page":
+            picture = _page(**task["plane"]).encode()
         else:
-            picture = vl_convert.vegalite_to_png(spec, scale=task["scale"])
+            spec = task["spec"] if "spec" in task else _plane(**task["plane"], order=task["order"])
+            if kind == "svg":
+                picture = vl_convert.vegalite_to_svg(spec).encode()
+            elif kind == "html":
+                picture = vl_convert.vegalite_to_html(spec, bundle=True).encode()
+            else:
+                picture = vl_convert.vegalite_to_png(spec, scale=task["scale"])
     except Exception as error:
         sys.exit(reason(error))  # the last line that the caller reads
     sys.stdout.buffer.write(picture)
 
 
-def _plane(protocol: dict[str, Any], name: str, points: list[dict[str, Any]], order: str) -> dict[str, Any]:
+def _plane(*, order: str, **plain: Any) -> dict[str, Any]:
     from ibtrack.report import charts
 
-    run = Trajectory(protocol, {"name": name}, [Point(**point) for point in points])
-    return charts.to_spec(charts.plane(run, order=order))
+    return charts.to_spec(charts.plane(_run_of(**plain), order=order))
+
+
+def _page(**plain: Any) -> str:
+    from ibtrack.report import plane_page
+
+    return plane_page.plane_page(_run_of(**plain))
+
+
+def _run_of(protocol: dict[str, Any], name: str, points: list[dict[str, Any]]) -> Trajectory:
+    return Trajectory(protocol, {"name": name}, [Point(**point) for point in points])
 
 
 if __name__ == "__main__":

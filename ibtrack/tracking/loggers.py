@@ -34,14 +34,15 @@ class MetricsLog:
     Args:
         logger: A Lightning or Fabric logger, or any object with this method.
         prefix: Prefix of the keys.
+        log: What it gets of a point, ``few`` or ``all`` of its numbers, see `ibtrack.record.logged.logged_metrics`.
     """
 
-    def __init__(self, logger: Any, *, prefix: str = "ib") -> None:
-        self.logger, self.prefix = logger, prefix
+    def __init__(self, logger: Any, *, prefix: str = "ib", log: str = "few") -> None:
+        self.logger, self.prefix, self.numbers = logger, prefix, log
 
     def log(self, point: Point, trajectory: Trajectory) -> None:
         """Log a point in one call."""
-        self.logger.log_metrics(logged_metrics(point, prefix=self.prefix), step=point.step)
+        self.logger.log_metrics(logged_metrics(point, prefix=self.prefix, log=self.numbers), step=point.step)
 
     def tell(self, phases: Phases) -> None:
         """Do nothing: such a logger has no place for a sentence that changes."""
@@ -54,21 +55,22 @@ class MetricsLog:
         """Do nothing: the logger has had all points."""
 
 
-def point_log(logger: Any, *, prefix: str = "ib") -> PointLog:
+def point_log(logger: Any, *, prefix: str = "ib", log: str = "few") -> PointLog:
     """Choose how points reach a logger.
 
     Args:
         logger: A wandb run, Lightning's ``WandbLogger``, or an object with ``log_metrics(metrics, step)``.
         prefix: Prefix of the keys.
+        log: What it gets of a point, ``few`` or ``all`` of its numbers.
 
     Raises:
         ValueError: ``logger`` is none of these.
     """
     if type(logger).__name__ == "WandbLogger" or hasattr(logger, "define_metric"):
         # the adapter draws charts, which measuring knows nothing of: it is imported only where wandb is used
-        return importlib.import_module("ibtrack.integrations.wandb").WandbLog(logger, prefix=prefix)
+        return importlib.import_module("ibtrack.integrations.wandb").WandbLog(logger, prefix=prefix, log=log)
     if not callable(getattr(logger, "log_metrics", None)):
         raise ValueError(
             f"loggers must be wandb runs or have a method log_metrics(metrics, step), got {type(logger).__name__}"
         )
-    return MetricsLog(logger, prefix=prefix)
+    return MetricsLog(logger, prefix=prefix, log=log)

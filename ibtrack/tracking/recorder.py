@@ -43,6 +43,7 @@ class Recorder:
         report: Called with each line of text that is shown; None shows nothing.
         alert: Whether wandb runs among the loggers raise an alert when a phase begins.
         strict: Whether to raise where something cannot be written or shown.
+        log: What loggers get of a point, ``few`` or ``all`` of its numbers.
         prefix: Prefix of the logged keys.
         origin: Where the models of a replay come from, for the header; None for a run that trains.
         stage: Stage of training that is recorded; None where there is but one.
@@ -65,11 +66,12 @@ class Recorder:
         report: Callable[[str], None] | None,
         alert: bool,
         strict: bool,
+        log: str,
         prefix: str,
         stage: str | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self.protocol, self.path, self.prefix, self.stage = protocol, path, prefix, stage
+        self.protocol, self.path, self.log, self.prefix, self.stage = protocol, path, log, prefix, stage
         self.run = run_header(name, config, origin)
         self._goes_on = what_goes_on(origin)
         self._loggers, self._report, self._alerts, self._strict = loggers, report, alert, strict
@@ -101,7 +103,7 @@ class Recorder:
         if self.path is not None and rank() == 0:
             self._open_file(self.path, resume_from, run_id, None if before is None else before.writer)
         if rank() == 0:
-            self.logs = [point_log(logger, prefix=self.prefix) for logger in self._loggers]
+            self.logs = [point_log(logger, prefix=self.prefix, log=self.log) for logger in self._loggers]
         self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
 
     def _open_file(

@@ -11,13 +11,13 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from ibtrack import schedules
-from ibtrack._checks import check_count, check_integer
+from ibtrack._checks import check_count, check_integer, check_option
 from ibtrack.capture.forward import check_text_fits, default_forward
 from ibtrack.capture.sharded import SharedPasses, check_data_parallel
 from ibtrack.distributed import (
@@ -33,6 +33,7 @@ from ibtrack.distributed import (
 from ibtrack.information.options import SoftOptions
 from ibtrack.probe.probe import Probe
 from ibtrack.record.keys import metric_key
+from ibtrack.record.logged import LOGS
 from ibtrack.record.protocol import protocol_differences
 from ibtrack.record.texts import reason
 from ibtrack.record.trajectory import Point, Trajectory
@@ -92,6 +93,8 @@ class InformationPlaneTracker:
             points are left out until it is kept again, and the next point says which. The first and the last step are
             measured all the same.
         strict: Whether to raise when a measurement fails, instead of a warning and a failed point.
+        log: What loggers get of a point: the ``few`` numbers that one looks at while a run goes on, or ``all``; see
+            `ibtrack.record.logged.logged_metrics`. The file has all of them.
         prefix: Prefix of the logged keys; it tells several trackers of one run apart.
         stage: Name of this stage of training, such as ``dpo``; points have it. Where ``path`` holds the points of
             earlier stages, this one goes on after them: the loop counts its steps from 0, and points count on from the
@@ -133,6 +136,7 @@ class InformationPlaneTracker:
         alert: bool = False,
         max_overhead: float | None = None,
         strict: bool = False,
+        log: Literal["few", "all"] = "few",
         prefix: str = "ib",
         stage: str | None = None,
         name: str | None = None,
@@ -157,6 +161,7 @@ class InformationPlaneTracker:
             raise ValueError(f"max_overhead must lie between 0 and 1, got {max_overhead!r}")
         self.max_overhead, self.cuda_graph = max_overhead, cuda_graph
         self.forward, self.alert, self.strict, self.prefix = forward, alert, strict, prefix
+        self.log = check_option("log", log, LOGS)
         self.stage = check_stage(stage)
         self.name, self.config = name, dict(config or {})
         self.loggers, self.report, self.origin = list(loggers), report, origin
@@ -275,6 +280,7 @@ class InformationPlaneTracker:
             report=self.report,
             alert=self.alert,
             strict=self.strict,
+            log=self.log,
             prefix=self.prefix,
             stage=self.stage,
             origin=self.origin,

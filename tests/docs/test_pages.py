@@ -14,7 +14,7 @@ import ibtrack.information
 import ibtrack.metrics
 from ibtrack import InformationPlaneTracker, Probe, SoftOptions, schedules
 from ibtrack.record.keys import parse_key
-from ibtrack.record.logged import logged_metrics
+from ibtrack.record.logged import point_metrics
 from ibtrack.record.quantities import GEOMETRY, QUANTITIES
 from tests.docs.pages import DOCS, PAGES, ROOT, name
 from tests.docs.preludes import Model, training
@@ -60,7 +60,7 @@ def test_the_tables_of_keys_hold_what_a_point_holds() -> None:
     for suffix in ("_low", "_low_se", "_high"):
         assert {quantity for quantity, own, _ in forms if own == suffix} == {"complexity", "expressivity"}
         assert f"`{suffix}`" in KEYS
-    beyond = logged_metrics(point).keys() - point.values.keys()
+    beyond = point_metrics(point).keys() - point.values.keys()
     assert beyond == {"ib/tokens_seen", "ib/failed"}
     assert all(f"`{key}`" in KEYS for key in beyond)
 

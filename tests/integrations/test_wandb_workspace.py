@@ -1,12 +1,17 @@
 """What would be sent to wandb, held against what the libraries themselves make and send."""
 
 import json
+import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import altair as alt
+import jsonschema
 import numpy as np
 import pytest
 import wandb
@@ -18,10 +23,11 @@ from ibtrack.cli import app
 from ibtrack.integrations import wandb_workspace
 from ibtrack.integrations.wandb_workspace import Dashboard, make_dashboard, plane_preset
 from ibtrack.record.logged import logged_metrics
-from ibtrack.record.quantities import PLANE_UNITS
+from ibtrack.record.quantities import GEOMETRY, PLANE_UNITS
 from ibtrack.report import charts, style, tables
 from tests import trajectories
 from tests.report.test_charts import near
+from tests.wandb_server import WandbServer
 
 ws, wr = wandb_workspace._library()
 
@@ -119,21 +125,22 @@ def test_the_workspace_survives_the_librarys_own_reading(made: Dashboard) -> Non
 
 def test_panels_show_what_is_logged(made: Dashboard) -> None:
     logged = {*logged_metrics(trajectories.make(num_layers=2).points[-1])}
-    logged |= {"ib/plane", *(f"ib/phases/{name}" for name in ("compression", "compression_num_se"))}
+    logged |= {"ib/information_plane", *(f"ib/phases/{name}" for name in ("compression", "compression_num_se"))}
     logged |= {"ib/phases/compression_start", "ib/phases/fitting_end"}
     logged |= {f"ib/phases/{name}_log_k" for name in ("compression", "narrowing")}
     shown = {key for panel in panels(made) for key in keys_of(panel)}
     assert shown <= logged
-    assert {"ib/embed/token/kept", "ib/L01/token/told", "ib/mean/token/complexity", "ib/overhead_fraction"} <= shown
+    assert {"ib_layers/embed/token/kept", "ib_layers/L01/token/told", "ib/mean/token/complexity"} <= shown
+    assert "ib_run/overhead_fraction" in shown
     axes = {panel.x.name if hasattr(panel.x, "name") else panel.x for panel in panels(made) if hasattr(panel, "x")}
-    assert axes == {"trainer/global_step", "ib/tokens_seen"}
+    assert axes == {"trainer/global_step", "ib_run/tokens_seen"}
 
 
 def test_the_geometry_has_its_panels_where_it_was_measured(made: Dashboard) -> None:
     run = trajectories.make(num_layers=2, geometry=True)
     of_run = make_dashboard(run, entity="team", project="plane")
     shown, without = ({key for panel in panels(each) for key in keys_of(panel)} for each in (of_run, made))
-    assert shown - without == {"ib/mean/rankme", "ib/mean/participation_ratio", "ib/mean/alpha_req"}
+    assert shown - without == {f"ib_more/mean/{name}" for name in GEOMETRY}
     assert shown - without <= {*logged_metrics(run.points[-1])}
 
 
@@ -141,10 +148,10 @@ def test_another_prefix_and_order_are_used_throughout() -> None:
     run = trajectories.make(num_layers=1, orders=["bigram"])
     made = make_dashboard(run, entity="team", project="plane", prefix="train")
     keys = {key for panel in panels(made) for key in keys_of(panel)}
-    assert {key.split("/")[0] for key in keys} == {"train"}
+    assert {key.split("/")[0] for key in keys} == {"train", "train_layers", "train_run"}
     assert "train/mean/bigram/kept" in keys
     (chart,) = [panel for panel in panels(made) if isinstance(panel, wr.CustomChart)]
-    assert chart.query == {"summaryTable": {"tableKey": "train/points"}}
+    assert chart.query == {"summaryTable": {"tableKey": "train_more/points"}}
     assert chart.chart_strings == {"order": "bigram"}
 
 
@@ -154,7 +161,7 @@ def test_the_chart_panel_asks_as_wandbs_own_charts_do(made: Dashboard) -> None:
     ours = chart._to_model().config.model_dump(by_alias=True, exclude_none=True)
     table = wandb.Table(columns=[*tables.TABLE_COLUMNS])
     theirs = wandb.plot_table(made.chart_id, table, dict(chart.chart_fields), dict(chart.chart_strings))
-    theirs.set_key("ib/points")
+    theirs.set_key("ib_more/points")
     panel = theirs.spec.config_value["panel_config"]
     assert {key: panel[key] for key in ours if key != "userQuery"} == {
         key: ours[key] for key in ours if key != "userQuery"
@@ -164,8 +171,8 @@ def test_the_chart_panel_asks_as_wandbs_own_charts_do(made: Dashboard) -> None:
         (found,) = [f for f in query["userQuery"]["queryFields"][0]["fields"] if f["name"] == "summaryTable"]
         return found["args"]
 
-    assert asked(panel) == [{"name": "tableKey", "value": "ib/points_table"}]
-    assert asked(ours) == [{"name": "tableKey", "value": "ib/points"}]
+    assert asked(panel) == [{"name": "tableKey", "value": "ib_more/points_table"}]
+    assert asked(ours) == [{"name": "tableKey", "value": "ib_more/points"}]
 
 
 def test_placeholders_name_columns_of_the_table_and_nothing_else() -> None:
@@ -188,7 +195,8 @@ def test_the_preset_reads_the_columns_of_its_unit(unit: str) -> None:
 def test_a_dashboard_in_fractions_of_log_k_is_another_chart(made: Dashboard) -> None:
     other = make_dashboard(trajectories.make(num_layers=2), entity="team", project="plane", unit="log_k")
     assert other.chart_id != made.chart_id
-    assert "ib/L01/token/complexity" in {key for panel in panels(other) for key in keys_of(panel)}
+    first = next(panel for panel in panels(other) if isinstance(panel, wr.LinePlot))
+    assert keys_of(first) == ["ib/mean/token/complexity"]
     with pytest.raises(ValueError, match="unit must be one of 'share', 'log_k', got 'bits'"):
         make_dashboard(trajectories.make(num_points=1), entity="team", project="plane", unit="bits")
 
@@ -259,5 +267,103 @@ def test_the_command_prints_the_requests(tmp_path: Path) -> None:
 def test_the_command_sends(tmp_path: Path, sent: Sent) -> None:
     run = trajectories.write(trajectories.make(num_points=2), tmp_path / "run")
     result = CliRunner().invoke(app, ["dashboard", str(run), "--entity", "team", "--project", "plane"])
-    assert result.stdout == "wrote https://wandb.test/team/plane?nw=1x\n"
+    why = "give several runs, or the setting that makes groups"
+    assert result.stdout == f"wrote https://wandb.test/team/plane?nw=1x; runs are not grouped: {why}\n"
     assert len(sent) == 2
+
+
+def test_a_recipe_over_seeds_is_a_group_with_a_band() -> None:
+    made = make_dashboard(trajectories.sweep(num_points=2), entity="team", project="plane")
+    assert made.grouping == "runs are grouped by model.width"
+    spec = made.requests()["upsertView"]["spec"]["section"]
+    (runs,) = spec["runSets"]
+    assert runs["grouping"] == [{"section": "config", "name": "model.value.width"}]
+    assert spec["settings"]["useRunsTableGroupingInPanels"]
+    lines = [panel for panel in panels(made) if isinstance(panel, (wr.LinePlot, wr.BarPlot))]
+    assert len(lines) > 10
+    assert {(line.groupby_aggfunc, line.groupby_rangefunc) for line in lines} == {("mean", "minmax")}
+    assert "Runs are grouped" in str([panel.markdown for panel in panels(made) if isinstance(panel, wr.MarkdownPanel)])
+
+
+def test_runs_that_are_no_sweep_are_not_grouped(made: Dashboard) -> None:
+    alike = [trajectories.make(name, num_points=2, config={"model": {"width": 8}}) for name in ("a", "b")]
+    apart = make_dashboard(alike, entity="team", project="plane")
+    assert re.match(r"runs are not grouped: .*group", apart.grouping)
+    for each in (made, apart):
+        (runs,) = each.requests()["upsertView"]["spec"]["section"]["runSets"]
+        assert runs["grouping"] == []
+        assert {line.groupby_rangefunc for line in panels(each) if isinstance(line, wr.LinePlot)} == {None}
+
+
+def test_one_run_is_grouped_by_a_setting_that_it_has() -> None:
+    run = trajectories.make(num_points=2, config={"choices": {"recipe": "cosine"}, "seed": 0})
+    options = {"entity": "team", "project": "plane"}
+    assert make_dashboard(run, **options, by="recipe").grouping == "runs are grouped by choices.recipe"
+    with pytest.raises(ValueError, match="no run has a setting 'lr'"):
+        make_dashboard(run, **options, by="lr")
+    with pytest.raises(ValueError, match="by must be a setting that makes groups, got the seed 'seed'"):
+        make_dashboard(run, **options, by="seed")
+    with pytest.raises(ValueError, match="runs must hold at least one run, got none"):
+        make_dashboard([], **options)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
+    """What a server of wandb has got when `ibtrack dashboard` was run, in a process of its own, on two recipes."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    for run in trajectories.sweep(num_points=2):
+        trajectories.write(run, folder / "runs" / run.name)
+    with WandbServer() as server:
+        command = [sys.executable, "-m", "ibtrack.cli", "dashboard", str(folder / "runs"), "--entity", "tests"]
+        environment = {**os.environ, **server.environment(folder)}
+        done = subprocess.run(
+            [*command, "--project", "plane"], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith(f"wrote {server.url}/tests/plane?nw=")
+        assert done.stdout.endswith("; runs are grouped by model.width\n")
+        yield server
+
+
+def test_the_command_sends_one_chart_and_one_view(server: WandbServer) -> None:
+    (chart,), (view,) = server.charts, server.views
+    made = make_dashboard(trajectories.sweep(num_points=2), entity="tests", project="plane").requests()
+    assert json.loads(chart["spec"]) == made["createCustomChart"]["spec"]
+    assert (chart["chartType"], chart["access"]) == ("vega2", "PRIVATE")
+    assert f"{chart['entity']}/{chart['chartName']}" in view["spec"]
+    assert json.loads(view["spec"]) == without_ids(made["upsertView"]["spec"], json.loads(view["spec"]))
+    assert [name for name in server.asked if name.startswith(("Create", "Upsert"))] == [
+        "CreateCustomChart",
+        "UpsertView2",
+    ]
+
+
+def without_ids(mine: Any, theirs: Any) -> Any:
+    """Take over the ids of panels, which are drawn each time."""
+    if isinstance(mine, dict):
+        return {key: theirs[key] if key == "__id__" else without_ids(value, theirs[key]) for key, value in mine.items()}
+    if isinstance(mine, list):
+        return [without_ids(*both) for both in zip(mine, theirs, strict=True)]
+    return mine
+
+
+def test_the_view_that_was_sent_holds_to_the_schema_of_workspaces(server: WandbServer) -> None:
+    """The library's models are what is published of it: nothing is unknown to them, and nothing is lost in them."""
+    (view,) = server.views
+    spec = json.loads(view["spec"])
+    model = type(make_dashboard(trajectories.make(num_points=1), entity="a", project="b").workspace._to_model().spec)
+    jsonschema.validate(spec, model.model_json_schema(by_alias=True, mode="validation"))
+    assert json.loads(model.model_validate(spec).model_dump_json(by_alias=True, exclude_none=True)) == spec
+    broken = json.loads(view["spec"])
+    broken["section"]["panelBankConfig"]["sections"] = "all"
+    with pytest.raises(jsonschema.ValidationError, match="'all' is not of type 'array'"):
+        jsonschema.validate(broken, model.model_json_schema(by_alias=True, mode="validation"))
+
+
+def test_the_chart_that_was_sent_holds_to_the_schema_of_vega_lite(server: WandbServer) -> None:
+    (chart,) = server.charts
+    text = chart["spec"].replace("${string:order}", "token")
+    spec = json.loads(re.sub(r"\$\{field:(\w+)\}", r"\1", text))
+    assert "${" not in json.dumps(spec)
+    alt.LayerChart.from_dict(spec)
+    with pytest.raises(jsonschema.ValidationError, match="'wide' is not of type"):
+        alt.LayerChart.from_dict({**spec, "width": "wide"})

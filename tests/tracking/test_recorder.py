@@ -17,7 +17,7 @@ PROTOCOL = {"orders": ("token",), "seed": 0}
 
 def _recorder(path: Path | None = None, **options: Any) -> Recorder:
     given: dict[str, Any] = {"name": "a", "config": {}, "loggers": (), "report": None, "alert": False}
-    return Recorder(protocol=PROTOCOL, path=path, **{**given, "strict": False, "prefix": "ib", **options})
+    return Recorder(protocol=PROTOCOL, path=path, **{**given, "strict": False, "log": "few", "prefix": "ib", **options})
 
 
 def test_a_point_is_in_the_file_before_a_logger_hears_of_it(tmp_path: Path) -> None:

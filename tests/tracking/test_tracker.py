@@ -171,6 +171,7 @@ def test_a_wrong_configuration_raises_at_the_start_and_leaves_nothing(
     [
         ({"schedule": 100}, r"schedule must come from ibtrack\.schedules, got int"),
         ({"max_overhead": 1.5}, "max_overhead must lie between 0 and 1, got 1.5"),
+        ({"log": "some"}, "log must be one of 'few', 'all', got 'some'"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"options": {"num_anchors": 50}}, r"options must be ibtrack\.SoftOptions, got dict"),
         ({"probe": torch.zeros(2, 2)}, r"probe must be an ibtrack\.Probe, got Tensor"),
