@@ -92,8 +92,22 @@ def write_report(
     if left_out := size_sentence(sheets, folder):
         banners = [*banners, left_out]
     page = _page(sheets, labels, banners, comparable=not differences, folder=folder, scores=scores)
-    path.write_text(page, encoding="utf-8")
+    _put(page, path)
     return path
+
+
+def _put(page: str, path: Path) -> None:
+    """Write a page where another may lie, so that who opens it meanwhile sees one of the two as a whole."""
+    if path.exists() and not path.is_file():  # such as /dev/stdout
+        path.write_text(page, encoding="utf-8")
+        return
+    place = path.resolve()  # of a link the file that it leads to
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(place)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]], page: Path | None) -> tuple[list[Sheet], list[str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, Protocol
 
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.record.logged import logged_metrics
+from ibtrack.record.texts import printable
 from ibtrack.record.trajectory import Point, Trajectory
 
 
@@ -72,3 +74,22 @@ def point_log(logger: Any, *, prefix: str = "ib") -> PointLog:
             f"loggers must be wandb runs or have a method log_metrics(metrics, step), got {type(logger).__name__}"
         )
     return MetricsLog(logger, prefix=prefix)
+
+
+def open_wandb_runs() -> list[Any]:
+    """Find the run that ``wandb.init`` has opened in this process, if there is one; wandb itself is not imported."""
+    run = getattr(sys.modules.get("wandb"), "run", None)
+    return [] if run is None or getattr(run, "disabled", False) else [run]
+
+
+def logger_name(logger: Any) -> str:
+    """Name a logger in a sentence: a wandb run by its name, a reporter of a trainer by its own, others by their class.
+
+    Args:
+        logger: What `point_log` takes.
+    """
+    if hasattr(logger, "define_metric"):
+        return (
+            f"the wandb run {printable(str(getattr(logger, 'name', None) or getattr(logger, 'id', 'without a name')))}"
+        )
+    return str(getattr(logger, "reports_to", type(logger).__name__))
