@@ -56,18 +56,22 @@ class MetricsLog:
         """Do nothing: the logger has had all points."""
 
 
-def point_log(logger: Any, *, prefix: str = "ib") -> PointLog:
+def point_log(logger: Any, *, prefix: str = "ib", is_shared: bool = False) -> PointLog:
     """Choose how points reach a logger.
 
     Args:
         logger: A wandb run, Lightning's ``WandbLogger``, or an object with ``log_metrics(metrics, step)``.
         prefix: Prefix of the keys.
+        is_shared: Whether a wandb run was found open, so that the loop may log to it as well; none of its rows is lost
+            then, see `ibtrack.integrations.shared_run`.
 
     Raises:
         ValueError: ``logger`` is none of these.
     """
     if type(logger).__name__ == "WandbLogger" or hasattr(logger, "define_metric"):
         # the adapter draws charts, which measuring knows nothing of: it is imported only where wandb is used
+        if is_shared:
+            return importlib.import_module("ibtrack.integrations.shared_run").SharedRunLog(logger, prefix=prefix)
         return importlib.import_module("ibtrack.integrations.wandb").WandbLog(logger, prefix=prefix)
     if not callable(getattr(logger, "log_metrics", None)):
         raise ValueError(
@@ -83,7 +87,8 @@ def open_wandb_runs() -> list[Any]:
 
 
 def logger_name(logger: Any) -> str:
-    """Name a logger in a sentence: a wandb run by its name, a reporter of a trainer by its own, others by their class.
+    """Name a logger in a sentence: a wandb run by its name, a reporter of a trainer and a module by their own, others
+    by their class.
 
     Args:
         logger: What `point_log` takes.
@@ -92,4 +97,5 @@ def logger_name(logger: Any) -> str:
         return (
             f"the wandb run {printable(str(getattr(logger, 'name', None) or getattr(logger, 'id', 'without a name')))}"
         )
-    return str(getattr(logger, "reports_to", type(logger).__name__))
+    named = getattr(logger, "reports_to", None) or getattr(logger, "__name__", None)  # the latter of a module: mlflow
+    return str(named or type(logger).__name__)

@@ -88,6 +88,7 @@ class Recorder:
         self.writer: TrajectoryWriter | None = None
         self.logs: list[PointLog] = []
         self.page: LivePage | None = None
+        self._found: list[Any] = []  # loggers that were not given
         self._num_held = 0  # points that were there at the start
         self._num_said = -1  # points when it was last said where they are
         self._watch = PhaseWatch()
@@ -187,8 +188,8 @@ class Recorder:
                 self.page.finish(len(self.points))
         self._say_where_points_are()
 
-    def _log_of(self, logger: Any) -> PointLog:
-        return point_log(logger, prefix=self.prefix)
+    def _log_of(self, logger: Any, *, is_shared: bool = False) -> PointLog:
+        return point_log(logger, prefix=self.prefix, is_shared=is_shared)
 
     def _log_point(self, log: PointLog, point: Point, trajectory: Trajectory) -> None:
         with self._tolerated(f"{logger_name(log.logger)} did not take the point of step {point.step}"):
@@ -199,9 +200,11 @@ class Recorder:
         if self._find_loggers is None or rank() != 0:
             return
         with self._tolerated("loggers could not be looked for"):
-            new = [self._log_of(logger) for logger in self._find_loggers() if not self._gives_to(logger)]
-            if not new:
+            loggers = [logger for logger in self._find_loggers() if not any(logger is known for known in self._found)]
+            if not loggers:
                 return
+            self._found += loggers
+            new = [self._log_of(logger, is_shared=True) for logger in loggers]
             self.logs += new
             names = ", ".join(logger_name(log.logger) for log in new)
             self.say(f"{self._head}: points go to {names} as well; loggers=() keeps them from there")
@@ -209,9 +212,6 @@ class Recorder:
                 until = replace(self.trajectory, points=self.points[: number + 1])
                 for log in new:
                     self._log_point(log, self.points[number], until)
-
-    def _gives_to(self, logger: Any) -> bool:
-        return any(log.logger is logger for log in self.logs)
 
     def _begin_page(self) -> None:
         """Make ready for the page; where the extra that draws is missing, there will be none."""
