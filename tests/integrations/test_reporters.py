@@ -266,9 +266,12 @@ def _train_in_two(rank: int, world: int, port: int, folder: Path) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     lines: list[str] = []
     watch = _watch(folder, verbose=True, say=lines.append)
-    _trainer(folder, [watch], report_to=["tensorboard"], ddp_backend="gloo", per_device_train_batch_size=4).train()
+    client = _Client()  # which is open on both, as MLflow's is
+    callbacks = [watch, _reporter(MLflowCallback, client)]
+    _trainer(folder, callbacks, report_to=["tensorboard"], ddp_backend="gloo", per_device_train_batch_size=4).train()
     assert torch.distributed.get_world_size() == world
     (folder / f"lines{rank}").write_text("\n".join(lines))
+    (folder / f"steps{rank}").write_text(str([step for row, step in client.calls if KEY in row]))
     torch.distributed.destroy_process_group()
 
 
@@ -277,3 +280,4 @@ def test_of_two_processes_the_first_alone_reports(tmp_path: Path) -> None:
     assert [step for step, _ in _scalars(tmp_path / "hf")[KEY]] == Trajectory.load(tmp_path).steps == [0, 2, 4, 5]
     assert (tmp_path / "lines0").read_text().count("ibtrack step ") == 4
     assert (tmp_path / "lines1").read_text() == ""
+    assert [(tmp_path / f"steps{rank}").read_text() for rank in range(2)] == ["[0, 2, 4, 5]", "[]"]
