@@ -19,6 +19,7 @@ from ibtrack.tracking.budget import Budget
 
 SHARE = 0.01  # of wall time that pages may take
 FIRST = 3.0  # seconds that the first is expected to take; most of them are imports
+GRACE = 60.0  # seconds for a process that has taken too long to be ended
 LONGEST = 300.0  # seconds; a page of ten thousand points of a hundred layers takes some tens
 
 
@@ -73,8 +74,10 @@ class LivePage:
         """
         if num_points > self._points:
             self._begin(num_points)
-        self._aside.wait(2 * LONGEST)  # the one that is being written, and the last; each gives up by itself
+        in_time = self._aside.wait(2 * LONGEST + GRACE)  # for the one that is being written, and the last
         self._take_stock()
+        if not in_time:
+            raise RuntimeError(f"its process could not be ended within {GRACE:g} s")
 
     def _begin(self, num_points: int) -> None:
         self._points = num_points

@@ -86,6 +86,20 @@ def test_what_the_other_process_says_is_told(tmp_path: Path, monkeypatch: pytest
         page.finish(1)
 
 
+def test_a_process_that_does_not_end_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(LivePage, "_write", lambda self: gate.wait(300))
+    monkeypatch.setattr(live_page, "LONGEST", 0.0)
+    monkeypatch.setattr(live_page, "GRACE", 0.0)
+    page = LivePage(tmp_path / "r.html", tmp_path / "t.jsonl")
+    with pytest.raises(RuntimeError, match="its process could not be ended within 0 s"):
+        page.finish(1)
+    gate.set()
+    assert page._aside.wait(300)
+
+
 def test_training_goes_on_without_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.warns(MeasurementWarning, match=r"r\.html was not written: .*; training goes on"):
