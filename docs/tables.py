@@ -1,4 +1,5 @@
-"""Writes the tables that follow from the code into their pages: quantities, options of the commands, models.
+"""Writes the tables that follow from the code into their pages: quantities, options of the commands, models,
+loops.
 
     python docs/tables.py
 
@@ -19,7 +20,9 @@ from ibtrack.cli import app
 from ibtrack.record.logged import FEW, logged_key
 from ibtrack.record.quantities import QUANTITIES, Quantity, quantity_key
 
-MODELS = Path(__file__).parent.parent / "tests" / "capture" / "causal_models.csv"
+TESTS = Path(__file__).parent.parent / "tests"
+MODELS = TESTS / "capture" / "causal_models.csv"
+LOOPS = TESTS / "integrations" / "loops.csv"
 _SCOPES = {"order": "of a site and a label set", "site": "of a site", "run": "of the whole run"}
 
 
@@ -131,7 +134,18 @@ def _model(row: dict[str, str]) -> str:
     return row["configuration"].removesuffix("Config")
 
 
-TABLES = {"quantities": quantities, "logged": logged, "commands": commands, "models": models}
+def loops() -> str:
+    """Write which loggers were seen to get the points in which loops, as a file of the tests has it."""
+    with LOOPS.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    head = "| loop | logger | what a user does | points | seen with |\n|---|---|---|---|---|"
+    columns = ("loop", "logger", "how", "points")
+    return "\n".join(
+        [head, *(_row(*(row[name] for name in columns), row["remark"] or row["packages"]) for row in rows)]
+    )
+
+
+TABLES = {"quantities": quantities, "logged": logged, "commands": commands, "models": models, "loops": loops}
 
 if __name__ == "__main__":
     for path in sorted(Path(__file__).parent.rglob("*.md")):

@@ -117,7 +117,12 @@ def run(case: Case) -> dict[str, object]:
     before = memory("VmRSS")
     reset_peak()
     tracker = InformationPlaneTracker(
-        probe, layers="blocks.*", options=SoftOptions(num_anchors=case.anchors), batch_size=BATCH_SIZE, strict=True
+        probe,
+        layers="blocks.*",
+        options=SoftOptions(num_anchors=case.anchors),
+        batch_size=BATCH_SIZE,
+        strict=True,
+        verbose=False,
     )
     began = time.perf_counter()
     tracker.start(model)

@@ -318,7 +318,7 @@ def _memory_seconds(setting: Setting) -> list[float]:
 def _overhead(setting: Setting) -> list[Finding]:
     """Time training without a tracker, and with one that measures by the default schedule."""
     model, batch_size, steps, wait = setting.model, setting.batch_size, setting.steps, setting.wait
-    tracker = InformationPlaneTracker(setting.probe(setting.blocks), strict=True)
+    tracker = InformationPlaneTracker(setting.probe(setting.blocks), strict=True, verbose=False)
     unwatched = _train(model, batch_size, steps, wait, lambda step: None)
     watched = _train(model, batch_size, steps, wait, lambda step: tracker.step(model, step))
     share = tracker.trajectory.points[-1].values["ib/overhead_fraction"]

@@ -96,7 +96,7 @@ def measure(fault: str, seconds: float, age: float) -> dict[str, Any]:
             nn.Embedding(50, 64), nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64)), nn.Linear(64, 50)
         )
         tokens = torch.randint(50, (16, 64), generator=torch.Generator().manual_seed(0))
-        tracker = InformationPlaneTracker(Probe(tokens), schedule=schedules.every(EVERY), loggers=[run])
+        tracker = InformationPlaneTracker(Probe(tokens), schedule=schedules.every(EVERY), loggers=[run], verbose=False)
         tracker.start(model)
         tracker._began = time.monotonic() - age
         (log,) = cast(Any, tracker)._recorder.logs

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from ibtrack._checks import needs
+from ibtrack.integrations.reporters import TrainerReporters
 from ibtrack.probe.probe import Probe
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.schedules import Progress
@@ -34,15 +35,18 @@ class InformationPlaneTrainerCallback(TrainerCallback):
     The trainer has no event for an exception: after one, the last point is that of the last due step. It hands its loss
     to callbacks only when it logs it, as the mean since the last log; points have it with ``logging_steps=1``.
 
+    Points go to what the trainer reports to, by ``report_to=`` or by a callback of its user, under the keys that they
+    have in every loop: wandb, TensorBoard, MLflow and trackio; other reporters put ``train/`` before each key. Where it
+    does not report to wandb, they go to a run that ``wandb.init`` has opened. ``loggers=()`` gives them to none.
+
     A trainer can have several, each with its own probe, ``path`` and ``prefix``. Trainers of TRL are trainers as well:
     with ``stage="dpo"`` the points of one go on in the file of the trainer before, see
     `ibtrack.InformationPlaneTracker`.
 
     Args:
         probe: The probe to measure on; documents held out from training.
-        **tracker_options: Arguments of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file,
-            ``report=print`` shows a line for each measurement, and ``loggers=[wandb.run]`` gives points to the run that
-            the trainer reports to.
+        **tracker_options: Arguments of `ibtrack.InformationPlaneTracker`; ``path`` names the trajectory file, and
+            ``report=True`` keeps an HTML page beside it up to date.
 
     Raises:
         ValueError: When training starts, if layers, probe, model, or schedule do not fit each other, or if another
@@ -54,6 +58,8 @@ class InformationPlaneTrainerCallback(TrainerCallback):
         self._tracker = InformationPlaneTracker(probe, **tracker_options)
         self._state = STATE if self._tracker.prefix == "ib" else f"{STATE}[{self._tracker.prefix}]"
         self._loss: float | None = None
+        self._reporters = TrainerReporters(lambda: self._tracker.steps_before)
+        self._tracker.find_loggers = self._reporters
 
     @property
     def trajectory(self) -> Trajectory:
@@ -77,6 +83,7 @@ class InformationPlaneTrainerCallback(TrainerCallback):
         seconds = float(kept.get("seconds", 0.0))
         resumed = Progress(state.global_step, state.num_input_tokens_seen, seconds) if state.global_step else None
         self._tracker.measure_seconds = float(kept.get("measure_seconds", 0.0))
+        self._reporters.begin(args, state, control, rest["model"])
         self._tracker.start(
             rest["model"],
             max_steps=state.max_steps,

@@ -77,10 +77,13 @@ class InformationPlaneMonitor(Callback):
         prefix: Prefix of the logged keys and of the state in checkpoints; it tells several monitors of one run apart.
         name: Name of the run, for the trajectory; by default the logger's.
         config: Configuration of the run, for the trajectory; by default the module's hyperparameters.
-        verbose: Whether to print where the points go, and a line for each measurement.
+        report: HTML page that is written anew at points, as long as that takes less than a hundredth of the wall time,
+            and at the end; True for ``report.html`` beside the trajectory file. It needs the extra ``report``.
+        verbose: Whether to print where the points go, a line for each measurement, and at the end where they are.
 
     Raises:
-        ValueError: When training starts, if layers, probe, model, or schedule do not fit each other.
+        ValueError: An argument is out of its range or of another type; when training starts, if layers, probe, model,
+            or schedule do not fit each other.
         FileExistsError: When training starts, if ``path`` holds another run's trajectory, or another process writes it.
     """
 
@@ -105,10 +108,11 @@ class InformationPlaneMonitor(Callback):
         prefix: str = "ib",
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
+        report: str | os.PathLike[str] | bool | None = None,
         verbose: bool = True,
     ) -> None:
         self.path = self._given_path = None if path is None else Path(path)
-        self.prefix, self.name, self.config, self.verbose = prefix, name, config, verbose
+        self.prefix, self.name, self.config = prefix, name, config
         self._forward = forward
         self._count_tokens = count_tokens or tokens_in
         self._progress = Progress(0)
@@ -134,6 +138,8 @@ class InformationPlaneMonitor(Callback):
             strict=strict,
             log=log,
             prefix=prefix,
+            report=report,
+            verbose=verbose,
         )
 
     @property
@@ -194,10 +200,9 @@ class InformationPlaneMonitor(Callback):
             return
         self.path = self._given_path or default_path(trainer, self.prefix)
         tracker = self._tracker
-        tracker.path, tracker.loggers = self.path, trainer.loggers
+        tracker.path, tracker.loggers = self.path, list(trainer.loggers)
         tracker.name = self.name or _run_name(trainer)
         tracker.config = dict(self.config if self.config is not None else pl_module.hparams)
-        tracker.report = _printer(trainer) if self.verbose else None
         tracker.forward = self._forward_in(trainer)
         tracker.start(
             _root(trainer, pl_module),
@@ -377,8 +382,3 @@ def _run_name(trainer: Trainer) -> str | None:
     run = getattr(trainer.loggers[0], "experiment", None)
     name = getattr(run, "name", None)
     return name if isinstance(name, str) else f"{trainer.loggers[0].name}/{trainer.loggers[0].version}"
-
-
-def _printer(trainer: Trainer) -> Callable[[str], None]:
-    bar: Any = trainer.progress_bar_callback
-    return bar.print if bar is not None and bar.is_enabled else rank_zero_info

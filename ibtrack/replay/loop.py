@@ -151,7 +151,8 @@ def replay(
         name=name or (None if chosen[0].commit is None else sources.rpartition("/")[2]),
         config=settings,
         loggers=loggers,
-        report=report,
+        say=report,
+        verbose=report is not None,
         origin=_origin(plan, chosen),
     )
     with _own(tracker.path) as earlier_path, _folder_for(cache, tracker.path) as folder:

@@ -84,7 +84,7 @@ def write_report(
     folder = "" if single_file or not any(leaves_out(each.data) for each in sheets) else details_folder(path).name
     page = page_of(sheets, banners, allow_mixed=allow_mixed, folder=folder, scores=scores)
     beside = {"scripts": " 'self' file:", "complete": BESIDE.format(html.escape(folder))} if folder else {}
-    path.write_text(page_html(page, **beside), encoding="utf-8")
+    _put(page_html(page, **beside), path)
     return path
 
 
@@ -206,6 +206,20 @@ def in_one(said: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _banner(text: str) -> str:
     return f'<p class="banner" role="note">{html.escape(text)}</p>'
+
+
+def _put(page: str, path: Path) -> None:
+    """Write a page where another may lie, so that who opens it meanwhile sees one of the two as a whole."""
+    if path.exists() and not path.is_file():  # such as /dev/stdout
+        path.write_text(page, encoding="utf-8")
+        return
+    place = path.resolve()  # of a link the file that it leads to
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(place)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]], page: Path | None) -> tuple[list[Sheet], list[str]]:

@@ -1,4 +1,4 @@
-"""The record of a run while it goes on: its points in memory, in its file, at loggers and on the terminal.
+"""The record of a run while it goes on: its points in memory, in its file, at loggers, on its page and on the terminal.
 
 What cannot be written or shown is a warning, and the run goes on, unless it is strict.
 """
@@ -6,9 +6,11 @@ What cannot be written or shown is a warning, and the run goes on, unless it is 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from ibtrack.record.texts import printable, reason
 from ibtrack.record.trajectory import Point, Trajectory, read_file
 from ibtrack.record.writer import TrajectoryWriter
 from ibtrack.schedules import Progress
-from ibtrack.tracking.loggers import PointLog, point_log
+from ibtrack.tracking.live_page import LivePage
+from ibtrack.tracking.loggers import PointLog, logger_name, point_log
 from ibtrack.tracking.phase_watch import PhaseWatch
 from ibtrack.tracking.stage import last_before
 
@@ -40,7 +43,10 @@ class Recorder:
         name: Name of the run.
         config: Configuration of the run.
         loggers: Loggers that are given each point, see `ibtrack.tracking.loggers.point_log`.
-        report: Called with each line of text that is shown; None shows nothing.
+        find_loggers: Called at each point for further ones, which may have been opened since the last; they are given
+            the earlier points of this start as well. None looks for none.
+        say: Called with each line of text that is shown; None shows nothing.
+        page: HTML page that is kept up to date, made from the file; None writes none.
         alert: Whether wandb runs among the loggers raise an alert when a phase begins.
         strict: Whether to raise where something cannot be written or shown.
         log: What loggers get of a point, ``few`` or ``all`` of its numbers.
@@ -53,6 +59,7 @@ class Recorder:
         before: Last point of the stage before this one; None where there is none.
         writer: What writes the file; None without one.
         logs: What gives points to the loggers.
+        page: What writes the page; None without one.
     """
 
     def __init__(
@@ -63,7 +70,9 @@ class Recorder:
         name: str | None,
         config: Mapping[str, Any],
         loggers: Sequence[Any],
-        report: Callable[[str], None] | None,
+        find_loggers: Callable[[], Sequence[Any]] | None,
+        say: Callable[[str], None] | None,
+        page: Path | None,
         alert: bool,
         strict: bool,
         log: str,
@@ -74,11 +83,16 @@ class Recorder:
         self.protocol, self.path, self.log, self.prefix, self.stage = protocol, path, log, prefix, stage
         self.run = run_header(name, config, origin)
         self._goes_on = what_goes_on(origin)
-        self._loggers, self._report, self._alerts, self._strict = loggers, report, alert, strict
+        self._loggers, self._find_loggers, self._say = loggers, find_loggers, say
+        self._page_path, self._alerts, self._strict = page, alert, strict
         self.points: list[Point] = []
         self.before: Point | None = None
         self.writer: TrajectoryWriter | None = None
         self.logs: list[PointLog] = []
+        self.page: LivePage | None = None
+        self._found: list[Any] = []  # loggers that were not given
+        self._num_held = 0  # points that were there at the start
+        self._num_said = -1  # points when it was last said where they are
         self._watch = PhaseWatch()
 
     @property
@@ -95,7 +109,7 @@ class Recorder:
             before: What recorded the run until now in this process; None at its beginning.
 
         Raises:
-            ValueError: ``path`` is a folder, or the file has another protocol.
+            ValueError: ``path`` or the page is a folder, a logger takes no points, or the file has another protocol.
             OSError: No file can be made at ``path``, or it is another run's.
         """
         if before is not None and resume_from is not None:
@@ -103,7 +117,9 @@ class Recorder:
         if self.path is not None and rank() == 0:
             self._open_file(self.path, resume_from, run_id, None if before is None else before.writer)
         if rank() == 0:
-            self.logs = [point_log(logger, prefix=self.prefix, log=self.log) for logger in self._loggers]
+            self.logs = [self._log_of(logger) for logger in self._loggers]
+            self._begin_page()
+        self._num_held = len(self.points)
         self._watch.look(self.trajectory, is_last=True)  # what has begun before a restart is no news
 
     def _open_file(
@@ -153,19 +169,90 @@ class Recorder:
             warn(f"step {point.step}: {len(point.doubts)} of the values are in doubt, the first is {key}: {first}")
         with self._tolerated(f"{self.path} did not take the point of step {point.step}"):
             self._write(point)
+        self._look_for_loggers()
         for log in self.logs:
-            with self._tolerated(f"{type(log.logger).__name__} did not take the point of step {point.step}"):
-                log.log(point, self.trajectory)
+            self._log_point(log, point, self.trajectory)
         self.say(summary_line(point, prefix=self.prefix))
         self._watch_phases()
+        if self.page is not None:
+            with self._tolerated(f"{self.page.path} was not written"):
+                self.page.refresh(len(self.points), point.wall_time)
 
     def close(self) -> None:
-        """Tell the loggers that the run is over, and close the file."""
+        """Tell the loggers that the run is over, close the file, and write the page as it stays."""
         self._watch_phases(is_last=True)
         for log in self.logs:
-            with self._tolerated(f"{type(log.logger).__name__} did not take the end of the run"):
+            with self._tolerated(f"{logger_name(log.logger)} did not take the end of the run"):
                 log.finish(self.trajectory)
         self._close_file()
+        if self.page is not None:
+            with self._tolerated(f"{self.page.path} was not written"):
+                self.page.finish(len(self.points))
+
+    def _log_of(self, logger: Any, *, is_shared: bool = False) -> PointLog:
+        return point_log(logger, prefix=self.prefix, log=self.log, is_shared=is_shared)
+
+    def _log_point(self, log: PointLog, point: Point, trajectory: Trajectory) -> None:
+        with self._tolerated(f"{logger_name(log.logger)} did not take the point of step {point.step}"):
+            log.log(point, trajectory)
+
+    def _look_for_loggers(self) -> None:
+        """Give the points of this start but the newest to loggers that have been opened since the last one."""
+        if self._find_loggers is None or rank() != 0:
+            return
+        with self._tolerated("loggers could not be looked for"):
+            loggers = [logger for logger in self._find_loggers() if not any(logger is known for known in self._found)]
+            if not loggers:
+                return
+            self._found += loggers
+            new = [self._log_of(logger, is_shared=True) for logger in loggers]
+            self.logs += new
+            names = ", ".join(logger_name(log.logger) for log in new)
+            self.say(f"{self._head}: points go to {names} as well; loggers=() keeps them from there")
+            for number in range(self._num_held, len(self.points) - 1):
+                until = replace(self.trajectory, points=self.points[: number + 1])
+                for log in new:
+                    self._log_point(log, self.points[number], until)
+
+    def _begin_page(self) -> None:
+        """Make ready for the page; where the extra that draws is missing, there will be none."""
+        if self._page_path is None or self.path is None:
+            return
+        try:
+            self.page = LivePage(self._page_path, self.path)
+        except ModuleNotFoundError as error:
+            self._complain(str(error))
+
+    @property
+    def _head(self) -> str:
+        return "ibtrack" if self.prefix == "ib" else f"ibtrack {self.prefix}"
+
+    def say_where_points_go(self) -> None:
+        """Say where the points will be, and the page."""
+        if self.path is None:
+            self.say(f"{self._head}: points stay in memory; path= names a file for them")
+        else:
+            self.say(
+                f"{self._head}: points go to {self.path}" + (f", their page to {self.page.path}" if self.page else "")
+            )
+
+    def say_where_points_are(self, took: str) -> None:
+        """Say once for a number of points what they took, where they are, and how to look at them.
+
+        Args:
+            took: What following the run took.
+        """
+        if len(self.points) == self._num_said:
+            return
+        self._num_said = len(self.points)
+        self.say(f"{self._head}: following the run took {took}")
+        number = f"{len(self.points)} point{'' if len(self.points) == 1 else 's'}"
+        if self.path is None:
+            self.say(f"{self._head}: {number}, in memory only")
+        else:
+            page = f", their page is {self.page.path}" if self.page is not None and self.page.path.exists() else ""
+            show = shlex.join(["ibtrack", "show", str(self.path)])
+            self.say(f"{self._head}: {number} in {self.path}{page}; to see them: {show}")
 
     def _watch_phases(self, *, is_last: bool = False) -> None:
         """Find the phases so far, show them, and say which have begun; only the first process does."""
@@ -174,10 +261,10 @@ class Recorder:
         with self._tolerated("phases could not be found"):
             phases, news = self._watch.look(self.trajectory, is_last=is_last)
             for sentence in news:
-                self.say(f"{'ibtrack' if self.prefix == 'ib' else f'ibtrack {self.prefix}'}: {sentence}")
+                self.say(f"{self._head}: {sentence}")
             if phases is not None:
                 for log in self.logs:
-                    with self._tolerated(f"{type(log.logger).__name__} did not take the phases"):
+                    with self._tolerated(f"{logger_name(log.logger)} did not take the phases"):
                         log.tell(phases)
             for sentence in news if self._alerts else ():
                 title = f"{self.run['name'] or 'A run'}: {sentence.partition(',')[0]}"
@@ -186,19 +273,19 @@ class Recorder:
 
     def _alert(self, log: PointLog, title: str, sentence: str) -> bool:
         """Raise an alert; say whether the logger can, though it may have failed to."""
-        with self._tolerated(f"{type(log.logger).__name__} did not raise an alert"):
+        with self._tolerated(f"{logger_name(log.logger)} did not raise an alert"):
             return log.alert(title, sentence)
         return True
 
     def say(self, line: str) -> None:
         """Show a line of text, on the first process alone; one that cannot be shown does not end the run."""
-        if self._report is None or rank() != 0:
+        if self._say is None or rank() != 0:
             return
-        with self._tolerated("report= did not show a line"):
+        with self._tolerated("a line could not be shown"):
             try:
-                self._report(line)
+                self._say(line)
             except UnicodeEncodeError:  # of a terminal that has fewer letters than the line
-                self._report(line.encode("ascii", "backslashreplace").decode("ascii"))
+                self._say(line.encode("ascii", "backslashreplace").decode("ascii"))
 
     @contextlib.contextmanager
     def _tolerated(self, what: str) -> Iterator[None]:
@@ -225,7 +312,7 @@ class Recorder:
             self._complain_of_disk(f"point of step {point.step}", error)
         else:
             if waited:
-                self.say(f"ibtrack: {self.path} holds all points again")
+                self.say(f"{self._head}: {self.path} holds all points again")
 
     def _close_file(self) -> None:
         """Let other processes have the file, after a last try to write what waits for the disk."""

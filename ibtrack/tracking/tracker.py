@@ -40,6 +40,9 @@ from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.record.values import Values
 from ibtrack.schedules import Progress, Schedule
 from ibtrack.tracking.costs import Costs
+from ibtrack.tracking.line_printer import print_line
+from ibtrack.tracking.live_page import check_page, page_path
+from ibtrack.tracking.loggers import open_wandb_runs
 from ibtrack.tracking.measurement import (
     Forward,
     Layout,
@@ -102,9 +105,13 @@ class InformationPlaneTracker:
         name: Name of the run, for the trajectory's header.
         config: Configuration of the run, for the trajectory's header; of several stages that of the first.
         loggers: Objects with ``log_metrics(metrics, step)``, such as the loggers of Lightning and Fabric, or wandb
-            runs.
-        report: Called with a line of text that says where the points go, and with one for each measurement. A line
-            that it cannot show is a warning.
+            runs. By default, None, the run that ``wandb.init`` has opened in this process, also where that comes after
+            the first point; ``()`` for none.
+        report: HTML page that is written anew at points, as long as that takes less than a hundredth of the wall time,
+            and at the end; True for ``report.html`` beside ``path``, which it is made from. It needs the extra
+            ``report``.
+        verbose: Whether to print where the points go, a line for each measurement, and at the end where they are.
+        say: Called with each of these lines, in the place of printing it. A line that cannot be shown is a warning.
         origin: Where the models come from if they are saved checkpoints, for the trajectory's header; see
             `ibtrack.replay`. None for a run that trains.
 
@@ -113,7 +120,8 @@ class InformationPlaneTracker:
 
     Example:
         >>> model = nn.Sequential(nn.Embedding(7, 8), nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
-        >>> tracker = InformationPlaneTracker(Probe(torch.arange(640).view(20, 32) % 7), schedule=schedules.every(2))
+        >>> probe = Probe(torch.arange(640).view(20, 32) % 7)
+        >>> tracker = InformationPlaneTracker(probe, schedule=schedules.every(2), verbose=False)
         >>> for step in range(5):
         ...     _ = tracker.step(model, step)
         >>> tracker.trajectory.steps
@@ -141,8 +149,10 @@ class InformationPlaneTracker:
         stage: str | None = None,
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
-        loggers: Sequence[Any] = (),
-        report: Callable[[str], None] | None = None,
+        loggers: Sequence[Any] | None = None,
+        report: str | os.PathLike[str] | bool | None = None,
+        verbose: bool = True,
+        say: Callable[[str], None] | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(probe, Probe):
@@ -164,7 +174,9 @@ class InformationPlaneTracker:
         self.log = check_option("log", log, LOGS)
         self.stage = check_stage(stage)
         self.name, self.config = name, dict(config or {})
-        self.loggers, self.report, self.origin = list(loggers), report, origin
+        self.loggers = None if loggers is None else list(loggers)
+        self.find_loggers: Callable[[], Sequence[Any]] = open_wandb_runs  # where none are given
+        self.report, self.verbose, self.say, self.origin = check_page(report), verbose, say or print_line, origin
         self.protocol: dict[str, Any] = {}
         self.costs = Costs()
         self._recorder: Recorder | None = None
@@ -201,6 +213,11 @@ class InformationPlaneTracker:
         """
         writer = None if self._recorder is None else self._recorder.writer
         return None if writer is None else writer.run_id
+
+    @property
+    def steps_before(self) -> int:
+        """Steps that the stages before this one took; 0 where there is but one."""
+        return self._before.step
 
     @property
     def started(self) -> bool:
@@ -254,13 +271,33 @@ class InformationPlaneTracker:
                 around this call.
 
         Raises:
-            ValueError: ``resume_from`` is no `Progress`, ``path`` is a folder, layers do not exist, the probe does not
-                fit the model, the schedule has nothing due, the trajectory to resume has another protocol, or
-                processes differ in probe or options.
+            ValueError: ``resume_from`` is no `Progress`, ``path`` or ``report`` is a folder, ``report`` is given
+                without ``path``, a logger takes no points, layers do not exist, the probe does not fit the model, the
+                schedule has nothing due, the trajectory to resume has another protocol, or processes differ in probe or
+                options.
             FileExistsError: ``path`` holds another run's trajectory, or another process is writing it. The trajectory
                 of an earlier start of this run, of equal protocol and config, is moved aside with a warning.
             OSError: No file can be made at ``path``, or, where the tracker is strict, the disk is full.
             MeasurementError: Another process could not start, or did not call this within five minutes.
+        """
+        self._start(model, max_steps, resume_from, run_id, precision)
+        recorder, measurement = cast(Recorder, self._recorder), cast(Measurement, self._measurement)
+        recorder.say_where_points_go()
+        if measurement.no_graph:
+            recorder.say(f"ibtrack: cuda_graph has no effect: {measurement.no_graph}")
+
+    def _start(
+        self,
+        model: nn.Module,
+        max_steps: int | None = None,
+        resume_from: Progress | None = None,
+        run_id: str | None = None,
+        precision: str | None = None,
+    ) -> None:
+        """Do what `start` does, and raise what it raises, in silence.
+
+        Raises:
+            ValueError: ``resume_from`` is no `Progress`.
         """
         began, costs = time.monotonic(), self.costs
         meet("the tracker's start() or first step()", warn)
@@ -276,8 +313,10 @@ class InformationPlaneTracker:
             path=self.path,
             name=self.name,
             config=self.config,
-            loggers=self.loggers,
-            report=self.report,
+            loggers=self.loggers or (),
+            find_loggers=self.find_loggers if self.loggers is None else None,
+            say=self.say if self.verbose else None,
+            page=page_path(self.report, self.path),
             alert=self.alert,
             strict=self.strict,
             log=self.log,
@@ -298,13 +337,6 @@ class InformationPlaneTracker:
             recorder.points[-1].wall_time if recorder.points else 0.0
         )  # a checkpoint is older than a point of its step
         self._began = began - max(self._last.seconds, passed)
-        recorder.say(
-            "ibtrack: points stay in memory; path= names a file for them"
-            if self.path is None
-            else f"ibtrack: points go to {self.path}"
-        )
-        if measurement.no_graph:
-            recorder.say(f"ibtrack: cuda_graph has no effect: {measurement.no_graph}")
         costs.seconds["start"] += time.monotonic() - began
         self.costs = costs
 
@@ -531,12 +563,12 @@ class InformationPlaneTracker:
         return self._take(now, tokens_seen, model, loss, failure=failure)
 
     def close(self) -> None:
-        """Tell the loggers that the run is over, without a last measurement, and say what following it has cost."""
+        """Tell the loggers that the run is over, without a last measurement; say what it took and where points are."""
         if self._recorder is None:
             return
         with self.costs.spend("end"):
             self._recorder.close()
-        self._recorder.say(f"ibtrack: following the run took {self.costs.sentence(self.seconds)}")
+        self._recorder.say_where_points_are(self.costs.sentence(self.seconds))
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
@@ -546,7 +578,7 @@ class InformationPlaneTracker:
                 layouts than the one that the tracker was started with.
         """
         if not self.started:
-            self.start(model)
+            self._start(model)  # nothing is recorded, so there is nothing to say about where
         return self._measure(model, step)
 
     def _measure(self, model: nn.Module, step: int, *, checkpoint: str | None = None) -> Point:

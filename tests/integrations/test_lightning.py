@@ -581,7 +581,7 @@ def test_tokens_in_a_batch(batch: Any, number: int) -> None:
 
 
 def test_a_line_is_printed_for_each_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    watch = monitor(tmp_path, verbose=True, schedule=schedules.every(6))
+    watch = monitor(tmp_path, verbose=True, report=True, schedule=schedules.every(6))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _fit(tmp_path, watch, enable_progress_bar=True)
@@ -590,6 +590,9 @@ def test_a_line_is_printed_for_each_measurement(tmp_path: Path, capsys: pytest.C
     lines = [line for line in (printed.out + printed.err).splitlines() if "ibtrack step" in line]
     assert len(lines) == 3
     assert all("optimality" in line and "±" in line for line in lines)
+    assert (tmp_path / "report.html").exists()
+    end = f"ibtrack: 3 points in {tmp_path / 'trajectory.jsonl'}, their page is {tmp_path / 'report.html'}; "
+    assert (printed.out + printed.err).count(end) == 1
 
 
 class _Configured(Module):

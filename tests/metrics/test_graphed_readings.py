@@ -146,7 +146,7 @@ def test_it_is_said_why_there_is_no_graph(
 
 def test_a_tracker_on_a_cpu_says_that_it_has_no_graph() -> None:
     lines: list[str] = []
-    watched = tracker(cuda_graph=True, report=lines.append)
+    watched = tracker(cuda_graph=True, say=lines.append)
     watched.start(models.Model())
     assert "ibtrack: cuda_graph has no effect: the model is on the device cpu, not on a GPU" in lines
 

@@ -158,6 +158,31 @@ def test_without_vega_the_install_line_is_named(tmp_path: Path, monkeypatch: pyt
         write_report([trajectories.make(num_points=2)], tmp_path / "r.html")
 
 
+def test_who_opens_a_page_while_it_is_written_anew_sees_one_of_the_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, link = tmp_path / "place" / "r.html", tmp_path / "link.html"
+    first = write_report([trajectories.make("first", num_points=2)], place).read_text()
+    link.symlink_to(place)
+    seen: list[str] = []
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        seen.append(place.read_text())
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    write_report([trajectories.make("second", num_points=2)], link)
+    assert seen == [first]
+    assert link.is_symlink()
+    assert "<title>Information plane: second</title>" in place.read_text()
+    monkeypatch.setattr(Path, "replace", lambda self, target: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report([trajectories.make("third", num_points=2)], link)
+    assert "<title>Information plane: second</title>" in place.read_text()
+    assert [*place.parent.iterdir()] == [place]
+
+
 def test_the_page_says_of_rare_labels_what_the_evidence_says(tmp_path: Path) -> None:
     page = write_report([trajectories.make(num_points=2)], tmp_path / "r.html").read_text()
     assert "a small error downward" not in page

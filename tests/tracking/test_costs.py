@@ -28,7 +28,7 @@ def test_every_part_of_a_run_is_counted_and_said_at_its_end(tmp_path: Path) -> N
     """The clock of the run begins with its start, so that a share of it is one."""
     said: list[str] = []
     model = models.Model()
-    tracker = InformationPlaneTracker(models.probe(), path=tmp_path / "trajectory.jsonl", report=said.append)
+    tracker = InformationPlaneTracker(models.probe(), path=tmp_path / "trajectory.jsonl", say=said.append)
     began = time.monotonic()
     tracker.step(model, 0)
     before_end = tracker.measure_seconds
@@ -40,8 +40,8 @@ def test_every_part_of_a_run_is_counted_and_said_at_its_end(tmp_path: Path) -> N
     assert all(0 < point.values["ib/overhead_fraction"] <= 1 for point in (first, last))
     start_and_first = tracker.costs.seconds["start"] + first.measure_time
     assert first.values["ib/overhead_fraction"] * first.wall_time == pytest.approx(start_and_first, rel=0.05)
-    assert said[-1].startswith("ibtrack: following the run took ")
-    assert all(f"{part} " in said[-1] for part in PARTS)
+    assert said[-2].startswith("ibtrack: following the run took ")
+    assert all(f"{part} " in said[-2] for part in PARTS)
 
 
 def test_what_was_spent_before_a_restart_is_kept() -> None:

@@ -16,7 +16,8 @@ PROTOCOL = {"orders": ("token",), "seed": 0}
 
 
 def _recorder(path: Path | None = None, **options: Any) -> Recorder:
-    given: dict[str, Any] = {"name": "a", "config": {}, "loggers": (), "report": None, "alert": False}
+    given: dict[str, Any] = {"name": "a", "config": {}, "loggers": (), "find_loggers": None, "say": None, "page": None}
+    given["alert"] = False
     return Recorder(protocol=PROTOCOL, path=path, **{**given, "strict": False, "log": "few", "prefix": "ib", **options})
 
 

@@ -291,7 +291,7 @@ def test_a_disk_that_is_full_at_the_start_costs_a_warning_and_no_point(tmp_path:
     before, steps = path.read_text() if resumed else None, [0, 1, 2] if resumed else []
     last = steps[-1] if resumed else -1
     lines: list[str] = []
-    follow = tracker(report=lines.append, **options)
+    follow = tracker(say=lines.append, **options)
     with no_room():
         with pytest.warns(
             MeasurementWarning, match=r"t\.jsonl did not take the file: OSError.*; points wait in memory"
@@ -319,7 +319,7 @@ def test_a_strict_tracker_raises_where_the_disk_is_full(tmp_path: Path) -> None:
 
 
 def test_points_that_wait_at_the_end_are_written_by_the_next_start(tmp_path: Path) -> None:
-    follow, model = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1)), Model()
+    follow, model = tracker(path=tmp_path / "t.jsonl", schedule=schedules.every(1), verbose=False), Model()
     follow.step(model, 0)
     with no_room():
         with pytest.warns(MeasurementWarning, match="did not take the point of step 1"):
@@ -490,16 +490,32 @@ def test_a_loss_that_requires_a_gradient_is_read_without_a_word() -> None:
     assert point.loss == 2.5
 
 
-def test_the_first_line_of_a_report_says_where_the_points_go(tmp_path: Path) -> None:
+def test_the_first_line_says_where_the_points_go_and_the_last_where_they_are(tmp_path: Path) -> None:
     lines: list[str] = []
-    follow = tracker(path=tmp_path / "t.jsonl", report=lines.append)
-    follow.step(Model(), 0)
-    assert lines[0] == f"ibtrack: points go to {tmp_path / 't.jsonl'}"
-    assert lines[1].startswith("ibtrack step 0: ")
+    path, model = tmp_path / "of one run" / "t.jsonl", Model()
+    follow = tracker(path=path, say=lines.append, schedule=schedules.every(1))
+    run_to(follow, model, 1)
+    assert lines[0] == f"ibtrack: points go to {path}"
+    assert [line.partition(":")[0] for line in lines[1:]] == ["ibtrack step 0", "ibtrack step 1"]
+    follow.finish(model, 1)
+    follow.close()  # which is all done by then
+    assert lines[3].startswith("ibtrack: following the run took ")
+    assert lines[4:] == [f"ibtrack: 2 points in {path}; to see them: ibtrack show '{path}'"]
     lines.clear()
-    tracker(report=lines.append).step(Model(), 0)
-    assert lines[0] == "ibtrack: points stay in memory; path= names a file for them"
-    assert len(lines) == 2
+    follow = tracker(say=lines.append, prefix="code")
+    follow.step(model, 0)
+    follow.close()
+    assert lines[0] == "ibtrack code: points stay in memory; path= names a file for them"
+    assert lines[3:] == ["ibtrack code: 1 point, in memory only"]
+
+
+def test_lines_are_printed_unless_nothing_is_to_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Model()
+    tracker().step(model, 0)
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["ibtrack", "ibtrack step 0"]
+    tracker(verbose=False).step(model, 0)
+    tracker().measure(model)  # which records nothing
+    assert capsys.readouterr() == ("", "")
 
 
 class _Terminal:
@@ -520,19 +536,19 @@ class _Terminal:
 )
 def test_a_line_that_cannot_be_shown_does_not_end_training(error: Exception, tmp_path: Path) -> None:
     terminal = _Terminal(error)
-    follow = tracker(report=terminal, schedule=schedules.every(1), path=tmp_path / "t.jsonl")
+    follow = tracker(say=terminal, schedule=schedules.every(1), path=tmp_path / "t.jsonl")
     model = Model()
-    with pytest.warns(MeasurementWarning, match=rf"report= did not show a line: {type(error).__name__}: "):
+    with pytest.warns(MeasurementWarning, match=rf"a line could not be shown: {type(error).__name__}: "):
         run_to(follow, model, 2)
     assert terminal.calls >= 4  # the first says where the points go; a phase may have begun
     assert Trajectory.load(tmp_path / "t.jsonl").steps == [0, 1, 2]
     with pytest.raises(type(error)):
-        tracker(report=terminal, strict=True).step(model, 0)
+        tracker(say=terminal, strict=True).step(model, 0)
 
 
 def test_a_terminal_without_a_letter_gets_the_line_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.TextIOWrapper(written := io.BytesIO(), encoding="ascii")
-    follow = tracker(report=lambda line: print(line, file=terminal), schedule=schedules.every(1))
+    follow = tracker(say=lambda line: print(line, file=terminal), schedule=schedules.every(1))
     for step in range(2):
         follow.step(Model(), step)
     terminal.flush()
@@ -547,7 +563,7 @@ def test_a_warning_that_cannot_be_shown_does_not_end_training(monkeypatch: pytes
         raise ValueError("I/O operation on closed file")
 
     model = Model()
-    follow = tracker(report=closed, schedule=schedules.every(1))
+    follow = tracker(say=closed, schedule=schedules.every(1))
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         monkeypatch.setattr(warnings, "showwarning", closed)
@@ -652,7 +668,7 @@ def following(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Informat
     """A tracker whose measurements are the points of a made-up run."""
     lines: list[str] = []
     log = _Alerting()
-    follow = tracker(report=lines.append, name="demo", **options)
+    follow = tracker(say=lines.append, name="demo", **options)
     follow.start(Model())
     monkeypatch.setattr(cast(Any, follow)._recorder, "logs", [log])
     return follow, log, lines
@@ -705,12 +721,12 @@ def test_a_logger_that_takes_no_phases_and_no_alerts_keeps_them_from_no_other(mo
 def test_phases_that_began_before_a_restart_are_no_news(tmp_path: Path) -> None:
     run = trajectories.make()
     lines: list[str] = []
-    follow = tracker(path=tmp_path / "t.jsonl", report=lines.append)
+    follow = tracker(path=tmp_path / "t.jsonl", say=lines.append)
     follow.start(Model())
     writer = TrajectoryWriter.resume(tmp_path / "t.jsonl", follow.protocol, last_step=0)
     for point in run.points:
         writer.append(point)
-    again = tracker(path=tmp_path / "t.jsonl", report=lines.append)
+    again = tracker(path=tmp_path / "t.jsonl", say=lines.append)
     again.start(Model(), resume_from=Progress(4000))
     again.close()
     assert find_phases(again.trajectory).compression is not None
