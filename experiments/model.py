@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ class LanguageModel(LightningModule):
         settings: Settings that differ from that architecture's default configuration.
         vocab_size: Number of token ids, V.
         block_size: Number of tokens in a training block, T; at most the model's context.
+        vocab_multiple: The embeddings have a number of rows that is a multiple of this, at least V.
         optimizer: Function from parameter groups to an optimizer. Only matrices get its weight decay.
         schedule: Schedule of the learning rate, by a name that `transformers.get_scheduler` has.
         warmup_steps: Number of optimizer steps in which the rate rises from 0; a schedule without warm-up ignores it.
@@ -52,6 +54,7 @@ class LanguageModel(LightningModule):
         *,
         vocab_size: int,
         block_size: int,
+        vocab_multiple: int = 1,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer] = ADAMW,
         schedule: str = "cosine_with_min_lr",
         warmup_steps: int = 0,
@@ -62,7 +65,7 @@ class LanguageModel(LightningModule):
         self.schedule = SchedulerType(schedule)
         self.warmup_steps = warmup_steps
         self.schedule_settings = dict(schedule_settings or {})
-        config = _configuration(architecture, settings, vocab_size)
+        config = _configuration(architecture, settings, _rounded_up(vocab_size, vocab_multiple))
         if block_size > config.max_position_embeddings:
             raise ValueError(
                 f"block_size must be at most {config.max_position_embeddings}, the model's context, got {block_size}"
@@ -126,6 +129,67 @@ class LanguageModel(LightningModule):
         matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
         vectors = [parameter for parameter in parameters if parameter.ndim < 2]
         return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """How many parameters a model has; weights that are shared count once.
+
+    Attributes:
+        total: Number of all parameters.
+        embedding: Number of those that embed tokens and learned positions, or turn the stream into logits.
+    """
+
+    total: int
+    embedding: int
+
+    @property
+    def non_embedding(self) -> int:
+        """Number of the other parameters, which scaling laws are about (arXiv 2001.08361)."""
+        return self.total - self.embedding
+
+
+def count_parameters(
+    architecture: str, settings: Mapping[str, Any], *, vocab_size: int, vocab_multiple: int = 1
+) -> ParameterCount:
+    """Count the parameters of a configuration of `LanguageModel` without any memory for them.
+
+    Args:
+        architecture: Model type of transformers.
+        settings: Settings that differ from that architecture's default configuration.
+        vocab_size: Number of token ids, V.
+        vocab_multiple: The embeddings have a number of rows that is a multiple of this, at least V.
+
+    Returns:
+        The numbers of parameters.
+
+    Raises:
+        ValueError: There is no such architecture or setting.
+
+    Example:
+        >>> pythia = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 4}
+        >>> found = count_parameters("gpt_neox", pythia, vocab_size=50277, vocab_multiple=128)  # Pythia 14M
+        >>> found.total, found.non_embedding
+        (14067712, 1189888)
+    """
+    config = _configuration(architecture, settings, _rounded_up(vocab_size, vocab_multiple))
+    with torch.device("meta"):
+        network: Any = AutoModelForCausalLM.from_config(config)
+    tables = [module.weight for module in network.modules() if isinstance(module, nn.Embedding)]
+    tables.append(network.get_output_embeddings().weight)
+    embedding = sum(weight.numel() for weight in set(tables))
+    return ParameterCount(sum(parameter.numel() for parameter in network.parameters()), embedding)
+
+
+def _rounded_up(number: int, multiple: int) -> int:
+    """Return the smallest multiple that is at least the number.
+
+    Raises:
+        ValueError: The multiple is less than 1.
+    """
+    if multiple < 1:
+        raise ValueError(f"vocab_multiple must be at least 1, got {multiple}")
+    return -(-number // multiple) * multiple
 
 
 def _configuration(architecture: str, settings: Mapping[str, Any], vocab_size: int) -> PretrainedConfig:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-from experiments.model import LanguageModel
+from experiments.model import LanguageModel, count_parameters
 from tests.runs import TRAINING, config, options
 
 pytestmark = TRAINING
@@ -66,6 +66,16 @@ def test_a_size_has_the_parameters_its_name_says(name: str, millions: float) -> 
     with torch.device("meta"):
         model = instantiate(config(f"model={name}").model, vocab_size=2048, block_size=128)
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, rel=0.15)
+
+
+def test_parameters_are_counted_as_they_are_made() -> None:
+    model = language_model("gpt2", "model.vocab_multiple=48")
+    settings = config("model=gpt2", *SMALL_MODEL).model.settings
+    found = count_parameters("gpt2", settings, vocab_size=64, vocab_multiple=48)
+    assert found.total == sum(p.numel() for p in model.parameters())
+    assert found.embedding == 96 * 32 + 16 * 32, "the head is the embedding, and the positions are learned"
+    with pytest.raises(ValueError, match="vocab_multiple must be at least 1, got 0"):
+        count_parameters("gpt2", settings, vocab_size=64, vocab_multiple=0)
 
 
 def test_only_matrices_decay() -> None:
