@@ -17,18 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the configuration names modules such as experiments.data
 
+from experiments.budget import check_processes, count_processes, settled
 from experiments.data import BlockData
 from experiments.finished import once
 from experiments.isolation import isolated
@@ -164,6 +167,32 @@ def searched(probe: Probe, data: BlockData, contained: str) -> Probe:
     return probe
 
 
+def compiled(model: LightningModule, backend: bool | str) -> LightningModule:
+    """Have torch compile the network of a model when it first runs; it keeps its names, and measurements see it whole.
+
+    Args:
+        model: The model, whose ``network`` is compiled in place.
+        backend: False compiles nothing, true takes PyTorch's own backend, and a text is the name of another one.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: There is no such backend, or the model has no network.
+    """
+    if not backend:
+        return model
+    name = "inductor" if backend is True else backend
+    backends = torch.compiler.list_backends(exclude_tags=())
+    if name not in backends:
+        raise ValueError(f"compile must be true, false or one of {', '.join(backends)}, got {backend!r}")
+    network = getattr(model, "network", None)
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"compile must be false for {type(model).__name__}, which has no network, got {backend!r}")
+    network.compile(backend=name)
+    return model
+
+
 def keep(probe: Probe, run_dir: Path) -> None:
     """Write the probe beside the other files of a run, for replays of its checkpoints and for runs to compare it with.
 
@@ -176,6 +205,7 @@ def keep(probe: Probe, run_dir: Path) -> None:
 
 
 def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
+    cfg = settled(cfg, count_processes(cfg.trainer))
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if chosen := choices():
         config = {"choices": chosen} | config  # first, as the first of several equal settings names a group of runs
@@ -184,7 +214,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     data.setup()
     if hasattr(data, "truth"):  # exact numbers of a made-up source, to compare the run with
         config["truth"] = data.truth
-    model = instantiate(cfg.model, **data.model_settings)
+    model = compiled(instantiate(cfg.model, **data.model_settings), cfg.compile)
     probe = _partial(cfg.probe)(*data.probe_source)
     if probe.is_text:
         probe = searched(probe, data, cfg.contained)
@@ -193,6 +223,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     loggers = _loggers(cfg.logger)
     callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]
     trainer = _partial(cfg.trainer)(logger=loggers, callbacks=callbacks)
+    check_processes(cfg, trainer.world_size)
     for logger in loggers:
         logger.log_hyperparams(config)
     trainer.fit(model, datamodule=data)
