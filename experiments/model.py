@@ -16,7 +16,14 @@ from torch.optim import Optimizer
 from transformers import SchedulerType, get_scheduler
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from experiments.network import ParameterCount, count_parameters, document_positions, make_network, rounded_up
+from experiments.network import (
+    ParameterCount,
+    configuration,
+    count_parameters,
+    document_positions,
+    make_network,
+    rounded_up,
+)
 
 __all__ = ["LanguageModel", "ParameterCount", "count_parameters"]
 
@@ -24,7 +31,6 @@ __all__ = ["LanguageModel", "ParameterCount", "count_parameters"]
 ADAMW = partial(torch.optim.AdamW, lr=2e-3, betas=(0.9, 0.95), weight_decay=0.1)
 HEADS = ("whole", "chunked")
 CHUNKED = ("llama", "gpt2", "gpt_neox", "olmo2")  # whose logits are the last states times the head, and nothing more
-ENDLESS = (SchedulerType.CONSTANT, SchedulerType.CONSTANT_WITH_WARMUP)
 
 
 class LanguageModel(LightningModule):
@@ -44,12 +50,10 @@ class LanguageModel(LightningModule):
         head: ``whole`` makes the logits of a batch at once, ``chunked`` never has all of them in memory and needs
             PyTorch 2.13.
         checkpoint_blocks: Whether a block's activations are made anew for its backward pass instead of kept.
-        compile: Whether to compile the network, or the arguments that `torch.compile` gets.
         optimizer: Function from parameter groups to an optimizer. Only matrices get its weight decay.
         decay_embeddings: Whether embeddings of tokens and positions are among the matrices that do.
         schedule: Schedule of the learning rate, by a name that `transformers.get_scheduler` has.
-        warmup_steps: Number of optimizer steps in which the rate rises from 0, or, below 1, their share of all steps; a
-            schedule without warm-up ignores it.
+        warmup_steps: Number of optimizer steps in which the rate rises from 0; a schedule without warm-up ignores it.
         schedule_settings: Further arguments of that schedule.
 
     Raises:
@@ -76,11 +80,10 @@ class LanguageModel(LightningModule):
         attention: str = "sdpa",
         head: str = "whole",
         checkpoint_blocks: bool = False,
-        compile: bool | Mapping[str, Any] = False,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer] = ADAMW,
         decay_embeddings: bool = True,
         schedule: str = "cosine_with_min_lr",
-        warmup_steps: float = 0,
+        warmup_steps: int = 0,
         schedule_settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -89,21 +92,18 @@ class LanguageModel(LightningModule):
         self.optimizer = optimizer
         self.decay_embeddings = decay_embeddings
         self.schedule = SchedulerType(schedule)
-        self.warmup_steps = _checked_warmup(warmup_steps)
+        self.warmup_steps = warmup_steps
         self.schedule_settings = dict(schedule_settings or {})
-        self.network: Any = make_network(
-            architecture,
-            settings,
-            vocab_size=rounded_up(vocab_size, vocab_multiple),
-            attention=attention,
-            branch_end_std=branch_end_std,
-        )
-        context = self.network.config.max_position_embeddings
+        num_ids = rounded_up(vocab_size, vocab_multiple)
+        context = configuration(architecture, settings, num_ids).max_position_embeddings
         if block_size > context:
             raise ValueError(f"block_size must be at most {context}, the model's context, got {block_size}")
+        self.network: Any = make_network(
+            architecture, settings, vocab_size=num_ids, attention=attention, branch_end_std=branch_end_std
+        )
         if checkpoint_blocks:
-            self.network.gradient_checkpointing_enable({"use_reentrant": False})
-        self._to_compile = dict(compile) if isinstance(compile, Mapping) else {} if compile else None
+            older = getattr(self.network, "gradient_checkpointing_enable", None)  # its name before transformers 5.20
+            getattr(self.network, "activation_checkpointing_enable", older)({"use_reentrant": False})
 
     def forward(self, input_ids: Tensor) -> CausalLMOutputWithPast:
         """Return the output of the transformers model, with ``logits`` (batch_size, T, V), for ids (batch_size, T)."""
@@ -121,42 +121,37 @@ class LanguageModel(LightningModule):
         self.log("val/loss", self._loss(batch), prog_bar=True, sync_dist=True)
 
     def configure_model(self) -> None:
-        """Shard the blocks and then the rest, where the strategy brings a device mesh (FSDP2), and compile the network.
+        """Shard the transformer blocks and then the rest, where the strategy brings a device mesh (FSDP2).
 
         Raises:
             ValueError: The head is chunked and its weights would be sharded.
         """
-        if self.device_mesh is not None:
-            if self.head == "chunked":
-                raise ValueError("head must be 'whole' where weights are sharded, as it is read outside of its module")
-            mesh = self.device_mesh["data_parallel"]
-            for block in self._blocks():
-                fully_shard(block, mesh=mesh)
-            fully_shard(self.network, mesh=mesh)
-        if self._to_compile is not None:
-            compiled = self.network.base_model if self.head == "chunked" else self.network
-            compiled.compile(**self._to_compile)
-            self._to_compile = None  # this is called anew by each trainer
+        if self.device_mesh is None:
+            return
+        if self.head == "chunked":
+            raise ValueError("head must be whole where weights are sharded, as it is used outside of its module")
+        mesh = self.device_mesh["data_parallel"]
+        for block in self._blocks():
+            fully_shard(block, mesh=mesh)
+        fully_shard(self.network, mesh=mesh)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and the schedule of its learning rate, which advances with each optimizer step.
 
         Raises:
-            ValueError: The trainer has no last step, which a share of all steps and every schedule but a constant one
-                need.
+            ValueError: The trainer has no last step, which every schedule but a constant one needs.
         """
         num_steps = self.trainer.estimated_stepping_batches
         endless = num_steps == float("inf")
-        if endless and (self.schedule not in ENDLESS or 0 < self.warmup_steps < 1):
-            what = "share" if self.schedule in ENDLESS else f"schedule {self.schedule.value!r}"
+        if endless and self.schedule not in (SchedulerType.CONSTANT, SchedulerType.CONSTANT_WITH_WARMUP):
             raise ValueError(
-                f"{'warmup_steps as a ' if what == 'share' else ''}{what} must know the last step; give the trainer "
-                f"max_steps or max_epochs, or {'a number of steps' if what == 'share' else 'use constant_with_warmup'}"
+                f"schedule {self.schedule.value!r} must know the last step; give the trainer max_steps or max_epochs, "
+                "or use constant_with_warmup"
             )
-        total = None if endless else int(num_steps)
-        warmup = self.warmup_steps if total is None or self.warmup_steps >= 1 else round(self.warmup_steps * total)
         optimizer = self.optimizer(self._parameter_groups())
-        schedule = get_scheduler(self.schedule, optimizer, int(warmup), total, self.schedule_settings)
+        schedule = get_scheduler(
+            self.schedule, optimizer, self.warmup_steps, None if endless else int(num_steps), self.schedule_settings
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _loss(self, batch: Tensor) -> Tensor:
@@ -164,14 +159,12 @@ class LanguageModel(LightningModule):
         if self.head == "whole":
             logits: Any = self.forward(batch).logits
             return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets)
-        states = self.network.base_model(input_ids=batch, **self._positions(batch)).last_hidden_state[:, :-1]
+        none: Any = torch.empty(0, dtype=torch.long, device=batch.device)
+        output = self.network(input_ids=batch, **self._positions(batch), logits_to_keep=none, output_hidden_states=True)
+        states = output.hidden_states[-1][:, :-1].flatten(0, 1).float()  # after the final norm
         weight = self.network.get_output_embeddings().weight
-        with torch.autocast(
-            batch.device.type, enabled=False
-        ):  # in a half type the loss would be rounded to three digits
-            return functional.linear_cross_entropy(
-                states.flatten(0, 1).float(), weight, targets, options=nn.LinearCrossEntropyOptions()
-            )
+        with torch.autocast(batch.device.type, enabled=False):  # in half precision the loss would have three digits
+            return functional.linear_cross_entropy(states, weight, targets, options=nn.LinearCrossEntropyOptions())
 
     def _positions(self, input_ids: Tensor) -> dict[str, Tensor]:
         """Return the argument that keeps documents apart, if they are to be."""
@@ -207,14 +200,3 @@ def _checked_head(head: str, architecture: str) -> str:
     if head == "chunked" and not hasattr(functional, "linear_cross_entropy"):
         raise ValueError(f"head must be 'whole' before PyTorch 2.13, this is {torch.__version__}")
     return head
-
-
-def _checked_warmup(steps: float) -> float:
-    """Return a number of steps, or a share of them.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if steps < 0 or (steps > 1 and steps != int(steps)):
-        raise ValueError(f"warmup_steps must be a number of steps, or a share of them below 1, got {steps}")
-    return steps

@@ -175,7 +175,12 @@ def configuration(architecture: str, settings: Mapping[str, Any], vocab_size: in
             raise ValueError(f"settings must be those of a {architecture} configuration, got {name!r}")
     # blocks are packed, so there is no padding; with an id for it, as in OLMo 2, its embedding would stay zero
     no_special = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
-    return AutoConfig.for_model(architecture, **no_special, vocab_size=vocab_size, use_cache=False, **settings)
+    return AutoConfig.for_model(architecture, **no_special, vocab_size=vocab_size, use_cache=False, **_plain(settings))
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn mappings of any kind, such as Hydra's, into dictionaries, as transformers takes no others."""
+    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in settings.items()}
 
 
 def _nearest(architecture: str) -> list[str]:
