@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -152,7 +153,9 @@ class Downstream(Callback):
         metrics = {f"scores/{name}": value for name, value in scores.items()}
         for logger in trainer.loggers:
             logger.log_metrics({**metrics, "scores/seconds": seconds}, step=step)
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
+        trainer.callback_metrics.update(
+            {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+        )
 
     def _evaluate(self, pl_module: LightningModule, tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Any]:
         import lm_eval
@@ -217,8 +220,8 @@ def _live_model(pl_module: LightningModule, tokenizer: PreTrainedTokenizerBase, 
 def _text_task(name: str, files: str | Sequence[str]) -> dict[str, Any]:
     """Describe a task of the harness: the bits per byte of texts."""
 
-    def data(**_: Any) -> dict[str, list[dict[str, str]]]:
-        return {"test": [{"text": text} for text in local(files)]}
+    def data(**_: Any) -> dict[str, Dataset]:
+        return {"test": Dataset.from_dict({"text": list(local(files))})}
 
     return {
         "task": name,
