@@ -203,14 +203,16 @@ def in_transformers(tokenizer: Any) -> PreTrainedTokenizerBase:
     """
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         return copy.deepcopy(tokenizer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
+    make: Any = PreTrainedTokenizerFast  # which has no types
+    made: PreTrainedTokenizerBase = make(tokenizer_object=tokenizer, eos_token=END)
+    return made
 
 
 def _live_model(pl_module: LightningModule, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> Any:
     """Wrap the module for the harness; its own forward is run, which may keep documents apart."""
     from lm_eval.models.huggingface import HFLM
 
-    class LiveModel(HFLM):
+    class LiveModel(HFLM):  # type: ignore[misc]  # which has no types
         def _model_call(self, inps: Any, attn_mask: Any = None, labels: Any = None) -> Any:
             return pl_module(inps).logits
 
