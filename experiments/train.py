@@ -2,6 +2,7 @@
 
 python experiments/train.py experiment=demo
 python experiments/train.py -m experiment=tiny_sweep
+python experiments/train.py model=llama_60M trainer=ddp --dry-run    # what it would do, without doing it
 """
 
 # ruff: noqa: E402 (the packages of this checkout are put on the path first)
@@ -17,22 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the configuration names modules such as experiments.data
 
 from experiments.budget import check_processes, count_processes, settled
 from experiments.data import BlockData
+from experiments.dry_run import FLAG, dry_run
 from experiments.finished import once
 from experiments.isolation import isolated
 from experiments.suggestions import suggesting
@@ -46,10 +46,13 @@ CONTAINED = ("warn", "leave_out", "refuse")  # what can be done about documents 
 
 
 def main() -> float | None:
-    """Run what the command line says, and return the objective of a single run."""
-    value: float | None
+    """Run what the command line says, or say what it would do, and return the objective of a single run."""
+    value: float | None = None
     with suggesting():
-        value = run()
+        if FLAG in sys.argv:
+            dry_run(sys.argv[1:], ROOT / "conf")
+        else:
+            value = run()
     return value
 
 
@@ -167,32 +170,6 @@ def searched(probe: Probe, data: BlockData, contained: str) -> Probe:
     return probe
 
 
-def compiled(model: LightningModule, backend: bool | str) -> LightningModule:
-    """Have torch compile the network of a model when it first runs; it keeps its names, and measurements see it whole.
-
-    Args:
-        model: The model, whose ``network`` is compiled in place.
-        backend: False compiles nothing, true takes PyTorch's own backend, and a text is the name of another one.
-
-    Returns:
-        The model.
-
-    Raises:
-        ValueError: There is no such backend, or the model has no network.
-    """
-    if not backend:
-        return model
-    name = "inductor" if backend is True else backend
-    backends = torch.compiler.list_backends(exclude_tags=())
-    if name not in backends:
-        raise ValueError(f"compile must be true, false or one of {', '.join(backends)}, got {backend!r}")
-    network = getattr(model, "network", None)
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"compile must be false for {type(model).__name__}, which has no network, got {backend!r}")
-    network.compile(backend=name)
-    return model
-
-
 def keep(probe: Probe, run_dir: Path) -> None:
     """Write the probe beside the other files of a run, for replays of its checkpoints and for runs to compare it with.
 
@@ -214,7 +191,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     data.setup()
     if hasattr(data, "truth"):  # exact numbers of a made-up source, to compare the run with
         config["truth"] = data.truth
-    model = compiled(instantiate(cfg.model, **data.model_settings), cfg.compile)
+    model = instantiate(cfg.model, **data.model_settings)
     probe = _partial(cfg.probe)(*data.probe_source)
     if probe.is_text:
         probe = searched(probe, data, cfg.contained)
