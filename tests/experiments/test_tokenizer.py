@@ -43,5 +43,7 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
 def test_a_tokenizer_without_an_end_of_document_is_refused(tmp_path: Path) -> None:
     text = tokenizer.train_tokenizer(STORIES, 300).to_str().replace(tokenizer.END, "<end>")
     (tmp_path / "tokenizer.json").write_text(text)
-    with pytest.raises(ValueError, match=r"must have the token '<\|endoftext\|>'"):
+    with pytest.raises(
+        ValueError, match=r"a token that ends a document, and it has no '<\|endoftext\|>'; data.end_token="
+    ):
         tokenizer.load_tokenizer(tmp_path / "tokenizer.json")
