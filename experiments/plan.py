@@ -29,6 +29,8 @@ from ibtrack.tracking.tracker import check_schedule
 # of the trainer: the machine that plans is not the one that trains
 _ANYWHERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "logger": False, "callbacks": []}
 _NOT_ON_A_CPU = ("16", "transformer-engine")  # beginnings of precisions that Lightning refuses without a GPU
+# ids of tokenizers that a plan need not download, the greatest plus one
+PUBLISHED_VOCABULARIES = {"gpt2": 50_257, "EleutherAI/gpt-neox-20b": 50_277, "allenai/OLMo-2-0425-1B": 100_278}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,10 +237,15 @@ def _corpus(data: Any, settings: DictConfig, notes: list[str]) -> _Corpus:
         return _Corpus(words, data.num_blocks * data.block_size, 0, data.model_settings)
     try:
         found: Outlook = data.outlook()
-        vocabulary = _vocabulary(data, found)
     except ValueError as error:  # the tokenizer is one that the run would have to download
-        notes.append(f"the vocabulary is not known here, nor what depends on it: {error}")
-        return _Corpus(words, None, None, None)
+        name = data.tokenizer_source
+        if name not in PUBLISHED_VOCABULARIES:
+            notes.append(f"the vocabulary is not known here, nor what depends on it: {error}")
+            return _Corpus(words, None, None, None)
+        notes.append(f"the tokenizer {name} is not on this machine: its vocabulary is the published one")
+        data = instantiate(settings, tokenizer=None, vocab_size=PUBLISHED_VOCABULARIES[name])
+        found = data.outlook()
+    vocabulary = _vocabulary(data, found)
     end = 0 if settings.get("attention") == "within_documents" else None
     if found.disk and found.disk + (found.sorting or 0) > found.free:
         notes.append(f"too little disk: {found.sentence()}")
