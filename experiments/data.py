@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.documents import bounded, split
+from experiments.loader import BlockLoader, place, training_loader
+from experiments.stream_loader import StreamLoader
 from experiments.tokenizer import END, load_tokenizer, tokenizer_for
 
 _CHUNK = (
@@ -32,6 +35,7 @@ class BlockData(LightningDataModule):
         batch_size: Number of blocks in a batch.
         seed: Seed of the order of the training blocks. The loader has a generator of its own, so that neither the
             model's random numbers nor a measurement changes the order.
+        num_workers: Number of processes that read training batches ahead.
     """
 
     tokenizer: Any
@@ -41,6 +45,7 @@ class BlockData(LightningDataModule):
     block_size: int
     batch_size: int
     seed: int
+    num_workers: int = 0
 
     @property
     def model_settings(self) -> dict[str, int]:
@@ -52,11 +57,20 @@ class BlockData(LightningDataModule):
         """The texts and the tokenizer, as `ibtrack.Probe.from_texts` takes them."""
         return self.probe_texts, self.tokenizer
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch."""
-        generator = torch.Generator().manual_seed(self.seed)
-        blocks = cast("Dataset[Tensor]", self.train_blocks)  # a tensor is a dataset of its rows
-        return DataLoader(blocks, self.batch_size, shuffle=True, generator=generator, drop_last=True)
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the training blocks and of their size."""
+        return hashlib.sha256(repr(self.train_blocks.shape).encode() + self.train_blocks.numpy().tobytes()).hexdigest()
+
+    def train_dataloader(self) -> BlockLoader | StreamLoader:
+        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch; each process has its share."""
+        return training_loader(
+            self.train_blocks,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            num_workers=self.num_workers,
+            **place(self.trainer),
+        )
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """Return batches of held-out blocks, (batch_size, T), always in the same order."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from experiments.order import Order
 from experiments.stream_loader import StreamLoader
@@ -46,6 +47,22 @@ def training_loader(
     return BlockLoader(
         blocks, batch_size=batch_size, seed=seed, num_workers=num_workers, rank=rank, world_size=world_size
     )
+
+
+def place(trainer: Trainer | None) -> dict[str, Any]:
+    """Return which share of the batches a trainer's process takes, and how many there are, for `training_loader`.
+
+    Args:
+        trainer: The trainer; None for a loader without one.
+
+    Example:
+        >>> place(None)
+        {}
+    """
+    if trainer is None:
+        return {}
+    steps = trainer.max_steps * trainer.accumulate_grad_batches
+    return {"rank": trainer.global_rank, "world_size": trainer.world_size, "num_batches": steps if steps > 0 else None}
 
 
 class BlockLoader:
@@ -155,7 +172,7 @@ def _rows(order: Order, batch: int, share: slice, taken: int) -> Iterator[np.nda
         yield order(epoch, within * batch + share.start, within * batch + share.stop)
 
 
-class _Rows:
+class _Rows(Dataset[Tensor]):
     """Blocks by many indices at once, as one tensor; workers get a copy of this."""
 
     def __init__(self, blocks: Any) -> None:

@@ -31,7 +31,9 @@ sys.path.insert(0, str(ROOT))  # the configuration names modules such as experim
 
 from experiments.data import BlockData
 from experiments.finished import once
+from experiments.identity import beginning, identity
 from experiments.isolation import isolated
+from experiments.last_state import LastState
 from experiments.suggestions import suggesting
 from experiments.summary import places, table
 from experiments.sweep import as_job
@@ -181,6 +183,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
         config = {"choices": chosen} | config  # first, as the first of several equal settings names a group of runs
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
+    data.num_workers = cfg.workers
     data.setup()
     if hasattr(data, "truth"):  # exact numbers of a made-up source, to compare the run with
         config["truth"] = data.truth
@@ -188,14 +191,17 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     probe = _partial(cfg.probe)(*data.probe_source)
     if probe.is_text:
         probe = searched(probe, data, cfg.contained)
-    rank_zero_only(keep)(probe, Path(cfg.run_dir))
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
-    callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]
-    trainer = _partial(cfg.trainer)(logger=loggers, callbacks=callbacks)
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    callbacks.sort(key=lambda callback: isinstance(callback, LastState))  # last, as it saves the state of the others
+    trainer = _partial(cfg.trainer)(logger=loggers, callbacks=[monitor, *callbacks])
+    begun = beginning(Path(cfg.run_dir), identity(config, data, trainer), config, resume=cfg.resume)
+    monitor.config = begun.config
+    rank_zero_only(keep)(probe, Path(cfg.run_dir))
     for logger in loggers:
         logger.log_hyperparams(config)
-    trainer.fit(model, datamodule=data)
+    trainer.fit(model, datamodule=data, ckpt_path=begun.state)
     return trainer, monitor
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -54,13 +56,8 @@ class Recorder(LightningModule):
 def test_the_order_is_that_in_which_lightning_has_a_loader_of_torch_shuffle(tmp_path: object) -> None:
     size, batch_size, epochs, recorder = 37, 5, 4, Recorder()
     generator = torch.Generator().manual_seed(3)
-    loader = DataLoader(
-        torch.arange(size),  # type: ignore[arg-type]  # a tensor is a dataset of its rows
-        batch_size,
-        shuffle=True,
-        generator=generator,
-        drop_last=True,
-    )
+    indices: Any = torch.arange(size)  # a tensor is a dataset of its rows
+    loader = DataLoader[Any](indices, batch_size, shuffle=True, generator=generator, drop_last=True)
     trainer(str(tmp_path), max_epochs=epochs, max_steps=-1, log_every_n_steps=1).fit(recorder, loader)
     blocks = Order(size, seed=3)
     ours = [blocks(epoch, k * 5, k * 5 + 5).tolist() for epoch in range(epochs) for k in range(size // batch_size)]
