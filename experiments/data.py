@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from experiments.blocks import Blocks
 from experiments.documents import bounded, split
 from experiments.loader import BlockLoader, place, training_loader
 from experiments.stream_loader import StreamLoader
@@ -28,9 +29,11 @@ class BlockData(LightningDataModule):
 
     Attributes:
         tokenizer: The tokenizer that made the token ids.
-        train_blocks: Blocks to train on: int64 token ids, (S, T).
-        held_out_blocks: Blocks to validate on: int64 token ids, (S, T).
+        train_blocks: Dataset of the blocks to train on.
+        held_out_blocks: Dataset of the blocks to validate on.
         probe_texts: Texts to measure on, which the model does not train on.
+        end_id: Id of the token that ends a document; None where a block is a document.
+        fingerprint: Hash of what decides which blocks there are: corpus, tokenizer, split, block size and packing.
         block_size: Number of tokens in a block, T.
         batch_size: Number of blocks in a batch.
         seed: Seed of the order of the training blocks. The loader has a generator of its own, so that neither the
@@ -39,31 +42,29 @@ class BlockData(LightningDataModule):
     """
 
     tokenizer: Any
-    train_blocks: Tensor
-    held_out_blocks: Tensor
+    train_blocks: Blocks
+    held_out_blocks: Blocks
     probe_texts: list[str]
+    end_id: int | None
+    fingerprint: str
     block_size: int
     batch_size: int
     seed: int
     num_workers: int = 0
 
     @property
-    def model_settings(self) -> dict[str, int]:
+    def model_settings(self) -> dict[str, int | None]:
         """The arguments that the model takes from the data."""
-        return {"vocab_size": self.tokenizer.get_vocab_size(), "block_size": self.block_size}
+        vocab_size = self.tokenizer.get_vocab_size()
+        return {"vocab_size": vocab_size, "block_size": self.block_size, "document_end": None}
 
     @property
     def probe_source(self) -> tuple[list[str], Any]:
         """The texts and the tokenizer, as `ibtrack.Probe.from_texts` takes them."""
         return self.probe_texts, self.tokenizer
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the training blocks and of their size."""
-        return hashlib.sha256(repr(self.train_blocks.shape).encode() + self.train_blocks.numpy().tobytes()).hexdigest()
-
     def train_dataloader(self) -> BlockLoader | StreamLoader:
-        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch; each process has its share."""
+        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch; a process has its share."""
         return training_loader(
             self.train_blocks,
             batch_size=self.batch_size,
@@ -75,7 +76,7 @@ class BlockData(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Tensor]:
         """Return batches of held-out blocks, (batch_size, T), always in the same order."""
         generator = torch.Generator().manual_seed(self.seed)  # a loader without one draws from the global state
-        return DataLoader(cast("Dataset[Tensor]", self.held_out_blocks), self.batch_size, generator=generator)
+        return DataLoader(self.held_out_blocks, self.batch_size, generator=generator)
 
 
 class TextData(BlockData):
@@ -151,8 +152,12 @@ class TextData(BlockData):
         train_texts, self.probe_texts = split(texts, held_out=self.held_out)
         tokenizer = self._tokenizer(train_texts)
         parts = map(self.keep, train_texts) if self.keep else train_texts
-        self.train_blocks = pack([part for part in parts if part.strip()], tokenizer, self.block_size)
-        self.held_out_blocks = pack(self.probe_texts, tokenizer, self.block_size)
+        row = pack([part for part in parts if part.strip()], tokenizer, self.block_size).flatten().numpy()
+        self.train_blocks = Blocks(row, self.block_size)
+        held_out = pack(self.probe_texts, tokenizer, self.block_size)
+        self.held_out_blocks = Blocks(held_out.flatten().numpy(), self.block_size)
+        self.end_id = tokenizer.token_to_id(END)
+        self.fingerprint = hashlib.sha256(repr([self.block_size, hashlib.sha256(row).digest()]).encode()).hexdigest()
         if len(self.train_blocks) < self.batch_size:
             raise ValueError(
                 f"documents must fill one batch of {self.batch_size} blocks of {self.block_size} tokens, "

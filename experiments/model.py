@@ -30,6 +30,7 @@ class LanguageModel(LightningModule):
         settings: Settings that differ from that architecture's default configuration.
         vocab_size: Number of token ids, V.
         block_size: Number of tokens in a training block, T; at most the model's context.
+        document_end: Id of the token that ends a document, which attention does not cross; None lets it cross.
         optimizer: Function from parameter groups to an optimizer. Only matrices get its weight decay.
         schedule: Schedule of the learning rate, by a name that `transformers.get_scheduler` has.
         warmup_steps: Number of optimizer steps in which the rate rises from 0; a schedule without warm-up ignores it.
@@ -52,6 +53,7 @@ class LanguageModel(LightningModule):
         *,
         vocab_size: int,
         block_size: int,
+        document_end: int | None = None,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer] = ADAMW,
         schedule: str = "cosine_with_min_lr",
         warmup_steps: int = 0,

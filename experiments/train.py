@@ -152,7 +152,7 @@ def searched(probe: Probe, data: BlockData, contained: str) -> Probe:
     """
     if contained not in CONTAINED:
         raise ValueError(f"contained must be one of {', '.join(CONTAINED)}, got {contained!r}")
-    overlap = probe.find_in(data.train_blocks.flatten(), tokenizer=data.tokenizer)
+    overlap = probe.find_in(data.train_blocks.row[: data.train_blocks.num_tokens], tokenizer=data.tokenizer)
     sentence = overlap.sentence()
     if not overlap.documents:
         rank_zero_only(print)(sentence)

@@ -194,7 +194,7 @@ def held_out(data: TextData, seed: int) -> tuple[Tensor, Tensor]:
         data: The data.
         seed: Seed of the order within a round.
     """
-    tokens = data.held_out_blocks
+    tokens = data.held_out_blocks.stacked()
     is_end: Tensor = tokens.flatten() == data.tokenizer.token_to_id(END)  # type: ignore[assignment]  # torch's stubs say bool
     ends = is_end.long()
     documents = (ends.cumsum(0) - ends).view(tokens.shape)  # an end belongs to the document that it ends

@@ -24,10 +24,10 @@ def stories(**settings: Any) -> TextData:
 
 def test_blocks_hold_the_training_documents_and_probe_texts_the_others() -> None:
     data = stories(block_size=1)
-    text = data.tokenizer.decode(data.train_blocks.flatten().tolist(), skip_special_tokens=False)
+    text = data.tokenizer.decode(data.train_blocks.stacked().flatten().tolist(), skip_special_tokens=False)
     trained_on = text.removesuffix(tokenizer.END).split(tokenizer.END)
     assert sorted([*trained_on, *data.probe_texts]) == sorted(STORIES)
-    held_out = data.tokenizer.decode(data.held_out_blocks.flatten().tolist(), skip_special_tokens=False)
+    held_out = data.tokenizer.decode(data.held_out_blocks.stacked().flatten().tolist(), skip_special_tokens=False)
     assert held_out == "".join(text + tokenizer.END for text in data.probe_texts)
 
 

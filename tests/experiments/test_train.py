@@ -93,7 +93,7 @@ def leaking() -> tuple[Probe, TextData]:
     texts = [" ".join(words[start : start + 60]) for start in range(0, 2940, 60)]
     data = TextData(lambda: texts, vocab_size=300, block_size=32, batch_size=4, held_out=0.3)
     data.setup()
-    trained = data.tokenizer.decode(data.train_blocks[3:8].flatten().tolist())
+    trained = data.tokenizer.decode(data.train_blocks.stacked()[3:8].flatten().tolist())
     held_out = [data.probe_texts[0], data.probe_texts[1], f"{trained} end"]
     return Probe.from_texts(held_out, data.tokenizer, num_blocks=3, block_size=64, orders=(1, 2)), data
 
