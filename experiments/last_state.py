@@ -48,7 +48,7 @@ class LastState(Callback):
         self.folder, self.minutes, self.steps = Path(folder), minutes, steps
         self._seen = self._saved = 0
         self._since = 0.0
-        self._random: dict[str, Any] | None = None
+        self._own: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """See that all processes begin with the same state, and clear away what a cut has left half written.
@@ -71,22 +71,32 @@ class LastState(Callback):
         checkpoint["processes"] = of_every_process(own, pl_module.device)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take what was this process's own, if there are as many processes as there were."""
+        """Take what was this process's own; of another number of processes the place in the data, which they share."""
         processes = checkpoint.get("processes", [])
-        if len(processes) != trainer.world_size:
-            return
-        own = processes[trainer.global_rank]
-        self._random = own["random"]
-        if own["loader"] is not None:
-            checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] = [own["loader"]]
+        if len(processes) == trainer.world_size:
+            self._own = processes[trainer.global_rank]
+        elif processes:
+            self._own = {"random": None, "loader": processes[0]["loader"]}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the random states back, after all that was drawn to set the run up."""
+        """Go on where this process was in the data, and with its random states: all is set up, and nothing was read.
+
+        Lightning 2.6 puts a loader's state back only where it has not asked for the loader before, such as for its
+        length.
+        """
+        epoch = trainer.fit_loop.epoch_progress.current
+        if trainer.fit_loop.restarted_mid_epoch and epoch.processed == epoch.ready:
+            # the state is of the end of an epoch; Lightning 2.6 does not count the next one as begun, and would take
+            # a state within that, after a second cut, for one of its end
+            trainer.fit_loop.reset_restart_stage()
         self._seen = self._saved = trainer.global_step
         self._since = time.monotonic()
-        if self._random is not None:
-            _restore(self._random, pl_module.device)
-            self._random = None
+        own, self._own = self._own or {}, None
+        if own.get("loader") is not None:
+            loader: Any = trainer.train_dataloader
+            loader.load_state_dict(own["loader"])
+        if own.get("random") is not None:
+            _restore(own["random"], pl_module.device)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -34,6 +34,7 @@ from experiments.finished import once
 from experiments.identity import beginning, identity
 from experiments.isolation import isolated
 from experiments.last_state import LastState
+from experiments.launch import check_folder, with_own_folder
 from experiments.suggestions import suggesting
 from experiments.summary import places, table
 from experiments.sweep import as_job
@@ -47,8 +48,12 @@ CONTAINED = ("warn", "leave_out", "refuse")  # what can be done about documents 
 def main() -> float | None:
     """Run what the command line says, and return the objective of a single run."""
     value: float | None
-    with suggesting():
-        value = run()
+    sys.argv, given = [sys.argv[0], *with_own_folder(sys.argv[1:])], sys.argv
+    try:
+        with suggesting():
+            value = run()
+    finally:
+        sys.argv = given
     return value
 
 
@@ -86,10 +91,12 @@ def train(cfg: DictConfig) -> float:
         # the blocks are tensors in memory: worker processes would only slow their loader down
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning 2.6 on torch 2.13
+        check_folder(cfg)
         trainer, monitor = _fit(cfg)
+        trajectory = recorded(monitor, Path(cfg.run_dir))
         if trainer.is_global_zero:
-            _show(monitor.trajectory, Path(cfg.run_dir))
-        return objective(monitor.trajectory, trainer.callback_metrics, cfg.objective)
+            _show(trajectory, Path(cfg.run_dir))
+        return objective(trajectory, trainer.callback_metrics, cfg.objective)
 
 
 def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> float:
@@ -119,6 +126,19 @@ def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> f
     if not math.isfinite(value):
         raise ValueError(f"objective {key} must be finite at the end of the run, got {value}")
     return value
+
+
+def recorded(monitor: InformationPlaneMonitor, run_dir: Path) -> Trajectory:
+    """Return the trajectory of a run, also of one that was at its end before and so was not gone on with.
+
+    Args:
+        monitor: The monitor of the run.
+        run_dir: Folder of the run.
+    """
+    if monitor.trajectory.points:
+        return monitor.trajectory
+    rank_zero_only(print)(f"the run in {run_dir} has come to its end before; resume=false begins it anew")
+    return Trajectory.load(run_dir)
 
 
 def choices() -> dict[str, str]:
