@@ -84,7 +84,7 @@ class LastState(Callback):
         Lightning 2.6 puts a loader's state back only where it has not asked for the loader before, such as for its
         length.
         """
-        epoch = trainer.fit_loop.epoch_progress.current
+        epoch: Any = trainer.fit_loop.epoch_progress.current  # whose type is that of a simpler one
         if trainer.fit_loop.restarted_mid_epoch and epoch.processed == epoch.ready:
             # the state is of the end of an epoch; Lightning 2.6 does not count the next one as begun, and would take
             # a state within that, after a second cut, for one of its end

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,14 +14,22 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from experiments import train
+from experiments import last_state, train
 from experiments.last_state import newest_state
 from tests.runs import config, measured
 
 # 33 blocks: with a batch of 4 of all processes an epoch has 8 batches and leaves one block out
 BLOCKS, BATCH, STEPS = 33, 4, 26
 TINY = ["logger=none", "~callbacks.progress", "+monitor.verbose=false", "probe.num_blocks=4"]
-TINY += ["data=hmm", f"data.batch_size={BATCH}", f"data.num_blocks={BLOCKS}", "data.num_held_out=8", "data.block_size=16", "data.vocab_size=4", "data.num_states=2"]
+TINY += [
+    "data=hmm",
+    f"data.batch_size={BATCH}",
+    f"data.num_blocks={BLOCKS}",
+    "data.num_held_out=8",
+    "data.block_size=16",
+    "data.vocab_size=4",
+    "data.num_states=2",
+]
 TINY += ["model=gpt2", "model.warmup_steps=2", "model.settings.resid_pdrop=0.1"]  # dropout reads the random state
 TINY += ["model.settings.hidden_size=8", "model.settings.num_hidden_layers=2", "model.settings.num_attention_heads=2"]
 TINY += ["callbacks.last.minutes=null", "callbacks.last.steps=3", f"trainer.max_steps={STEPS}"]
@@ -118,3 +128,21 @@ def several(rank: int, world: int, port: int, folder: Path, engine: str, workers
     settings = [*as_process(rank, world, port, engine), f"workers={workers}"]
     fit(folder / "uncut", *settings)
     cut_and_gone_on(folder, "cut", [int(batch) for batch in cuts.split()], *settings)
+
+
+class Kill(Callback):
+    """Sends a signal to its own process: after a batch, or while a state is written, before it has its name."""
+
+    def __init__(self, name: str, batch: int, *, writing: bool) -> None:
+        self.number, self.batch, self.writing = getattr(signal, name), batch, writing
+
+    def on_train_batch_end(self, trainer: Trainer, *rest: object) -> None:
+        if trainer.fit_loop.total_batch_idx == self.batch:
+            if self.writing:
+                last_state._flush = lambda folder: os.kill(os.getpid(), self.number)
+            else:
+                os.kill(os.getpid(), self.number)
+
+
+if __name__ == "__main__":
+    fit(Path(sys.argv[1]), *sys.argv[2:])

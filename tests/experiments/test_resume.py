@@ -7,16 +7,17 @@ import random
 import signal
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from experiments.last_state import newest_state
 from tests.experiments import resumed
-from tests.experiments.resumed import CUT, STEPS, TINY, assert_equal, cut_and_gone_on, fit
+from tests.experiments.resumed import BATCH, STEPS, TINY, assert_equal, cut_and_gone_on, fit
+from tests.models import free_port
 from tests.processes import spawn_bounded
-from tests.runs import SCRIPT, TRAINING
+from tests.runs import ROOT, SCRIPT, TRAINING
 
 pytestmark = TRAINING
 
@@ -64,6 +65,68 @@ def test_accumulated_gradients_are_not_cut_through(tmp_path: Path) -> None:
 def test_two_processes_go_on_each_with_its_own(tmp_path: Path) -> None:
     spawn_bounded(resumed.several, 2, tmp_path, "ddp", "0", "11")
     assert_equal(tmp_path, "cut")
+
+
+def started(*command: str, folder: Path, **variables: str) -> int:
+    """Run a program to its end and return how it ended."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    print(done.stdout, done.stderr)
+    return done.returncode
+
+
+def test_a_killed_run_goes_on_from_the_last_whole_state(uncut: Path) -> None:
+    kill = ["+callbacks.kill._target_=tests.experiments.resumed.Kill", "+callbacks.kill.name=SIGKILL"]
+    kill += ["+callbacks.kill.batch=11", "+callbacks.kill.writing=true"]
+    program = ["-m", "tests.experiments.resumed", str(uncut / "killed")]
+    assert started(*program, *kill, folder=uncut) == -signal.SIGKILL
+    assert sorted(path.name for path in (uncut / "killed" / "last").iterdir()) == [".step-12", "run.json", "step-9"]
+    fit(uncut / "killed")
+    assert_equal(uncut, "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_a_run_that_a_signal_ends_goes_on(name: str, uncut: Path) -> None:
+    kill = ["+callbacks.kill._target_=tests.experiments.resumed.Kill", f"+callbacks.kill.name={name}"]
+    kill += ["+callbacks.kill.batch=11", "+callbacks.kill.writing=false"]
+    run = str(uncut / name)
+    assert started("-m", "tests.experiments.resumed", run, *kill, folder=uncut) != 0
+    assert started("-m", "tests.experiments.resumed", run, folder=uncut) == 0
+    assert_equal(uncut, name)
+
+
+@pytest.mark.slow
+def test_every_way_to_start_two_processes_makes_one_folder(tmp_path: Path) -> None:
+    """By Lightning, which starts the script again, and by torchrun as one node and as two."""
+    two = [*TINY, "trainer=ddp", "trainer.accelerator=cpu", f"data.batch_size={BATCH // 2}", "trainer.max_steps=2"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node"]
+    assert started(str(SCRIPT), *two, "trainer.devices=2", folder=tmp_path) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert len(list((tmp_path / "outputs").iterdir())) == 1
+    given = ["trainer.devices=2", "run_dir=one_node"]
+    assert started(*torchrun, "2", "--standalone", str(SCRIPT), *two, "trainer.devices=2", folder=tmp_path) != 0
+    assert started(*torchrun, "2", "--standalone", str(SCRIPT), *two, *given, folder=tmp_path) == 0
+    nodes = ["--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    command = [
+        *torchrun,
+        "1",
+        *nodes,
+        str(SCRIPT),
+        *two,
+        "trainer.devices=1",
+        "trainer.num_nodes=2",
+        "run_dir=two_nodes",
+    ]
+    with ThreadPoolExecutor() as both:
+        starts = [
+            both.submit(started, *command[:4], f"--node-rank={rank}", *command[4:], folder=tmp_path) for rank in (0, 1)
+        ]
+    assert [start.result() for start in starts] == [0, 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one_node", "outputs", "two_nodes"]
+    for name in ("one_node", "two_nodes"):
+        assert (tmp_path / name / "last" / "step-2").is_dir()
+        assert (tmp_path / name / ".hydra" / "config.yaml").exists()
 
 
 @pytest.mark.slow
