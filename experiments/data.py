@@ -19,7 +19,9 @@ from torch.utils.data import DataLoader
 from experiments.blocks import Blocks
 from experiments.corpus import Corpus, Recipe, prepared
 from experiments.corpus_overlap import corpus_overlap
+from experiments.loader import BlockLoader, place, training_loader
 from experiments.outlook import Outlook, outlook
+from experiments.stream_loader import StreamLoader
 from experiments.streaming import Stream, stream
 from experiments.tokenizer import EndingTokenizer, load_tokenizer, vocabulary_size
 from ibtrack import Probe
@@ -45,6 +47,7 @@ class BlockData(LightningDataModule):
         batch_size: Number of blocks in a batch.
         seed: Seed of the order of the training blocks. The loader has a generator of its own, so that neither the
             model's random numbers nor a measurement changes the order.
+        num_workers: Number of processes that read training batches ahead.
     """
 
     tokenizer: Any
@@ -56,6 +59,7 @@ class BlockData(LightningDataModule):
     block_size: int
     batch_size: int
     seed: int
+    num_workers: int = 0
 
     @property
     def model_settings(self) -> dict[str, int | None]:
@@ -84,12 +88,15 @@ class BlockData(LightningDataModule):
             return None
         return probe.find_in(self.train_blocks.row[: self.train_blocks.num_tokens], tokenizer=self.tokenizer)
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch."""
-        if not isinstance(self.train_blocks, Blocks):
-            return DataLoader(self.train_blocks, self.batch_size, drop_last=True)
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(self.train_blocks, self.batch_size, shuffle=True, generator=generator, drop_last=True)
+    def train_dataloader(self) -> BlockLoader | StreamLoader:
+        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch; a process has its share."""
+        return training_loader(
+            self.train_blocks,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            num_workers=self.num_workers,
+            **place(self.trainer),
+        )
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """Return batches of held-out blocks, (batch_size, T), always in the same order."""

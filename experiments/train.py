@@ -34,7 +34,10 @@ from experiments.budget import check_processes, count_processes, settled
 from experiments.data import BlockData
 from experiments.dry_run import FLAG, dry_run
 from experiments.finished import once
+from experiments.identity import beginning, identity
 from experiments.isolation import isolated
+from experiments.last_state import LastState
+from experiments.launch import check_folder, with_own_folder
 from experiments.suggestions import suggesting
 from experiments.summary import places, table
 from experiments.sweep import as_job
@@ -48,11 +51,15 @@ CONTAINED = ("warn", "leave_out", "refuse")  # what can be done about documents 
 def main() -> float | None:
     """Run what the command line says, or say what it would do, and return the objective of a single run."""
     value: float | None = None
-    with suggesting():
-        if FLAG in sys.argv:
-            dry_run(sys.argv[1:], ROOT / "conf")
-        else:
-            value = run()
+    sys.argv, given = [sys.argv[0], *with_own_folder(sys.argv[1:])], sys.argv
+    try:
+        with suggesting():
+            if FLAG in given:
+                dry_run(given[1:], ROOT / "conf")
+            else:
+                value = run()
+    finally:
+        sys.argv = given
     return value
 
 
@@ -90,10 +97,12 @@ def train(cfg: DictConfig) -> float:
         # the blocks are tensors in memory: worker processes would only slow their loader down
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning 2.6 on torch 2.13
+        check_folder(cfg)
         trainer, monitor = _fit(cfg)
+        trajectory = recorded(monitor, Path(cfg.run_dir))
         if trainer.is_global_zero:
-            _show(monitor.trajectory, Path(cfg.run_dir))
-        return objective(monitor.trajectory, trainer.callback_metrics, cfg.objective)
+            _show(trajectory, Path(cfg.run_dir))
+        return objective(trajectory, trainer.callback_metrics, cfg.objective)
 
 
 def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> float:
@@ -123,6 +132,19 @@ def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> f
     if not math.isfinite(value):
         raise ValueError(f"objective {key} must be finite at the end of the run, got {value}")
     return value
+
+
+def recorded(monitor: InformationPlaneMonitor, run_dir: Path) -> Trajectory:
+    """Return the trajectory of a run, also of one that was at its end before and so was not gone on with.
+
+    Args:
+        monitor: The monitor of the run.
+        run_dir: Folder of the run.
+    """
+    if monitor.trajectory.points:
+        return monitor.trajectory
+    rank_zero_only(print)(f"the run in {run_dir} has come to its end before; resume=false begins it anew")
+    return Trajectory.load(run_dir)
 
 
 def choices() -> dict[str, str]:
@@ -190,6 +212,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
         config = {"choices": chosen} | config  # first, as the first of several equal settings names a group of runs
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
+    data.num_workers = cfg.workers
     data.setup()
     if hasattr(data, "truth"):  # exact numbers of a made-up source, to compare the run with
         config["truth"] = data.truth
@@ -197,15 +220,18 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     probe = _partial(cfg.probe)(*data.probe_source)
     if probe.is_text:
         probe = searched(probe, data, cfg.contained)
-    rank_zero_only(keep)(probe, Path(cfg.run_dir))
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
-    callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]
-    trainer = _partial(cfg.trainer)(logger=loggers, callbacks=callbacks)
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    callbacks.sort(key=lambda callback: isinstance(callback, LastState))  # last, as it saves the state of the others
+    trainer = _partial(cfg.trainer)(logger=loggers, callbacks=[monitor, *callbacks])
     check_processes(cfg, trainer.world_size)
+    begun = beginning(Path(cfg.run_dir), identity(config, data, trainer), config, resume=cfg.resume)
+    monitor.config = begun.config
+    rank_zero_only(keep)(probe, Path(cfg.run_dir))
     for logger in loggers:
         logger.log_hyperparams(config)
-    trainer.fit(model, datamodule=data)
+    trainer.fit(model, datamodule=data, ckpt_path=begun.state)
     return trainer, monitor
 
 
