@@ -90,13 +90,11 @@ class BlockData(LightningDataModule):
 
     def train_dataloader(self) -> BlockLoader | StreamLoader:
         """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch; a process has its share."""
-        return training_loader(
-            self.train_blocks,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            num_workers=self.num_workers,
-            **place(self.trainer),
-        )
+        own = place(self.trainer)
+        blocks = self.train_blocks
+        if not isinstance(blocks, Blocks):  # a stream, of which each process reads its own documents
+            blocks = blocks.sharded(own.get("world_size", 1), own.get("rank", 0))
+        return training_loader(blocks, batch_size=self.batch_size, seed=self.seed, num_workers=self.num_workers, **own)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """Return batches of held-out blocks, (batch_size, T), always in the same order."""

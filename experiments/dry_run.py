@@ -139,7 +139,9 @@ def _composed(name: str, overrides: list[str], shared: Sequence[str] = ()) -> Di
         if OmegaConf.is_interpolation(cfg, "run_dir"):
             cfg.run_dir = cfg.hydra.run.dir
         if shared:
-            own = [each for each in overrides if each.partition("=")[0].lstrip("+~") not in (*shared, "hydra.searchpath")]
+            own = [
+                each for each in overrides if each.partition("=")[0].lstrip("+~") not in (*shared, "hydra.searchpath")
+            ]
             cfg.name = job_name(cfg.name, own)
         del cfg["hydra"]
     return cfg

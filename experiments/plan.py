@@ -263,9 +263,7 @@ def _vocabulary(data: Any, found: Outlook) -> int:
     return vocabulary_size(load_tokenizer(data.tokenizer_source, data.end_token).tokenizer)
 
 
-def _model(
-    cfg: DictConfig, budget: Budget, settings: dict[str, Any] | None, strategy: str, notes: list[str]
-) -> _Model:
+def _model(cfg: DictConfig, budget: Budget, settings: dict[str, Any] | None, strategy: str, notes: list[str]) -> _Model:
     """Make the model without contents, and count what it has and what a step of it takes."""
     if settings is None:
         return _Model()
@@ -315,7 +313,9 @@ def _measured(cfg: DictConfig, budget: Budget, notes: list[str]) -> int | None:
     if number is None:
         notes.append("how many measurements are due depends on the clock or on the length of the run")
     elif cfg.monitor.get("max_overhead"):
-        notes.append(f"measurements are left out where they would take more than {cfg.monitor.max_overhead:.2%} of time")
+        notes.append(
+            f"measurements are left out where they would take more than {cfg.monitor.max_overhead:.2%} of time"
+        )
     return number
 
 

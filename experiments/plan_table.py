@@ -77,10 +77,8 @@ def _what_is_trained(plan: Plan) -> Iterator[tuple[str, str]]:
     if (parameters := plan.parameters) is None:
         yield "parameters", UNKNOWN
     else:
-        yield (
-            "parameters",
-            f"{parameters.total:,}: {parameters.embedding:,} of embeddings and head, {parameters.non_embedding:,} others",
-        )
+        parts = f"{parameters.embedding:,} of embeddings and head, {parameters.non_embedding:,} others"
+        yield "parameters", f"{parameters.total:,}: {parts}"
 
 
 def _what_is_done(plan: Plan, hardware: Hardware | None) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from experiments.checkpoints import MeasuredCheckpoints
+from experiments.last_state import LastState
 from ibtrack.record.influences import MOST_GROUPS
 
 # of a point, as files of 2 and 6 layers, 8 and 64 documents, and 1, 2 and 4 orders had them
@@ -37,7 +38,7 @@ def trajectory_bytes(points: int, *, sites: int, orders: int, documents: int) ->
 def checkpoint_bytes(
     callback: Callback, *, weights: int, states: int, steps: int | None, measurements: int | None
 ) -> int | None:
-    """Return the bytes of the checkpoints that a callback leaves.
+    """Return the bytes of the checkpoints that a callback has on disk, where they are most.
 
     Args:
         callback: The callback.
@@ -49,6 +50,8 @@ def checkpoint_bytes(
     Returns:
         The bytes; 0 for a callback that saves no model, None where their number is not known.
     """
+    if isinstance(callback, LastState):
+        return 2 * (weights + states)  # one is written beside the one before
     if isinstance(callback, MeasuredCheckpoints):
         return None if measurements is None else measurements * weights
     if not isinstance(callback, ModelCheckpoint):

@@ -47,7 +47,13 @@ def test_operations_are_those_that_are_counted(tied: bool) -> None:
 @pytest.mark.filterwarnings("ignore:.*of the probe stand")
 def test_what_is_due_is_measured_and_what_is_written_has_its_size(tmp_path: Path) -> None:
     sizes = ["probe.num_blocks=24", "data.max_documents=120", "data.block_size=64", "data.batch_size=8"]
-    length = ["tokens=10k", "trainer.max_steps=null", "model.warmup_steps=20%", "checkpoints=measured"]
+    length = [
+        "tokens=10k",
+        "trainer.max_steps=null",
+        "model.warmup_steps=20%",
+        "checkpoints=measured",
+        "~callbacks.last",
+    ]
     schedule = ["monitor=tokens", "monitor.schedule.number=1500"]
     cfg = config("experiment=tiny", f"run_dir={tmp_path}", "logger=none", *sizes, *length, *schedule)
     plan = make_plan(cfg)

@@ -7,6 +7,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from experiments.checkpoints import MeasuredCheckpoints
+from experiments.last_state import LastState
 from experiments.run_disk import checkpoint_bytes, trajectory_bytes
 
 
@@ -24,6 +25,7 @@ def test_more_of_anything_takes_more_up_to_the_groups_of_documents() -> None:
     [
         (Callback(), 0),
         (MeasuredCheckpoints("x"), 7 * 100),
+        (LastState("x", minutes=10), 2 * 300),
         (ModelCheckpoint(), 300),
         (ModelCheckpoint(save_top_k=3, monitor="val/loss", save_last=True), 4 * 300),
         (ModelCheckpoint(save_top_k=-1, every_n_train_steps=20), 5 * 300),

@@ -150,7 +150,10 @@ def test_tokens_give_a_run_its_steps_and_its_warm_up(tmp_path: Path) -> None:
 
 
 def test_a_compiled_model_is_measured_and_left_alone_like_any_other(tmp_path: Path) -> None:
-    compiled = ["model.compile={backend: aot_eager}", "trainer.max_steps=5"]  # the backend that needs no compiler of C++
+    compiled = [
+        "model.compile={backend: aot_eager}",
+        "trainer.max_steps=5",
+    ]  # the backend that needs no compiler of C++
     often, weights = trained(tmp_path / "often", *compiled, "monitor=dense", "monitor.schedule.steps=1")
     rarely, same = trained(tmp_path / "rarely", *compiled, "monitor=dense", "monitor.schedule.steps=5")
     assert [point.failure for point in often.points] == [None] * 6
