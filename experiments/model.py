@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
@@ -111,9 +111,14 @@ class LanguageModel(LightningModule):
         return output
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Return the mean cross-entropy, in nats, of the tokens after the first, and log it as ``train/loss``."""
+        """Return the mean cross-entropy, in nats, of the tokens after the first.
+
+        It is logged as ``train/loss`` at the steps of which loggers keep a value, and at the last one: of what a step
+        of Lightning's costs besides the model, handing over a number that nobody keeps is a third.
+        """
         loss = self._loss(batch)
-        self.log("train/loss", loss, prog_bar=True)
+        if self._trainer is not None and _keeps(self._trainer):  # outside of a trainer there is none
+            self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
@@ -183,6 +188,12 @@ class LanguageModel(LightningModule):
         matrices = [parameter for parameter, does in decays.items() if does]
         others = [parameter for parameter, does in decays.items() if not does]
         return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+
+
+def _keeps(trainer: Trainer) -> bool:
+    """Tell whether the step that a trainer takes now is the last one or one of which its loggers keep a value."""
+    step = trainer.global_step + 1
+    return step % max(trainer.log_every_n_steps, 1) == 0 or step == trainer.max_steps
 
 
 def _checked_head(head: str, architecture: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
@@ -151,6 +152,63 @@ def test_embeddings_can_be_spared_the_decay() -> None:
     assert len(spared) == 2
     assert any(parameter is model.network.get_input_embeddings().weight for parameter in spared)
     assert len(matrices["params"]) + len(others["params"]) == len(list(model.parameters()))
+
+
+class Values(Logger):
+    """Keeps what is logged."""
+
+    name, version = "values", 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[tuple[int | None, float]] = []
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.kept += [(step, value) for name, value in metrics.items() if name == "train/loss"]
+
+
+class EachLoss(Callback):
+    """Keeps the loss of each batch."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_loss_is_logged_where_loggers_keep_it_and_at_the_end(
+    accumulate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    log = LanguageModel.log
+    monkeypatch.setattr(
+        LanguageModel, "log", lambda self, name, *a, **k: (calls.append(name), log(self, name, *a, **k))
+    )
+    values, each = Values(), EachLoss()
+    quiet: dict[str, Any] = dict.fromkeys(
+        ["enable_progress_bar", "enable_checkpointing", "enable_model_summary"], False
+    )
+    trainer = Trainer(
+        accelerator="cpu", logger=values, callbacks=[each], max_steps=7, max_epochs=-1, log_every_n_steps=3,
+        limit_val_batches=0, accumulate_grad_batches=accumulate, **quiet,
+    )  # fmt: skip
+    blocks = torch.randint(64, (20, 16), generator=torch.Generator().manual_seed(0))
+    loader: Any = DataLoader(cast("Dataset[Tensor]", blocks))
+    trainer.fit(language_model("llama_1M"), loader, loader)
+    of_step = each.losses[accumulate - 1 :: accumulate]
+    assert values.kept == [(2, pytest.approx(of_step[2])), (5, pytest.approx(of_step[5]))]
+    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(of_step[6])
+    assert len(calls) == 3 * accumulate
+
+
+def test_a_step_can_be_taken_without_a_trainer() -> None:
+    model = language_model("llama_1M")
+    batch = torch.zeros(2, 16, dtype=torch.long)
+    assert model.training_step(batch, 0) == model._loss(batch)
 
 
 def test_only_matrices_decay() -> None:
