@@ -74,8 +74,7 @@ def settled(cfg: DictConfig, processes: int) -> DictConfig:
         if cfg.get("tokens_per_step") is not None:
             cfg.trainer.accumulate_grad_batches = found.accumulate
         for key in PARTS_OF_A_RUN:
-            part = OmegaConf.select(cfg, key)
-            if part is not None and not (isinstance(part, float) and found.steps is None):  # the model takes a share
+            if (part := OmegaConf.select(cfg, key)) is not None:
                 OmegaConf.update(cfg, key, steps_of(key, part, found))
     return cfg
 

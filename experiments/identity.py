@@ -44,7 +44,8 @@ def identity(config: Mapping[str, Any], data: BlockData, trainer: Trainer) -> di
     stream = isinstance(data.train_blocks, IterableDataset)  # which is divided among processes and workers
     shares = {"processes": processes, "workers": data.num_workers} if stream else {}
     tokens = {"tokenizer": tokenizer_hash(data.tokenizer), "block_size": data.block_size, "corpus": data.fingerprint}
-    return {"seed": config["seed"], **tokens, "batch": data.batch_size * processes, **shares, **settings, **model}
+    own = {"seed": config["seed"], "compile": config.get("compile", False)}
+    return {**own, **tokens, "batch": data.batch_size * processes, **shares, **settings, **model}
 
 
 @dataclass(frozen=True)

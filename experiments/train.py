@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -38,6 +39,7 @@ from experiments.identity import beginning, identity
 from experiments.isolation import isolated
 from experiments.last_state import LastState
 from experiments.launch import check_folder, with_own_folder
+from experiments.model import LanguageModel
 from experiments.suggestions import suggesting
 from experiments.summary import places, table
 from experiments.sweep import as_job
@@ -194,6 +196,32 @@ def searched(probe: Probe, data: BlockData, contained: str) -> Probe:
     return probe
 
 
+def compiled(model: LightningModule, backend: bool | str) -> LightningModule:
+    """Have torch compile the network of a model when it first runs. It keeps its names, and is measured uncompiled.
+
+    Args:
+        model: The model, whose ``network`` is compiled in place.
+        backend: False compiles nothing, true takes PyTorch's own backend, and a text is the name of another one.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: There is no such backend, or the model is no `LanguageModel`.
+    """
+    if not backend:
+        return model
+    name = "inductor" if backend is True else backend
+    backends = torch.compiler.list_backends(exclude_tags=())
+    if name not in backends:
+        raise ValueError(f"compile must be true, false or one of {', '.join(backends)}, got {backend!r}")
+    if not isinstance(model, LanguageModel):
+        raise ValueError(f"compile must be false for {type(model).__name__}, which is no LanguageModel, got {backend}")
+    network = model.network.base_model if model.head == "chunked" else model.network  # what its loss calls
+    network.compile(backend=name)
+    return model
+
+
 def keep(probe: Probe, run_dir: Path) -> None:
     """Write the probe beside the other files of a run, for replays of its checkpoints and for runs to compare it with.
 
@@ -216,7 +244,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     data.setup()
     if hasattr(data, "truth"):  # exact numbers of a made-up source, to compare the run with
         config["truth"] = data.truth
-    model = instantiate(cfg.model, **data.model_settings)
+    model = compiled(instantiate(cfg.model, **data.model_settings), cfg.compile)
     probe = _partial(cfg.probe)(*data.probe_source)
     if probe.is_text:
         probe = searched(probe, data, cfg.contained)
