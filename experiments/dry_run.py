@@ -121,7 +121,7 @@ def compose_jobs(asked: argparse.Namespace, config_dir: Path) -> list[Job]:
         if not asked.multirun:
             return [Job(_composed(name, [*extra, *asked.overrides]))]
         parsed = OverridesParser.create().parse_overrides(asked.overrides)
-        single = [override.input_line for override in parsed if not override.is_sweep_override()]
+        single = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
         hydra = compose(name, overrides=[*extra, *single], return_hydra_config=True).hydra
         params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
         if not hydra.sweeper._target_.endswith(f".{BasicSweeper.__name__}"):

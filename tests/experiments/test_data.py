@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,3 +71,17 @@ def test_a_tokenizer_of_ones_own(tmp_path: Path) -> None:
 def test_too_little_text_for_a_batch_is_refused() -> None:
     with pytest.raises(ValueError, match=r"documents must fill one batch of 4 blocks of 9999 tokens, got 0 blocks"):
         stories(block_size=9999)
+
+
+def test_each_process_trains_on_its_own_documents_of_a_stream() -> None:
+    def batches(rank: int, world_size: int) -> list[tuple[int, ...]]:
+        data = stories(streaming=True, batch_size=1)
+        data.trainer = SimpleNamespace(  # type: ignore[assignment]
+            global_rank=rank, world_size=world_size, max_steps=len(STORIES), accumulate_grad_batches=1
+        )
+        loader = iter(data.train_dataloader())
+        return [tuple(next(loader).flatten().tolist()) for _ in range(3)]
+
+    first, second = batches(0, 2), batches(1, 2)
+    assert not set(first) & set(second)
+    assert first != batches(0, 1)

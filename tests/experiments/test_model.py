@@ -285,11 +285,20 @@ def test_gradients_of_a_fused_optimizer_are_clipped(precision: Any) -> None:
 
     model, norm = language_model("llama_1M"), Norm()
     blocks = cast("Dataset[Tensor]", torch.zeros(2, 16, dtype=torch.long))
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "limit_val_batches": 0}
+    quiet: dict[str, Any] = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar"], False)
     trainer = Trainer(
-        max_steps=1, precision=precision, gradient_clip_val=0.01, accelerator="cpu", callbacks=[norm], **quiet
+        max_steps=1,
+        precision=precision,
+        gradient_clip_val=0.01,
+        accelerator="cpu",
+        callbacks=[norm],
+        **quiet,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        log_every_n_steps=1,
     )
-    trainer.fit(model, DataLoader(blocks, batch_size=2))
+    loader = DataLoader(blocks, batch_size=2)
+    trainer.fit(model, loader, loader)
     assert float(norm.norm) == pytest.approx(0.01, rel=1e-2)
 
 
