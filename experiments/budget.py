@@ -20,7 +20,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 PARTS_OF_A_RUN = ("model.warmup_steps", "model.schedule_settings.num_decay_steps")
 
 _AMOUNT = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?)\s*([kKmMbBgGtT]?)")
-_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
+_SHARE = re.compile(r"([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(%?)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def steps_of(name: str, part: Any, budget: Budget) -> int:
 
     Args:
         name: Key of the setting, for the message.
-        part: Number of steps, a share of the run such as ``1%``, or a number of tokens such as ``10M tokens``.
+        part: Number of steps, a share of the run such as ``1%`` or 0.01, or a number of tokens such as ``10M tokens``.
         budget: The budget of the run.
 
     Raises:
@@ -113,21 +113,20 @@ def steps_of(name: str, part: Any, budget: Budget) -> int:
 
     Example:
         >>> budget = Budget(batch_size=16, block_size=128, steps=1500)
-        >>> [steps_of("model.warmup_steps", part, budget) for part in (50, "2%", "0.1M tokens")]
-        [50, 30, 49]
+        >>> [steps_of("model.warmup_steps", part, budget) for part in (50, "2%", 0.02, "0.1M tokens")]
+        [50, 30, 30, 49]
     """
-    if isinstance(part, int) and not isinstance(part, bool) and part >= 0:
-        return part
     text = str(part).strip()
-    if share := _SHARE.fullmatch(text):
-        if budget.steps is None:
-            raise ValueError(f"{name} must be steps or tokens in a run without trainer.max_steps or tokens, got {part}")
-        return round(budget.steps * Fraction(share[1]) / 100)
-    if text.endswith("tokens"):
-        return ceil(Fraction(amount(name, text.removesuffix("tokens")), budget.tokens_per_step))
     if text.isdecimal():
         return int(text)
-    raise ValueError(f"{name} must be steps, a share such as 1%, or tokens such as '10M tokens', got {part!r}")
+    if text.endswith("tokens"):
+        return ceil(Fraction(amount(name, text.removesuffix("tokens")), budget.tokens_per_step))
+    share = _share(text)
+    if share is None:
+        raise ValueError(f"{name} must be steps, a share such as 1%, or tokens such as '10M tokens', got {part!r}")
+    if budget.steps is None:
+        raise ValueError(f"{name} must be steps or tokens in a run without trainer.max_steps or tokens, got {part}")
+    return round(budget.steps * share)
 
 
 def amount(name: str, text: Any) -> int:
@@ -192,6 +191,13 @@ def check_processes(cfg: DictConfig, processes: int) -> None:
             f"tokens and tokens_per_step must be for the trainer's processes, got {counted} by trainer.devices and "
             f"trainer.num_nodes and {processes} in the trainer"
         )
+
+
+def _share(text: str) -> Fraction | None:
+    """Read a share of a run, in percent or as a number below 1; None if it is none."""
+    found = _SHARE.fullmatch(text)
+    share = Fraction(found[1]) / (100 if found[2] else 1) if found else Fraction(1)
+    return share if share <= 1 and found and (found[2] or share < 1) else None
 
 
 def _accumulate(cfg: DictConfig, batch: Budget) -> int:

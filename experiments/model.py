@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
@@ -158,6 +160,24 @@ class LanguageModel(LightningModule):
             self.schedule, optimizer, self.warmup_steps, None if endless else int(num_steps), self.schedule_settings
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients as the trainer is told to, also those of a fused optimizer in bf16-mixed precision.
+
+        Lightning 2.6 refuses these in every mixed precision, and only gradients that are scaled, as in 16-mixed, cannot
+        be clipped before such an optimizer.
+        """
+        precision: Any = self.trainer.precision_plugin
+        if getattr(precision, "scaler", None) is not None:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        else:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(precision, optimizer, gradient_clip_val or 0.0, algorithm)
 
     def _loss(self, batch: Tensor) -> Tensor:
         targets = batch[:, 1:].flatten()  # the last token has no next token to predict

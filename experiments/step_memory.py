@@ -166,7 +166,7 @@ class _AnyNumber(TorchDispatchMode):
     """Answers what a tensor without contents is asked for, such as an optimizer its count of steps; no shape asks."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:

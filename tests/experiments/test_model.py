@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -279,3 +280,38 @@ def test_a_block_longer_than_the_context_is_refused() -> None:
 def test_an_unknown_schedule_is_answered_with_the_known() -> None:
     with pytest.raises(ValueError, match=r"x is not a valid SchedulerType, please select one of .*cosine"):
         LanguageModel("llama", {}, vocab_size=64, block_size=16, schedule="x")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_of_a_fused_optimizer_are_clipped(precision: Any) -> None:
+    class Norm(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: object) -> None:
+            self.norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+
+    model, norm = language_model("llama_1M"), Norm()
+    blocks = cast("Dataset[Tensor]", torch.zeros(2, 16, dtype=torch.long))
+    quiet: dict[str, Any] = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar"], False)
+    trainer = Trainer(
+        max_steps=1,
+        precision=precision,
+        gradient_clip_val=0.01,
+        accelerator="cpu",
+        callbacks=[norm],
+        **quiet,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        log_every_n_steps=1,
+    )
+    loader = DataLoader(blocks, batch_size=2)
+    trainer.fit(model, loader, loader)
+    assert float(norm.norm) == pytest.approx(0.01, rel=1e-2)
+
+
+def test_scaled_gradients_are_left_to_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = language_model("llama_1M")
+    asked: list[object] = []
+    monkeypatch.setattr(model, "clip_gradients", lambda *arguments: asked.append(arguments))
+    model._trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=object()))  # type: ignore[assignment]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.configure_gradient_clipping(optimizer, 1.0, "norm")
+    assert asked == [(optimizer, 1.0, "norm")]

@@ -18,10 +18,13 @@ from tests.runs import SMALL, TRAINING, config, inspect, options
 pytestmark = TRAINING
 
 
+LENGTHS_OF_ITS_OWN = ["tokens=null", "tokens_per_step=256"]  # two batches of four blocks of 32 tokens
+
 # what makes an experiment small enough to be run here; a new one needs its line
 SMOKE = {
     "corpora": SMALL,
     "demo": [*SMALL, "model.settings.num_hidden_layers=2"],
+    "pretrain": [*SMALL, "data=stdlib", "model=llama_0.3M", "trainer=cpu", "workers=0", *LENGTHS_OF_ITS_OWN],
     "recipes": SMALL,
     "search": SMALL,
     "seeds": SMALL,
@@ -151,7 +154,10 @@ def test_tokens_give_a_run_its_steps_and_its_warm_up(tmp_path: Path) -> None:
 
 
 def test_a_compiled_model_is_measured_and_left_alone_like_any_other(tmp_path: Path) -> None:
-    compiled = ["compile=aot_eager", "trainer.max_steps=5"]  # the backend that needs no compiler of C++
+    compiled = [
+        "compile=aot_eager",
+        "trainer.max_steps=5",
+    ]  # the backend that needs no compiler of C++
     often, weights = trained(tmp_path / "often", *compiled, "monitor=dense", "monitor.schedule.steps=1")
     rarely, same = trained(tmp_path / "rarely", *compiled, "monitor=dense", "monitor.schedule.steps=5")
     assert [point.failure for point in often.points] == [None] * 6
@@ -165,5 +171,5 @@ def test_a_compiled_model_is_measured_and_left_alone_like_any_other(tmp_path: Pa
 def test_what_cannot_be_compiled_is_said() -> None:
     with pytest.raises(ValueError, match=r"compile must be true, false or one of .*aot_eager.*, got 'no_backend'"):
         train.compiled(LightningModule(), "no_backend")
-    with pytest.raises(ValueError, match="compile must be false for LightningModule, which has no network, got True"):
+    with pytest.raises(ValueError, match="compile must be false for LightningModule, which is no LanguageModel, got T"):
         train.compiled(LightningModule(), True)
