@@ -1,23 +1,34 @@
-"""Text data: documents are split, tokenized and packed into blocks of token ids; some are held out to measure on."""
+"""Data of a run: blocks of token ids to train and to validate on, and held-out texts to measure on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from experiments.documents import bounded, split
-from experiments.tokenizer import END, load_tokenizer, tokenizer_for
+from experiments.blocks import Blocks
+from experiments.corpus import Corpus, Recipe, prepared
+from experiments.corpus_overlap import corpus_overlap
+from experiments.loader import BlockLoader, place, training_loader
+from experiments.outlook import Outlook, outlook
+from experiments.stream_loader import StreamLoader
+from experiments.streaming import Stream, stream
+from experiments.tokenizer import EndingTokenizer, load_tokenizer, vocabulary_size
+from ibtrack import Probe
+from ibtrack.probe.overlap import Overlap
+from ibtrack.probe.tokenizer import tokenizer_hash
 
-_CHUNK = (
-    64  # documents are encoded so many at a time: the tokenizer's own records of a chunk take far more than its ids
-)
+ATTENTION = ("across_documents", "within_documents")
 
 
 class BlockData(LightningDataModule):
@@ -25,65 +36,103 @@ class BlockData(LightningDataModule):
 
     Attributes:
         tokenizer: The tokenizer that made the token ids.
-        train_blocks: Blocks to train on: int64 token ids, (S, T).
-        held_out_blocks: Blocks to validate on: int64 token ids, (S, T).
+        train_blocks: Dataset of the blocks to train on: int64 token ids, (T,). It has a length and any block can be
+            asked for, unless the corpus streams.
+        held_out_blocks: Dataset of the blocks to validate on.
         probe_texts: Texts to measure on, which the model does not train on.
+        end_id: Id of the token that ends a document; None where a block is a document.
+        fingerprint: Hash of what decides which blocks there are: tokens, tokenizer, block size and attention. A run
+            that goes on with another one would train on something else.
         block_size: Number of tokens in a block, T.
         batch_size: Number of blocks in a batch.
         seed: Seed of the order of the training blocks. The loader has a generator of its own, so that neither the
             model's random numbers nor a measurement changes the order.
+        num_workers: Number of processes that read training batches ahead.
     """
 
     tokenizer: Any
-    train_blocks: Tensor
-    held_out_blocks: Tensor
+    train_blocks: Any  # `Blocks`, or `StreamedBlocks` where the corpus streams
+    held_out_blocks: Blocks
     probe_texts: list[str]
+    end_id: int | None
+    fingerprint: str
     block_size: int
     batch_size: int
     seed: int
+    num_workers: int = 0
 
     @property
-    def model_settings(self) -> dict[str, int]:
-        """The arguments that the model takes from the data."""
-        return {"vocab_size": self.tokenizer.get_vocab_size(), "block_size": self.block_size}
+    def model_settings(self) -> dict[str, int | None]:
+        """The arguments that the model takes from the data.
+
+        ``document_end`` is the token that attention must not go beyond, or None where it crosses the ends of documents.
+        """
+        vocab_size = self.tokenizer.get_vocab_size()
+        return {"vocab_size": vocab_size, "block_size": self.block_size, "document_end": None}
 
     @property
     def probe_source(self) -> tuple[list[str], Any]:
         """The texts and the tokenizer, as `ibtrack.Probe.from_texts` takes them."""
         return self.probe_texts, self.tokenizer
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch."""
-        generator = torch.Generator().manual_seed(self.seed)
-        blocks = cast("Dataset[Tensor]", self.train_blocks)  # a tensor is a dataset of its rows
-        return DataLoader(blocks, self.batch_size, shuffle=True, generator=generator, drop_last=True)
+    def overlap(self, probe: Probe) -> Overlap | None:
+        """Look for the documents of a probe in the training text, as the one stream that blocks are cut from.
+
+        Args:
+            probe: The probe, which keeps what was found.
+
+        Returns:
+            What was found; None where the text streams in and cannot be searched before it is trained on.
+        """
+        if not isinstance(self.train_blocks, Blocks):
+            return None
+        return probe.find_in(self.train_blocks.row[: self.train_blocks.num_tokens], tokenizer=self.tokenizer)
+
+    def train_dataloader(self) -> BlockLoader | StreamLoader:
+        """Return batches of training blocks, (batch_size, T), shuffled anew in each epoch; a process has its share."""
+        own = place(self.trainer)
+        blocks = self.train_blocks
+        if not isinstance(blocks, Blocks):  # a stream, of which each process reads its own documents
+            blocks = blocks.sharded(own.get("world_size", 1), own.get("rank", 0))
+        return training_loader(blocks, batch_size=self.batch_size, seed=self.seed, num_workers=self.num_workers, **own)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """Return batches of held-out blocks, (batch_size, T), always in the same order."""
         generator = torch.Generator().manual_seed(self.seed)  # a loader without one draws from the global state
-        return DataLoader(cast("Dataset[Tensor]", self.held_out_blocks), self.batch_size, generator=generator)
+        return DataLoader(self.held_out_blocks, self.batch_size, generator=generator)
 
 
 class TextData(BlockData):
-    """Text for a small language model: training blocks, validation blocks, and the held-out texts of a probe.
+    """Text for a language model: training blocks, validation blocks, and the held-out texts of a probe.
 
-    All documents are read into memory, and so are their token ids, at 8 bytes each. This is meant for runs on some
-    hundred MB of text at most; ``max_documents`` and ``max_bytes`` bound what is read of a larger corpus.
+    The documents are tokenized once for each corpus and tokenizer, into files in the cache folder that later runs find
+    again; see `experiments.corpus`. Memory does not depend on their number.
 
     Args:
         documents: Function without arguments that returns the documents. `experiments.documents` has several, and says
             what a document is.
         vocab_size: Number of ids of the byte-level BPE that is trained on the training documents and then cached.
-        tokenizer_file: Path of a ``tokenizer.json`` to use instead of training one; ``vocab_size`` then has no effect.
+        tokenizer: A tokenizer to use instead of training one, see `experiments.tokenizer.load_tokenizer`: a
+            ``tokenizer.json``, a folder, or a name on the hub. ``vocab_size`` then has no effect.
+        end_token: Token of that tokenizer that ends a document; None takes the one that it says ends a text.
         block_size: Number of tokens in a block, T.
         batch_size: Number of blocks in a batch.
-        held_out: Share of the documents that is held out; see `experiments.documents.split`.
+        held_out: Share of the documents that is held out, by the hash of their text, above 0 and below 1.
         max_documents: Number of documents after which reading stops; None reads all.
         max_bytes: Number of bytes of text after which reading stops; None reads all.
         keep: Function from a document to the part of it to train on, see `experiments.parts`; None keeps all of it. The
             tokenizer is trained on whole documents and the held-out ones stay whole, so that runs on different parts
             have one vocabulary and one probe.
+        attention: ``across_documents``: a token attends to all tokens before it in its block, which documents share;
+            or ``within_documents``: only to those of its own document. The blocks are the same.
+        streaming: Whether the documents are tokenized as they stream in, and nothing is stored; see
+            `experiments.streaming`.
+        expected_bytes: Number of bytes of text that the documents have, where that is known beforehand; it is only
+            shown.
         seed: Seed of the order of the training blocks.
+
+    Raises:
+        ValueError: ``attention`` is none of these.
 
     Example:
         >>> data = TextData(lambda: (f"text {i} " * 50 for i in range(40)), vocab_size=300, block_size=32, batch_size=4)
@@ -93,37 +142,55 @@ class TextData(BlockData):
     """
 
     tokenizer: Tokenizer
+    end_id: int
 
     def __init__(
         self,
         documents: Callable[[], Iterable[str]],
         *,
         vocab_size: int = 2048,
-        tokenizer_file: str | None = None,
+        tokenizer: str | None = None,
+        end_token: str | None = None,
         block_size: int = 128,
         batch_size: int = 16,
         held_out: float = 0.15,
         max_documents: int | None = None,
         max_bytes: int | None = None,
         keep: Callable[[str], str] | None = None,
+        attention: str = "across_documents",
+        streaming: bool = False,
+        expected_bytes: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if attention not in ATTENTION:
+            raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {attention!r}")
         self.documents = documents
         self.vocab_size = vocab_size
-        self.tokenizer_file = tokenizer_file
+        self.tokenizer_source = tokenizer
+        self.end_token = end_token
         self.block_size = block_size
         self.batch_size = batch_size
         self.held_out = held_out
         self.max_documents = max_documents
         self.max_bytes = max_bytes
         self.keep = keep
+        self.attention = attention
+        self.streaming = streaming
+        self.expected_bytes = expected_bytes
         self.seed = seed
+        self._corpus: Corpus | None = None
+
+    @property
+    def model_settings(self) -> dict[str, int | None]:
+        """The arguments that the model takes from the data."""
+        end = self.end_id if self.attention == "within_documents" else None
+        return {"vocab_size": vocabulary_size(self.tokenizer), "block_size": self.block_size, "document_end": end}
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, split, tokenize and pack the documents, once, however often this is called.
+        """Prepare the corpus or find it, once, however often this is called.
 
-        Sets ``tokenizer``, ``train_blocks``, ``held_out_blocks`` and ``probe_texts``.
+        Sets ``tokenizer``, ``train_blocks``, ``held_out_blocks``, ``probe_texts``, ``end_id`` and ``fingerprint``.
 
         Args:
             stage: The stage that Lightning sets up; all of them need the same.
@@ -133,45 +200,71 @@ class TextData(BlockData):
         """
         if hasattr(self, "tokenizer"):
             return
-        texts = bounded(self.documents(), max_documents=self.max_documents, max_bytes=self.max_bytes)
-        train_texts, self.probe_texts = split(texts, held_out=self.held_out)
-        tokenizer = self._tokenizer(train_texts)
-        parts = map(self.keep, train_texts) if self.keep else train_texts
-        self.train_blocks = pack([part for part in parts if part.strip()], tokenizer, self.block_size)
-        self.held_out_blocks = pack(self.probe_texts, tokenizer, self.block_size)
-        if len(self.train_blocks) < self.batch_size:
-            raise ValueError(
-                f"documents must fill one batch of {self.batch_size} blocks of {self.block_size} tokens, "
-                f"got {len(self.train_blocks)} blocks to train on"
-            )
-        self.tokenizer = tokenizer
+        if self.streaming:
+            self._take_stream(stream(self._recipe(), block_size=self.block_size, seed=self.seed))
+        else:
+            self._take_corpus(prepared(self._recipe()))
 
-    def _tokenizer(self, texts: Sequence[str]) -> Tokenizer:
-        return load_tokenizer(self.tokenizer_file) if self.tokenizer_file else tokenizer_for(texts, self.vocab_size)
+    def outlook(self) -> Outlook:
+        """Return what is known of the corpus before it is prepared: its size, what it takes on disk, or where it is."""
+        return outlook(self._recipe(), streaming=self.streaming)
 
+    def overlap(self, probe: Probe) -> Overlap | None:
+        """Look for the documents of a probe in the training text, once for each corpus and probe.
 
-def pack(texts: Sequence[str], tokenizer: Tokenizer, block_size: int) -> Tensor:
-    """Join texts, each followed by the end-of-document token, and cut the stream into blocks.
+        Args:
+            probe: The probe, which keeps what was found.
 
-    Args:
-        texts: Documents, in the order in which they are joined.
-        tokenizer: Tokenizer that has the end-of-document token.
-        block_size: Number of tokens in a block, T.
+        Returns:
+            What was found; None where the text streams in and cannot be searched before it is trained on.
+        """
+        if self._corpus is None or not isinstance(self.train_blocks, Blocks):
+            return None
+        return corpus_overlap(probe, self._corpus, self.train_blocks.num_tokens, self.tokenizer)
 
-    Returns:
-        The token ids, int64, (S, T). Tokens at the end that do not fill a block are dropped.
+    def _take_corpus(self, corpus: Corpus) -> None:
+        rank_zero_only(print)(corpus.sentence(), file=sys.stderr, flush=True)
+        blocks = Blocks(corpus.train, self.block_size)
+        if len(blocks) < self.batch_size:
+            raise ValueError(self._too_few(len(blocks)))
+        self._corpus, self.train_blocks = corpus, blocks
+        self.held_out_blocks = Blocks(corpus.held_out, self.block_size)
+        self.probe_texts = corpus.held_out_texts()
+        self.end_id = corpus.facts.end_id
+        self.tokenizer = corpus.tokenizer()
+        self.fingerprint = self._hash([corpus.facts.train_hash, corpus.facts.held_out_hash])
 
-    Example:
-        >>> from experiments.tokenizer import train_tokenizer
-        >>> tokenizer = train_tokenizer(["abc"], vocab_size=257)
-        >>> tokenizer.decode_batch(pack(["abc", "de"], tokenizer, 3).tolist(), skip_special_tokens=False)
-        ['abc', '<|endoftext|>de']
-    """
-    end = np.array([tokenizer.token_to_id(END)])
-    pieces: list[np.ndarray] = []
-    for start in range(0, len(texts), _CHUNK):
-        for encoding in tokenizer.encode_batch_fast(list(texts[start : start + _CHUNK]), add_special_tokens=False):
-            pieces += [np.array(encoding.ids, dtype=np.int64), end]
-    stream = torch.from_numpy(np.concatenate(pieces))
-    num_blocks = len(stream) // block_size
-    return stream[: num_blocks * block_size].view(num_blocks, block_size)
+    def _take_stream(self, documents: Stream) -> None:
+        first = islice(documents.train_blocks.sharded(1, 0), self.batch_size)
+        if (number := sum(1 for _ in first)) < self.batch_size:
+            raise ValueError(self._too_few(number))
+        rank_zero_only(print)(documents.sentence(), file=sys.stderr, flush=True)
+        self.train_blocks, self.held_out_blocks = documents.train_blocks, documents.held_out_blocks
+        self.probe_texts = documents.probe_texts
+        self.tokenizer, self.end_id = documents.ending
+        self.fingerprint = self._hash(documents.identity)
+
+    def _too_few(self, number: int) -> str:
+        return (
+            f"documents must fill one batch of {self.batch_size} blocks of {self.block_size} tokens, "
+            f"got {number} blocks to train on"
+        )
+
+    def _hash(self, tokens: list[Any]) -> str:
+        parts = [tokens, tokenizer_hash(self.tokenizer), self.end_id, self.block_size, self.attention]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _recipe(self) -> Recipe:
+        return Recipe(
+            self.documents,
+            tokenizer=self._ending(),
+            vocab_size=self.vocab_size,
+            held_out=self.held_out,
+            max_documents=self.max_documents,
+            max_bytes=self.max_bytes,
+            keep=self.keep,
+            expected_bytes=self.expected_bytes,
+        )
+
+    def _ending(self) -> EndingTokenizer | None:
+        return None if self.tokenizer_source is None else load_tokenizer(self.tokenizer_source, self.end_token)

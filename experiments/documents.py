@@ -8,7 +8,6 @@ article or a file, never a line of one. A new corpus is one function here and on
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import re
 import sysconfig
@@ -17,10 +16,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from datasets import load_dataset
+from datasets import Dataset, IterableDataset, load_dataset
+
+from experiments.hub_rows import BATCH, HubRows
 
 SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "idlelib", "__pycache__"})
 FORMATS = {".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+SAMPLES = ("document", "paragraph", "line")
 COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst"})
 _ARTICLE_TITLE = re.compile(r"^ = [^=].* = \n?$")  # a section is " = = Title = = "
 
@@ -37,6 +39,19 @@ def stdlib(folder: str | None = None) -> Iterator[str]:
     Raises:
         FileNotFoundError: The folder has no sources, as with a Python that ships compiled files only.
     """
+    for path in stdlib_files(folder):
+        yield path.read_text(encoding="utf-8", errors="replace")
+
+
+def stdlib_files(folder: str | None = None) -> list[Path]:
+    """Return the paths of the sources of a standard library, in their order.
+
+    Args:
+        folder: Folder of the library; None means that of the running interpreter.
+
+    Raises:
+        FileNotFoundError: The folder has no sources.
+    """
     root = Path(folder or sysconfig.get_path("stdlib"))
     paths: list[Path] = []
     for parent, folders, names in os.walk(root):
@@ -46,39 +61,51 @@ def stdlib(folder: str | None = None) -> Iterator[str]:
         raise FileNotFoundError(
             f"{root} must hold the sources of Python's standard library, found no .py file; try data=local"
         )
-    for path in sorted(paths):
-        yield path.read_text(encoding="utf-8", errors="replace")
+    return sorted(paths)
 
 
-def local(files: str | Sequence[str], *, column: str = "text", format: str | None = None) -> Iterator[str]:
+def local(
+    files: str | Sequence[str], *, column: str = "text", format: str | None = None, sample_by: str = "document"
+) -> Iterator[str]:
     """Yield documents from files on this machine.
 
-    A text file is one document; a row of a JSON, JSON lines or Parquet file is one document.
+    A text file is one document; a row of a JSON, JSON lines or Parquet file is one document, unless its text is null.
 
     Args:
         files: One glob or several; ``**`` reaches into sub-folders.
         column: Name of the column that holds the text. Text files have the one column ``text``.
         format: Format of all files: ``text``, ``json`` or ``parquet``; None goes by each file's ending.
+        sample_by: What a document of a text file is: all of it, ``document``, or each ``paragraph`` or ``line``. A
+            whole document is read into memory, so a file of gigabytes needs one of the others.
 
     Yields:
         The documents, file by file, the files of one format after those of another.
 
     Raises:
         FileNotFoundError: A glob matches no file.
-        ValueError: A file has another ending and no ``format`` is given, or there is no such column.
+        ValueError: A file has another ending and no ``format`` is given, there is no such column, or ``sample_by`` is
+            none of these.
     """
+    if sample_by not in SAMPLES:
+        raise ValueError(f"sample_by must be one of {', '.join(SAMPLES)}, got {sample_by!r}")
     paths_by_format: dict[str, list[str]] = {}
-    for path in _matches([files] if isinstance(files, str) else files):
+    for path in matching_files(files):
         paths_by_format.setdefault(format or _format(path), []).append(path)
+    own_settings: dict[str, dict[str, Any]] = {"text": {"sample_by": sample_by}, "parquet": {"batch_size": BATCH}}
     for builder, paths in paths_by_format.items():
-        settings = {"sample_by": "document"} if builder == "text" else {}
-        yield from hub(builder, data_files=paths, column=column, **settings)
+        yield from hub(builder, data_files=paths, column=column, **own_settings.get(builder, {}))
 
 
 def hub(
-    path: str, name: str | None = None, *, split: str = "train", column: str = "text", **settings: Any
-) -> Iterator[str]:
-    """Yield one column of a dataset, row by row as it streams in; nothing is stored.
+    path: str,
+    name: str | None = None,
+    *,
+    split: str = "train",
+    column: str = "text",
+    streaming: bool = True,
+    **settings: Any,
+) -> HubRows:
+    """Return one column of a dataset; each row is a document.
 
     Args:
         path: Name of a dataset on the Hugging Face hub, or of a format, ``json``, ``parquet`` or ``text``, as
@@ -86,24 +113,25 @@ def hub(
         name: Name of the dataset's configuration.
         split: Name of the split.
         column: Name of the column that holds the text.
-        **settings: Further arguments of `datasets.load_dataset`.
+        streaming: Whether rows stream in and are not stored. If not, the dataset is downloaded first and stays in the
+            cache of `datasets`, from where the next preparation reads it.
+        **settings: Further arguments of `datasets.load_dataset`, such as ``revision``.
 
-    Yields:
-        The text of each row.
-
-    Raises:
-        ConnectionError: The hub cannot be reached.
-        ValueError: There is no such column; the message names the columns that there are.
-        TypeError: The column does not hold text.
+    Returns:
+        The texts of the rows. Iterating raises `ConnectionError` where the hub cannot be reached, `ValueError` with
+        the names of the columns where there is no such column, and `TypeError` where it does not hold text.
     """
-    try:
-        rows = load_dataset(path, name, split=split, streaming=True, **settings)
-    except ConnectionError as error:
-        raise ConnectionError(
-            f"dataset {path!r} must be reachable on the hub, got: {error}; data=stdlib and data=local need no network"
-        ) from error
-    for row in rows:
-        yield _text(row, column)
+
+    def load() -> Dataset | IterableDataset:
+        try:
+            return load_dataset(path, name, split=split, streaming=streaming, **settings)
+        except ConnectionError as error:
+            raise ConnectionError(
+                f"dataset {path!r} must be reachable on the hub, got: {error}; "
+                "data=stdlib and data=local need no network"
+            ) from error
+
+    return HubRows(load, column)
 
 
 def wikitext(path: str, name: str | None = None, **settings: Any) -> Iterator[str]:
@@ -162,45 +190,31 @@ def bounded(
     num_bytes = 0
     for document in islice(documents, max_documents):
         yield document
-        num_bytes += len(document.encode())
-        if max_bytes is not None and num_bytes >= max_bytes:
-            return
+        if max_bytes is not None:
+            num_bytes += len(document.encode())
+            if num_bytes >= max_bytes:
+                return
 
 
-def split(documents: Iterable[str], *, held_out: float) -> tuple[list[str], list[str]]:
-    """Split documents into those to train on and those held out, by the hash of their text.
-
-    A text is on the same side in every run, whatever other texts there are. A text that occurs twice counts once, and
-    blank texts are left out. Both lists are in the order of the hashes, which is a fixed shuffle.
+def matching_files(patterns: str | Sequence[str]) -> list[str]:
+    """Return the paths of the files that globs match, those of one glob in their order, and each once.
 
     Args:
-        documents: Whole texts.
-        held_out: Share of the documents to hold out, above 0 and below 1; it is met in expectation.
-
-    Returns:
-        The documents to train on, and those held out.
+        patterns: One glob or several; ``**`` reaches into sub-folders and ``~`` is the home folder.
 
     Raises:
-        ValueError: ``held_out`` is out of range, or one side is left without a document.
-
-    Example:
-        >>> train, test = split((f"document {i}" for i in range(1000)), held_out=0.1)
-        >>> len(train) + len(test), 70 < len(test) < 130
-        (1000, True)
+        FileNotFoundError: A glob matches no file.
     """
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out must be above 0 and below 1, got {held_out}")
-    text_by_digest = {hashlib.sha256(text.encode()).digest(): text for text in documents if text.strip()}
-    digests = sorted(text_by_digest)
-    boundary = round(held_out * 256**8).to_bytes(8, "big")
-    train = [text_by_digest[digest] for digest in digests if digest[:8] >= boundary]
-    test = [text_by_digest[digest] for digest in digests if digest[:8] < boundary]
-    if not (train and test):
-        raise ValueError(
-            f"documents must leave some to train on and some to hold out, got {len(train)} and {len(test)}; "
-            "a document is the unit: give more of them (split a large file) or another held_out"
-        )
-    return train, test
+
+    def matches(pattern: str) -> list[str]:
+        found = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
+        paths = [path for path in found if Path(path).is_file()]
+        if not paths:
+            raise FileNotFoundError(f"files must match at least one file, got {pattern!r} in {Path.cwd()}")
+        return paths
+
+    each = [patterns] if isinstance(patterns, str) else patterns
+    return list(dict.fromkeys(chain.from_iterable(map(matches, each))))
 
 
 def _whole(lines: Sequence[str]) -> Iterator[str]:
@@ -209,30 +223,9 @@ def _whole(lines: Sequence[str]) -> Iterator[str]:
         yield text
 
 
-def _matches(patterns: Iterable[str]) -> list[str]:
-    def matches(pattern: str) -> list[str]:
-        paths = [
-            path for path in sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)) if Path(path).is_file()
-        ]
-        if not paths:
-            raise FileNotFoundError(f"files must match at least one file, got {pattern!r} in {Path.cwd()}")
-        return paths
-
-    return list(dict.fromkeys(chain.from_iterable(matches(pattern) for pattern in patterns)))
-
-
 def _format(path: str) -> str:
     endings = [ending for ending in Path(path).suffixes if ending not in COMPRESSIONS]
     ending = endings[-1].lower() if endings else ""
     if ending not in FORMATS:
         raise ValueError(f"files must end in {', '.join(FORMATS)}, or format must say what they are, got {path!r}")
     return FORMATS[ending]
-
-
-def _text(row: dict[str, Any], column: str) -> str:
-    if column not in row:
-        raise ValueError(f"column must be one of {', '.join(map(repr, sorted(row)))}, got {column!r}")
-    text = row[column]
-    if not isinstance(text, str):
-        raise TypeError(f"column {column!r} must hold text, got {type(text).__name__}")
-    return text

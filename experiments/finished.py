@@ -14,6 +14,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.last_state import STATES, newest_state
 from ibtrack.record.protocol import as_text, differing_keys, flat
 
 MARK = "finished.json"
@@ -24,8 +25,8 @@ IN_USE = {LOCK, ".hydra", "train.log"}  # files of the job that is about to run,
 def once(cfg: DictConfig, run: Callable[[DictConfig], float]) -> float:
     """Run a job, unless the same job has finished in ``cfg.run_dir`` before.
 
-    Files that an unfinished attempt has left in the folder are moved to ``attempt_1``, those of the next unfinished
-    attempt to ``attempt_2``, and so on.
+    An attempt that has saved its state is gone on with, unless ``cfg.resume`` is false. Files of one that has not are
+    moved to ``attempt_1``, those of the next to ``attempt_2``, and so on.
 
     Args:
         cfg: Configuration of the job; ``cfg.run_dir`` is its folder.
@@ -43,7 +44,8 @@ def once(cfg: DictConfig, run: Callable[[DictConfig], float]) -> float:
     with _locked(folder):
         value = _finished(folder, cfg)
         if value is None:
-            _set_aside(folder)
+            if not goes_on(cfg):
+                set_aside(folder)
             value = run(cfg)
             _mark(folder, cfg, value)
         else:
@@ -65,8 +67,22 @@ def _finished(folder: Path, cfg: DictConfig) -> float | None:
     return float(mark["value"])
 
 
+def goes_on(cfg: DictConfig) -> bool:
+    """Whether a job goes on from the state that an attempt has saved, so that its files are not those of another run.
+
+    Args:
+        cfg: Configuration of the job.
+    """
+    return cfg.get("resume", False) is not False and newest_state(Path(cfg.run_dir) / STATES) is not None
+
+
 @rank_zero_only
-def _set_aside(folder: Path) -> None:
+def set_aside(folder: Path) -> None:
+    """Move the files of an earlier attempt to ``attempt_1``, or the next number that is free.
+
+    Args:
+        folder: Folder of the run.
+    """
     leftovers = [path for path in folder.iterdir() if path.name not in IN_USE and not path.name.startswith("attempt_")]
     if leftovers:
         attempt = next(path for number in count(1) if not (path := folder / f"attempt_{number}").exists())
@@ -83,9 +99,10 @@ def _mark(folder: Path, cfg: DictConfig, value: float) -> None:
 
 
 def _configuration(cfg: DictConfig) -> dict[str, Any]:
-    """Return the resolved configuration as JSON has it; it does not depend on where the run's folder lies."""
+    """Return the resolved configuration as JSON has it; not where the run's folder lies, nor whether it was gone on."""
     cfg = cfg.copy()
     cfg.run_dir = "."
+    cfg.pop("resume", None)
     configuration: dict[str, Any] = json.loads(json.dumps(OmegaConf.to_container(cfg, resolve=True)))
     return configuration
 

@@ -6,14 +6,17 @@ T block length. All informations and entropies are in nats.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.blocks import Blocks
 from experiments.data import BlockData
 
 MOST_CELLS = 1 << 24  # largest table of probabilities: it takes 128 MB and about a second
@@ -323,8 +326,14 @@ class HmmData(BlockData):
             return
         generator = torch.Generator().manual_seed(self.source_seed)
         blocks, _ = self.source.sample(self.num_blocks + self.num_held_out, self.block_size, generator=generator)
-        self.train_blocks, self.held_out_blocks = torch.split(blocks, [self.num_blocks, self.num_held_out])
-        self.probe_texts = [" ".join(map(str, block)) for block in self.held_out_blocks.tolist()]
+        train, held_out = torch.split(blocks, [self.num_blocks, self.num_held_out])
+        self.train_blocks, self.held_out_blocks = (
+            Blocks(part.flatten().numpy().astype(np.uint16), self.block_size) for part in (train, held_out)
+        )
+        self.probe_texts = [" ".join(map(str, block)) for block in held_out.tolist()]
+        self.end_id = None
+        settings = [self.source.transition.tolist(), self.source.emission.tolist(), self.source_seed, blocks.shape]
+        self.fingerprint = hashlib.sha256(repr(settings).encode()).hexdigest()
         self.truth = self.source.truth()
 
 

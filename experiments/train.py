@@ -2,6 +2,7 @@
 
 python experiments/train.py experiment=demo
 python experiments/train.py -m experiment=tiny_sweep
+python experiments/train.py model=llama_60M trainer=ddp --dry-run    # what it would do, without doing it
 """
 
 # ruff: noqa: E402 (the packages of this checkout are put on the path first)
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -29,9 +31,15 @@ from omegaconf import DictConfig, OmegaConf
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the configuration names modules such as experiments.data
 
+from experiments.budget import check_processes, count_processes, settled
 from experiments.data import BlockData
+from experiments.dry_run import FLAG, dry_run
 from experiments.finished import once
+from experiments.identity import beginning, identity
 from experiments.isolation import isolated
+from experiments.last_state import LastState
+from experiments.launch import check_folder, with_own_folder
+from experiments.model import LanguageModel
 from experiments.suggestions import suggesting
 from experiments.summary import places, table
 from experiments.sweep import as_job
@@ -43,10 +51,17 @@ CONTAINED = ("warn", "leave_out", "refuse")  # what can be done about documents 
 
 
 def main() -> float | None:
-    """Run what the command line says, and return the objective of a single run."""
-    value: float | None
-    with suggesting():
-        value = run()
+    """Run what the command line says, or say what it would do, and return the objective of a single run."""
+    value: float | None = None
+    sys.argv, given = [sys.argv[0], *with_own_folder(sys.argv[1:])], sys.argv
+    try:
+        with suggesting():
+            if FLAG in given:
+                dry_run(given[1:], ROOT / "conf")
+            else:
+                value = run()
+    finally:
+        sys.argv = given
     return value
 
 
@@ -84,10 +99,12 @@ def train(cfg: DictConfig) -> float:
         # the blocks are tensors in memory: worker processes would only slow their loader down
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning 2.6 on torch 2.13
+        check_folder(cfg)
         trainer, monitor = _fit(cfg)
+        trajectory = recorded(monitor, Path(cfg.run_dir))
         if trainer.is_global_zero:
-            _show(monitor.trajectory, Path(cfg.run_dir))
-        return objective(monitor.trajectory, trainer.callback_metrics, cfg.objective)
+            _show(trajectory, Path(cfg.run_dir))
+        return objective(trajectory, trainer.callback_metrics, cfg.objective)
 
 
 def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> float:
@@ -117,6 +134,19 @@ def objective(trajectory: Trajectory, metrics: Mapping[str, Any], key: str) -> f
     if not math.isfinite(value):
         raise ValueError(f"objective {key} must be finite at the end of the run, got {value}")
     return value
+
+
+def recorded(monitor: InformationPlaneMonitor, run_dir: Path) -> Trajectory:
+    """Return the trajectory of a run, also of one that was at its end before and so was not gone on with.
+
+    Args:
+        monitor: The monitor of the run.
+        run_dir: Folder of the run.
+    """
+    if monitor.trajectory.points:
+        return monitor.trajectory
+    rank_zero_only(print)(f"the run in {run_dir} has come to its end before; resume=false begins it anew")
+    return Trajectory.load(run_dir)
 
 
 def choices() -> dict[str, str]:
@@ -150,7 +180,9 @@ def searched(probe: Probe, data: BlockData, contained: str) -> Probe:
     """
     if contained not in CONTAINED:
         raise ValueError(f"contained must be one of {', '.join(CONTAINED)}, got {contained!r}")
-    overlap = probe.find_in(data.train_blocks.flatten(), tokenizer=data.tokenizer)
+    overlap = data.overlap(probe)
+    if overlap is None:
+        return probe
     sentence = overlap.sentence()
     if not overlap.documents:
         rank_zero_only(print)(sentence)
@@ -162,6 +194,32 @@ def searched(probe: Probe, data: BlockData, contained: str) -> Probe:
     else:
         raise ValueError(f"{sentence}; contained=leave_out trains and does not measure them")
     return probe
+
+
+def compiled(model: LightningModule, backend: bool | str) -> LightningModule:
+    """Have torch compile the network of a model when it first runs. It keeps its names, and is measured uncompiled.
+
+    Args:
+        model: The model, whose ``network`` is compiled in place.
+        backend: False compiles nothing, true takes PyTorch's own backend, and a text is the name of another one.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: There is no such backend, or the model is no `LanguageModel`.
+    """
+    if not backend:
+        return model
+    name = "inductor" if backend is True else backend
+    backends = torch.compiler.list_backends(exclude_tags=())
+    if name not in backends:
+        raise ValueError(f"compile must be true, false or one of {', '.join(backends)}, got {backend!r}")
+    if not isinstance(model, LanguageModel):
+        raise ValueError(f"compile must be false for {type(model).__name__}, which is no LanguageModel, got {backend}")
+    network = model.network.base_model if model.head == "chunked" else model.network  # what its loss calls
+    network.compile(backend=name)
+    return model
 
 
 def keep(probe: Probe, run_dir: Path) -> None:
@@ -176,26 +234,32 @@ def keep(probe: Probe, run_dir: Path) -> None:
 
 
 def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
+    cfg = settled(cfg, count_processes(cfg.trainer))
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if chosen := choices():
         config = {"choices": chosen} | config  # first, as the first of several equal settings names a group of runs
     seed_everything(cfg.seed)
     data = instantiate(cfg.data)
+    data.num_workers = cfg.workers
     data.setup()
     if hasattr(data, "truth"):  # exact numbers of a made-up source, to compare the run with
         config["truth"] = data.truth
-    model = instantiate(cfg.model, **data.model_settings)
+    model = compiled(instantiate(cfg.model, **data.model_settings), cfg.compile)
     probe = _partial(cfg.probe)(*data.probe_source)
     if probe.is_text:
         probe = searched(probe, data, cfg.contained)
-    rank_zero_only(keep)(probe, Path(cfg.run_dir))
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
-    callbacks = [monitor, *(instantiate(callback) for callback in cfg.callbacks.values())]
-    trainer = _partial(cfg.trainer)(logger=loggers, callbacks=callbacks)
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    callbacks.sort(key=lambda callback: isinstance(callback, LastState))  # last, as it saves the state of the others
+    trainer = _partial(cfg.trainer)(logger=loggers, callbacks=[monitor, *callbacks])
+    check_processes(cfg, trainer.world_size)
+    begun = beginning(Path(cfg.run_dir), identity(config, data, trainer), config, resume=cfg.resume)
+    monitor.config = begun.config
+    rank_zero_only(keep)(probe, Path(cfg.run_dir))
     for logger in loggers:
         logger.log_hyperparams(config)
-    trainer.fit(model, datamodule=data)
+    trainer.fit(model, datamodule=data, ckpt_path=begun.state)
     return trainer, monitor
 
 

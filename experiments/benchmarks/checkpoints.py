@@ -13,7 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from experiments.benchmarks.runs import configuration, fit
-from experiments.data import TextData, pack
+from experiments.data import TextData
+from experiments.encoding import packed
 from ibtrack.probe.copies import copies_in_blocks
 
 
@@ -96,7 +97,7 @@ def held_out_windows(data: TextData, *, seed: int = 0, most: int | None = None) 
     Returns:
         Token ids, (S, T).
     """
-    windows = torch.cat([pack([text], data.tokenizer, data.block_size) for text in data.probe_texts])
+    windows = torch.cat([packed([text], data.tokenizer, data.end_id, data.block_size) for text in data.probe_texts])
     numbers = torch.arange(len(windows)).unsqueeze(1).expand_as(windows)
     copies = copies_in_blocks(windows, numbers, torch.ones_like(windows, dtype=torch.bool))
     if copies is not None:

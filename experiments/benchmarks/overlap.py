@@ -110,7 +110,7 @@ def search(blocks: int, length: int, folder: str | None, *, show: bool) -> dict[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are copies
         probe = Probe.from_texts(*data.probe_source, num_blocks=blocks, block_size=BLOCK_SIZE)
-    overlap = probe.find_in(data.train_blocks.flatten(), length=length)
+    overlap = probe.find_in(data.train_blocks.stacked().flatten(), length=length)
     if show:
         for document in overlap.documents:
             words = data.tokenizer.decode(probe.inputs[document].tolist()).split()

@@ -27,7 +27,6 @@ from experiments.benchmarks.figures import Figure, report
 from experiments.benchmarks.options import JsonFile, Overrides, Threads, use_threads
 from experiments.benchmarks.runs import configuration, fit, plain, prepare
 from experiments.data import TextData
-from experiments.tokenizer import END
 from ibtrack import Probe
 from ibtrack.capture.hooks import capture
 from ibtrack.capture.sites import find_sites
@@ -194,8 +193,8 @@ def held_out(data: TextData, seed: int) -> tuple[Tensor, Tensor]:
         data: The data.
         seed: Seed of the order within a round.
     """
-    tokens = data.held_out_blocks
-    is_end: Tensor = tokens.flatten() == data.tokenizer.token_to_id(END)  # type: ignore[assignment]  # torch's stubs say bool
+    tokens = data.held_out_blocks.stacked()
+    is_end: Tensor = tokens.flatten() == data.end_id
     ends = is_end.long()
     documents = (ends.cumsum(0) - ends).view(tokens.shape)  # an end belongs to the document that it ends
     order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))

@@ -89,7 +89,7 @@ def prepare(config: DictConfig) -> tuple[TextData, LightningModule]:
     """Return the data, ready to train on, and the model before training."""
     data = instantiate(config.data)
     data.setup()
-    return data, instantiate(config.model, vocab_size=data.tokenizer.get_vocab_size(), block_size=data.block_size)
+    return data, instantiate(config.model, **data.model_settings)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -405,8 +405,8 @@ class Probe:
 
         Args:
             training: Token ids, or texts with ``tokenizer``: batches of a loader (tensors, or mappings with
-                ``input_ids``), (S, T) blocks, arrays on disk such as a ``numpy.memmap``, lists of token ids, documents.
-                The last dimension is one sequence.
+                ``input_ids``), (S, T) blocks, lists of token ids, documents, arrays on disk such as a ``numpy.memmap``
+                or a row of h5py or zarr, which are read piece by piece. The last dimension is one sequence.
             tokenizer: The tokenizer of the training text, one that `from_texts` takes. Texts need it; with token ids it
                 is only compared with that of the probe.
             length: Number of tokens of a passage.

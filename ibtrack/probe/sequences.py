@@ -44,11 +44,12 @@ def token_sequences(training: Any, encode: Encode | None) -> Iterator[_Array]:
 
     Args:
         training: One tensor or array, or any iterable: batches of a loader, blocks, lists of token ids, texts. Of a
-            mapping its ``input_ids`` are taken; of a tuple or a list, all that it holds.
+            mapping its ``input_ids`` are taken; of a tuple or a list, all that it holds. A row on disk, which has one
+            dimension, ``dtype``, ``shape``, ``size`` and slices that are arrays, as in h5py and zarr, is one sequence.
         encode: The function from a text to its token ids; None if there is no text.
 
     Yields:
-        Arrays of integers: (T,), one sequence, or (..., T), many.
+        Arrays of integers: (T,), one sequence, or (..., T), many; and rows on disk, (T,), as they are.
 
     Raises:
         ValueError: A part of it is neither token ids nor text, or is text and there is no tokenizer.
@@ -62,7 +63,7 @@ def token_sequences(training: Any, encode: Encode | None) -> Iterator[_Array]:
         raise ValueError(
             f"training must be texts or batches of token ids, got a single text of {len(training)} letters"
         )
-    if isinstance(training, Tensor | np.ndarray | Mapping) or not isinstance(training, Iterable):
+    if isinstance(training, Tensor | np.ndarray | Mapping) or not isinstance(training, Iterable) or _is_row(training):
         training = [training]
     for item in training:
         yield from _sequences(item, encode)
@@ -72,7 +73,7 @@ def in_chunks(sequences: Iterable[_Array], length: int) -> Iterator[Chunk]:
     """Join short sequences, and cut long ones, to chunks that are searched at once.
 
     Args:
-        sequences: Arrays of integers, (T,) or (..., T).
+        sequences: Arrays of integers, (T,) or (..., T), and rows on disk, (T,), which are read a chunk at a time.
         length: Number of tokens k. Any k tokens in a row of one sequence are in a row in one chunk.
 
     Yields:
@@ -89,14 +90,15 @@ def in_chunks(sequences: Iterable[_Array], length: int) -> Iterator[Chunk]:
     for each in sequences:
         if not each.size:
             continue
-        flat, own_ends = each.reshape(-1), np.arange(each.shape[-1], each.size + 1, each.shape[-1])
-        if len(flat) >= CHUNK:
-            for start in range(0, len(flat), CHUNK):
+        flat = each.reshape(-1) if isinstance(each, np.ndarray) else each
+        own_ends = np.arange(each.shape[-1], each.size + 1, each.shape[-1])
+        if each.size >= CHUNK:
+            for start in range(0, each.size, CHUNK):
                 yield Chunk(flat[start : start + CHUNK + length - 1].astype(np.uint64), start, own_ends)
             continue
-        parts.append(flat.astype(np.uint64))  # before they are joined, as integers of different types become floats
+        parts.append(flat[:].astype(np.uint64))  # before they are joined, as integers of different types become floats
         ends.append(own_ends + size)
-        size += len(flat)
+        size += each.size
         if size >= CHUNK:
             yield Chunk(np.concatenate(parts), 0, np.concatenate(ends))
             parts, ends, size = [], [], 0
@@ -133,10 +135,16 @@ def _token_ids(item: Any) -> _Array:
         item = item.detach().cpu().numpy()
     elif isinstance(item, list | tuple):
         item = np.array(item)
-    if isinstance(item, np.ndarray) and item.ndim and item.dtype.kind in "iu":
+    if ((isinstance(item, np.ndarray) and item.ndim) or _is_row(item)) and item.dtype.kind in "iu":
         return item
     got = f"{item.dtype} of shape {item.shape}" if isinstance(item, np.ndarray) else type(item).__name__
     raise ValueError(
         f"training must be texts or batches of token ids, with input_ids where they are mappings, got {got}; "
         "take the token ids out of each batch, as in (batch[0] for batch in loader)"
     )
+
+
+def _is_row(item: Any) -> bool:
+    """Whether this is a row on disk: no array, but with the form of one of one dimension."""
+    known = all(hasattr(item, name) for name in ("dtype", "shape", "size", "__getitem__"))
+    return known and not isinstance(item, Tensor | np.ndarray) and len(item.shape) == 1

@@ -16,33 +16,6 @@ from tests.experiments.stories import STORIES
 from tests.runs import config
 
 
-def test_split_is_disjoint_and_the_same_in_any_order() -> None:
-    texts = [f"document {number}" for number in range(500)]
-    train_texts, held_out = documents.split(texts, held_out=0.2)
-    assert not set(train_texts) & set(held_out)
-    assert sorted(train_texts + held_out) == sorted(texts)
-    assert documents.split(texts[::-1], held_out=0.2) == (train_texts, held_out)
-
-
-def test_split_keeps_a_document_on_its_side_when_others_come_and_a_copy_counts_once() -> None:
-    texts = [f"document {number}" for number in range(500)]
-    held_out = set(documents.split(texts, held_out=0.2)[1])
-    more_train, more_held_out = documents.split([*texts, *texts[:50], " \n", *map(str, range(300))], held_out=0.2)
-    assert held_out <= set(more_held_out)
-    assert len(more_train) + len(more_held_out) == 800
-
-
-@pytest.mark.parametrize("held_out", [0, 1, -0.5, 2])
-def test_split_refuses_a_share_out_of_range(held_out: float) -> None:
-    with pytest.raises(ValueError, match="held_out must be above 0 and below 1"):
-        documents.split(["a", "b"], held_out=held_out)
-
-
-def test_split_refuses_to_leave_a_side_empty() -> None:
-    with pytest.raises(ValueError, match=r"some to train on and some to hold out, got .*a document is the unit"):
-        documents.split(["one large document"], held_out=0.5)
-
-
 def test_stdlib_reads_sources_and_skips_tests_and_packages(tmp_path: Path) -> None:
     for name in ("ast.py", "json/decoder.py", "test/test_ast.py", "site-packages/torch.py", "json/notes.txt"):
         path = tmp_path / name
@@ -91,6 +64,14 @@ def test_local_says_which_endings_it_knows(tmp_path: Path) -> None:
         list(documents.local(f"{tmp_path}/a.docx"))
 
 
+def test_a_text_file_can_be_many_documents(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n\nthree\n")
+    assert list(documents.local(f"{tmp_path}/a.txt", sample_by="line")) == ["one", "two", "", "three"]
+    assert list(documents.local(f"{tmp_path}/a.txt", sample_by="paragraph")) == ["one\ntwo", "three\n"]
+    with pytest.raises(ValueError, match="sample_by must be one of document, paragraph, line, got 'page'"):
+        list(documents.local(f"{tmp_path}/a.txt", sample_by="page"))
+
+
 def test_an_unknown_column_is_answered_with_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"body": "one", "id": 1}\n')
     with pytest.raises(ValueError, match="column must be one of 'body', 'id', got 'text'"):
@@ -99,7 +80,7 @@ def test_an_unknown_column_is_answered_with_those_there_are(tmp_path: Path) -> N
 
 def test_a_column_without_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(TypeError, match="column 'id' must hold text, got int"):
+    with pytest.raises(TypeError, match="column 'id' must hold text, got int64"):
         list(documents.local(f"{tmp_path}/a.jsonl", column="id"))
 
 

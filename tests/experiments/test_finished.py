@@ -62,3 +62,18 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.warns(UserWarning, match=r"cannot be locked .*Function not implemented.*; launch this sweep from one"):
         assert once(job(tmp_path), lambda cfg: 0.25) == 0.25
+
+
+def test_an_attempt_that_has_saved_its_state_is_gone_on_with(tmp_path: Path) -> None:
+    def die(cfg: DictConfig) -> float:
+        (tmp_path / "last" / "step-3").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "trajectory.jsonl").write_text("points")
+        raise RuntimeError("cut")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="cut"):
+            once(job(tmp_path, resume="auto"), die)
+    assert not (tmp_path / "attempt_1").exists()
+    assert once(job(tmp_path, resume=False), lambda cfg: 0.25) == 0.25
+    assert (tmp_path / "attempt_1" / "last" / "step-3").is_dir()
+    assert once(job(tmp_path, resume=True), lambda cfg: 0.5) == 0.25, "however it was gone on with, it has finished"

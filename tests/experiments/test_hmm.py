@@ -144,7 +144,7 @@ def test_a_model_learns_the_source_and_nothing_beats_it(tmp_path: Path, capsys: 
     data = HmmData(block_size=32, num_blocks=4000)
     data.setup()
     assert data.truth == truth
-    best = -data.source.log_likelihood(data.held_out_blocks)[:, 1:]
+    best = -data.source.log_likelihood(data.held_out_blocks.stacked())[:, 1:]
     error = float(best.mean(1).std()) / math.sqrt(len(best))
     assert float(best.mean()) > truth["entropy_rate"]["low"] - 4 * error
     assert float(best.mean()) < loss < truth["token_entropy"] - 0.5 * truth["input_and_next_token"]["1"]

@@ -58,6 +58,6 @@ def test_runs_on_parts_have_one_tokenizer_and_one_probe(
     partial.setup()
     assert partial.tokenizer.to_str() == whole.tokenizer.to_str()
     assert partial.probe_texts == whole.probe_texts
-    trained_on = partial.tokenizer.decode(partial.train_blocks.flatten().tolist())
+    trained_on = partial.tokenizer.decode(partial.train_blocks.stacked().flatten().tolist())
     assert ("Says" in trained_on) == (part is prose)
     assert ("x = " in trained_on) == (part is code)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from lightning.pytorch import LightningModule
 
 from experiments import train
 from experiments.data import TextData
@@ -16,10 +18,13 @@ from tests.runs import SMALL, TRAINING, config, inspect, options
 pytestmark = TRAINING
 
 
+LENGTHS_OF_ITS_OWN = ["tokens=null", "tokens_per_step=256"]  # two batches of four blocks of 32 tokens
+
 # what makes an experiment small enough to be run here; a new one needs its line
 SMOKE = {
     "corpora": SMALL,
     "demo": [*SMALL, "model.settings.num_hidden_layers=2"],
+    "pretrain": [*SMALL, "data=stdlib", "model=llama_0.3M", "trainer=cpu", "workers=0", *LENGTHS_OF_ITS_OWN],
     "recipes": SMALL,
     "search": SMALL,
     "seeds": SMALL,
@@ -93,7 +98,7 @@ def leaking() -> tuple[Probe, TextData]:
     texts = [" ".join(words[start : start + 60]) for start in range(0, 2940, 60)]
     data = TextData(lambda: texts, vocab_size=300, block_size=32, batch_size=4, held_out=0.3)
     data.setup()
-    trained = data.tokenizer.decode(data.train_blocks[3:8].flatten().tolist())
+    trained = data.tokenizer.decode(data.train_blocks.stacked()[3:8].flatten().tolist())
     held_out = [data.probe_texts[0], data.probe_texts[1], f"{trained} end"]
     return Probe.from_texts(held_out, data.tokenizer, num_blocks=3, block_size=64, orders=(1, 2)), data
 
@@ -124,3 +129,47 @@ def test_the_header_of_a_run_says_whether_its_probe_was_trained_on(tmp_path: Pat
     assert overlap["documents"] == []
     assert overlap["tokens"] > 10_000
     assert overlap["sentence"].startswith("no document of the probe stands in the training text")
+
+
+def trained(folder: Path, *overrides: str) -> tuple[Trajectory, dict[str, torch.Tensor]]:
+    """Train the tiny experiment, and return its trajectory and its last weights."""
+    keep = [
+        "+callbacks.keep._target_=lightning.pytorch.callbacks.ModelCheckpoint",
+        f"+callbacks.keep.dirpath={folder}/kept",
+    ]
+    keep += ["+callbacks.keep.every_n_train_steps=1", "trainer.enable_checkpointing=true"]
+    train.train(config("experiment=tiny", f"run_dir={folder}", "logger=none", *keep, *overrides))
+    (file,) = folder.glob("kept/*.ckpt")
+    return Trajectory.load(folder), torch.load(file, weights_only=False)["state_dict"]
+
+
+def test_tokens_give_a_run_its_steps_and_its_warm_up(tmp_path: Path) -> None:
+    budget = ["tokens=1k", "trainer.max_steps=null", "tokens_per_step=256", "model.warmup_steps=25%"]
+    trajectory, _ = trained(tmp_path, *budget)
+    settings = trajectory.run["config"]
+    assert (settings["trainer"]["max_steps"], settings["trainer"]["accumulate_grad_batches"]) == (4, 2)
+    assert settings["model"]["warmup_steps"] == 1
+    assert [point.tokens_seen for point in trajectory.points] == [256 * step for step in trajectory.steps]
+    assert trajectory.steps[-1] == 4
+
+
+def test_a_compiled_model_is_measured_and_left_alone_like_any_other(tmp_path: Path) -> None:
+    compiled = [
+        "compile=aot_eager",
+        "trainer.max_steps=5",
+    ]  # the backend that needs no compiler of C++
+    often, weights = trained(tmp_path / "often", *compiled, "monitor=dense", "monitor.schedule.steps=1")
+    rarely, same = trained(tmp_path / "rarely", *compiled, "monitor=dense", "monitor.schedule.steps=5")
+    assert [point.failure for point in often.points] == [None] * 6
+    assert rarely.steps == [0, 5]
+    assert weights.keys() == same.keys()
+    assert all(torch.equal(weights[name], same[name]) for name in weights), "measuring changes nothing, bit for bit"
+    eager, _ = trained(tmp_path / "eager", "trainer.max_steps=5", "monitor=dense", "monitor.schedule.steps=5")
+    assert rarely.points[-1].loss == pytest.approx(eager.points[-1].loss, rel=1e-4), "sums are taken in another order"
+
+
+def test_what_cannot_be_compiled_is_said() -> None:
+    with pytest.raises(ValueError, match=r"compile must be true, false or one of .*aot_eager.*, got 'no_backend'"):
+        train.compiled(LightningModule(), "no_backend")
+    with pytest.raises(ValueError, match="compile must be false for LightningModule, which is no LanguageModel, got T"):
+        train.compiled(LightningModule(), True)

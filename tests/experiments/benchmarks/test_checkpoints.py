@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments.benchmarks.checkpoints import held_out_windows, train_with_checkpoints
-from experiments.data import pack
+from experiments.encoding import packed
 from experiments.tokenizer import train_tokenizer
 
 
@@ -36,9 +36,9 @@ def test_windows_lie_in_one_document_and_are_no_copies() -> None:
     texts = [" ".join(f"{name}{i * step}" for i in range(300)) for name, step in (("a", 3), ("b", 7))]
     tokenizer = train_tokenizer(texts, vocab_size=300)
     texts.append(texts[0])
-    data: Any = SimpleNamespace(probe_texts=texts, tokenizer=tokenizer, block_size=64)
+    data: Any = SimpleNamespace(probe_texts=texts, tokenizer=tokenizer, end_id=0, block_size=64)
     windows = held_out_windows(data)
-    both = torch.cat([pack([text], tokenizer, 64) for text in texts[:2]])
+    both = torch.cat([packed([text], tokenizer, 0, 64) for text in texts[:2]])
     assert sorted(windows.tolist()) == sorted(both.tolist())
     assert torch.equal(held_out_windows(data, most=3), windows[:3])
     assert not torch.equal(held_out_windows(data, seed=1), windows)

@@ -8,12 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
 
 from experiments.benchmarks import probe_size
 from experiments.benchmarks.probe_size import ProbeReadings
+from experiments.blocks import Blocks
 from tests.experiments.benchmarks.written import written
 
 
@@ -44,8 +46,8 @@ def test_all_of_the_text_stands_for_sizes_beyond_it() -> None:
 
 def test_documents_end_where_their_end_is_written() -> None:
     data: Any = SimpleNamespace(
-        held_out_blocks=torch.tensor([[5, 0, 6, 7], [8, 0, 0, 9]]),
-        tokenizer=SimpleNamespace(token_to_id=lambda token: 0),
+        held_out_blocks=Blocks(np.array([5, 0, 6, 7, 8, 0, 0, 9]), 4),
+        end_id=0,
     )
     blocks, documents = probe_size.held_out(data, seed=1)
     order = [0, 1] if blocks[0, 0] == 5 else [1, 0]
