@@ -58,7 +58,7 @@ def test_no_row_of_either_is_lost(tmp_path: Path, clean_wandb: None, habit: str,
     ours = [row for row in rows if KEY in row]
     assert [row["trainer/global_step"] for row in ours] == tracker.trajectory.steps == [*range(LAST + 1)]
     assert [row[KEY] for row in ours] == pytest.approx(tracker.trajectory.values(KEY))
-    assert any("ib/points._type" in row for row in rows)
+    assert any("ib_more/points._type" in row for row in rows)
     assert habit in ("no step", "nothing") or rows[-1]["evaluated"] == 1.0
     own_count = {"from 0": range(LAST), "from 1": range(1, LAST + 1), "epochs": range(3)}.get(habit)
     assert own_count is None or [row["_step"] for row in rows if "loss" in row] == [*own_count]
