@@ -40,7 +40,7 @@ __all__ = ["clean_wandb"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # of transformers and accelerate
 
-KEY = "ib/mean/entropy"
+KEY = "ib/mean/token/kept"
 
 
 def _watch(folder: Path, **options: Any) -> InformationPlaneTrainerCallback:
@@ -232,11 +232,11 @@ def test_rows_of_a_later_stage_have_the_count_of_their_trainer_beside_that_of_al
 
     run = TrainerRun(Run(), lambda: 6)
     run.log({KEY: 0.5, "trainer/global_step": 8})
-    run.log({"ib/points": []}, commit=False)
+    run.log({"ib_more/points": []}, commit=False)
     run.define_metric(KEY, step_metric="trainer/global_step")
     run.define_metric("other", step_metric="epoch")
     assert rows[0] == ({KEY: 0.5, "trainer/global_step": 8, "train/global_step": 2}, True)
-    assert rows[1] == ({"ib/points": []}, False)
+    assert rows[1] == ({"ib_more/points": []}, False)
     assert axes == {KEY: "train/global_step", "other": "epoch"}
     assert run.name == "quiet-sun-1"
 

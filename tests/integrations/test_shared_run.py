@@ -16,7 +16,7 @@ from tests.models import Model, probe
 
 __all__ = ["clean_wandb"]
 
-KEY = "ib/mean/entropy"
+KEY = "ib/mean/token/kept"
 LAST = 12
 
 

@@ -73,9 +73,9 @@ def test_an_open_wandb_run_gets_every_point_of_a_plain_loop_once(
     lines: list[str] = []
     tracker = _follow(tmp_path, opened_at=opened_at, verbose=True, say=lines.append)
     rows = [record["history"]["item"] for record in read_back(tmp_path) if record["type"] == "history"]
-    ours = [row for row in rows if "ib/mean/entropy" in row]
+    ours = [row for row in rows if "ib/mean/token/kept" in row]
     assert [row["trainer/global_step"] for row in ours] == tracker.trajectory.steps == [0, 2, 4, 5]
-    assert [row["ib/mean/entropy"] for row in ours] == pytest.approx(tracker.trajectory.values("ib/mean/entropy"))
+    assert [row["ib/mean/token/kept"] for row in ours] == pytest.approx(tracker.trajectory.values("ib/mean/token/kept"))
     assert [row["trainer/global_step"] for row in rows if "loss" in row] == [*range(opened_at, 5)]
     told = [line for line in lines if "as well" in line]
     assert told == ["ibtrack: points go to the wandb run quiet-sun-1 as well; loggers=() keeps them from there"]
@@ -83,7 +83,7 @@ def test_an_open_wandb_run_gets_every_point_of_a_plain_loop_once(
 
 def test_no_run_is_taken_that_was_not_meant(tmp_path: Path, clean_wandb: None) -> None:
     _follow(tmp_path, opened_at=0, loggers=())
-    assert not any("ib/mean/entropy" in str(record) for record in read_back(tmp_path))
+    assert not any("ib/mean/token/kept" in str(record) for record in read_back(tmp_path))
     assert open_wandb_runs() == []
     wandb.init(project="ib", dir=tmp_path, mode="disabled")
     assert wandb.run is not None
