@@ -33,14 +33,13 @@ TINY += [
 TINY += ["model=gpt2", "model.warmup_steps=2", "model.settings.resid_pdrop=0.1"]  # dropout reads the random state
 TINY += ["model.settings.hidden_size=8", "model.settings.num_hidden_layers=2", "model.settings.num_attention_heads=2"]
 TINY += ["callbacks.last.minutes=null", "callbacks.last.steps=3", f"trainer.max_steps={STEPS}"]
-CUT = ["+callbacks.cut._target_=tests.experiments.resumed.Cut"]
+TINY += ["+callbacks.cut._target_=tests.experiments.resumed.Cut"]
 
 
 class Cut(Callback):
     """Ends a run at the beginning of a batch, as an error on all processes does."""
 
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    batch: int | None = None  # no setting, as those of the run that goes on are the same
 
     def on_train_batch_start(self, trainer: Trainer, *rest: object) -> None:
         if trainer.fit_loop.total_batch_idx == self.batch:
@@ -51,9 +50,9 @@ def fit(folder: Path, *settings: str, cut: int | None = None) -> None:
     """Train, from the last state if there is one, to the end or until a batch."""
     with warnings.catch_warnings(), as_a_run_that_draws_nothing():
         warnings.simplefilter("ignore")
-        stop = [*CUT, f"+callbacks.cut.batch={cut}"] if cut else []
+        Cut.batch = cut
         try:
-            train.train(config(*TINY, *settings, *stop, f"run_dir={folder}"))
+            train.train(config(*TINY, *settings, f"run_dir={folder}"))
         except (KeyboardInterrupt, SystemExit):  # Lightning exits where it is interrupted
             assert cut, "nothing else interrupts it"
         else:
