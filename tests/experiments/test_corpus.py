@@ -16,7 +16,7 @@ import pytest
 from experiments import corpus, hash_order, parts
 from experiments.corpus import Corpus, Recipe, corpus_folder, prepared
 from experiments.documents import local
-from experiments.tokenizer import END, EndingTokenizer, train_tokenizer
+from experiments.tokenizer import END, EndingTokenizer, cache_folder, train_tokenizer
 from tests.experiments.stories import STORIES
 
 WORDS = 'A story of "{0}". ' * 20
@@ -92,7 +92,7 @@ def test_held_out_texts_are_bounded_and_the_others_are_not_trained_on(
 ) -> None:
     all_of_them = prepared(stories).held_out_texts()
     monkeypatch.setattr(corpus, "HELD_OUT_BYTES", 1000)
-    monkeypatch.setenv("IBTRACK_CACHE", str(corpus.cache_folder() / "other"))
+    monkeypatch.setenv("IBTRACK_CACHE", str(cache_folder() / "other"))
     made = prepared(stories)
     assert made.held_out_texts() == all_of_them[:2]
     assert made.facts.held_out_documents == len(all_of_them)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from experiments import tokenizer
 from experiments.data import TextData
+from ibtrack import Probe
 from tests.experiments.stories import STORIES
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -59,8 +62,9 @@ def test_set_up_twice_reads_once() -> None:
 
     data = TextData(documents, vocab_size=300, block_size=16, held_out=0.3)
     data.setup("fit")
+    number = len(read)  # once to see whether it is prepared, and once more to prepare it
     data.setup("validate")
-    assert len(read) == 1
+    assert len(read) == number <= 2
 
 
 def test_a_tokenizer_of_ones_own(tmp_path: Path) -> None:
@@ -68,9 +72,82 @@ def test_a_tokenizer_of_ones_own(tmp_path: Path) -> None:
     assert stories(tokenizer=str(tmp_path / "tokenizer.json")).tokenizer.get_vocab_size() == 260
 
 
-def test_too_little_text_for_a_batch_is_refused() -> None:
+def test_blocks_do_not_depend_on_whether_they_were_prepared_before() -> None:
+    first, second = stories(), stories()
+    assert torch.equal(first.train_blocks.stacked(), second.train_blocks.stacked())
+    assert torch.equal(first.held_out_blocks.stacked(), second.held_out_blocks.stacked())
+    assert (first.probe_texts, first.fingerprint) == (second.probe_texts, second.fingerprint)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"block_size": 8}, {"attention": "within_documents"}, {"held_out": 0.2}, {"vocab_size": 270}, {"keep": str.upper}],
+)
+def test_other_blocks_have_another_fingerprint(change: dict[str, Any]) -> None:
+    assert stories(**change).fingerprint != stories().fingerprint
+
+
+def test_another_seed_or_batch_size_has_the_same_blocks() -> None:
+    assert stories(seed=3, batch_size=2).fingerprint == stories().fingerprint
+
+
+def test_one_corpus_serves_every_block_size() -> None:
+    data = [stories(block_size=block_size) for block_size in (16, 4)]
+    assert data[0].train_blocks.row.path == data[1].train_blocks.row.path
+
+
+@pytest.mark.parametrize(("attention", "end"), [("across_documents", None), ("within_documents", 0)])
+def test_the_model_hears_of_ends_that_attention_is_not_to_cross(attention: str, end: int | None) -> None:
+    data = stories(attention=attention)
+    assert data.model_settings == {
+        "vocab_size": data.tokenizer.get_vocab_size(),
+        "block_size": 16,
+        "document_end": end,
+    }
+    assert data.end_id == 0
+
+
+def test_another_attention_is_refused() -> None:
+    with pytest.raises(ValueError, match="attention must be one of across_documents, within_documents, got 'none'"):
+        stories(attention="none")
+
+
+def test_workers_read_the_same_blocks() -> None:
+    data = stories()
+    loader = DataLoader(data.train_blocks, 4, num_workers=2, multiprocessing_context="forkserver")
+    assert torch.equal(torch.cat(list(loader)), data.train_blocks.stacked())
+
+
+def test_what_is_prepared_and_where_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    data = stories()
+    folder = data.train_blocks.row.path.parent
+    assert capsys.readouterr().err.endswith(f"{len(data.probe_texts)} documents held out, in {folder}\n")
+    assert data.outlook().folder == folder
+
+
+def test_a_stream_has_the_same_texts_to_measure_on_and_no_length() -> None:
+    prepared, streamed = stories(), stories(streaming=True)
+    assert streamed.probe_texts == prepared.probe_texts
+    assert torch.equal(streamed.held_out_blocks.stacked(), prepared.held_out_blocks.stacked())
+    assert not hasattr(streamed.train_blocks, "__len__")
+    assert streamed.overlap(Probe(torch.arange(64).view(2, 32))) is None
+    assert streamed.fingerprint not in (prepared.fingerprint, stories(streaming=True, held_out=0.2).fingerprint)
+    number = len(list(prepared.train_dataloader()))
+    batches = list(islice(streamed.train_dataloader(), number + 1))  # it begins again
+    assert all(batch.shape == (4, 16) for batch in batches)
+    assert len(batches) == number + 1
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_too_little_text_for_a_batch_is_refused_in_a_stream_too(streaming: bool) -> None:
     with pytest.raises(ValueError, match=r"documents must fill one batch of 4 blocks of 9999 tokens, got 0 blocks"):
-        stories(block_size=9999)
+        stories(block_size=9999, streaming=streaming)
+
+
+def test_too_little_text_for_a_probe_is_refused() -> None:
+    data = stories()
+    with pytest.raises(ValueError, match="the probe needs 64 documents of at least 16 tokens, got"):
+        Probe.from_texts(*data.probe_source, num_blocks=64, block_size=16, keep_copies=True)
 
 
 def test_each_process_trains_on_its_own_documents_of_a_stream() -> None:

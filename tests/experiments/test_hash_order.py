@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_what_is_held_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         def __del__(self) -> None:
             alive.discard(id(self))
 
-    def documents() -> list[Document]:
+    def documents() -> Iterator[Document]:
         nonlocal most
         for number in range(3000):
             text = Counted(f"{number} ".encode() * 100)

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import transformers
 from tokenizers import pre_tokenizers
-from transformers import GPT2TokenizerFast, GPTNeoXTokenizerFast, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from experiments import tokenizer
 from ibtrack.probe.tokenizer import tokenizer_hash
@@ -55,17 +56,18 @@ def test_a_tokenizer_without_an_end_of_document_is_refused(tmp_path: Path) -> No
         tokenizer.load_tokenizer(tmp_path / "tokenizer.json")
 
 
+CLASSES: Any = transformers  # whose stubs know a part of its classes
 BYTES = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()), start=1)}
 MERGES = [("Ġ", "c"), ("Ġc", "a"), ("Ġca", "t")]
 VOCABULARY = {tokenizer.END: 0, **BYTES, **{"".join(pair): 257 + number for number, pair in enumerate(MERGES)}}
 
 
 def of_gpt2(**settings: Any) -> PreTrainedTokenizerBase:
-    return GPT2TokenizerFast(vocab=VOCABULARY, merges=MERGES, **settings)
+    return CLASSES.GPT2TokenizerFast(vocab=VOCABULARY, merges=MERGES, **settings)
 
 
 def of_gpt_neox(**settings: Any) -> PreTrainedTokenizerBase:
-    return GPTNeoXTokenizerFast(vocab=VOCABULARY, merges=MERGES, **settings)
+    return CLASSES.GPTNeoXTokenizerFast(vocab=VOCABULARY, merges=MERGES, **settings)
 
 
 def of_olmo2(**settings: Any) -> PreTrainedTokenizerBase:
@@ -73,7 +75,7 @@ def of_olmo2(**settings: Any) -> PreTrainedTokenizerBase:
     backend = tokenizer.train_tokenizer(STORIES, 300)
     backend.add_special_tokens(["<|pad|>", "<|extra|>"])
     named: dict[str, Any] = {"eos_token": tokenizer.END, "pad_token": "<|pad|>", **settings}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **named)
+    return CLASSES.PreTrainedTokenizerFast(tokenizer_object=backend, **named)
 
 
 TEXT = "the cat sat; <|endoftext|> is a text,\n\n  and é ☂ too"
@@ -124,20 +126,20 @@ def test_a_tokenizer_that_is_nowhere_is_said_in_one_sentence(tmp_path: Path, mon
 def test_a_tokenizer_on_this_machine_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_gpt2().save_pretrained(tmp_path)
     asked: list[bool] = []
-    load = tokenizer.AutoTokenizer.from_pretrained
+    load = AutoTokenizer.from_pretrained
 
     def from_pretrained(source: Any, local_files_only: bool = False) -> Any:
         asked.append(local_files_only)
         return load(source, local_files_only=local_files_only)
 
-    monkeypatch.setattr(tokenizer.AutoTokenizer, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
     tokenizer.load_tokenizer(tmp_path)
     assert asked == [True]
 
 
 def test_a_tokenizer_that_is_written_in_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = SimpleNamespace(is_fast=False)
-    monkeypatch.setattr(tokenizer.AutoTokenizer, "from_pretrained", lambda source, local_files_only: slow)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda source, local_files_only: slow)
     with pytest.raises(ValueError, match="'slow' must be one of the tokenizers library, got SimpleNamespace, which is"):
         tokenizer.load_tokenizer("slow")
 

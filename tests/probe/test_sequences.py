@@ -55,6 +55,38 @@ def test_token_ids_and_texts_come_in_many_forms(training: Any, expected: list[An
     assert listed(training) == expected
 
 
+class RowOnDisk:
+    """What h5py and zarr have of an array: its form, and parts of it that are read."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self._values = values
+        self.dtype, self.shape, self.size = values.dtype, values.shape, values.size
+        self.most = 0
+
+    def __getitem__(self, part: slice) -> np.ndarray[Any, Any]:
+        read = self._values[part]
+        self.most = max(self.most, len(read))
+        return read
+
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("token by token would take for ever")
+
+
+@pytest.mark.parametrize("size", [0, 40, 250, 1000])
+def test_a_row_on_disk_is_one_sequence_that_is_read_a_chunk_at_a_time(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequences, "CHUNK", 100)
+    values = np.arange(size, dtype=np.uint16)
+    row = RowOnDisk(values)
+    chunks = list(in_chunks(token_sequences(row, None), length=7))
+    expected = list(in_chunks([values], length=7))
+    assert [(c.tokens.tolist(), c.start, c.ends.tolist()) for c in chunks] == [
+        (c.tokens.tolist(), c.start, c.ends.tolist()) for c in expected
+    ]
+    assert row.most <= 106
+
+
 @pytest.mark.parametrize(
     ("training", "got"),
     [
