@@ -102,9 +102,8 @@ def _configuration(cfg: DictConfig) -> dict[str, Any]:
     """Return the resolved configuration as JSON has it; not where the run's folder lies, nor whether it was gone on."""
     cfg = cfg.copy()
     cfg.run_dir = "."
-    cfg.pop("resume", None)
     configuration: dict[str, Any] = json.loads(json.dumps(OmegaConf.to_container(cfg, resolve=True)))
-    return configuration
+    return {key: value for key, value in configuration.items() if key != "resume"}
 
 
 @contextmanager

@@ -140,6 +140,18 @@ def training() -> dict[str, Any]:
     }
 
 
+def resuming() -> dict[str, Any]:
+    """Blocks and a model that is trained on them."""
+    from experiments.model import LanguageModel
+
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    module = LanguageModel("llama", size, vocab_size=256, block_size=LENGTH, schedule="constant")
+    return {
+        "blocks": torch.stack([torch.tensor(tokenizer(text)[:LENGTH]) for text in texts(32, seed=1)]),
+        "module": module,
+    }
+
+
 def hugging_face() -> dict[str, Any]:
     """Rows for ``transformers.Trainer``."""
     rows = [{"input_ids": tokens, "labels": tokens} for batch in loader() for tokens in batch[0]]
@@ -184,6 +196,7 @@ PRELUDES: dict[str, Callable[[], dict[str, Any]]] = {
     "howto/fabric.md": training,
     "howto/plain_loop.md": training,
     "howto/transformers.md": hugging_face,
+    "howto/resume.md": resuming,
     "howto/replay_own.md": own_checkpoints,
     "howto/wandb.md": training,
     "howto/wrappers.md": training,

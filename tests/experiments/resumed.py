@@ -33,14 +33,13 @@ TINY += [
 TINY += ["model=gpt2", "model.warmup_steps=2", "model.settings.resid_pdrop=0.1"]  # dropout reads the random state
 TINY += ["model.settings.hidden_size=8", "model.settings.num_hidden_layers=2", "model.settings.num_attention_heads=2"]
 TINY += ["callbacks.last.minutes=null", "callbacks.last.steps=3", f"trainer.max_steps={STEPS}"]
-CUT = ["+callbacks.cut._target_=tests.experiments.resumed.Cut"]
+TINY += ["+callbacks.cut._target_=tests.experiments.resumed.Cut"]
 
 
 class Cut(Callback):
     """Ends a run at the beginning of a batch, as an error on all processes does."""
 
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    batch: int | None = None  # no setting, as those of the run that goes on are the same
 
     def on_train_batch_start(self, trainer: Trainer, *rest: object) -> None:
         if trainer.fit_loop.total_batch_idx == self.batch:
@@ -51,9 +50,9 @@ def fit(folder: Path, *settings: str, cut: int | None = None) -> None:
     """Train, from the last state if there is one, to the end or until a batch."""
     with warnings.catch_warnings(), as_a_run_that_draws_nothing():
         warnings.simplefilter("ignore")
-        stop = [*CUT, f"+callbacks.cut.batch={cut}"] if cut else []
+        Cut.batch = cut
         try:
-            train.train(config(*TINY, *settings, *stop, f"run_dir={folder}"))
+            train.train(config(*TINY, *settings, f"run_dir={folder}"))
         except (KeyboardInterrupt, SystemExit):  # Lightning exits where it is interrupted
             assert cut, "nothing else interrupts it"
         else:
@@ -101,12 +100,12 @@ def assert_equal(folder: Path, name: str, steps: int = STEPS) -> None:
     assert len(points) <= len(expected) + 5
 
 
-def as_process(rank: int, world: int, port: int, engine: str) -> list[str]:
+def as_process(rank: int, world: int, engine: str) -> list[str]:
     """Set what torchrun or SLURM tells a process that it starts, and return the settings of the trainer."""
     torch.set_num_threads(1)
     for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
         del os.environ[name]
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(world)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "WORLD_SIZE": str(world)}
     on_nodes = engine in ("nodes", "slurm")
     local, size, nodes = (0, 1, world) if on_nodes else (rank, world, 1)
     os.environ |= {"LOCAL_RANK": str(local), "LOCAL_WORLD_SIZE": str(size), "GROUP_RANK": str(rank if on_nodes else 0)}
@@ -123,11 +122,17 @@ def as_process(rank: int, world: int, port: int, engine: str) -> list[str]:
     return [f"trainer={trainer}", "trainer.accelerator=cpu", *places]
 
 
-def several(rank: int, world: int, port: int, folder: Path, engine: str, workers: str, cuts: str) -> None:
-    """Make a run that is not cut, and one that is, in processes that something else has started."""
-    settings = [*as_process(rank, world, port, engine), f"workers={workers}"]
-    fit(folder / "uncut", *settings)
-    cut_and_gone_on(folder, "cut", [int(batch) for batch in cuts.split()], *settings)
+def several(rank: int, world: int, port: int, folder: Path, engine: str, workers: str, cuts: str, ports: str) -> None:
+    """Make a run that is not cut, and one that is, in processes that something else has started.
+
+    Each start has a port of its own, as the processes of the one before may still be at theirs.
+    """
+    settings = [*as_process(rank, world, engine), f"workers={workers}"]
+    ends = [int(batch) for batch in cuts.split()]
+    starts = [("uncut", None), *(("cut", batch) for batch in ends), ("cut", None)]
+    for (name, cut), own in zip(starts, ports.split(), strict=True):
+        os.environ["MASTER_PORT"] = own
+        fit(folder / name, *settings, cut=cut)
 
 
 class Kill(Callback):

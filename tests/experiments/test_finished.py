@@ -14,7 +14,9 @@ from experiments.finished import once
 
 
 def job(folder: Path, **values: Any) -> DictConfig:
-    return OmegaConf.create({"name": "job", "objective": "loss", "run_dir": str(folder), **values})
+    made = OmegaConf.create({"name": "job", "objective": "loss", "run_dir": str(folder), **values})
+    OmegaConf.set_struct(made, True)  # as Hydra hands it over
+    return made
 
 
 def test_a_run_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,15 @@ def cuts(seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(range(1, STEPS), 5))
 
 
+def in_processes(world: int, folder: Path, engine: str, workers: str, ends: list[int]) -> None:
+    """Make a run that is not cut, and one that is cut at some batches, in several processes."""
+    ports: set[int] = set()
+    while len(ports) < len(ends) + 2:
+        ports.add(free_port())
+    batches, own = (" ".join(map(str, each)) for each in (ends, sorted(ports)))
+    spawn_bounded(resumed.several, world, folder, engine, workers, batches, own)
+
+
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     folder = tmp_path_factory.mktemp("resume")
@@ -63,7 +72,7 @@ def test_accumulated_gradients_are_not_cut_through(tmp_path: Path) -> None:
 
 
 def test_two_processes_go_on_each_with_its_own(tmp_path: Path) -> None:
-    spawn_bounded(resumed.several, 2, tmp_path, "ddp", "0", "11")
+    in_processes(2, tmp_path, "ddp", "0", [11])
     assert_equal(tmp_path, "cut")
 
 
@@ -133,14 +142,14 @@ def test_every_way_to_start_two_processes_makes_one_folder(tmp_path: Path) -> No
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("world", [1, 2])
 def test_five_random_cuts(world: int, workers: str, tmp_path: Path) -> None:
-    spawn_bounded(resumed.several, world, tmp_path, "ddp", workers, " ".join(map(str, cuts(world + 10 * int(workers)))))
+    in_processes(world, tmp_path, "ddp", workers, cuts(world + 10 * int(workers)))
     assert_equal(tmp_path, "cut")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["fsdp", "nodes", "slurm"])
 def test_shards_nodes_and_slurm(engine: str, tmp_path: Path) -> None:
-    spawn_bounded(resumed.several, 2, tmp_path, engine, "0", " ".join(map(str, cuts(3))))
+    in_processes(2, tmp_path, engine, "0", cuts(3))
     assert_equal(tmp_path, "cut")
     state = newest_state(tmp_path / "cut" / "last")
     assert state is not None
