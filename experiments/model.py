@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -104,8 +104,8 @@ class LanguageModel(LightningModule):
             architecture, settings, vocab_size=num_ids, attention=attention, branch_end_std=branch_end_std
         )
         if checkpoint_blocks:
-            older = getattr(self.network, "gradient_checkpointing_enable", None)  # its name before transformers 5.20
-            getattr(self.network, "activation_checkpointing_enable", older)({"use_reentrant": False})
+            new, older = "activation_checkpointing_enable", "gradient_checkpointing_enable"  # the name before version 6
+            getattr(self.network, new if hasattr(self.network, new) else older)({"use_reentrant": False})
 
     def forward(self, input_ids: Tensor) -> CausalLMOutputWithPast:
         """Return the output of the transformers model, with ``logits`` (batch_size, T, V), for ids (batch_size, T)."""
@@ -210,7 +210,7 @@ class LanguageModel(LightningModule):
         return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
 
-def _keeps(trainer: Trainer) -> bool:
+def _keeps(trainer: Any) -> bool:
     """Tell whether the step that a trainer takes now is the last one or one of which its loggers keep a value."""
     step = trainer.global_step + 1
     return step % max(trainer.log_every_n_steps, 1) == 0 or step == trainer.max_steps

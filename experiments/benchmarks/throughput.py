@@ -113,7 +113,7 @@ def main(
     if clock not in CLOCKS:
         raise typer.BadParameter(f"--clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
     use_threads(threads)
-    length = {"steps": steps, "turn": turn, "clock": CLOCKS[clock]}
+    length: dict[str, Any] = {"steps": steps, "turn": turn, "clock": CLOCKS[clock]}
     rows, figures = [], []
     for name in models or MODELS:
         cfg = configuration(f"model={name}", f"trainer={TRAINERS[device]}", "logger=csv", *(overrides or []))

@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ NAME_COLUMNS = ("run", "model", "name", "model_name")
 STEP_COLUMN, REVISION_COLUMN = "step", "revision"
 SIZE_COLUMNS = ("num_parameters", "parameters", "params", "model_num_parameters", "n_params", "size")
 """Names under which a column of a table or a setting of a run is taken to be the number of parameters."""
+
+SCORES_FOLDER = "scores"
+"""Folder beside a trajectory in which the scores of its run are."""
 
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 _STEP_IN_NAME = re.compile(r"(?:^|[^a-z])(?:step|checkpoint|ckpt)[-_]?(\d+)", flags=re.IGNORECASE)
@@ -102,6 +105,23 @@ def read_scores(path: str | os.PathLike[str]) -> list[ScoreRow]:
     raise ValueError(
         f"{path} must be .csv, .tsv, .parquet, results of lm-evaluation-harness in .json, or a folder of such"
     )
+
+
+def scores_beside(path: str | os.PathLike[str], model: str) -> list[ScoreRow]:
+    """Read the scores that were taken while a run trained: results in the folder ``scores`` beside its trajectory.
+
+    Args:
+        path: The trajectory file.
+        model: Name that the run goes by, whatever the results call it.
+
+    Returns:
+        One row for each step; none where there is no such folder.
+
+    Raises:
+        ValueError: A file is damaged, or holds a number that is not finite.
+    """
+    folder = Path(path).parent / SCORES_FOLDER
+    return [replace(row, model=model) for row in read_scores(folder)] if folder.is_dir() else []
 
 
 def step_in(name: str | None) -> int | None:

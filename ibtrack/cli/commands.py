@@ -21,6 +21,7 @@ from ibtrack.analysis.outline_cache import outlined
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking
+from ibtrack.analysis.score_files import SCORES_FOLDER, scores_beside
 from ibtrack.analysis.scores import DEFAULT_QUANTITIES, Relations, join_scores, read_scores, relate
 from ibtrack.cli.replay import replay
 from ibtrack.cli.terminal import (
@@ -200,7 +201,13 @@ def compare(
 @one_line_errors
 def scores(
     runs: RunsOrFolders,
-    table: Annotated[Path, typer.Option(help="CSV or Parquet, or a folder of results of lm-evaluation-harness.")],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet, or a folder of results of lm-evaluation-harness. Without one, the scores that the "
+            "runs have beside their trajectories."
+        ),
+    ] = None,
     by: Annotated[str | None, typer.Option(help="Column of the table or setting that is the family of a run.")] = None,
     size: Annotated[str | None, typer.Option(help="Column or setting that is the size of a model.")] = None,
     quantity: Annotated[list[str] | None, typer.Option(help="A quantity; may be repeated.")] = None,
@@ -330,9 +337,21 @@ def _with_mean(path: Path) -> Trajectory:
         return Trajectory.load(path, sites=("mean",))
 
 
-def _relations(runs: Sequence[Trajectory], table: Path, **options: Any) -> Relations:
-    """Put scores beside runs, and correlate them."""
-    return relate(join_scores(dict(zip(run_labels(runs), runs, strict=True)), read_scores(table), **options))
+def _relations(runs: Sequence[Trajectory], table: Path | None, **options: Any) -> Relations:
+    """Put scores beside runs, and correlate them; without a table, those that the runs have beside them.
+
+    Raises:
+        ValueError: There is no table, and no run has scores beside it.
+    """
+    named = dict(zip(run_labels(runs), runs, strict=True))
+    if table is not None:
+        return relate(join_scores(named, read_scores(table), **options))
+    rows = [row for name, run in named.items() if run.path is not None for row in scores_beside(run.path, name)]
+    if not rows:
+        raise ValueError(
+            f"no run has a folder {SCORES_FOLDER} beside its trajectory; name a table of scores by --table"
+        )
+    return relate(join_scores(named, rows, **options))
 
 
 def _check_outs(paths: Sequence[Path]) -> None:

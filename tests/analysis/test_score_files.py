@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from ibtrack.analysis.score_files import read_scores
+from ibtrack.analysis.score_files import read_scores, scores_beside
 
 OLD = {  # as version 0.3 wrote it
     "results": {
@@ -207,3 +207,17 @@ def test_what_a_file_does_not_say_is_taken_from_its_name(tmp_path: Path) -> None
 def test_a_file_says_more_than_its_name(tmp_path: Path) -> None:
     (row,) = read_scores(write(tmp_path / "else_step7.json", OLD))
     assert (row.model, row.step, row.also) == ("org/tiny", 3000, ("else",))
+
+
+def test_scores_beside_a_trajectory_go_by_the_name_of_its_run(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "trajectory.jsonl"
+    assert scores_beside(path, "mine") == []
+    (tmp_path / "run" / "scores").mkdir(parents=True)
+    for step in (0, 20):
+        content = {"model_name": "theirs", "results": {"arc": {"acc,none": step / 100}}}
+        (tmp_path / "run" / "scores" / f"step-{step}.json").write_text(json.dumps(content))
+    rows = scores_beside(path, "mine")
+    assert [(row.model, row.step, dict(row.scores)) for row in rows] == [
+        ("mine", 0, {"arc/acc": 0.0}),
+        ("mine", 20, {"arc/acc": 0.2}),
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gc
+import json
 import os
 import re
 import subprocess
@@ -540,6 +542,23 @@ def test_scores_are_those_that_are_asked_for(run: Run, tmp_path: Path) -> None:
     assert "\n\n10 runs with scores.\nEach run counts as a family of its own;" in lines
 
 
+def test_scores_are_found_beside_the_runs(run: Run, tmp_path: Path) -> None:
+    trajectories.write_scored(tmp_path, num_families=5)
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        beside = tmp_path / "models" / row["run"] / "scores"
+        beside.mkdir()
+        results = {"coin": {"acc,none": float(row["coin"])}}
+        step = max(Trajectory.load(beside.parent).steps)
+        (beside / f"step-{step}.json").write_text(json.dumps({"model_name": "any", "results": results}))
+    told = ("--quantity", "told", "--order", "token")
+    found = run("scores", tmp_path / "models", *told).stdout
+    table = run("scores", tmp_path / "models", *told, "--table", tmp_path / "scores.csv", "--score", "coin").stdout
+    first, other = (text.splitlines()[1].split()[1:8] for text in (found, table))
+    assert first == other, "the same numbers as from a table"
+
+
 def test_mistakes_about_scores_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "s.csv"
     table.write_text("run,arc\nother,0.3\n")
@@ -548,4 +567,6 @@ def test_mistakes_about_scores_are_one_line(run: Run, folder: Path, tmp_path: Pa
     refused = only_line(run("scores", folder, "--table", table, "-o", tmp_path / "x.pdf", code=2))
     assert refused == "error: the end of --out must be one of '.csv', '.png', '.svg', '.html', got '.pdf'"
     assert "does not exist" in only_line(run("scores", folder, "--table", tmp_path / "none.csv", code=2))
+    refused = only_line(run("scores", folder, code=2))
+    assert refused == "error: no run has a folder scores beside its trajectory; name a table of scores by --table"
     assert not list(tmp_path.glob("x.*"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from transformers import get_scheduler
 
 from experiments.benchmarks import throughput
 from tests.runs import TRAINING
@@ -30,7 +31,7 @@ def test_the_trainer_and_the_bare_loop_end_with_the_same_weights() -> None:
 
 def test_a_bare_loop_that_does_something_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = throughput.configuration("model=llama_0.3M", "logger=csv", *SMALL[:3])
-    schedule = throughput.get_scheduler
+    schedule = get_scheduler
     monkeypatch.setattr(throughput, "get_scheduler", lambda name, *rest: schedule("constant", rest[0]))
     row = throughput.trainer_row(cfg, 50, steps=4, turn=2, clock=time.process_time, watched=False)
     assert row["same_weights"] is False
