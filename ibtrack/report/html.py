@@ -22,7 +22,7 @@ from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.scores import Relations
 from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.run_labels import run_labels
+from ibtrack.report.run_labels import run_labels, shared_words
 
 with needs("the report", extra="report"):
     from ibtrack.report.details import details_folder, write_details
@@ -31,8 +31,8 @@ with needs("the report", extra="report"):
     from ibtrack.report.sheet import Sheet, has_room_for_layers, leaves_out, sheet, size_sentence
 
 SCRIPT = (
-    *("notes.js", "rows.js", "groups.js", "charts.js", "multiples.js", "tables.js", "effects.js", "scores.js"),
-    "details.js",
+    *("notes.js", "rows.js", "groups.js", "charts.js", "multiples.js", "tables.js", "summary.js", "effects.js"),
+    *("scores.js", "details.js"),
     "controls.js",  # which starts the page
 )
 ALONE = "This file is complete: it loads nothing."
@@ -75,11 +75,36 @@ def write_report(
         ...     "<h1>" in path.read_text()
         True
     """
+    path = Path(out)
+    numbers = page_numbers(runs, beside=None if single_file else path, allow_mixed=allow_mixed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page_text(numbers, scores=scores), encoding="utf-8")
+    return path
+
+
+def page_numbers(
+    runs: Sequence[Trajectory | str | os.PathLike[str]], *, beside: Path | None = None, allow_mixed: bool = False
+) -> dict[str, Any]:
+    """Read runs and put together what a page shows of them, as JSON has it.
+
+    It is what the function ``render`` of the page's script takes, at the start and again as runs go on.
+
+    Args:
+        runs: Trajectories, trajectory files, or folders of runs.
+        beside: The page, if what it leaves out of a run is written beside it.
+        allow_mixed: Whether runs of different protocols may share the page, under a banner that says so.
+
+    Raises:
+        ValueError: There is no run, a file is not a trajectory, or protocols differ and ``allow_mixed`` is not set.
+        FileNotFoundError: A file does not exist.
+
+    Example:
+        >>> page_numbers([Trajectory({}, {"name": "a"}, [])])["title"]
+        'a'
+    """
     if not runs:
         raise ValueError("runs must hold at least one run, got none")
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheets, banners = _sheets(runs, None if single_file else path)
+    sheets, banners = _sheets(runs, beside)
     labels = run_labels([each.run for each in sheets])
     differences = why_not_comparable({label: each.run for label, each in zip(labels, sheets, strict=True)})
     if differences and not allow_mixed:
@@ -88,12 +113,49 @@ def write_report(
     if differences:
         warning = "These runs were measured under different protocols. Compare shapes, never numbers. They differ in "
         banners = [warning + "; ".join(differences), *banners]
-    folder = "" if single_file or not any(leaves_out(each.data) for each in sheets) else details_folder(path).name
+    folder = "" if beside is None or not any(leaves_out(each.data) for each in sheets) else details_folder(beside).name
     if left_out := size_sentence(sheets, folder):
         banners = [*banners, left_out]
-    page = _page(sheets, labels, banners, comparable=not differences, folder=folder, scores=scores)
-    path.write_text(page, encoding="utf-8")
-    return path
+    read = [each.run for each in sheets]
+    return {
+        **payload(sheets, labels, comparable=not differences),
+        "title": _title(read),
+        "probe": _probe_sentence([run.protocol for run in read]),
+        "banners": banners,
+        "protocols": _protocols(read, labels),
+        "folder": folder,
+    }
+
+
+def page_text(numbers: Mapping[str, Any], *, scores: Relations | None = None) -> str:
+    """Write the page.
+
+    Args:
+        numbers: What it shows, from `page_numbers`.
+        scores: Readings beside scores, for a section of their own.
+
+    Raises:
+        ModuleNotFoundError: Vega, from the extra ``report``, is not installed.
+
+    Example:
+        >>> "<h1>a</h1>" in page_text(page_numbers([Trajectory({}, {"name": "a"}, [])]))
+        True
+    """
+    folder = numbers["folder"]
+    data = json.dumps(numbers, allow_nan=False, separators=(",", ":"))
+    return Template(_asset("page.html")).substitute(
+        title=html.escape(numbers["title"]),
+        probe=html.escape(numbers["probe"]),
+        style=_asset("page.css"),
+        scripts=" 'self' file:" if folder else "",
+        complete=BESIDE.format(html.escape(folder)) if folder else ALONE,
+        banners="".join(f'<p class="banner" role="note">{html.escape(text)}</p>' for text in numbers["banners"]),
+        scores=score_section(scores),
+        protocol="".join(map(_protocol_table, numbers["protocols"])),
+        data=data.replace("<", "\\u003c"),  # what a user wrote cannot end the script element
+        vega=_vega(),
+        script="".join(map(_asset, SCRIPT)),
+    )
 
 
 def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]], page: Path | None) -> tuple[list[Sheet], list[str]]:
@@ -126,48 +188,30 @@ def _loaded(run: Trajectory | str | os.PathLike[str], num_runs: int, *, with_lay
     return Trajectory.load(run) if has_room_for_layers(of_mean, num_runs) else of_mean
 
 
-def _page(
-    sheets: Sequence[Sheet],
-    labels: Sequence[str],
-    banners: Sequence[str],
-    *,
-    comparable: bool,
-    folder: str,
-    scores: Relations | None,
-) -> str:
-    runs = [each.run for each in sheets]
-    numbers = json.dumps(
-        {**payload(sheets, labels, comparable=comparable), "folder": folder}, allow_nan=False, separators=(",", ":")
-    )
-    return Template(_asset("page.html")).substitute(
-        title=html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
-        probe=html.escape(_probe_sentence([run.protocol for run in runs])),
-        style=_asset("page.css"),
-        scripts=" 'self' file:" if folder else "",
-        complete=BESIDE.format(html.escape(folder)) if folder else ALONE,
-        banners="".join(f'<p class="banner" role="note">{html.escape(text)}</p>' for text in banners),
-        scores=score_section(scores),
-        protocol=_protocol_tables(runs, labels),
-        data=numbers.replace("<", "\\u003c"),  # what a user wrote cannot end the script element
-        vega=_vega(),
-        script="".join(map(_asset, SCRIPT)),
-    )
+def _title(runs: Sequence[Trajectory]) -> str:
+    """Name the run, or say how many there are, and the words that the names of all begin or end with."""
+    if len(runs) == 1:
+        return runs[0].name
+    shared = shared_words(runs)
+    return f"{len(runs)} runs" + (f" of {shared}" if shared else "")
 
 
-def _protocol_tables(runs: Sequence[Trajectory], labels: Sequence[str]) -> str:
-    """Write each protocol as a table, once for all runs that share it."""
-    owners: dict[str, list[str]] = {}
+def _protocols(runs: Sequence[Trajectory], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """List the protocols, each once for all runs that share it."""
+    owners: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run, label in zip(runs, labels, strict=True):
         entries = flat({key: value for key, value in run.protocol.items() if key != "bottleneck_curve"})
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(as_text(value))}</td></tr>'
-            for key, value in entries.items()
-        )
-        owners.setdefault(rows, []).append(label)
-    return "".join(
-        f"<h3>{html.escape(', '.join(names))}</h3><div class='wide'><table class='plain'>{rows}</table></div>"
-        for rows, names in owners.items()
+        owners.setdefault(tuple((key, as_text(value)) for key, value in entries.items()), []).append(label)
+    return [{"runs": names, "entries": entries} for entries, names in owners.items()]
+
+
+def _protocol_table(protocol: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(value)}</td></tr>'
+        for key, value in protocol["entries"]
     )
+    names = html.escape(", ".join(protocol["runs"]))
+    return f"<h3>{names}</h3><div class='wide'><table class='plain'>{rows}</table></div>"
 
 
 def _probe_sentence(protocols: Sequence[Mapping[str, Any]]) -> str:

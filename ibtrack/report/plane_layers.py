@@ -44,7 +44,11 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
         unit: Unit of the rows, which names the axes and the lines of the tooltip.
     """
     x_title, y_title = axis_titles(unit)
-    scale = alt.Scale(domain=cast(Any, [{"expr": "low"}, {"expr": "high"}]), nice=False, zero=False)
+    scales = (
+        alt.Scale(domain=cast(Any, [{"expr": low}, {"expr": high}]), nice=False, zero=False)
+        for low, high in (("left", "right"), ("bottom", "top"))
+    )
+    x_scale, y_scale = scales
     base = (
         alt.Chart()
         .transform_filter("isValid(datum.complexity) && isValid(datum.expressivity) && datum.step <= until")
@@ -54,12 +58,13 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
             expressivity_text=_text_of("expressivity"),
         )
         .encode(
-            x=alt.X("complexity:Q", title=x_title, scale=scale), y=alt.Y("expressivity:Q", title=y_title, scale=scale)
+            x=alt.X("complexity:Q", title=x_title, scale=x_scale),
+            y=alt.Y("expressivity:Q", title=y_title, scale=y_scale),
         )
     )
     start, end = base.transform_filter("datum.step == datum.first"), base.transform_filter("datum.step == datum.last")
     tooltip = [
-        *tooltip_of_point(),
+        *tooltip_of_point(with_checkpoint=style.has_checkpoints),
         *(
             alt.Tooltip(f"{column}_text:N", title=name)
             for column, name in zip(PLANE_COLUMNS, PLANE_UNITS[unit][:2], strict=True)
@@ -68,6 +73,7 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
     marks = {"color": style.colour_of_point(), "shape": style.shape_of_run(), "tooltip": tooltip}
     end_size = 70 if style.is_crowded else 190  # square pixels: larger than the largest point on the way
     layers = [
+        *([] if len(style.labels) == 1 else [shared_lines(base).encode(color=style.colour_of_line())]),
         base.mark_line(strokeWidth=1.8, strokeOpacity=0.75).encode(
             color=style.colour_of_line(), detail="run:N", order=alt.Order("step:Q", sort="ascending")
         ),
@@ -88,6 +94,18 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
     return [*layers, *_end_labels(start, end)] if style.by_step and len(style.labels) == 1 else layers
 
 
+def shared_lines(base: alt.Chart) -> alt.Chart:
+    """Draw the edges of lines that others lie on, so that these do not hide them: a line for each other one wider.
+
+    Args:
+        base: Chart whose rows `ibtrack.report.shared_paths.mark_shared` has marked.
+    """
+    width = alt.StrokeWidth("shared:Q", scale=alt.Scale(domain=[1, 4], range=[6, 15], clamp=True), legend=None)
+    there = base.transform_filter("datum.shared > 0").mark_line(strokeOpacity=0.6, strokeCap="butt")
+    detail = [alt.Detail("run:N"), alt.Detail("stretch:O")]
+    return cast(alt.Chart, there.encode(strokeWidth=width, detail=detail, order=alt.Order("step:Q", sort="ascending")))
+
+
 def _stage_names(base: alt.Chart, align: Literal["left", "right"]) -> alt.Chart:
     """Name each later stage of training beside the point where it begins, towards the middle of the plane."""
     is_here = {"left": "<=", "right": ">"}[align]  # of the middle; a text at the edge would be cut off
@@ -102,7 +120,7 @@ def _text_of(quantity: str) -> str:
 
 def _bar(base: alt.Chart, quantity: str, style: Style) -> alt.Chart:
     value, se, band = f"datum.{quantity}", f"{quantity}_se", f"{quantity}_band"
-    with_error = base.transform_filter(f"isValid(simultaneous ? datum.{band} : datum.{se})")
+    with_error = base.transform_filter(f"bars && isValid(simultaneous ? datum.{band} : datum.{se})")
     width = half_width(se, band)
     ends = with_error.transform_calculate(bar_low=f"{value} - {width}", bar_high=f"{value} + {width}")
     return cast(alt.Chart, ends.mark_rule(strokeOpacity=0.25 if style.is_crowded else 0.55))
@@ -130,7 +148,7 @@ def diagonal(unit: str) -> list[alt.Chart]:
     text = "I(X;Z) = I(Y;Z), not a bound"
     line = _along_diagonal(0.0, 1.0).mark_line(strokeDash=[6, 4], color=INK, strokeWidth=1.2)
     place = _along_diagonal(0.72)  # past the middle: paths begin near the lower end
-    label = place.mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
+    label = place.transform_filter("high - low == right - left && right - left == top - bottom").mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
     return [layer.encode(x=alt.X("at:Q", title=x_title), y=alt.Y("at:Q", title=y_title)) for layer in (line, label)]
 
 
@@ -159,7 +177,7 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     values = cast(Any, [{"at": i, "bound_x": x, "bound_y": y} for i, (x, y) in enumerate(points)])
     visible = (
         alt.Chart(alt.InlineData(values=values))
-        .transform_filter("bottleneck && datum.bound_x <= high && datum.bound_y <= high")
+        .transform_filter("bottleneck && inrange(datum.bound_x, [left, right]) && inrange(datum.bound_y, [bottom, top])")
         .encode(x=alt.X("bound_x:Q", title=x_title), y=alt.Y("bound_y:Q", title=y_title))
     )
     labelled = (  # one point, 60 % of the way along, below which neither a path ends nor the diagonal passes

@@ -1,4 +1,4 @@
-// What the reader can move; the page starts here.
+// What the reader can move. The page starts here, by `render`, which takes a new payload at any time.
 
 function update() {
   updateSummary();
@@ -44,81 +44,95 @@ function play() {
   timer = setInterval(() => (state.at < STEPS.length - 1 ? setStep(state.at + 1) : stop()), Math.min(400, 8000 / STEPS.length));
 }
 
-function choices(id, options, then = update) {
-  const select = $(id);
-  select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
-  select.value = state[id];
-  select.addEventListener("change", () => {
-    state[id] = select.value;
+/** Give a choice its options, pairs of a value and a text; what is chosen is in `state`. */
+function fill(id, options, name = id) {
+  $(id).replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+  $(id).value = state[name];
+}
+
+const SPREADS = { sd: "spread of runs (± 1 sd)", mean: "mean of runs (95 %)", none: "none" };
+const BANDS = { pointwise: "each point (95 %)", simultaneous: "all points together (95 %)", none: "none" };
+
+/** What is drawn as bars and bands: of groups how their runs differ, of single runs what the probe leaves open. */
+function errorChoices() {
+  fill("band", Object.entries(isGrouped() ? SPREADS : BANDS), isGrouped() ? "spread" : "band");
+}
+
+/** Write what there is to choose, of the runs that the page has now. */
+function fillControls() {
+  const pairs = (names) => names.map((name) => [name, name]);
+  fill("order", pairs(DATA.orders));
+  siteChoices();
+  fill("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
+  fill("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }));
+  errorChoices();
+  fill("view", [["groups", "groups"], ["runs", "single runs"]]);
+  $("view").closest("label").hidden = !DATA.groups;
+  fill("colour", [...(DATA.groups ? [["group", `group (${shortName(DATA.groups.by)})`]] : []), ...pairs(["run", "step", ...DATA.differing])]);
+  fill("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
+  const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
+  const titles = measured.map(([name, { title }]) => [name, title]);
+  fill("quantity", titles);
+  fill("below", [["", "nothing"], ...titles]);
+  fill("matched", pairs(["step", "tokens", "loss"]));
+  $("x").value = state.x;
+  $("references").checked = state.references;
+  $("bracket").checked = state.bracket;
+  $("bracket").closest("label").hidden = !isMeasured("complexity_low");
+  $("fitted").checked = state.fitted;
+  $("plane").closest("figure").hidden = withoutPlane();
+  $("step").max = Math.max(0, STEPS.length - 1);
+  $("step").value = state.at;
+  $("step").disabled = $("play").disabled = STEPS.length < 2;
+  $("summary").parentElement.classList.toggle("tall", RUNS.length > DATA.palette.length * DATA.shapes.length);
+}
+
+/** Let a choice set what is in `state`, and then draw. */
+function choose(id, then = update) {
+  $(id).addEventListener("change", () => {
+    state[id] = $(id).type === "checkbox" ? $(id).checked : $(id).value;
     then();
   });
 }
 
-function controls() {
-  if (!isMeasured("kept")) state.unit = "log_k";
-  state.quantity = withoutPlane() ? "preference_information" : axes()[0];
-  $("plane").closest("section").hidden = withoutPlane();
-  choices("order", DATA.orders.map((order) => [order, order]));
-  choices("site", []);
-  siteChoices();
-  choices("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
-  choices("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }), async () => {
-    await drawPlane();
-    fit();
+const drawn = (draw) => async () => {
+  await draw();
+  fit();
+  update();
+};
+
+/** Listen to the controls, once. */
+function listen() {
+  for (const id of ["order", "site", "reading", "colour", "quantity"]) choose(id);
+  choose("fitted", updatePlane);
+  choose("unit", drawn(drawPlane));
+  choose("below", drawn(drawCurves));
+  choose("x", drawn(drawCurves));
+  choose("focus", () => setFocus(state.focus));
+  choose("references", updateCurves);
+  choose("bracket", updateCurves);
+  choose("view", () => {
+    state.colour = isGrouped() ? "group" : DATA.colour;
+    $("colour").value = state.colour;
+    $("single").open = !isGrouped();
+    errorChoices();
     update();
   });
-  const bands = { pointwise: "each point (95 %)", simultaneous: "all points together (95 %)" };
-  choices("band", Object.entries(bands), () => {
+  $("band").addEventListener("change", () => {
+    state[isGrouped() ? "spread" : "band"] = $("band").value;
     updatePlane();
     updateCurves();
   });
-  const byGroup = DATA.groups ? [["group", `group (${DATA.groups.by})`]] : [];
-  choices("view", [["groups", "groups"], ["runs", "single runs"]], () => {
-    state.colour = isGrouped() ? "group" : DATA.colour;
-    $("colour").value = state.colour;
-    update();
-  });
-  $("view").closest("label").hidden = !DATA.groups;
-  choices("colour", [...byGroup, ["run", "run"], ["step", "step"], ...DATA.differing.map((key) => [key, key])]);
-  choices("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])], () => setFocus(state.focus));
-  const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
-  const titles = measured.map(([name, { title }]) => [name, title]);
-  choices("quantity", titles);
-  state.below = isMeasured("rankme") ? "rankme" : "";
-  choices("below", [["", "nothing"], ...titles], async () => {
-    await drawCurves();
-    update();
-  });
-  choices("matched", ["step", "tokens", "loss"].map((way) => [way, way]), () => {
+  choose("matched", () => {
     updateEffects();
-    updateGroups();
     updateHints();
   });
-  $("x").addEventListener("change", async () => {
-    state.x = $("x").value;
-    await drawCurves();
-    update();
-  });
-  $("references").checked = state.references;
-  $("references").addEventListener("change", () => {
-    state.references = $("references").checked;
-    updateCurves();
-  });
-  $("bracket").checked = state.bracket;
-  $("bracket").closest("label").hidden = !isMeasured("complexity_low");
-  $("bracket").addEventListener("change", () => {
-    state.bracket = $("bracket").checked;
-    updateCurves();
-  });
-  $("step").max = Math.max(0, STEPS.length - 1);
-  $("step").value = state.at;
-  $("step").disabled = $("play").disabled = STEPS.length < 2;
   $("step").addEventListener("input", () => {
     stop();
     setStep(Number($("step").value));
   });
   $("play").addEventListener("click", play);
-  $("multiples").addEventListener("toggle", updateMultiples);
+  for (const id of ["multiples", "single"]) $(id).addEventListener("toggle", () => { updateMultiples(); updateHints(); });
   const themes = ["", "light", "dark"];
   $("theme").addEventListener("click", () => {
     const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "") + 1) % 3];
@@ -127,16 +141,33 @@ function controls() {
     $("theme").textContent = `Theme: ${next || "as the system"}`;
     repaint();
   });
-  $("phases").parentElement.hidden = RUNS.length === 1; // its phases are the sentence on top
-  $("phases").open = RUNS.length <= DATA.palette.length;
-  $("summary").parentElement.classList.toggle("tall", RUNS.length > DATA.palette.length * DATA.shapes.length);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
 }
 
-async function start() {
-  controls();
+/** Show a payload; what the reader has chosen stays, as far as it still exists. */
+async function render(payload) {
+  const isFirst = DATA === undefined;
+  take(payload);
+  $("title").textContent = DATA.title;
+  document.title = `Information plane: ${DATA.title}`;
+  $("banners").replaceChildren(...DATA.banners.map((text) => {
+    const banner = Object.assign(cell("p", text), { className: "banner" });
+    banner.setAttribute("role", "note");
+    return banner;
+  }));
+  fillControls();
+  if (isFirst) {
+    listen();
+    $("single").open = !isGrouped();
+    $("phases").open = RUNS.length <= DATA.palette.length;
+  }
+  forgetDetails();
   await drawAll();
+}
+
+async function start() {
+  await render(JSON.parse($("data").textContent));
   new ResizeObserver(() => requestAnimationFrame(() => {
     fit();
     updateHints();
@@ -144,4 +175,5 @@ async function start() {
   document.documentElement.dataset.ready = "yes";
 }
 
+window.ibtrackRender = render;
 start();
