@@ -440,7 +440,9 @@ def _effect(
         values=values,
         contrasts=contrasts,
         left_out={name: each.why for name, each in readings.items() if each.why},
-        where=match.words().replace("at", "to", 1) if quantity == "steps" else match.words() + place * (quantity in OF_A_SITE),
+        where=match.words().replace("at", "to", 1)
+        if quantity == "steps"
+        else match.words() + place * (quantity in OF_A_SITE),
         paired=paired,
     )
 

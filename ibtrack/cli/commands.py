@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -38,6 +37,8 @@ from ibtrack.cli.terminal import (
     terminal_plane,
     text_table,
 )
+from ibtrack.cli.watch import watch
+from ibtrack.record.files import named_so, trajectory_files, why_not_read
 from ibtrack.record.quantities import GEOMETRY, Z95
 from ibtrack.record.trajectory import Trajectory, prefix_in
 from ibtrack.report.opening import opening
@@ -83,13 +84,14 @@ def one_line_errors(command: Command) -> Command:
             except BrokenPipeError:  # such as by head, which has seen enough; typer ends in silence
                 raise
             except (OSError, ValueError, KeyError, ImportError) as error:
-                say(one_line(f"error: {_sentence(error)}"), err=True)
+                say(one_line(f"error: {why_not_read(error)}"), err=True)
                 raise typer.Exit(2) from error
 
     return run  # type: ignore[return-value]  # mypy cannot know that wraps keeps the signature
 
 
 app.command()(one_line_errors(replay))
+app.command()(one_line_errors(watch))
 
 
 @app.command()
@@ -373,7 +375,7 @@ def _files_below(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
-    paths = _trajectory_files(folder.rglob("*.jsonl"))
+    paths = trajectory_files(folder)
     if not paths:
         raise ValueError(f"there is no trajectory.jsonl below {folder}")
     return paths
@@ -382,13 +384,6 @@ def _files_below(folder: Path) -> list[Path]:
 def _without_column(name: str, rows: Sequence[Sequence[str]]) -> list[list[str]]:
     at = rows[0].index(name)
     return [[*row[:at], *row[at + 1 :]] for row in rows]
-
-
-def _trajectory_files(paths: Iterable[Path]) -> list[Path]:
-    """Keep the trajectory files, also those of monitors with a prefix; earlier starts, moved aside, are left out."""
-    return sorted(
-        path for path in paths if re.fullmatch(r"trajectory(_.+)?", path.stem) and not re.search(r"\.\d+$", path.stem)
-    )
 
 
 def _check_measured(runs: Sequence[Trajectory], site: str, order: str) -> None:
@@ -432,7 +427,7 @@ def _in_outline(path: Path, order: str, unit: str | None) -> tuple[Trajectory | 
     try:
         return outlined(path, order, unit=unit)
     except (OSError, ValueError, KeyError) as error:
-        return _sentence(error), None
+        return why_not_read(error), None
 
 
 def _runs_in(path: Path) -> list[Path]:
@@ -450,15 +445,7 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise ValueError(f"{path} does not exist")
     if path.is_dir() and not (path / "trajectory.jsonl").exists():
-        others = ", ".join(file.name for file in _trajectory_files(path.glob("*.jsonl")))
+        others = ", ".join(file.name for file in named_so(path.glob("*.jsonl")))
         hint = f"name one of its files: {others}" if others else "is it the folder of a run?"
         raise ValueError(f"{path} holds no trajectory.jsonl; {hint}")
     return path
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "not a trajectory file: it is not text"
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename} cannot be used: {error.strerror}"
-    return f"the file is damaged: {error} is missing" if isinstance(error, KeyError) else str(error)

@@ -6,9 +6,11 @@ import contextlib
 import errno
 import os
 import socket
+import struct
 import sys
 import warnings
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what systems answer where another process has the lock
@@ -16,13 +18,72 @@ _LOCKED_BYTE = 1 << 20  # behind the text: Windows lets nobody else read a byte 
 _LONGEST = 200  # bytes of the text that says who has the lock
 
 
+class LockState(Enum):
+    """What is known of a lock by who does not ask for it.
+
+    Attributes:
+        HELD: A process has it.
+        FREE: Nobody has asked for it, or whoever had it has come to the end.
+        LEFT: The process that had it has ended, and not come to the end: it was killed, or an error ended it.
+        UNKNOWN: Nobody has it on this machine, but it was asked for on another one, or locks cannot be looked at here.
+    """
+
+    HELD = "held"
+    FREE = "free"
+    LEFT = "left"
+    UNKNOWN = "unknown"
+
+
+def lock_state(path: Path) -> LockState:
+    """Look whether a file is being written, without getting into the way of a process that is about to write it.
+
+    Locks can be looked at under Linux. Elsewhere, and for a process of another machine, a lock that was asked for is
+    unknown.
+
+    Args:
+        path: File that may be locked by a `FileLock`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     lock = FileLock(Path(folder) / "t.jsonl")
+        ...     lock.acquire()
+        ...     print(lock_state(lock.path).value)
+        ...     lock.release()
+        ...     print(lock_state(lock.path).value)
+        held
+        free
+    """
+    side = _side_file(path)
+    held = _HELD.get(side)
+    if held is not None and held.process == os.getpid():  # to open the side file would let go of the lock
+        return LockState.HELD
+    try:
+        descriptor = os.open(side, os.O_RDONLY)
+    except FileNotFoundError:
+        return LockState.FREE
+    except OSError:
+        return LockState.UNKNOWN
+    try:
+        is_locked = _is_locked(descriptor)
+        holder = _text_in(descriptor)
+    except OSError:  # of a file system without locks
+        return LockState.UNKNOWN
+    finally:
+        os.close(descriptor)
+    if is_locked:
+        return LockState.HELD
+    is_of_here = is_locked is not None and holder.endswith(f" on {socket.gethostname()}")
+    return LockState.LEFT if is_of_here else LockState.UNKNOWN
+
+
 class FileLock:
     """Keeps other processes from writing a file; within a process the last one to ask for it has it.
 
     The operating system holds the lock and lets go when the process ends, also by SIGKILL; processes that were forked
     from it do not hold it. It is taken on a side file, ``.<name>.lock``, since a lock on the file itself would be gone
-    as soon as anything in the process had read the file. The side file says who has the lock; one that a killed process
-    has left is no lock.
+    as soon as anything in the process had read the file. The side file says who has the lock; one that was left by a
+    process which did not come to its end is no lock, see `lock_state`.
 
     Args:
         path: File to lock; it need not exist, its folder must.
@@ -41,8 +102,9 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._side = path.parent.resolve() / f".{path.name}.lock"
+        self._side = _side_file(path)
         self._warned = False
+        self._error = 0  # that was being handled when the lock was first asked for
 
     def acquire(self) -> None:
         """Take the lock, if this process does not have it already.
@@ -54,6 +116,8 @@ class FileLock:
             OSError: The side file cannot be made.
         """
         held = _HELD.get(self._side)
+        if held is None or held.owner is not self:
+            self._error = _error_on_its_way()
         if held is not None and held.process == os.getpid() and _lies_at(self._side, held.descriptor):
             held.owner = self
             return
@@ -61,13 +125,20 @@ class FileLock:
         if descriptor is not None:
             _HELD[self._side] = _Held(descriptor, os.getpid(), self)
 
-    def release(self) -> None:
-        """Let other processes have it; nothing happens where it is not held, or was asked for again in this process."""
+    def release(self, *, is_over: bool | None = None) -> None:
+        """Let other processes have it; nothing happens where it is not held, or was asked for again in this process.
+
+        Args:
+            is_over: Whether what was written has come to its end. If not, the side file stays, as it does when the
+                process is killed. None is no where this is called because of an error, one that is on its way to
+                whoever handles it, and else yes.
+        """
         held = _HELD.get(self._side)
         if held is None or held.owner is not self or held.process != os.getpid():
             return
         del _HELD[self._side]
-        if _lies_at(self._side, held.descriptor):
+        is_over = _error_on_its_way() in (0, self._error) if is_over is None else is_over
+        if is_over and _lies_at(self._side, held.descriptor):
             with contextlib.suppress(OSError):  # Windows keeps a file that is open
                 self._side.unlink()
         os.close(held.descriptor)
@@ -118,6 +189,16 @@ class _Held:
 _HELD: dict[Path, _Held] = {}
 
 
+def _side_file(path: Path) -> Path:
+    return path.parent.resolve() / f".{path.name}.lock"
+
+
+def _error_on_its_way() -> int:
+    """Name the error that is being handled, also by a ``finally``; 0 where there is none."""
+    error = sys.exc_info()[1]
+    return 0 if error is None else id(error)
+
+
 def _lies_at(path: Path, descriptor: int) -> bool:
     """Whether an open file is still the one at the path."""
     try:
@@ -152,3 +233,19 @@ else:
     def _lock(descriptor: int) -> None:
         """Lock an open file, or raise at once."""
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _LOCKED_BYTE)
+
+
+if sys.platform == "linux" and struct.calcsize("P") == 8:
+    _FLOCK = "@hhqqi4x"  # type, whence, start, length, process; 4 bytes fill it up
+
+    def _is_locked(descriptor: int) -> bool | None:
+        """Say whether another process has locked an open file; None where that cannot be asked."""
+        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
+        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+
+else:
+
+    def _is_locked(descriptor: int) -> bool | None:
+        """Say whether another process has locked an open file; None where that cannot be asked."""
+        return None

@@ -27,6 +27,7 @@ from ibtrack.record.texts import printable
 from ibtrack.record.values import Columns, Values
 
 LONGEST_NAME = 200  # letters of a run's name that are shown
+CUT_OFF = "the last line was cut off while it was written; it is left out"
 WHAT_FORMAT_1_LACKS = (
     "this file is of format 1: it does not say which version of the estimator made its numbers, nor which tokenizer "
     "made the probe's tokens"
@@ -321,7 +322,7 @@ def read_file(path: Path, *, sites: Collection[str] | None = None) -> tuple[dict
         points = _Points(str(path), None if sites is None else frozenset(sites))
         for number, line in enumerate(iter(lambda: _next_line(file), b""), start=2):
             if not line.endswith(b"\n") and len(line) <= LONGEST_LINE:
-                warnings.warn(f"{path}: the last line was cut off while it was written; it is left out", stacklevel=3)
+                warnings.warn(f"{path}: {CUT_OFF}", stacklevel=3)
             else:
                 points.add(number, line)
     if header["format"] == FIRST_FORMAT:

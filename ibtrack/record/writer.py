@@ -54,7 +54,7 @@ class TrajectoryWriter:
         self._named: Columns | None = None  # columns that it has named last
         self._torn = False  # whether a line may have been cut off behind them
         self._lock = FileLock(path)
-        weakref.finalize(self, self._lock.release)
+        weakref.finalize(self, self._lock.release, is_over=False)  # where nobody has closed it
 
     @classmethod
     def create(
@@ -228,7 +228,7 @@ class TrajectoryWriter:
             with _faults_of_the_disk_pass():
                 writer.flush()
         except BaseException:
-            lock.release()
+            lock.release(is_over=True)  # nothing was written
             raise
         return writer
 

@@ -18,8 +18,8 @@ from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import draw
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path, shared_lines
 from ibtrack.report.score_chart import scores as scores
-from ibtrack.report.stage_marks import stage_lines, stage_rows
 from ibtrack.report.shared_paths import mark_shared
+from ibtrack.report.stage_marks import stage_lines, stage_rows
 from ibtrack.report.style import (
     INK,
     RED,
@@ -180,7 +180,10 @@ def curves(
     y = alt.Y("value:Q", title=_with_unit(quantity), scale=alt.Scale(zero=False, nice=True))
     by_run = {"color": style.colour_of_run(), "detail": "run:N"}
     in_order = {**by_run, "order": alt.Order("step:Q")}  # on an area it would mean the order of a stack
-    tooltip = [*tooltip_of_point(with_checkpoint=style.has_checkpoints), alt.Tooltip("value_text:N", title=quantity.replace("_", " "))]
+    tooltip = [
+        *tooltip_of_point(with_checkpoint=style.has_checkpoints),
+        alt.Tooltip("value_text:N", title=quantity.replace("_", " ")),
+    ]
     layers = [
         *stage_lines(stage_rows(runs), along, x),
         base.transform_filter(f"bracket && isValid(datum.low) && isValid(datum.high) && isValid(datum.{x})")

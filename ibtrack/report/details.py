@@ -53,9 +53,18 @@ def write_details(run: Trajectory, number: int, page: Path) -> Path:
     """
     path = details_folder(page) / details_name(number)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_of(run), allow_nan=False, separators=(",", ":"))
-    path.write_text(f"ibtrackDetails({number}, {text});\n", encoding="utf-8")
+    path.write_text(details_text(run, number), encoding="utf-8")
     return path
+
+
+def details_text(run: Trajectory, number: int) -> str:
+    """Write the details of a run as a script.
+
+    Args:
+        run: Trajectory of the run, with its layers.
+        number: Place of the run on the page, from 0.
+    """
+    return f"ibtrackDetails({number}, {json.dumps(_of(run), allow_nan=False, separators=(',', ':'))});\n"
 
 
 def _of(run: Trajectory) -> dict[str, Any]:

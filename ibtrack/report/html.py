@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -28,11 +29,12 @@ with needs("the report", extra="report"):
     from ibtrack.report.details import details_folder, write_details
     from ibtrack.report.payload import payload
     from ibtrack.report.score_section import score_section
-    from ibtrack.report.sheet import Sheet, has_room_for_layers, leaves_out, sheet, size_sentence
+    from ibtrack.report.sheet import MORE_BESIDE, Sheet, has_room_for_layers, leaves_out, sheet, size_sentence
 
 SCRIPT = (
     *("notes.js", "rows.js", "groups.js", "charts.js", "multiples.js", "tables.js", "summary.js", "effects.js"),
-    *("scores.js", "details.js"),
+    "scores.js",
+    "details.js",
     "controls.js",  # which starts the page
 )
 ALONE = "This file is complete: it loads nothing."
@@ -75,87 +77,139 @@ def write_report(
         ...     "<h1>" in path.read_text()
         True
     """
+    if not runs:
+        raise ValueError("runs must hold at least one run, got none")
     path = Path(out)
-    numbers = page_numbers(runs, beside=None if single_file else path, allow_mixed=allow_mixed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page_text(numbers, scores=scores), encoding="utf-8")
+    sheets, banners = _sheets(runs, None if single_file else path)
+    folder = "" if single_file or not any(leaves_out(each.data) for each in sheets) else details_folder(path).name
+    page = page_of(sheets, banners, allow_mixed=allow_mixed, folder=folder, scores=scores)
+    beside = {"scripts": " 'self' file:", "complete": BESIDE.format(html.escape(folder))} if folder else {}
+    path.write_text(page_html(page, **beside), encoding="utf-8")
     return path
 
 
-def page_numbers(
-    runs: Sequence[Trajectory | str | os.PathLike[str]], *, beside: Path | None = None, allow_mixed: bool = False
-) -> dict[str, Any]:
-    """Read runs and put together what a page shows of them, as JSON has it.
+@dataclass(frozen=True)
+class Page:
+    """A page in its parts.
 
-    It is what the function ``render`` of the page's script takes, at the start and again as runs go on.
+    Attributes:
+        data: The numbers, as its script gets them.
+        parts: What stands in its text, as HTML: ``title``, ``probe``, ``banners``, ``scores``, ``protocol``.
+    """
+
+    data: dict[str, Any]
+    parts: dict[str, str]
+
+
+def page_of(
+    sheets: Sequence[Sheet],
+    said: Sequence[str],
+    *,
+    allow_mixed: bool = False,
+    folder: str = "",
+    more: str = MORE_BESIDE,
+    scores: Relations | None = None,
+    claims_of_layers: bool = True,
+) -> Page:
+    """Put together the page of several runs.
 
     Args:
-        runs: Trajectories, trajectory files, or folders of runs.
-        beside: The page, if what it leaves out of a run is written beside it.
-        allow_mixed: Whether runs of different protocols may share the page, under a banner that says so.
+        sheets: What it holds of each run, at least one.
+        said: What is to be said above them, such as what their files lack.
+        allow_mixed: Whether runs of different protocols may share the page.
+        folder: Name of the folder that holds their details; empty without one.
+        more: Where the details are, with ``{}`` for the folder.
+        scores: Readings beside scores, for a section of their own.
+        claims_of_layers: Whether what is said of the mean is said of each layer as well, which takes some seconds.
 
     Raises:
-        ValueError: There is no run, a file is not a trajectory, or protocols differ and ``allow_mixed`` is not set.
-        FileNotFoundError: A file does not exist.
-
-    Example:
-        >>> page_numbers([Trajectory({}, {"name": "a"}, [])])["title"]
-        'a'
+        ValueError: Protocols differ and ``allow_mixed`` is not set.
     """
-    if not runs:
-        raise ValueError("runs must hold at least one run, got none")
-    sheets, banners = _sheets(runs, beside)
-    labels = run_labels([each.run for each in sheets])
-    differences = why_not_comparable({label: each.run for label, each in zip(labels, sheets, strict=True)})
+    runs = [each.run for each in sheets]
+    labels = run_labels(runs)
+    differences = why_not_comparable(dict(zip(labels, runs, strict=True)))
     if differences and not allow_mixed:
         way_out = "allow_mixed=True, or --allow-mixed, puts them on one page with a banner"
         raise ValueError(refusal(differences, way_out))
-    if differences:
-        warning = "These runs were measured under different protocols. Compare shapes, never numbers. They differ in "
-        banners = [warning + "; ".join(differences), *banners]
-    folder = "" if beside is None or not any(leaves_out(each.data) for each in sheets) else details_folder(beside).name
-    if left_out := size_sentence(sheets, folder):
-        banners = [*banners, left_out]
-    read = [each.run for each in sheets]
-    return {
-        **payload(sheets, labels, comparable=not differences),
-        "title": _title(read),
-        "probe": _probe_sentence([run.protocol for run in read]),
-        "banners": banners,
-        "protocols": _protocols(read, labels),
-        "folder": folder,
-    }
+    mixed = "These runs were measured under different protocols. Compare shapes, never numbers. They differ in "
+    banners = [
+        *([mixed + "; ".join(differences)] if differences else []),
+        *said,
+        size_sentence(sheets, folder, more=more),
+    ]
+    return Page(
+        data={
+            **payload(sheets, labels, comparable=not differences, claims_of_layers=claims_of_layers),
+            "folder": folder,
+        },
+        parts={
+            "title": html.escape(_title(runs)),
+            "probe": html.escape(_probe_sentence([run.protocol for run in runs])),
+            "banners": "".join(map(_banner, filter(None, banners))),
+            "scores": score_section(scores),
+            "protocol": _protocol_tables(runs, labels),
+        },
+    )
 
 
-def page_text(numbers: Mapping[str, Any], *, scores: Relations | None = None) -> str:
-    """Write the page.
+def page_html(
+    page: Page,
+    *,
+    data: str | None = None,
+    script: Sequence[str] = SCRIPT,
+    scripts: str = "",
+    complete: str = ALONE,
+) -> str:
+    """Write a page as one HTML file.
 
     Args:
-        numbers: What it shows, from `page_numbers`.
-        scores: Readings beside scores, for a section of their own.
+        page: The page.
+        data: Its numbers as JSON, where somebody has written them already.
+        script: Names of the files that its script is made of.
+        scripts: What else its security policy allows.
+        complete: Sentence at its end on what it loads, as HTML.
+    """
+    numbers = json_of(page.data) if data is None else data
+    return Template(_asset("page.html")).substitute(
+        **page.parts,
+        style=_asset("page.css"),
+        scripts=scripts,
+        complete=complete,
+        data=numbers.replace("<", "\\u003c"),  # what a user wrote cannot end the script element
+        vega=_vega(),
+        script="".join(map(_asset, script)),
+    )
 
-    Raises:
-        ModuleNotFoundError: Vega, from the extra ``report``, is not installed.
+
+def json_of(data: Any) -> str:
+    """Write numbers of a page as JSON.
+
+    Args:
+        data: What the script gets, or a part of it.
+    """
+    return json.dumps(data, allow_nan=False, separators=(",", ":"))
+
+
+def in_one(said: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say what files lack, those that lack the same in one sentence.
+
+    Args:
+        said: Path of each file to the warnings of its reading.
 
     Example:
-        >>> "<h1>a</h1>" in page_text(page_numbers([Trajectory({}, {"name": "a"}, [])]))
-        True
+        >>> in_one({"a.jsonl": ["a.jsonl: it is old"], "b.jsonl": ["b.jsonl: it is old"]})
+        ['a.jsonl, b.jsonl: it is old']
     """
-    folder = numbers["folder"]
-    data = json.dumps(numbers, allow_nan=False, separators=(",", ":"))
-    return Template(_asset("page.html")).substitute(
-        title=html.escape(numbers["title"]),
-        probe=html.escape(numbers["probe"]),
-        style=_asset("page.css"),
-        scripts=" 'self' file:" if folder else "",
-        complete=BESIDE.format(html.escape(folder)) if folder else ALONE,
-        banners="".join(f'<p class="banner" role="note">{html.escape(text)}</p>' for text in numbers["banners"]),
-        scores=score_section(scores),
-        protocol="".join(map(_protocol_table, numbers["protocols"])),
-        data=data.replace("<", "\\u003c"),  # what a user wrote cannot end the script element
-        vega=_vega(),
-        script="".join(map(_asset, SCRIPT)),
-    )
+    paths: dict[str, list[str]] = {}
+    for path, messages in said.items():
+        for message in dict.fromkeys(messages):
+            paths.setdefault(message.removeprefix(f"{path}: "), []).append(path)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in paths.items()]
+
+
+def _banner(text: str) -> str:
+    return f'<p class="banner" role="note">{html.escape(text)}</p>'
 
 
 def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]], page: Path | None) -> tuple[list[Sheet], list[str]]:
@@ -164,22 +218,26 @@ def _sheets(runs: Sequence[Trajectory | str | os.PathLike[str]], page: Path | No
     What a sheet leaves out is written beside the page, if one is given.
     """
     sheets: list[Sheet] = []
-    paths: dict[str, list[str]] = {}
+    said: dict[str, list[str]] = {}
     for number, run in enumerate(runs):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            whole = _loaded(run, len(runs), with_layers=page is not None)
+            whole = loaded(run, len(runs), with_layers=page is not None)
             sheets.append(sheet(whole, len(runs)))
         if page is not None and leaves_out(sheets[-1].data):
             write_details(whole, number, page)
-        path = str(sheets[-1].run.path)
-        for message in dict.fromkeys(str(warning.message) for warning in caught):
-            paths.setdefault(message.removeprefix(f"{path}: "), []).append(path)
-    return sheets, [f"{', '.join(names)}: {sentence}" for sentence, names in paths.items()]
+        said.setdefault(str(sheets[-1].run.path), []).extend(str(warning.message) for warning in caught)
+    return sheets, in_one(said)
 
 
-def _loaded(run: Trajectory | str | os.PathLike[str], num_runs: int, *, with_layers: bool) -> Trajectory:
-    """Read a run, with its layers only where they are asked for or the page has room: they take most of the time."""
+def loaded(run: Trajectory | str | os.PathLike[str], num_runs: int, *, with_layers: bool) -> Trajectory:
+    """Read a run, with its layers only where they are asked for or the page has room: they take most of the time.
+
+    Args:
+        run: Trajectory, trajectory file, or folder of a run.
+        num_runs: Number of runs of the page.
+        with_layers: Whether the layers are asked for.
+    """
     if isinstance(run, Trajectory):
         return run
     if with_layers:
@@ -188,30 +246,28 @@ def _loaded(run: Trajectory | str | os.PathLike[str], num_runs: int, *, with_lay
     return Trajectory.load(run) if has_room_for_layers(of_mean, num_runs) else of_mean
 
 
+def _protocol_tables(runs: Sequence[Trajectory], labels: Sequence[str]) -> str:
+    """Write each protocol as a table, once for all runs that share it."""
+    owners: dict[str, list[str]] = {}
+    for run, label in zip(runs, labels, strict=True):
+        entries = flat({key: value for key, value in run.protocol.items() if key != "bottleneck_curve"})
+        rows = "".join(
+            f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(as_text(value))}</td></tr>'
+            for key, value in entries.items()
+        )
+        owners.setdefault(rows, []).append(label)
+    return "".join(
+        f"<h3>{html.escape(', '.join(names))}</h3><div class='wide'><table class='plain'>{rows}</table></div>"
+        for rows, names in owners.items()
+    )
+
+
 def _title(runs: Sequence[Trajectory]) -> str:
     """Name the run, or say how many there are, and the words that the names of all begin or end with."""
     if len(runs) == 1:
         return runs[0].name
     shared = shared_words(runs)
     return f"{len(runs)} runs" + (f" of {shared}" if shared else "")
-
-
-def _protocols(runs: Sequence[Trajectory], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """List the protocols, each once for all runs that share it."""
-    owners: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for run, label in zip(runs, labels, strict=True):
-        entries = flat({key: value for key, value in run.protocol.items() if key != "bottleneck_curve"})
-        owners.setdefault(tuple((key, as_text(value)) for key, value in entries.items()), []).append(label)
-    return [{"runs": names, "entries": entries} for entries, names in owners.items()]
-
-
-def _protocol_table(protocol: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(value)}</td></tr>'
-        for key, value in protocol["entries"]
-    )
-    names = html.escape(", ".join(protocol["runs"]))
-    return f"<h3>{names}</h3><div class='wide'><table class='plain'>{rows}</table></div>"
 
 
 def _probe_sentence(protocols: Sequence[Mapping[str, Any]]) -> str:

@@ -31,22 +31,23 @@ MOST_FREE = 100  # degrees of freedom, beyond which half of a 95 % interval is 2
 MOST_SEEDS = 4  # that are named one by one
 
 
-def payload(sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool) -> dict[str, Any]:
+def payload(
+    sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool, claims_of_layers: bool = True
+) -> dict[str, Any]:
     """Put together all that the page's script needs, as JSON has it.
 
     Args:
         sheets: What the page holds of each run, at least one, as `ibtrack.report.sheet.sheet` takes it.
         labels: Short name of each run, as `ibtrack.report.run_labels.run_labels` gives them.
         comparable: Whether the runs were measured under one protocol; else they are not ranked.
+        claims_of_layers: Whether what is said of the mean is said of each layer as well, which takes some seconds.
     """
     runs = [each.run for each in sheets]
     orders = list(dict.fromkeys(order for each in sheets for order in each.orders))
     by_label = dict(zip(labels, runs, strict=True))
     of_label = dict(zip(labels, sheets, strict=True))
     phases = {order: _phases_of(of_label, order) for order in orders}
-    of_mean = {
-        order: claims(by_label, each, order=order, comparable=comparable) for order, each in phases.items()
-    }
+    of_mean = {order: claims(by_label, each, order=order, comparable=comparable) for order, each in phases.items()}
     key_lists = list(dict.fromkeys(each.keys for each in sheets))  # runs of one protocol have the same, so once
     names_of = {each.keys: each.band_names for each in sheets}
     configs = [each.config for each in sheets]
@@ -74,7 +75,10 @@ def payload(sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool)
         "smallestCeiling": SMALLEST_CEILING,
         "differing": differing,
         "colour": _first_colour(configs, differing, list(phases[orders[0]].values())),
-        "claims": {"mean": of_mean, **_claims_of_layers(of_label, orders, comparable=comparable)},
+        "claims": {
+            "mean": of_mean,
+            **(_claims_of_layers(of_label, orders, comparable=comparable) if claims_of_layers else {}),
+        },
         "groups": _groups(by_label),
         "palette": PALETTE,
         "shapes": SHAPES,
@@ -104,9 +108,7 @@ def _claims_of_layers(
         return {}
     return {
         site: {
-            order: claims(
-                runs, phases_of_runs(runs, order, site=site), order=order, site=site, comparable=comparable
-            )
+            order: claims(runs, phases_of_runs(runs, order, site=site), order=order, site=site, comparable=comparable)
             for order in orders
         }
         for site in dict.fromkeys(site for run in runs.values() for site in sites_of(run))
@@ -137,7 +139,11 @@ def _groups(runs: Mapping[str, Trajectory]) -> dict[str, Any] | None:
         return None
     numbers = {label: number for number, label in enumerate(runs)}
     members = [
-        {"name": name, "runs": [numbers[label] for label in own], "seeds": _seeds([groups.seeds[label] for label in own])}
+        {
+            "name": name,
+            "runs": [numbers[label] for label in own],
+            "seeds": _seeds([groups.seeds[label] for label in own]),
+        }
         for name, own in groups.members.items()
     ]
     return {"by": ", ".join(groups.by), "members": members}

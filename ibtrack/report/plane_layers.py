@@ -148,7 +148,9 @@ def diagonal(unit: str) -> list[alt.Chart]:
     text = "I(X;Z) = I(Y;Z), not a bound"
     line = _along_diagonal(0.0, 1.0).mark_line(strokeDash=[6, 4], color=INK, strokeWidth=1.2)
     place = _along_diagonal(0.72)  # past the middle: paths begin near the lower end
-    label = place.transform_filter("high - low == right - left && right - left == top - bottom").mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
+    label = place.transform_filter("high - low == right - left && right - left == top - bottom").mark_text(
+        angle=315, dy=-9, fontSize=12, color=INK, text=text
+    )
     return [layer.encode(x=alt.X("at:Q", title=x_title), y=alt.Y("at:Q", title=y_title)) for layer in (line, label)]
 
 
@@ -177,7 +179,9 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     values = cast(Any, [{"at": i, "bound_x": x, "bound_y": y} for i, (x, y) in enumerate(points)])
     visible = (
         alt.Chart(alt.InlineData(values=values))
-        .transform_filter("bottleneck && inrange(datum.bound_x, [left, right]) && inrange(datum.bound_y, [bottom, top])")
+        .transform_filter(
+            "bottleneck && inrange(datum.bound_x, [left, right]) && inrange(datum.bound_y, [bottom, top])"
+        )
         .encode(x=alt.X("bound_x:Q", title=x_title), y=alt.Y("bound_y:Q", title=y_title))
     )
     labelled = (  # one point, 60 % of the way along, below which neither a path ends nor the diagonal passes

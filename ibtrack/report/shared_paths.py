@@ -22,7 +22,8 @@ def mark_shared(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> li
         that number changes along a run.
 
     Example:
-        >>> rows = [{"run": run, "step": step, "y": y} for run in "ab" for step, y in ((0, 1.0), (8, 2.0 + (run == "b")))]
+        >>> ends = {"a": 2.0, "b": 3.0}
+        >>> rows = [{"run": run, "step": step, "y": y} for run in ends for step, y in ((0, 1.0), (8, ends[run]))]
         >>> [(row["run"], row["step"], row["shared"]) for row in mark_shared(rows, ["y"])]
         [('a', 0, 1), ('a', 8, 0), ('b', 0, 0), ('b', 8, 0)]
     """

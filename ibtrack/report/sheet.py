@@ -34,8 +34,8 @@ MOST_NUMBERS = 2_400_000
 # report_size.py opens the page.
 MOST_DRAWN = 10_000
 FEWEST_POINTS = 40  # of a run with its layers; with fewer a curve loses its shape, and the layers are left out instead
-# Phases take .3 to .5 ms a point, so these, over all layers, label sets and runs, take some 10 s. On a page with more it
-# is the mean over the layers alone of which phases, ranking and effects are worked out.
+# Phases take .3 to .5 ms a point, so these, over all layers, label sets and runs, take some 10 s. On a page with more,
+# phases, ranking and effects are those of the mean over the layers alone.
 MOST_CLAIMED = 30_000
 MOST_BANDED = len(PALETTE) * len(SHAPES)  # runs that look different; of more nobody can tell the bands apart
 # what the script works out, kept and told; entropy less complexity; what the plug-in reads; what no chart draws
@@ -225,12 +225,13 @@ def leaves_out(data: Mapping[str, Any]) -> bool:
     return not data["layers"] or len(data["steps"]) < data["points"]
 
 
-def size_sentence(sheets: Sequence[Sheet], beside: str = "") -> str:
+def size_sentence(sheets: Sequence[Sheet], beside: str = "", *, more: str = MORE_BESIDE) -> str:
     """Say what a page leaves out of its runs so that it opens; an empty text where it leaves out nothing.
 
     Args:
         sheets: Sheets of the runs.
         beside: Name of the folder beside the page that holds the rest; empty without one.
+        more: Where the rest is, with ``{}`` for the folder.
     """
     numbers = [(len(each.data["steps"]), each.data["points"]) for each in sheets]
     thinned = [(drawn, measured) for drawn, measured in numbers if drawn < measured]
@@ -244,7 +245,7 @@ def size_sentence(sheets: Sequence[Sheet], beside: str = "") -> str:
         return ""
     return (
         f"So that it opens, this page {' and '.join(parts)}. Phases, ranking and effects are worked out from all "
-        f"points. {MORE_BESIDE.format(beside) if beside else MORE_ELSEWHERE}"
+        f"points. {more.format(beside) if beside else MORE_ELSEWHERE}"
     )
 
 

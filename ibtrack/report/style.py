@@ -91,7 +91,11 @@ class Style:
         if len(self.labels) == 1:
             return None
         longest = max(map(len, self.labels), default=0)
-        below = {"orient": "bottom", "columns": max(1, _LEGEND_LETTERS // (longest + 4))} if longest > _LONGEST_BESIDE else {}
+        below = (
+            {"orient": "bottom", "columns": max(1, _LEGEND_LETTERS // (longest + 4))}
+            if longest > _LONGEST_BESIDE
+            else {}
+        )
         size = 80 if len(self.labels) <= _MOST_LARGE else 50
         return alt.Legend(
             title=None,

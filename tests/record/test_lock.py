@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ibtrack.record import lock
-from ibtrack.record.lock import FileLock
+from ibtrack.record.lock import FileLock, LockState, lock_state
 
 PATIENCE = 300  # seconds that a process is waited for
 
@@ -153,3 +153,59 @@ def test_what_stands_in_a_side_file_is_printed_without_control_characters(path: 
     with pytest.raises(FileExistsError, match=r"written by process \[31m"):
         FileLock(path).acquire()
     holder.kill()
+
+
+def test_whether_a_file_is_being_written_is_seen_from_outside(path: Path) -> None:
+    assert lock_state(path) is LockState.FREE
+    holder = Holder(path)
+    assert lock_state(path) is LockState.HELD
+    holder.kill()
+    assert lock_state(path) is LockState.LEFT
+    held = FileLock(path)
+    held.acquire()
+    assert lock_state(path) is LockState.HELD
+    other = mp.get_context("forkserver").Process(target=ask_in_a_child, args=(path,))
+    other.start()
+    other.join(PATIENCE)
+    assert other.exitcode != 0, "to look at the lock of this process has let go of it"
+    held.release()
+    assert lock_state(path) is LockState.FREE
+
+
+def test_who_looks_is_not_in_the_way_of_who_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = Holder(path)
+    holder.kill()
+    asked = []
+    monkeypatch.setattr(lock, "_lock", asked.append)
+    assert lock_state(path) is LockState.LEFT
+    assert asked == []
+
+
+@pytest.mark.parametrize("text", ["process 1 on elsewhere", ""])
+def test_of_a_process_elsewhere_nothing_is_known(path: Path, text: str) -> None:
+    (path.parent / ".t.jsonl.lock").write_text(text)
+    assert lock_state(path) is LockState.UNKNOWN
+
+
+def test_where_locks_cannot_be_looked_at_nothing_is_known(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    Holder(path).kill()
+    for other in (no_locks, lambda descriptor: None):
+        monkeypatch.setattr(lock, "_is_locked", other)
+        assert lock_state(path) is LockState.UNKNOWN
+    side = path.parent / ".t.jsonl.lock"
+    side.unlink()
+    side.mkdir()
+    (path.parent / "loop").symlink_to("loop")
+    monkeypatch.setattr(lock, "_side_file", lambda path: path.parent / "loop")
+    assert lock_state(path) is LockState.UNKNOWN
+
+
+def test_a_lock_that_is_given_up_leaves_its_side_file_and_can_be_taken(path: Path) -> None:
+    held = FileLock(path)
+    held.acquire()
+    held.release(is_over=False)
+    assert lock_state(path) is LockState.LEFT
+    Holder(path).kill()

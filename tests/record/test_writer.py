@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from ibtrack import Point, Trajectory
+from ibtrack.record.lock import LockState, lock_state
 from ibtrack.record.writer import TrajectoryWriter
 from tests.killed_writer import create_at_once
 from tests.record.test_trajectory import PROTOCOL, write
@@ -348,10 +349,32 @@ def test_a_path_is_free_again_when_its_writer_is_closed_or_gone(tmp_path: Path) 
     writer.close()
     assert not side.exists()
     writer.append(Point(0))
-    assert side.exists()
+    assert lock_state(writer.path) is LockState.HELD
     del writer
     gc.collect()
+    assert lock_state(tmp_path / "t.jsonl") is LockState.LEFT, "nobody has closed it"
+    TrajectoryWriter.resume(tmp_path / "t.jsonl", PROTOCOL, last_step=0).close()
     assert not side.exists()
+
+
+def test_a_run_that_an_error_ends_is_told_from_one_that_came_to_its_end(tmp_path: Path) -> None:
+    def train(path: Path, *, fails: bool) -> None:
+        writer = TrajectoryWriter.create(path, PROTOCOL)
+        try:
+            if fails:
+                raise MemoryError
+        finally:
+            writer.append(Point(0))
+            writer.close()
+
+    with pytest.raises(MemoryError):
+        train(tmp_path / "failed.jsonl", fails=True)
+    try:
+        train(tmp_path / "tried.jsonl", fails=True)
+    except MemoryError:
+        train(tmp_path / "again.jsonl", fails=False)  # while the error is still being handled
+    states = [lock_state(tmp_path / f"{name}.jsonl") for name in ("failed", "tried", "again")]
+    assert states == [LockState.LEFT, LockState.LEFT, LockState.FREE]
 
 
 def test_a_start_that_is_refused_keeps_no_lock(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models
 from torch import Tensor, nn
 
 from ibtrack import InformationPlaneTracker, MeasurementWarning, Point, Probe, SoftOptions, Trajectory, schedules
+from ibtrack.record.lock import LockState, lock_state
 from ibtrack.replay import fetching, loop
 from ibtrack.replay.checkpoint import Checkpoint
 from ibtrack.replay.errors import LoadingError
@@ -462,7 +463,7 @@ def test_a_key_stops_it_and_the_next_start_goes_on(series: SavedSeries, file: Pa
 
     with pytest.raises(KeyboardInterrupt):
         quietly(series, file, loggers=[Key()])
-    assert not (file.parent / ".trajectory.jsonl.lock").exists(), "another process may have it"
+    assert lock_state(file) is LockState.LEFT, "another process may have it"
     assert Trajectory.load(file).steps == [0, 1, 2]
     replayed = quietly(series, file)
     assert replayed.steps == STEPS

@@ -204,6 +204,8 @@ def test_runs_that_differ_in_their_seeds_alone_are_grouped() -> None:
         ],
     }
     assert data_of(trajectories.sweep())["groups"] == groups
-    assert {each["seeds"] for each in data_of(trajectories.sweep(5))["groups"]["members"]} == {""}  # too many for a cell
+    assert {each["seeds"] for each in data_of(trajectories.sweep(5))["groups"]["members"]} == {
+        ""
+    }  # too many for a cell
     assert data_of(trajectories.sweep(1))["groups"] is None
     assert data_of(trajectories.sweep()[:2])["groups"] is None

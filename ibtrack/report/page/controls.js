@@ -44,9 +44,10 @@ function play() {
   timer = setInterval(() => (state.at < STEPS.length - 1 ? setStep(state.at + 1) : stop()), Math.min(400, 8000 / STEPS.length));
 }
 
-/** Give a choice its options, pairs of a value and a text; what is chosen is in `state`. */
-function fill(id, options, name = id) {
-  $(id).replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+/** What a list offers; one that offers it already stays as it is, as it may be open. What is chosen is in `state`. */
+function offer(id, options, name = id) {
+  const offered = [...$(id).options].map(({ value, text }) => [value, text]);
+  if (JSON.stringify(offered) !== JSON.stringify(options)) $(id).replaceChildren(...options.map(([value, text]) => new Option(text, value)));
   $(id).value = state[name];
 }
 
@@ -55,26 +56,26 @@ const BANDS = { pointwise: "each point (95 %)", simultaneous: "all points togeth
 
 /** What is drawn as bars and bands: of groups how their runs differ, of single runs what the probe leaves open. */
 function errorChoices() {
-  fill("band", Object.entries(isGrouped() ? SPREADS : BANDS), isGrouped() ? "spread" : "band");
+  offer("band", Object.entries(isGrouped() ? SPREADS : BANDS), isGrouped() ? "spread" : "band");
 }
 
-/** Write what there is to choose, of the runs that the page has now. */
-function fillControls() {
+/** Fill the lists with what there is to choose from in the runs. */
+function offerAll() {
   const pairs = (names) => names.map((name) => [name, name]);
-  fill("order", pairs(DATA.orders));
+  offer("order", pairs(DATA.orders));
   siteChoices();
-  fill("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
-  fill("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }));
+  offer("reading", DATA.readings.map((reading) => [reading, { null: "null (shuffled)", plugin: "plug-in" }[reading] ?? reading]));
+  offer("unit", Object.entries({ share: "share of ceiling", log_k: "fraction of log K" }));
   errorChoices();
-  fill("view", [["groups", "groups"], ["runs", "single runs"]]);
+  offer("view", [["groups", "groups"], ["runs", "single runs"]]);
   $("view").closest("label").hidden = !DATA.groups;
-  fill("colour", [...(DATA.groups ? [["group", `group (${shortName(DATA.groups.by)})`]] : []), ...pairs(["run", "step", ...DATA.differing])]);
-  fill("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
+  offer("colour", [...(DATA.groups ? [["group", `group (${shortName(DATA.groups.by)})`]] : []), ...pairs(["run", "step", ...DATA.differing])]);
+  offer("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
   const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
   const titles = measured.map(([name, { title }]) => [name, title]);
-  fill("quantity", titles);
-  fill("below", [["", "nothing"], ...titles]);
-  fill("matched", pairs(["step", "tokens", "loss"]));
+  offer("quantity", titles);
+  offer("below", [["", "nothing"], ...titles]);
+  offer("matched", pairs(["step", "tokens", "loss"]));
   $("x").value = state.x;
   $("references").checked = state.references;
   $("bracket").checked = state.bracket;
@@ -148,21 +149,14 @@ function listen() {
 /** Show a payload; what the reader has chosen stays, as far as it still exists. */
 async function render(payload) {
   const isFirst = DATA === undefined;
-  take(payload);
-  $("title").textContent = DATA.title;
-  document.title = `Information plane: ${DATA.title}`;
-  $("banners").replaceChildren(...DATA.banners.map((text) => {
-    const banner = Object.assign(cell("p", text), { className: "banner" });
-    banner.setAttribute("role", "note");
-    return banner;
-  }));
-  fillControls();
+  hold(payload);
+  offerAll();
   if (isFirst) {
     listen();
     $("single").open = !isGrouped();
     $("phases").open = RUNS.length <= DATA.palette.length;
   }
-  forgetDetails();
+  loadDetails();
   await drawAll();
 }
 
@@ -175,5 +169,4 @@ async function start() {
   document.documentElement.dataset.ready = "yes";
 }
 
-window.ibtrackRender = render;
 start();

@@ -1,15 +1,9 @@
 // The details of a run, all of its points and layers: a script beside the page, loaded when the run is highlighted.
 
-let asked = new Set();
+const asked = new Set();
 
 /** Whether the page holds less of a run than there is, and has a folder with the rest. */
 const hasMore = (run) => DATA.folder !== "" && !asked.has(run.number) && (!run.layers || run.steps.length < run.points);
-
-/** Of a new payload the details are asked for anew. */
-function forgetDetails() {
-  asked = new Set();
-  loadDetails();
-}
 
 /** Load the details of the run that is highlighted, once. */
 function loadDetails() {
@@ -53,5 +47,5 @@ function measureSteps() {
 
 /** List the layers that the page holds of any run. */
 function siteChoices() {
-  fill("site", sites().map((site) => [site, site === "mean" ? "mean of layers" : site]));
+  offer("site", sites().map((site) => [site, site === "mean" ? "mean of layers" : site]));
 }

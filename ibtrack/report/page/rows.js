@@ -14,16 +14,21 @@ const state = {
   at: -1, hidden: new Set(), sort: { column: "fall", down: true },
 };
 
-/** Take what ibtrack.report.html.page_numbers has put together, in place of what was there; runs may have gone on or come. */
-function take(payload) {
+/** Hold a payload, see ibtrack.report.payload, in place of the one before; runs may have gone on, or come. A run that is
+ * `kept` has not changed since then. */
+function hold(payload) {
+  const before = new Map(RUNS.map((run) => [run.path, run]));
   const [ids, isLast, step] = [RUNS.map(idOf), state.at === STEPS.length - 1, STEPS[state.at]];
+  const loaded = new Set([...asked].map((number) => RUNS[number]));
   const numberOf = (number) => RUNS.findIndex((run) => idOf(run) === ids[number]);
   DATA = payload;
   INDEX = DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i])));
-  RUNS = DATA.runs.map(unpack);
+  RUNS = DATA.runs.map((run, number) => (run.kept ? Object.assign(before.get(run.kept), { number }) : unpack(run, number)));
   STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
   groups.clear();
-  state.at = isLast || step === undefined ? STEPS.length - 1 : STEPS.findLastIndex((other) => other <= step);
+  asked.clear();
+  for (const run of RUNS) if (loaded.has(run)) asked.add(run.number);
+  state.at = isLast || step === undefined ? STEPS.length - 1 : Math.max(0, STEPS.findLastIndex((other) => other <= step));
   state.hidden = new Set([...state.hidden].map(numberOf).filter((number) => number >= 0));
   const focused = state.focus === "" ? -1 : numberOf(Number(state.focus));
   state.focus = focused < 0 ? "" : String(focused);

@@ -36,6 +36,7 @@ function columns() {
   const uneven = new Set(RUNS.map(points)).size > 1 || RUNS.some((run) => run.failed);
   return [
     { id: "run", label: "run", value: (run) => run.label, text: nameCell },
+    ...(DATA.following ? [{ id: "state", label: "state", value: stateOf, text: stateCell }] : []), // see live.js
     ...(claims() ? phaseColumns() : []), ...config,
     ...(isMeasured("preference_information") ? [final("preference_information")] : []),
     ...axes(phaseUnit()).map(final), final("optimality"),
