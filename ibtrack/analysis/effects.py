@@ -261,8 +261,8 @@ def effects(
 ) -> Effects:
     """Work out what settings do to complexity, expressivity, optimality, the fall of I(X;Z) and the loss.
 
-    All numbers are of the debiased reading, at the mean over the layers or at one of them. The fall is that since the top of the largest rise, see
-    `ibtrack.analysis.matching.fall_at`.
+    All numbers are of the debiased reading, at the mean over the layers or at one of them. The fall is that since the
+    top of the largest rise, see `ibtrack.analysis.matching.fall_at`.
 
     Args:
         runs: Name of each run to its trajectory.

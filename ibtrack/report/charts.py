@@ -16,6 +16,7 @@ from ibtrack.analysis.comparison import why_not_comparable
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import draw
+from ibtrack.report.label_places import label_sides
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path, shared_lines
 from ibtrack.report.score_chart import scores as scores
 from ibtrack.report.shared_paths import mark_shared
@@ -85,11 +86,11 @@ def plane(
             certainty at all points of a run and on both axes together.
 
     Returns:
-        A square chart with one domain for both axes. Its columns are those of `ibtrack.report.tables.plane_rows`; of
-        its parameters ``until`` hides later steps, ``left``, ``right``, ``bottom`` and ``top`` are the ends of the axes,
-        ``low`` and ``high`` those of the diagonal, ``bars`` shows bars and ``simultaneous`` picks
-        them, and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens and to fractions of log K:
-        it has no share of the ceiling.
+        A square chart with one domain for both axes. Its columns are those of `ibtrack.report.tables.plane_rows`. Of
+        its parameters ``until`` hides later steps; ``left``, ``right``, ``bottom`` and ``top`` are the ends of the
+        axes, ``low`` and ``high`` those of the diagonal; ``bars`` shows bars and ``simultaneous`` picks them; and
+        ``bottleneck`` shows the bottleneck curve, which belongs to single tokens and to fractions of log K: it has no
+        share of the ceiling.
 
     Raises:
         ValueError: There is no such reading, unit, colour or band.
@@ -107,6 +108,8 @@ def plane(
     rows = plane_rows(runs, site=site, order=order, reading=reading, unit=unit, bands=together)
     low, high = plane_domain(rows)
     rows = mark_shared(rows, PLANE_COLUMNS)
+    if style.by_step and len(runs) == 1:
+        rows = _with_sides(rows, (low, high))
     last = max((row["step"] for row in rows), default=0)
     parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token", "simultaneous": together}
     ends = {"left": low, "right": high, "bottom": low, "top": high}
@@ -333,6 +336,14 @@ def save(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _with_sides(rows: list[dict[str, Any]], ends: tuple[float, float]) -> list[dict[str, Any]]:
+    """Say on which side the labels of the first and the last point stand that have a place in the plane."""
+    there = [row["step"] for row in rows if all(row[name] is not None for name in PLANE_COLUMNS)]
+    labels = {step: f"step {step:,}" for step in there[-1:]} | dict.fromkeys(there[:1], "start")
+    sides = label_sides(rows, labels, ends)
+    return [row if side is None else {**row, "side": side} for row, side in zip(rows, sides, strict=True)]
 
 
 def _crosses(missing: alt.Chart, first_lines: Sequence[alt.Tooltip] = ()) -> alt.Chart:

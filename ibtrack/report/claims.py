@@ -100,7 +100,6 @@ def _places(phases: Mapping[str, Phases], *, comparable: bool) -> list[dict[str,
 
 
 def _effects(runs: Mapping[str, Trajectory], order: str, unit: str, at: str, site: str) -> dict[str, Any]:
-    """Work out the effects of settings at equal step, tokens or loss; or say why there are none."""
     try:
         number = len(group_runs(runs).members)
         if number > MOST_GROUPS:

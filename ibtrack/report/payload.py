@@ -6,6 +6,7 @@ single run is its `ibtrack.report.sheet`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
@@ -28,6 +29,7 @@ from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
 from ibtrack.report.tables import sites_of, tokens_of
 
 MOST_FREE = 100  # degrees of freedom, beyond which half of a 95 % interval is 2 standard errors to 1 %
+MOST_LETTERS = 3_000_000  # of what is said of layers, in the 15 MB of a page
 MOST_SEEDS = 4  # that are named one by one
 
 
@@ -102,17 +104,21 @@ def _phases_of(sheets: Mapping[str, Sheet], order: str) -> dict[str, Phases]:
 def _claims_of_layers(
     sheets: Mapping[str, Sheet], orders: Sequence[str], *, comparable: bool
 ) -> dict[str, dict[str, Any]]:
-    """Say of each layer what is said of the mean, where the sheets of all runs have what that takes."""
+    """Say of each layer what is said of the mean, where the sheets have what that takes and the page has room."""
     runs = {label: each.whole for label, each in sheets.items() if each.whole is not None}
     if len(runs) < len(sheets):
         return {}
-    return {
-        site: {
-            order: claims(runs, phases_of_runs(runs, order, site=site), order=order, site=site, comparable=comparable)
-            for order in orders
-        }
-        for site in dict.fromkeys(site for run in runs.values() for site in sites_of(run))
-    }
+    sites: dict[str, dict[str, Any]] = {}
+    size = 0
+    for site in dict.fromkeys(site for run in runs.values() for site in sites_of(run)):
+        sites[site] = {}
+        for order in orders:
+            phases = phases_of_runs(runs, order, site=site)
+            sites[site][order] = claims(runs, phases, order=order, site=site, comparable=comparable)
+        size += len(json.dumps(sites[site]))
+        if size > MOST_LETTERS:  # as of many groups, whose pairs take most of it
+            return {}
+    return sites
 
 
 def _reasons(each: Sheet, texts: dict[str, int]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
     ]
     if style.has_stages:
         layers += [_stage_names(base, "left"), _stage_names(base, "right")]
-    return [*layers, *_end_labels(start, end)] if style.by_step and len(style.labels) == 1 else layers
+    return [*layers, *_end_labels(base)] if style.by_step and len(style.labels) == 1 else layers
 
 
 def shared_lines(base: alt.Chart) -> alt.Chart:
@@ -126,13 +126,23 @@ def _bar(base: alt.Chart, quantity: str, style: Style) -> alt.Chart:
     return cast(alt.Chart, ends.mark_rule(strokeOpacity=0.25 if style.is_crowded else 0.55))
 
 
-def _end_labels(start: alt.Chart, end: alt.Chart) -> list[alt.Chart]:
+def _end_labels(base: alt.Chart) -> list[alt.Chart]:
+    """Name the first and the last point, each on the side that its row names, as `label_sides` has chosen it."""
+    ends = base.transform_filter("datum.step == datum.first || datum.step == datum.last").transform_calculate(
+        label="datum.step == datum.first ? 'start' : 'step ' + format(datum.step, ',')",
+        at="isValid(datum.side) ? datum.side : datum.step == datum.first ? 'below' : 'above'",
+    )
+    marks: dict[str, dict[str, Any]] = {
+        "above": {"align": "center", "baseline": "bottom", "dy": -10},
+        "below": {"align": "center", "baseline": "top", "dy": 11},
+        "right": {"align": "left", "baseline": "middle", "dx": 11},
+        "left": {"align": "right", "baseline": "middle", "dx": -11},
+    }
     return [
-        start.mark_text(align="left", dx=11, dy=13, fontSize=12, fontWeight="bold", color=INK, text="start"),
-        end.transform_filter("datum.last > datum.first")
-        .transform_calculate(label="'step ' + format(datum.step, ',')")
-        .mark_text(dy=-18, fontSize=12, fontWeight="bold", color=INK)  # runs end on their way up, so above is free
-        .encode(text="label:N"),
+        ends.transform_filter(f"datum.at == '{side}'")
+        .mark_text(fontSize=12, fontWeight="bold", color=INK, **mark)
+        .encode(text="label:N")
+        for side, mark in marks.items()
     ]
 
 
@@ -176,7 +186,11 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     if not curves or any(curve != curves[0] for curve in curves):
         return []
     points = _subdivided(sorted(zip(curves[0]["complexity"], curves[0]["expressivity"], strict=True)))
-    values = cast(Any, [{"at": i, "bound_x": x, "bound_y": y} for i, (x, y) in enumerate(points)])
+    slopes = [(y1 - y0) / (x1 - x0) if x1 > x0 else 1.0 for (x0, y0), (x1, y1) in pairwise(points)]
+    rows = zip(points, [*slopes[:1], *slopes], strict=False)
+    values = cast(
+        Any, [{"at": i, "bound_x": x, "bound_y": y, "slope": slope} for i, ((x, y), slope) in enumerate(rows)]
+    )
     visible = (
         alt.Chart(alt.InlineData(values=values))
         .transform_filter(
@@ -184,15 +198,13 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
         )
         .encode(x=alt.X("bound_x:Q", title=x_title), y=alt.Y("bound_y:Q", title=y_title))
     )
-    labelled = (  # one point, 60 % of the way along, below which neither a path ends nor the diagonal passes
-        visible.transform_joinaggregate(end="max(bound_x)")
-        .transform_filter("datum.bound_x <= 0.6 * datum.end")
-        .transform_joinaggregate(at_label="max(at)")
-        .transform_filter("datum.at == datum.at_label")
-    )
+    labelled = visible.transform_joinaggregate(end="max(at)").transform_filter("datum.at == datum.end")
     return [
         visible.mark_line(color=RED, strokeWidth=1.6).encode(order="at:Q"),
-        labelled.mark_text(color=RED, align="left", dy=14, dx=4, fontSize=12, text="bottleneck curve"),
+        # along the curve, over its end
+        labelled.transform_calculate(angle="-atan2(datum.slope * (right - left), top - bottom) * 180 / PI")
+        .mark_text(color=RED, align="right", baseline="bottom", dx=-4, dy=-5, fontSize=12, text="bottleneck curve")
+        .encode(angle=alt.Angle("angle:Q", scale=None)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Where the lines of runs lie on one another, as along a warm-up that they share: there the lower ones are drawn wider."""
+"""Where lines of runs lie on one another, as along a warm-up that they share: there the lower ones are drawn wider."""
 
 from __future__ import annotations
 

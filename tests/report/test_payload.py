@@ -17,6 +17,7 @@ from ibtrack.analysis.curves import curve
 from ibtrack.analysis.phases import phases_of_runs
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import charts
+from ibtrack.report import payload as payload_module
 from ibtrack.report import sheet as module
 from ibtrack.report.claims import NOT_RANKED, claims
 from ibtrack.report.payload import payload
@@ -103,6 +104,9 @@ def test_each_layer_and_label_set_has_claims_of_its_own(monkeypatch: pytest.Monk
     assert [*data_of(runs)["claims"]] == ["mean"]
     monkeypatch.setattr(module, "MOST_CLAIMED", num_points)
     assert [*data_of(runs)["claims"]] == data["sites"]
+    size = len(json.dumps(list(data["claims"].values())[1:]))
+    monkeypatch.setattr(payload_module, "MOST_LETTERS", size // 2)
+    assert [*data_of(runs)["claims"]] == ["mean"]
 
 
 @pytest.mark.parametrize(("num_seeds", "colour"), [(1, "run"), (3, "run"), (4, "model.width")])

@@ -69,7 +69,7 @@ function offerAll() {
   errorChoices();
   offer("view", [["groups", "groups"], ["runs", "single runs"]]);
   $("view").closest("label").hidden = !DATA.groups;
-  offer("colour", [...(DATA.groups ? [["group", `group (${shortName(DATA.groups.by)})`]] : []), ...pairs(["run", "step", ...DATA.differing])]);
+  offer("colour", [...(DATA.groups ? [["group", `group (${byName()})`]] : []), ...pairs(["run", "step", ...DATA.differing])]);
   offer("focus", [["", "none"], ...RUNS.map((run) => [String(run.number), run.label])]);
   const measured = Object.entries(DATA.quantities).filter(([name]) => isMeasured(name) || name === state.quantity);
   const titles = measured.map(([name, { title }]) => [name, title]);
@@ -169,4 +169,5 @@ async function start() {
   document.documentElement.dataset.ready = "yes";
 }
 
+window.ibtrackRender = render; // for other scripts and tests
 start();

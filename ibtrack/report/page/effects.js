@@ -5,7 +5,12 @@ const SVG = "http://www.w3.org/2000/svg";
 function updateEffects() {
   $("settings").hidden = RUNS.length === 1;
   if (RUNS.length === 1) return;
-  const every = claims()?.effects ?? { step: { why: `${notClaimed()} For it: ibtrack compare … --site ${state.site}` } };
+  if (!claims()) {
+    $("settings-found").hidden = true;
+    $("settings-groups").textContent = `${notClaimed()} For its effects: ibtrack compare FOLDER --site ${state.site} --order ${state.order}`;
+    return;
+  }
+  const every = claims().effects;
   const found = every[state.matched] ?? every.step;
   const isFound = !found.why;
   const elsewhere = Object.values(every).some((other) => !other.why);

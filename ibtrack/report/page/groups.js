@@ -1,7 +1,8 @@
 // Runs that differ in their seeds alone are drawn as one: the mean of each group, the spread between its runs, and these
 // faint behind it.
 
-const FAINT = 0.18;
+/** How strongly the runs behind the means are drawn: of very many each one less. */
+const faint = () => Math.min(0.18, 3 / extent(DATA.groups.members.map(({ runs }) => runs.length))[1]);
 const isGrouped = () => DATA.groups !== null && state.view === "groups";
 
 /** The value by which a run is coloured. */
@@ -18,8 +19,9 @@ function inGroups(rows, columns) {
   for (const row of rows) ofRun.get(row.run).push(row);
   const means = withErrors(DATA.groups.members.flatMap((group) => groupRows(group, ofRun, columns)), columns);
   const without = Object.fromEntries(columns.flatMap(errorColumns).map((name) => [name, null]));
-  const faint = (row) => ({ ...row, ...without, null: null, ceiling: null, half: null, low: null, opacity: isFocused(row.run) ? 1 : FAINT });
-  return [...rows.map(faint), ...markShared(means, columns)];
+  const behind = faint();
+  const asFaint = (row) => ({ ...row, ...without, null: null, ceiling: null, half: null, low: null, opacity: isFocused(row.run) ? 1 : behind });
+  return [...rows.map(asFaint), ...markShared(means, columns)];
 }
 
 const errorColumns = (column) => (column === "value" ? ["se", "band"] : [column + "_se", column + "_band"]);
@@ -33,7 +35,7 @@ function groupRows(group, ofRun, columns) {
   return [...tables[0].keys()].flatMap((step) => {
     const together = tables.map((table) => table.get(step));
     if (together.some((row) => !row || columns.some((column) => row[column] === null))) return [];
-    const row = { ...together[0], run: groupLabel(group, runs.length), opacity: state.focus === "" ? 1 : 2 * FAINT };
+    const row = { ...together[0], run: groupLabel(group, runs.length), opacity: state.focus === "" ? 1 : 2 * faint() };
     for (const column of ["tokens", "loss", "null", "ceiling", ...columns]) {
       const values = together.map((each) => each[column] ?? null);
       row[column] = values.includes(null) ? null : mean(values);

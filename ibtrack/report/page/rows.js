@@ -347,7 +347,7 @@ function perRun(rows, column, words, short, without) {
 /** The ends of each axis of the plane if they are fitted to the path: what is drawn, with a twentieth of it to spare. */
 function fittedDomain(rows, name) {
   const ends = rows.flatMap((row) => {
-    const width = row.opacity === FAINT ? 0 : drawnWidth(row[name + "_se"], row[name + "_band"]) || 0;
+    const width = row.opacity < 1 ? 0 : drawnWidth(row[name + "_se"], row[name + "_band"]) || 0;
     return row[name] === null ? [] : [row[name] - width, row[name] + width];
   });
   if (!ends.length) return [0, 1];

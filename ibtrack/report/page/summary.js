@@ -199,7 +199,7 @@ function updateGroupSummary() {
   if (!isGrouped()) $("single").open = true;
   if (!isShownHere) return;
   const at = found.titles.map((title, i) => i).sort((a, b) => rank(found.titles[a]) - rank(found.titles[b]));
-  const heads = [DATA.groups.by.split(".").pop(), "runs", found.titles[at[0]], "compression in", "since step", ...at.slice(1).map((i) => found.titles[i])];
+  const heads = [byName(), "runs", found.titles[at[0]], "compression in", "since step", ...at.slice(1).map((i) => found.titles[i])];
   const largest = extent(found.groups.map(({ means }) => means[at[0]] ?? 0))[1];
   const rows = found.groups.map((group) => groupSummaryRow(group, at, largest));
   $("group-summary").tHead.replaceChildren(headRow(heads));
@@ -207,6 +207,19 @@ function updateGroupSummary() {
   $("group-note").textContent = `Means over the runs of each group ${found.where}, with the standard deviation between them (sd): ${where()}, ${state.order} labels, ${unitWords[phaseUnit()]}. ` +
     "Compression is a fall of I(X;Z), how much of the tokens just read is kept, counted from the top of its largest rise; I(Y;Z) is how much is told of the tokens to come. " +
     (found.groups.length === 2 ? "In square brackets: the 95 % interval of the difference, from the spread between runs; where 0 lies inside, chance in training could have made it." : "Differences between the groups with their intervals: What settings do, below.");
+}
+
+/** The settings that make the groups, by their short names. */
+const byName = () => DATA.groups.by.split(", ").map(shortName).join(", ");
+
+function twoLines(first, second) {
+  return cell("td", first, Object.assign(cell("span", second), { className: "begins" }));
+}
+
+/** A mean, and below it the standard deviation between runs. */
+function inCell(text) {
+  const [value, spread] = text.split(" (");
+  return twoLines(value, spread ? `(${spread}` : "");
 }
 
 /** The fall comes first: it is what the first sentence is about. */
@@ -219,10 +232,11 @@ function groupSummaryRow({ group, runs, cells, means }, at, largest) {
   const [first, last] = extent(falls.map(({ start }) => start));
   const steps = falls.length ? [...new Set([first, last])].map(whole).join(" to ") : "—";
   const name = namedSwatch(groupsOf("group").find(({ value }) => value === group));
-  const fall = cell("td", cells[at[0]], bar(largest > 0 ? (means[at[0]] ?? 0) / largest : 0));
+  const fall = inCell(cells[at[0]]);
+  fall.firstChild.after(bar(largest > 0 ? (means[at[0]] ?? 0) / largest : 0));
   const [head, ...rest] = [
-    cell("th", name), cell("td", own.seeds ? `${runs}, ${own.seeds}` : String(runs)), fall,
-    cell("td", `${falls.length} of ${own.runs.length} runs`), cell("td", steps), ...at.slice(1).map((i) => cell("td", cells[i])),
+    cell("th", name), twoLines(String(runs), own.seeds), fall,
+    cell("td", `${falls.length} of ${own.runs.length} runs`), cell("td", steps), ...at.slice(1).map((i) => inCell(cells[i])),
   ];
   head.scope = "row";
   return cell("tr", head, ...rest);

@@ -55,13 +55,13 @@ function updateGroups() {
   }
   if (state.colour === "group" && !claims()?.effects.step?.why) {
     const names = groupsOf("group").map(({ value, colour, shape }) => Object.assign(cell("span", swatch(colour, shape), cell("span", value)), { className: "run" }));
-    return box.replaceChildren(cell("h3", `Colour: ${shortName(DATA.groups.by)}`), Object.assign(cell("div", ...names), { className: "legend" }));
+    return box.replaceChildren(cell("h3", `Colour: ${byName()}`), Object.assign(cell("div", ...names), { className: "legend" }));
   }
   if (!claims()) return box.replaceChildren();
   const heads = [state.colour === "group" ? "group" : shortName(state.colour), "runs that compress", "mean fall of I(X;Z)"].map((head) => Object.assign(cell("th", head), { scope: "col" }));
   const table = Object.assign(cell("table", cell("thead", cell("tr", ...heads)), cell("tbody", ...compressingRows(state.colour))), { className: "plain" });
   const note = Object.assign(cell("p", "The sd is over runs: with several seeds per value it says what the standard errors of one run cannot."), { className: "small" });
-  box.replaceChildren(cell("h3", `By ${state.colour === "group" ? shortName(DATA.groups.by) : state.colour}`), table, note);
+  box.replaceChildren(cell("h3", `By ${state.colour === "group" ? byName() : state.colour}`), table, note);
 }
 
 /** A row for each value of a setting: how many of its runs compress, and by how much. */
