@@ -167,9 +167,12 @@ def list_runs(
             for (name, run), place in zip(runs.items(), names, strict=True)
         ),
     ]
+    left_out = ["folder"] if all(place == name for place, name in names.items()) else []
+    for column in left_out if is_ranked else ["behind", *left_out]:
+        rows = _without_column(column, rows)
+    say(text_table(rows))
     if shared := shared_words([*readable.values()]):
-        say(f"{len(readable)} runs of {shared}\n")
-    say(text_table(rows if is_ranked else _without_column("behind", rows)))
+        say(f"\nThe names of all runs have these words as well: {shared}")
     say(f"\nI(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}.\n{WHAT_THEY_ARE}")
     if differences:
         say(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
@@ -395,9 +398,9 @@ def _files_below(folder: Path) -> list[Path]:
     return paths
 
 
-def _without_column(name: str, rows: Sequence[Sequence[str]]) -> list[list[str]]:
+def _without_column(name: str, rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     at = rows[0].index(name)
-    return [[*row[:at], *row[at + 1 :]] for row in rows]
+    return [(*row[:at], *row[at + 1 :]) for row in rows]
 
 
 def _check_measured(runs: Sequence[Trajectory], site: str, order: str) -> None:

@@ -61,7 +61,7 @@ function repaint() {
 
 function fit() {
   const room = $("plane").clientWidth;
-  const side = Math.max(200, Math.min(room - 64, 760));
+  const side = Math.max(200, Math.min(room - 76, 760));
   views.plane.width(side).height(side).run();
   for (const name of ["curves", "second"]) if (views[name]) views[name].width($(name).clientWidth).run();
   views.heatmap.width($("heatmap").clientWidth).run();
