@@ -39,6 +39,7 @@ from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES
 from ibtrack.record.trajectory import Point, Trajectory
 
 CONFIDENCE = 0.95  # of all pairs of one quantity together: the customary level
+OF_A_SITE = ("complexity", "expressivity", "optimality", "fall")
 ONE_EACH = "One seed each: differences may be chance."
 NO_SPREAD = "Runs of one group do not differ, so there is no interval."
 SOME_ONE = "A group of one run is taken to spread as the others do."
@@ -146,7 +147,7 @@ over 2 runs each.
         if each.interval is None:
             return f"{head}: {self._size(each)}. {self._why_none()}"
         if not each.is_told:
-            head = f"{each.second} cannot be told from {each.first} {self.where}"
+            head = f"{self._undecided(each)} {self.where}"
         ends = " to ".join(map(self.text, each.interval))
         return f"{head}: {self._size(each)}, 95 % interval {ends} over {self._sizes(each)}."
 
@@ -164,6 +165,11 @@ over 2 runs each.
 
     def _why_none(self) -> str:
         return NO_SPREAD if any(len(runs) > 1 for runs in self.values.values()) else ONE_EACH
+
+    def _undecided(self, each: Contrast) -> str:
+        if self.quantity == "fall" and self.unit == f"of {PLANE_UNITS['share'].whole}":
+            return f"Whether {each.second} or {each.first} compresses more cannot be told"
+        return f"{each.second} cannot be told from {each.first}"
 
     def _comparison(self, each: Contrast) -> str:
         _, lower, higher = _WORDS[self.quantity]
@@ -195,12 +201,14 @@ class Effects:
         match: Where the runs are compared.
         order: Label set of the numbers.
         effects: One for each quantity.
+        site: ``mean`` over the layers, or the site that the numbers are of.
     """
 
     groups: Groups
     match: Match
     order: str
     effects: tuple[Effect, ...]
+    site: str = "mean"
 
     def __getitem__(self, quantity: str) -> Effect:
         """Look up the effect on a quantity.
@@ -249,11 +257,12 @@ def effects(
     step: int | None = None,
     ignore: Sequence[str] = (),
     paired: bool = False,
+    site: str = "mean",
 ) -> Effects:
     """Work out what settings do to complexity, expressivity, optimality, the fall of I(X;Z) and the loss.
 
-    All numbers are means over the layers, debiased reading. The fall is that since the top of the largest rise, see
-    `ibtrack.analysis.matching.fall_at`.
+    All numbers are of the debiased reading, at the mean over the layers or at one of them. The fall is that since the
+    top of the largest rise, see `ibtrack.analysis.matching.fall_at`.
 
     Args:
         runs: Name of each run to its trajectory.
@@ -265,6 +274,7 @@ def effects(
         step: A step in place of the last that all runs have.
         ignore: Settings that are no difference.
         paired: Whether runs of one seed are compared with each other, as the start of this module says.
+        site: ``mean``, or a site of the protocol, such as ``L03``, which sentences then name.
 
     Returns:
         The effects; runs that cannot be compared are named in them.
@@ -290,15 +300,16 @@ runs each.
         _check_pairs(groups)
     match = match_runs(runs, at, step=step)
     _check_left(groups, match)
-    _check_distinct(groups, runs, reader(PLANE_UNITS[unit].complexity, order))
+    _check_distinct(groups, runs, reader(PLANE_UNITS[unit].complexity, order, site))
     readings = {
         quantity: {name: read(runs[name], place) for name, place in match.places.items()}
-        for quantity, read in _readers(unit, order, match).items()
+        for quantity, read in _readers(unit, order, match, site).items()
     }
     if paired:
         readings = {quantity: _in_all_groups(each, groups) for quantity, each in readings.items()}
-    found = (_effect(quantity, unit, each, groups, match, paired=paired) for quantity, each in readings.items())
-    return Effects(groups=groups, match=match, order=order, effects=tuple(found))
+    place = "" if site == "mean" else f" in {site}"
+    found = (_effect(quantity, unit, each, groups, match, place, paired=paired) for quantity, each in readings.items())
+    return Effects(groups=groups, match=match, order=order, effects=tuple(found), site=site)
 
 
 def which_compresses(runs: Mapping[str, Trajectory], order: str = "token", *, unit: str = "share") -> str:
@@ -370,13 +381,13 @@ def _critical_value(num_groups: int, free: int) -> float:
     return float(studentized_range.ppf(CONFIDENCE, num_groups, free)) / math.sqrt(2)
 
 
-def _readers(unit: str, order: str, match: Match) -> dict[str, Callable[[Trajectory, float], Reading]]:
+def _readers(unit: str, order: str, match: Match, site: str) -> dict[str, Callable[[Trajectory, float], Reading]]:
     complexity, expressivity, _ = PLANE_UNITS[unit]
     read: dict[str, Callable[[Trajectory, float], Reading]] = {
-        "complexity": partial(read_at, read=reader(complexity, order)),
-        "expressivity": partial(read_at, read=reader(expressivity, order)),
-        "optimality": partial(read_at, read=reader("optimality", order)),
-        "fall": partial(fall_at, read=reader(complexity, order)),
+        "complexity": partial(read_at, read=reader(complexity, order, site)),
+        "expressivity": partial(read_at, read=reader(expressivity, order, site)),
+        "optimality": partial(read_at, read=reader("optimality", order, site)),
+        "fall": partial(fall_at, read=reader(complexity, order, site)),
     }
     if match.at == "loss":
         return read | {"steps": lambda _, place: Reading(place)}
@@ -394,7 +405,14 @@ def _in_all_groups(readings: Mapping[str, Reading], groups: Groups) -> dict[str,
 
 
 def _effect(
-    quantity: str, unit: str, readings: Mapping[str, Reading], groups: Groups, match: Match, *, paired: bool
+    quantity: str,
+    unit: str,
+    readings: Mapping[str, Reading],
+    groups: Groups,
+    match: Match,
+    place: str,
+    *,
+    paired: bool,
 ) -> Effect:
     there = {name: each for name, each in readings.items() if not each.why}
     values = {
@@ -422,7 +440,9 @@ def _effect(
         values=values,
         contrasts=contrasts,
         left_out={name: each.why for name, each in readings.items() if each.why},
-        where=match.words().replace("at", "to", 1) if quantity == "steps" else match.words(),
+        where=match.words().replace("at", "to", 1)
+        if quantity == "steps"
+        else match.words() + place * (quantity in OF_A_SITE),
         paired=paired,
     )
 

@@ -188,14 +188,15 @@ def moved_by(reading: Reading) -> Vector | None:
     return None if table is None else np.array([weight for _, weight in reading.parts]) @ table
 
 
-def reader(quantity: str, order: str) -> Callable[[Point], Reading]:
-    """Make what reads a quantity of a point: of the mean over the layers, debiased reading.
+def reader(quantity: str, order: str, site: str = "mean") -> Callable[[Point], Reading]:
+    """Make what reads a quantity of a point, debiased reading.
 
     Args:
         quantity: Name in `ibtrack.record.quantities.QUANTITIES`.
         order: Label set, such as ``token``.
+        site: ``mean`` over the layers, or a site of the protocol, such as ``L03``.
     """
-    key = quantity_key(quantity, "mean", order, "debiased")
+    key = quantity_key(quantity, site, order, "debiased")
 
     def read(point: Point) -> Reading:
         value = _finite(point.loss) if quantity == "loss" else point.values.get(key, math.nan)

@@ -71,7 +71,7 @@ def find_phases(trajectory: Trajectory, order: str = "token", *, unit: str | Non
 
 
 def phases_of_runs(
-    runs: Mapping[str, Trajectory], order: str = "token", *, unit: str | None = None
+    runs: Mapping[str, Trajectory], order: str = "token", *, unit: str | None = None, site: str = "mean"
 ) -> dict[str, Phases]:
     """Find the phases of several runs in one unit, so that they can be compared.
 
@@ -80,6 +80,7 @@ def phases_of_runs(
         order: Label set, such as ``token``.
         unit: ``share`` or ``log_k``, as in `find_phases`. None is share, and log_k for all if one of the runs has no
             shares with standard errors; then a remark says so.
+        site: ``mean``, or a site of the protocol, such as ``L03``.
 
     Returns:
         Name of each run to its phases.
@@ -91,16 +92,20 @@ def phases_of_runs(
         >>> phases_of_runs({"a": Trajectory({}, {}, [])})["a"].sentence()
         'No points yet.'
     """
-    return in_one_unit({name: find_phases(run, order, unit=unit) for name, run in runs.items()}, runs, order)
+    found = {name: find_phases(run, order, unit=unit, site=site) for name, run in runs.items()}
+    return in_one_unit(found, runs, order, site)
 
 
-def in_one_unit(phases: Mapping[str, Phases], runs: Mapping[str, Trajectory], order: str) -> dict[str, Phases]:
+def in_one_unit(
+    phases: Mapping[str, Phases], runs: Mapping[str, Trajectory], order: str, site: str = "mean"
+) -> dict[str, Phases]:
     """Bring the phases of several runs, each found by itself, to one unit.
 
     Args:
         phases: Name of each run to its phases, as from `find_phases`.
         runs: Name of each run to its trajectory, or to its `ibtrack.analysis.outline.outline`.
         order: Label set of the phases.
+        site: Site of the phases; an outline has the mean over the layers alone.
 
     Returns:
         The phases as they are, or all in fractions of log K if one of the runs has no shares with standard errors; then
@@ -108,7 +113,7 @@ def in_one_unit(phases: Mapping[str, Phases], runs: Mapping[str, Trajectory], or
     """
     if {each.unit for each in phases.values() if each.why_not is None} != {"share", "log_k"}:
         return dict(phases)
-    in_log_k = {name: find_phases(run, order, unit="log_k") for name, run in runs.items()}
+    in_log_k = {name: find_phases(run, order, unit="log_k", site=site) for name, run in runs.items()}
     return {name: replace(each, remark=NOT_ALL_SHARES) for name, each in in_log_k.items()}
 
 

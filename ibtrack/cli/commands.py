@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -27,6 +27,7 @@ from ibtrack.cli.replay import replay
 from ibtrack.cli.terminal import (
     LIST_HEAD,
     UNIT_WORDS,
+    WHAT_THEY_ARE,
     contrasts_table,
     geometry_table,
     groups_table,
@@ -44,7 +45,7 @@ from ibtrack.record.files import named_so, trajectory_files, why_not_read
 from ibtrack.record.quantities import GEOMETRY, Z95
 from ibtrack.record.trajectory import Trajectory, prefix_in
 from ibtrack.report.opening import opening
-from ibtrack.report.run_labels import run_labels
+from ibtrack.report.run_labels import run_labels, shared_words
 from ibtrack.report.tables import curve_rows, doubt_lines, plane_rows
 
 app = typer.Typer(
@@ -152,10 +153,11 @@ def list_runs(
     with counted("runs are still to be read") as count:
         for left in prepare(paths, order, unit=_asked(unit)):
             count(left)
-    for path in paths:
-        name = _name_below(folder, path)
-        runs[name], phases_of_run = _in_outline(path, order, _asked(unit))
-        found |= {name: phases_of_run} if phases_of_run else {}
+    read = {_name_below(folder, path): _in_outline(path, order, _asked(unit)) for path in paths}
+    names = _names_in_list({place: run for place, (run, _) in read.items()})
+    for place, (run, phases_of_run) in read.items():
+        runs[names[place]] = run
+        found |= {names[place]: phases_of_run} if phases_of_run else {}
     readable = {name: run for name, run in runs.items() if isinstance(run, Trajectory)}
     if with_orders := [run for run in readable.values() if run.protocol.get("orders")]:
         _check_measured(with_orders, "mean", order)
@@ -166,10 +168,18 @@ def list_runs(
     places = {place.run: place for place in ranking(phases)} if is_ranked else {}
     rows = [
         LIST_HEAD,
-        *(list_row(name, run, order, unit, every.get(name), places.get(name)) for name, run in runs.items()),
+        *(
+            list_row(name, place, run, order, unit, every.get(name), places.get(name))
+            for (name, run), place in zip(runs.items(), names, strict=True)
+        ),
     ]
-    say(text_table(rows if is_ranked else _without_column("behind", rows)))
-    say(f"\nI(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}.")
+    left_out = ["folder"] if all(place == name for place, name in names.items()) else []
+    for column in left_out if is_ranked else ["behind", *left_out]:
+        rows = _without_column(column, rows)
+    say(text_table(rows))
+    if shared := shared_words([*readable.values()]):
+        say(f"\nThe names of all runs have these words as well: {shared}")
+    say(f"\nI(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}.\n{WHAT_THEY_ARE}")
     if differences:
         say(f"\nNot ranked, as they were measured under different protocols: {'; '.join(differences)}.")
     elif is_ranked:
@@ -187,15 +197,21 @@ def compare(
     unit: Unit = "share",
     ignore: Annotated[list[str] | None, typer.Option(help="A setting that is no difference; may be repeated.")] = None,
     paired: Annotated[bool, typer.Option("--paired", help="Compare runs of one seed with each other.")] = False,
+    site: Site = "mean",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG of the effects to write.")] = None,
 ) -> None:
     """Say what a setting does: differences between groups of runs, with intervals from the spread between seeds."""
-    trajectories = [outlined(path, order).run for run in runs for path in _runs_in(run)]
-    _check_measured(trajectories, "mean", order)
+    paths = [path for run in runs for path in _runs_in(run)]
+    if site == "mean":
+        trajectories = [outlined(path, order).run for path in paths]
+    else:  # an outline has the mean alone
+        trajectories = [Trajectory.load(path, sites=(site,)) for path in paths]
+    _check_measured(trajectories, site, order)
     named = dict(zip(run_labels(trajectories), trajectories, strict=True))
-    found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired)
+    found = effects(named, by, order=order, unit=unit, at=at, step=step, ignore=ignore or (), paired=paired, site=site)
     groups, *sentences = found.sentences()
-    say(f"{groups}\n\n{found.match.words()}, {order} labels; I(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}\n")
+    where = "" if site == "mean" else f", layer {site}"
+    say(f"{groups}\n\n{found.match.words()}, {order} labels{where}; I(X;Z) and I(Y;Z) are {UNIT_WORDS[unit]}\n")
     say(f"{groups_table(found)}\n\n{contrasts_table(found)}\n\n" + "\n".join(sentences))
     if out is not None:
         from ibtrack.report import charts
@@ -262,7 +278,8 @@ def show(
     rows = plane_rows([trajectory], site=site, order=order, reading=reading, unit=unit)
     has_errors = any(row["complexity_se"] is not None or row["expressivity_se"] is not None for row in rows)
     errors = f", ± {Z95} standard errors" if has_errors else ""
-    say(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}\n")
+    say(f"{trajectory.name}: {site}, {order} labels, {reading} reading; {UNIT_WORDS[unit]}{errors}")
+    say(f"{WHAT_THEY_ARE}\n")
     say(points_table(rows))
     if trajectory.stages:
         say(f"\n{stages_line(trajectory)}")
@@ -406,9 +423,9 @@ def _files_below(folder: Path) -> list[Path]:
     return paths
 
 
-def _without_column(name: str, rows: Sequence[Sequence[str]]) -> list[list[str]]:
+def _without_column(name: str, rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     at = rows[0].index(name)
-    return [[*row[:at], *row[at + 1 :]] for row in rows]
+    return [(*row[:at], *row[at + 1 :]) for row in rows]
 
 
 def _check_measured(runs: Sequence[Trajectory], site: str, order: str) -> None:
@@ -443,6 +460,14 @@ def _check_comparable(runs: Sequence[Trajectory]) -> None:
 def _name_below(folder: Path, path: Path) -> str:
     """Name a run by its folder, and a further monitor of it by its prefix as well."""
     return " · ".join(filter(None, (str(path.parent.relative_to(folder)), prefix_in(path))))
+
+
+def _names_in_list(runs: Mapping[str, Trajectory | str]) -> dict[str, str]:
+    """Name each place below a folder as reports name its run; one that cannot be read has no name but its place."""
+    readable = {place: run for place, run in runs.items() if isinstance(run, Trajectory)}
+    labels = dict(zip(readable, run_labels([*readable.values()]), strict=True))
+    taken = set(labels.values())
+    return {place: labels.get(place, f"{place} (?)" if place in taken else place) for place in runs}
 
 
 def _in_outline(path: Path, order: str, unit: str | None) -> tuple[Trajectory | str, Phases | None]:

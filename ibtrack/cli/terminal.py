@@ -21,7 +21,12 @@ from ibtrack.report.effect_rows import contrast_rows, group_rows
 from ibtrack.report.relation_rows import relation_table
 from ibtrack.report.tables import plane_rows
 
-LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase")
+LIST_HEAD = ("run", "points", "last step", "loss", "I(X;Z)", "I(Y;Z)", "behind", "phase", "folder")
+WHAT_THEY_ARE = (
+    "I(X;Z): how much is kept of the tokens just read; I(Y;Z): how much is told of those to come.\n"
+    "A share of the ceiling is a part of all that a position tells through K anchors, fixed random directions;\n"
+    "a fraction of log K is a part of the most that K anchors could tell. More: The plane in ten minutes, in the docs."
+)
 UNIT_WORDS = {"share": "shares of the ceiling", "log_k": "fractions of log K"}
 _POINTS_HEAD = ("", "step", "loss", "I(X;Z)", "I(Y;Z)")
 _NOISE = "~"  # marks a value whose labels cannot be told from noise
@@ -158,12 +163,13 @@ def relations_table(relations: Relations) -> str:
 
 
 def list_row(
-    name: str, run: Trajectory | str, order: str, unit: str, phases: Phases | None, place: Place | None
+    name: str, folder: str, run: Trajectory | str, order: str, unit: str, phases: Phases | None, place: Place | None
 ) -> tuple[str, ...]:
     """Make the row of a run in a list of runs, whose columns are `LIST_HEAD`.
 
     Args:
         name: Name that the row begins with.
+        folder: Folder that it ends with.
         run: Trajectory of the run, or the reason why its file cannot be read.
         order: Label set, such as ``token``.
         unit: Unit of I(X;Z) and I(Y;Z), ``share`` or ``log_k``.
@@ -171,13 +177,13 @@ def list_row(
         place: Place of the run among the others, or None if it has none.
     """
     if isinstance(run, str) or phases is None:
-        return (name, "", "", "", "", "", "", f"not readable: {run}")
+        return (name, "", "", "", "", "", "", f"not readable: {run}", folder)
     if not run.points:
-        return (name, "0", "", "", "", "", "", "no points yet")
+        return (name, "0", "", "", "", "", "", "no points yet", folder)
     (last,) = plane_rows([replace(run, points=run.points[-1:])], order=order, unit=unit)
     num_failed = sum(point.failure is not None for point in run.points)
     points = f"{len(run.points)} ({num_failed} failed)" if num_failed else str(len(run.points))
-    return (name, points, *_point_cells(last), _behind(place), phases.short())
+    return (name, points, *_point_cells(last), _behind(place), phases.short(), folder)
 
 
 def terminal_plane(rows: Sequence[Mapping[str, Any]], *, width: int = 60, height: int = 20) -> str:

@@ -181,7 +181,13 @@ class LivePage:
             before = None
         said = in_one({str(run.path): run.said for run in runs})
         page = page_of(
-            sheets, said, allow_mixed=True, folder=DETAILS, more=_MORE, specs=None if before is None else before.specs
+            sheets,
+            said,
+            allow_mixed=True,
+            folder=DETAILS,
+            more=_MORE,
+            specs=None if before is None else before.specs,
+            claims_of_layers=False,
         )
         if before is None:
             before = _Drawn(page.data["specs"], of, ends, number)

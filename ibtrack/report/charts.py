@@ -16,10 +16,22 @@ from ibtrack.analysis.comparison import why_not_comparable
 from ibtrack.record.quantities import QUANTITIES
 from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import draw
-from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path
+from ibtrack.report.label_places import label_sides
+from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path, shared_lines
 from ibtrack.report.score_chart import scores as scores
+from ibtrack.report.shared_paths import mark_shared
 from ibtrack.report.stage_marks import stage_lines, stage_rows
-from ibtrack.report.style import INK, RED, SHORT_NUMBER, Style, half_width, ticks, tooltip_of_point, value_text
+from ibtrack.report.style import (
+    INK,
+    RED,
+    SHORT_NUMBER,
+    Style,
+    half_width,
+    has_checkpoints,
+    ticks,
+    tooltip_of_point,
+    value_text,
+)
 from ibtrack.report.tables import (
     BANDS,
     PLANE_COLUMNS,
@@ -42,6 +54,7 @@ _REFERENCES = (
     ("ceiling", "dotted: ceiling I(Z;J)"),
     ("half", "dashed: half of the documents; far from the line, rows are too few"),
 )
+SHARED_WORDS = "where lines lie on one another, the lower ones are drawn wider"
 _BRACKET_WORDS = "light band: bracket"
 _BAND_WORDS = {"pointwise": "95 % at each point", "simultaneous": "95 % for all points together"}
 
@@ -73,10 +86,11 @@ def plane(
             certainty at all points of a run and on both axes together.
 
     Returns:
-        A square chart with one domain for both axes. Its columns are those of `ibtrack.report.tables.plane_rows`; of
-        its parameters ``until`` hides later steps, ``low`` and ``high`` are the domain, ``simultaneous`` picks the
-        bars, and ``bottleneck`` shows the bottleneck curve, which belongs to single tokens and to fractions of log K:
-        it has no share of the ceiling.
+        A square chart with one domain for both axes. Its columns are those of `ibtrack.report.tables.plane_rows`. Of
+        its parameters ``until`` hides later steps; ``left``, ``right``, ``bottom`` and ``top`` are the ends of the
+        axes, ``low`` and ``high`` those of the diagonal; ``bars`` shows bars and ``simultaneous`` picks them; and
+        ``bottleneck`` shows the bottleneck curve, which belongs to single tokens and to fractions of log K: it has no
+        share of the ceiling.
 
     Raises:
         ValueError: There is no such reading, unit, colour or band.
@@ -93,12 +107,18 @@ def plane(
     together = check_option("band", band, BANDS) == "simultaneous"
     rows = plane_rows(runs, site=site, order=order, reading=reading, unit=unit, bands=together)
     low, high = plane_domain(rows)
+    rows = mark_shared(rows, PLANE_COLUMNS)
+    if style.by_step and len(runs) == 1:
+        rows = _with_sides(rows, (low, high))
     last = max((row["step"] for row in rows), default=0)
     parameters = {"until": last, "low": low, "high": high, "bottleneck": order == "token", "simultaneous": together}
+    ends = {"left": low, "right": high, "bottom": low, "top": high}
+    parameters |= {**ends, "bars": True}
     errors = [f"bars: {_BAND_WORDS[band]}"] if any(row[f"{name}_se"] for row in rows for name in PLANE_COLUMNS) else []
     lines = [" · ".join([_subtitle("order", site, order, reading), *errors])]
     lines += [MIXED] if why_not_comparable(dict(zip(style.labels, runs, strict=True))) else []
     lines += [] if style.by_step else ["ring: start · points grow with the step · largest: end"]
+    lines += [SHARED_WORDS] if any(row["shared"] for row in rows) else []
     curve = bottleneck(runs) if unit == "log_k" else []
     lines += [BOTTLENECK_WORDS] if curve and order == "token" else []
     layers = [*diagonal(unit), *curve, *path(style, unit)]
@@ -138,8 +158,8 @@ def curves(
             that holds with 95 % certainty at all points of a run together.
 
     Returns:
-        A chart whose columns are those of `ibtrack.report.tables.curve_rows`; ``bracket`` and ``simultaneous`` are
-        parameters of it.
+        A chart whose columns are those of `ibtrack.report.tables.curve_rows`; ``bracket``, ``bars`` and
+        ``simultaneous`` are parameters of it.
 
     Raises:
         ValueError: There is no such quantity, reading, x or band.
@@ -155,6 +175,7 @@ def curves(
     style = Style(runs, "run")
     together = check_option("band", band, BANDS) == "simultaneous"
     rows = curve_rows(runs, quantity=quantity, site=site, order=order, reading=reading, bands=together)
+    rows = mark_shared(rows, ["value"])
     width = half_width("se", "band")
     along = _along_training(x, [row[x] for row in rows if row[x] is not None])
     base = alt.Chart().encode(x=along)
@@ -162,13 +183,16 @@ def curves(
     y = alt.Y("value:Q", title=_with_unit(quantity), scale=alt.Scale(zero=False, nice=True))
     by_run = {"color": style.colour_of_run(), "detail": "run:N"}
     in_order = {**by_run, "order": alt.Order("step:Q")}  # on an area it would mean the order of a stack
-    tooltip = [*tooltip_of_point(), alt.Tooltip("value_text:N", title=quantity.replace("_", " "))]
+    tooltip = [
+        *tooltip_of_point(with_checkpoint=style.has_checkpoints),
+        alt.Tooltip("value_text:N", title=quantity.replace("_", " ")),
+    ]
     layers = [
         *stage_lines(stage_rows(runs), along, x),
         base.transform_filter(f"bracket && isValid(datum.low) && isValid(datum.high) && isValid(datum.{x})")
         .mark_area(fillOpacity=0.09, opacity=1)
         .encode(y=alt.Y("low:Q", title=_with_unit(quantity)), y2="high:Q", **by_run),
-        with_value.transform_filter("isValid(simultaneous ? datum.band : datum.se)")
+        with_value.transform_filter("bars && isValid(simultaneous ? datum.band : datum.se)")
         .transform_calculate(band_low=f"datum.value - {width}", band_high=f"datum.value + {width}")
         .mark_area(fillOpacity=0.18, opacity=1)
         .encode(y=alt.Y("band_low:Q", title=_with_unit(quantity)), y2="band_high:Q", **by_run),
@@ -178,6 +202,7 @@ def curves(
             .encode(y=alt.Y(f"{column}:Q", title=_with_unit(quantity)), **in_order)
             for column, dash in (("null", [5, 4]), ("ceiling", [1.5, 3]), ("half", [5, 4]))
         ),
+        *([] if len(runs) == 1 else [shared_lines(with_value).encode(y=y, color=style.colour_of_run())]),
         with_value.mark_line(strokeWidth=2).encode(y=y, **in_order),
         with_value.transform_calculate(value_text=_VALUE_TEXT)
         .mark_point(filled=True, size=36, opacity=1)
@@ -189,8 +214,10 @@ def curves(
     drawn = [name for column, name in _REFERENCES if any(row[column] is not None for row in rows)]
     drawn += [_BRACKET_WORDS] if bracket and any(row["low"] is not None for row in rows) else []
     lines += [" · ".join(drawn)] if drawn else []
+    lines += [SHARED_WORDS] if any(row["shared"] for row in rows) else []
     chart = _finished(layers, rows, _title(runs), [*lines, *_shortened([*missing_lines(rows), *doubt_lines(rows)])])
-    named = (alt.param(name=name, value=value) for name, value in (("bracket", bracket), ("simultaneous", together)))
+    parameters = {"bracket": bracket, "simultaneous": together, "bars": True}
+    named = (alt.param(name=name, value=value) for name, value in parameters.items())
     return _with_rows(chart.properties(width=520, height=300).add_params(*named), rows)
 
 
@@ -217,7 +244,8 @@ def heatmap(
         x=alt.X("step:O", title="step", axis=alt.Axis(labelOverlap=True, labelAngle=0)),
         y=alt.Y("site:N", title=None, sort=alt.EncodingSortField("depth", op="min", order="descending")),
     )
-    tooltip = [alt.Tooltip("site:N", title="layer"), *tooltip_of_point()]
+    marks = tooltip_of_point(with_checkpoint=has_checkpoints([trajectory]))
+    tooltip = [alt.Tooltip("site:N", title="layer"), *marks]
     cells = (
         base.transform_filter("isValid(datum.value)")
         .transform_calculate(value_text=_VALUE_TEXT)
@@ -308,6 +336,14 @@ def save(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _with_sides(rows: list[dict[str, Any]], ends: tuple[float, float]) -> list[dict[str, Any]]:
+    """Say on which side the labels of the first and the last point stand that have a place in the plane."""
+    there = [row["step"] for row in rows if all(row[name] is not None for name in PLANE_COLUMNS)]
+    labels = {step: f"step {step:,}" for step in there[-1:]} | dict.fromkeys(there[:1], "start")
+    sides = label_sides(rows, labels, ends)
+    return [row if side is None else {**row, "side": side} for row, side in zip(rows, sides, strict=True)]
 
 
 def _crosses(missing: alt.Chart, first_lines: Sequence[alt.Tooltip] = ()) -> alt.Chart:

@@ -29,8 +29,9 @@ def effect_chart(effects: Effects) -> alt.VConcatChart:
     """
     shown = [each for each in effects.effects if each.contrasts]
     has_intervals = any(pair.interval for each in shown for pair in each.contrasts)
+    where = "mean over the layers" if effects.site == "mean" else f"layer {effects.site}"
     lines = [
-        f"{effects.match.words()} · {effects.order} labels · mean over the layers",
+        f"{effects.match.words()} · {effects.order} labels · {where}",
         "left: a dot is a run, a bar the mean of its group",
         "right: line: 95 % interval from the spread between runs" if has_intervals else f"right: {ONE_EACH}",
         f"pale bar: ± {Z95} standard errors over the probe's documents, which know nothing of seeds",

@@ -20,13 +20,15 @@ def group_rows(effects: Effects) -> list[dict[str, Any]]:
         effects: Effects of settings.
 
     Returns:
-        Rows whose ``cells`` are in the order of the quantities, each with the standard deviation between runs.
+        Rows whose ``cells`` are in the order of the quantities, each with the standard deviation between runs; so are
+        ``means``, as numbers.
     """
     return [
         {
             "group": group,
             "runs": len(names),
             "cells": [_mean(each.values[group].values(), each) for each in effects.effects],
+            "means": [each.means.get(group) for each in effects.effects],
         }
         for group, names in effects.groups.members.items()
     ]

@@ -23,7 +23,7 @@ from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.scores import Relations
 from ibtrack.record.protocol import as_text, flat
 from ibtrack.record.trajectory import Trajectory
-from ibtrack.report.run_labels import run_labels
+from ibtrack.report.run_labels import run_labels, shared_words
 
 with needs("the report", extra="report"):
     from ibtrack.report.details import details_folder, write_details
@@ -32,7 +32,8 @@ with needs("the report", extra="report"):
     from ibtrack.report.sheet import MORE_BESIDE, Sheet, has_room_for_layers, leaves_out, sheet, size_sentence
 
 SCRIPT = (
-    *("notes.js", "rows.js", "groups.js", "charts.js", "multiples.js", "tables.js", "effects.js", "scores.js"),
+    *("notes.js", "rows.js", "groups.js", "charts.js", "multiples.js", "tables.js", "summary.js", "effects.js"),
+    "scores.js",
     "details.js",
     "controls.js",  # which starts the page
 )
@@ -110,6 +111,7 @@ def page_of(
     more: str = MORE_BESIDE,
     scores: Relations | None = None,
     specs: Mapping[str, Any] | None = None,
+    claims_of_layers: bool = True,
 ) -> Page:
     """Put together the page of several runs.
 
@@ -121,6 +123,7 @@ def page_of(
         more: Where the details are, with ``{}`` for the folder.
         scores: Readings beside scores, for a section of their own.
         specs: The charts of an earlier page of these runs, see `ibtrack.report.payload.payload`.
+        claims_of_layers: Whether what is said of the mean is said of each layer as well, which takes some seconds.
 
     Raises:
         ValueError: Protocols differ and ``allow_mixed`` is not set.
@@ -138,9 +141,12 @@ def page_of(
         size_sentence(sheets, folder, more=more),
     ]
     return Page(
-        data={**payload(sheets, labels, comparable=not differences, specs=specs), "folder": folder},
+        data={
+            **payload(sheets, labels, comparable=not differences, specs=specs, claims_of_layers=claims_of_layers),
+            "folder": folder,
+        },
         parts={
-            "title": html.escape(labels[0] if len(runs) == 1 else f"{len(runs)} runs"),
+            "title": html.escape(_title(runs)),
             "probe": html.escape(_probe_sentence([run.protocol for run in runs])),
             "banners": "".join(map(_banner, filter(None, banners))),
             "scores": score_section(scores),
@@ -270,6 +276,14 @@ def _protocol_tables(runs: Sequence[Trajectory], labels: Sequence[str]) -> str:
         f"<h3>{html.escape(', '.join(names))}</h3><div class='wide'><table class='plain'>{rows}</table></div>"
         for rows, names in owners.items()
     )
+
+
+def _title(runs: Sequence[Trajectory]) -> str:
+    """Name the run, or say how many there are, and the words that the names of all begin or end with."""
+    if len(runs) == 1:
+        return runs[0].name
+    shared = shared_words(runs)
+    return f"{len(runs)} runs" + (f" of {shared}" if shared else "")
 
 
 def _probe_sentence(protocols: Sequence[Mapping[str, Any]]) -> str:

@@ -28,7 +28,9 @@ class Opening(NamedTuple):
         return "\n".join(filter(None, self))
 
 
-def opening(runs: Mapping[str, Trajectory], phases: Mapping[str, Phases], order: str, *, unit: str) -> Opening:
+def opening(
+    runs: Mapping[str, Trajectory], phases: Mapping[str, Phases], order: str, *, unit: str, site: str = "mean"
+) -> Opening:
     """Say of several runs what matters most.
 
     Groups with several seeds come first: their spread says what chance in training does, which no error of a single
@@ -39,6 +41,7 @@ def opening(runs: Mapping[str, Trajectory], phases: Mapping[str, Phases], order:
         phases: Name of each run to its phases.
         order: Label set, such as ``token``.
         unit: ``share`` or ``log_k``, the unit of the phases.
+        site: ``mean``, or the site that the phases are of.
 
     Example:
         >>> opening({"a": Trajectory({}, {}, [])}, {"a": Phases(why_not="No points yet.")}, "token", unit="share").text
@@ -46,7 +49,7 @@ def opening(runs: Mapping[str, Trajectory], phases: Mapping[str, Phases], order:
     """
     of_runs = verdict(phases)
     try:
-        found = effects(runs, order=order, unit=unit) if len(runs) > 1 else None
+        found = effects(runs, order=order, unit=unit, site=site) if len(runs) > 1 else None
     except ValueError:  # runs need not be a sweep; the section on settings says why there are no effects
         found = None
     if found is None or not found["fall"].contrasts:

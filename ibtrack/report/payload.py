@@ -6,37 +6,40 @@ single run is its `ibtrack.report.sheet`.
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Any
 
+from scipy.special import stdtrit
+
 from ibtrack.analysis.comparison import most_telling, telling_settings
-from ibtrack.analysis.effects import effects
 from ibtrack.analysis.groups import group_runs
-from ibtrack.analysis.matching import WAYS
-from ibtrack.analysis.movements import Movement
 from ibtrack.analysis.phase_words import Phases
-from ibtrack.analysis.phases import find_phases, in_one_unit
-from ibtrack.analysis.ranking import ranking
+from ibtrack.analysis.phases import find_phases, in_one_unit, phases_of_runs
 from ibtrack.record.keys import READINGS
 from ibtrack.record.quantities import PLANE_UNITS, QUANTITIES, SMALLEST_CEILING, TELLING_Z, Z95
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import charts
-from ibtrack.report.effect_rows import contrast_rows, group_rows
-from ibtrack.report.opening import Opening, opening
+from ibtrack.report.claims import claims
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck
 from ibtrack.report.sheet import MOST_DRAWN, Sheet
 from ibtrack.report.style import INK, PALETTE, RAMP, SHAPES
-from ibtrack.report.tables import tokens_of
+from ibtrack.report.tables import sites_of, tokens_of
 
-MOST_GROUPS = 8  # as many as a reader can compare at a glance; they make 28 pairs
-NOT_RANKED = "These runs are not ranked, as they were measured under different protocols. Each has its phases below."
+MOST_FREE = 100  # degrees of freedom, beyond which half of a 95 % interval is 2 standard errors to 1 %
+MOST_LETTERS = 3_000_000  # of what is said of layers, in the 15 MB of a page
+MOST_SEEDS = 4  # that are named one by one
 
 
 def payload(
-    sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool, specs: Mapping[str, Any] | None = None
+    sheets: Sequence[Sheet],
+    labels: Sequence[str],
+    *,
+    comparable: bool,
+    specs: Mapping[str, Any] | None = None,
+    claims_of_layers: bool = True,
 ) -> dict[str, Any]:
     """Put together all that the page's script needs, as JSON has it.
 
@@ -45,11 +48,14 @@ def payload(
         labels: Short name of each run, as `ibtrack.report.run_labels.run_labels` gives them.
         comparable: Whether the runs were measured under one protocol; else they are not ranked.
         specs: The charts of an earlier page of these runs, whose axes may have other ticks; they take half a second.
+        claims_of_layers: Whether what is said of the mean is said of each layer as well, which takes some seconds.
     """
     runs = [each.run for each in sheets]
     orders = list(dict.fromkeys(order for each in sheets for order in each.orders))
     by_label = dict(zip(labels, runs, strict=True))
-    phases = {order: _phases_of(dict(zip(labels, sheets, strict=True)), order) for order in orders}
+    of_label = dict(zip(labels, sheets, strict=True))
+    phases = {order: _phases_of(of_label, order) for order in orders}
+    of_mean = {order: claims(by_label, each, order=order, comparable=comparable) for order, each in phases.items()}
     key_lists = list(dict.fromkeys(each.keys for each in sheets))  # runs of one protocol have the same, so once
     names_of = {each.keys: each.band_names for each in sheets}
     configs = [each.config for each in sheets]
@@ -62,7 +68,6 @@ def payload(
                 **_reasons(each, texts),
                 "label": label,
                 "keys": key_lists.index(each.keys),
-                "phases": {order: _phases(phases[order][label]) for order in orders},
             }
             for each, label in zip(sheets, labels, strict=True)
         ],
@@ -76,18 +81,19 @@ def payload(
         "quantities": {name: quantity._asdict() for name, quantity in QUANTITIES.items()},
         "units": {name: unit[:2] for name, unit in PLANE_UNITS.items()},
         "smallestCeiling": SMALLEST_CEILING,
-        "phaseUnits": {order: _unit_of(each) for order, each in phases.items()},
         "differing": differing,
         "colour": _first_colour(configs, differing, list(phases[orders[0]].values())),
-        "verdicts": {order: _verdict(by_label, order, each, comparable=comparable) for order, each in phases.items()},
+        "claims": {
+            "mean": of_mean,
+            **(_claims_of_layers(of_label, orders, comparable=comparable) if claims_of_layers else {}),
+        },
         "groups": _groups(by_label),
-        "effects": {order: _effects(by_label, order, _unit_of(each)) for order, each in phases.items()},
-        "rankings": {order: _places(each, comparable=comparable) for order, each in phases.items()},
         "palette": PALETTE,
         "shapes": SHAPES,
         "ramp": RAMP,
         "ink": INK,
         "z95": Z95,
+        "t95": [round(float(stdtrit(free, 0.975)), 4) for free in range(1, MOST_FREE + 1)],
         "tellingZ": TELLING_Z,
         "bottleneck": BOTTLENECK_WORDS if bottleneck(runs) else "",
         "specs": specs or _specs(runs, orders[0]),
@@ -99,6 +105,26 @@ def _phases_of(sheets: Mapping[str, Sheet], order: str) -> dict[str, Phases]:
     runs = {label: each.run for label, each in sheets.items()}
     found = {label: each.phases.get(order) or find_phases(each.run, order) for label, each in sheets.items()}
     return in_one_unit(found, runs, order)
+
+
+def _claims_of_layers(
+    sheets: Mapping[str, Sheet], orders: Sequence[str], *, comparable: bool
+) -> dict[str, dict[str, Any]]:
+    """Say of each layer what is said of the mean, where the sheets have what that takes and the page has room."""
+    runs = {label: each.whole for label, each in sheets.items() if each.whole is not None}
+    if len(runs) < len(sheets):
+        return {}
+    sites: dict[str, dict[str, Any]] = {}
+    size = 0
+    for site in dict.fromkeys(site for run in runs.values() for site in sites_of(run)):
+        sites[site] = {}
+        for order in orders:
+            phases = phases_of_runs(runs, order, site=site)
+            sites[site][order] = claims(runs, phases, order=order, site=site, comparable=comparable)
+        size += len(json.dumps(sites[site]))
+        if size > MOST_LETTERS:  # as of many groups, whose pairs take most of it
+            return {}
+    return sites
 
 
 def _reasons(each: Sheet, texts: dict[str, int]) -> dict[str, Any]:
@@ -115,36 +141,6 @@ def _reasons(each: Sheet, texts: dict[str, int]) -> dict[str, Any]:
     return {"failures": {i: number(why) for i, why in each.failures.items()}, "notes": list(sets), "noted": noted}
 
 
-def _phases(phases: Phases) -> dict[str, Any]:
-    return {
-        "sentence": phases.sentence(),
-        "decided": phases.why_not is None,
-        "fitting": _movement(phases.fitting),
-        "compression": _movement(phases.compression),
-        "collapse": _movement(phases.collapse),
-        "threshold": _or_none(phases.threshold),
-    }
-
-
-def _movement(movement: Movement | None) -> dict[str, Any] | None:
-    names = ("start", "end", "change", "se", "num_se", "begins")
-    return None if movement is None else {name: getattr(movement, name) for name in names}
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _unit_of(phases: Mapping[str, Phases]) -> str:
-    """Name the unit that runs are compared in: that of the phases which were found, all of which have one unit."""
-    return next((each.unit for each in phases.values() if each.why_not is None), "share")
-
-
-def _verdict(runs: Mapping[str, Trajectory], order: str, phases: Mapping[str, Phases], *, comparable: bool) -> Opening:
-    """Say which settings compress more over seeds, and which run compresses most."""
-    return opening(runs, phases, order, unit=_unit_of(phases)) if comparable else Opening(NOT_RANKED)
-
-
 def _groups(runs: Mapping[str, Trajectory]) -> dict[str, Any] | None:
     """Group runs that differ in their seeds alone; None where no two do, or nothing else differs."""
     try:
@@ -154,30 +150,22 @@ def _groups(runs: Mapping[str, Trajectory]) -> dict[str, Any] | None:
     if all(len(members) == 1 for members in groups.members.values()):
         return None
     numbers = {label: number for number, label in enumerate(runs)}
-    members = [{"name": name, "runs": [numbers[label] for label in own]} for name, own in groups.members.items()]
+    members = [
+        {
+            "name": name,
+            "runs": [numbers[label] for label in own],
+            "seeds": _seeds([groups.seeds[label] for label in own]),
+        }
+        for name, own in groups.members.items()
+    ]
     return {"by": ", ".join(groups.by), "members": members}
 
 
-def _effects(runs: Mapping[str, Trajectory], order: str, unit: str) -> dict[str, Any]:
-    """Work out the effects of settings at equal step, tokens and loss; or say why there are none."""
-    return {at: _effects_at(runs, order, unit, at) for at in WAYS} if len(runs) > 1 else {}
-
-
-def _effects_at(runs: Mapping[str, Trajectory], order: str, unit: str, at: str) -> dict[str, Any]:
-    try:
-        number = len(group_runs(runs).members)
-        if number > MOST_GROUPS:
-            raise ValueError(f"these are {number} groups; ibtrack compare --by takes one setting of them")
-        found = effects(runs, order=order, unit=unit, at=at)
-    except ValueError as error:
-        return {"why": str(error)}
-    return {
-        "where": found.match.words(),
-        "sentences": found.sentences(),
-        "titles": [each.title for each in found.effects],
-        "groups": group_rows(found),
-        "contrasts": [row for each in found.effects for row in contrast_rows(each)],
-    }
+def _seeds(seeds: Sequence[str]) -> str:
+    """Name the seeds of a group, where they are few enough for a cell of a table; equal ones of a run stand once."""
+    values = [dict.fromkeys(part.partition("=")[2] for part in each.split(" ")) for each in seeds]
+    texts = ["/".join(each) for each in values]
+    return f"seed {', '.join(texts)}" if all(seeds) and len(seeds) <= MOST_SEEDS else ""
 
 
 def _first_colour(configs: Sequence[Mapping[str, Any]], differing: Sequence[str], phases: Sequence[Phases]) -> str:
@@ -188,19 +176,6 @@ def _first_colour(configs: Sequence[Mapping[str, Any]], differing: Sequence[str]
         return "run"
     falls = [-each.compression.change if each.compression else 0.0 for each in phases]
     return most_telling(differing, configs, falls) or "run"
-
-
-def _places(phases: Mapping[str, Phases], *, comparable: bool) -> list[dict[str, Any]]:
-    """Rank the runs, each by its number on the page; of runs that are not comparable only the order is told."""
-    numbers = {label: number for number, label in enumerate(phases)}
-    return [
-        {
-            "run": numbers[place.run],
-            "behind": place.behind if place.fall and comparable else None,
-            "tied": place.tied,
-        }
-        for place in ranking(phases)
-    ]
 
 
 def _specs(runs: Sequence[Trajectory], order: str) -> dict[str, Any]:

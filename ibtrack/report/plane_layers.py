@@ -44,7 +44,11 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
         unit: Unit of the rows, which names the axes and the lines of the tooltip.
     """
     x_title, y_title = axis_titles(unit)
-    scale = alt.Scale(domain=cast(Any, [{"expr": "low"}, {"expr": "high"}]), nice=False, zero=False)
+    scales = (
+        alt.Scale(domain=cast(Any, [{"expr": low}, {"expr": high}]), nice=False, zero=False)
+        for low, high in (("left", "right"), ("bottom", "top"))
+    )
+    x_scale, y_scale = scales
     base = (
         alt.Chart()
         .transform_filter("isValid(datum.complexity) && isValid(datum.expressivity) && datum.step <= until")
@@ -54,12 +58,13 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
             expressivity_text=_text_of("expressivity"),
         )
         .encode(
-            x=alt.X("complexity:Q", title=x_title, scale=scale), y=alt.Y("expressivity:Q", title=y_title, scale=scale)
+            x=alt.X("complexity:Q", title=x_title, scale=x_scale),
+            y=alt.Y("expressivity:Q", title=y_title, scale=y_scale),
         )
     )
     start, end = base.transform_filter("datum.step == datum.first"), base.transform_filter("datum.step == datum.last")
     tooltip = [
-        *tooltip_of_point(),
+        *tooltip_of_point(with_checkpoint=style.has_checkpoints),
         *(
             alt.Tooltip(f"{column}_text:N", title=name)
             for column, name in zip(PLANE_COLUMNS, PLANE_UNITS[unit][:2], strict=True)
@@ -68,6 +73,7 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
     marks = {"color": style.colour_of_point(), "shape": style.shape_of_run(), "tooltip": tooltip}
     end_size = 70 if style.is_crowded else 190  # square pixels: larger than the largest point on the way
     layers = [
+        *([] if len(style.labels) == 1 else [shared_lines(base).encode(color=style.colour_of_line())]),
         base.mark_line(strokeWidth=1.8, strokeOpacity=0.75).encode(
             color=style.colour_of_line(), detail="run:N", order=alt.Order("step:Q", sort="ascending")
         ),
@@ -85,7 +91,19 @@ def path(style: Style, unit: str) -> list[alt.Chart]:
     ]
     if style.has_stages:
         layers += [_stage_names(base, "left"), _stage_names(base, "right")]
-    return [*layers, *_end_labels(start, end)] if style.by_step and len(style.labels) == 1 else layers
+    return [*layers, *_end_labels(base)] if style.by_step and len(style.labels) == 1 else layers
+
+
+def shared_lines(base: alt.Chart) -> alt.Chart:
+    """Draw the edges of lines that others lie on, so that these do not hide them: a line for each other one wider.
+
+    Args:
+        base: Chart whose rows `ibtrack.report.shared_paths.mark_shared` has marked.
+    """
+    width = alt.StrokeWidth("shared:Q", scale=alt.Scale(domain=[1, 4], range=[6, 15], clamp=True), legend=None)
+    there = base.transform_filter("datum.shared > 0").mark_line(strokeOpacity=0.6, strokeCap="butt")
+    detail = [alt.Detail("run:N"), alt.Detail("stretch:O")]
+    return cast(alt.Chart, there.encode(strokeWidth=width, detail=detail, order=alt.Order("step:Q", sort="ascending")))
 
 
 def _stage_names(base: alt.Chart, align: Literal["left", "right"]) -> alt.Chart:
@@ -102,19 +120,29 @@ def _text_of(quantity: str) -> str:
 
 def _bar(base: alt.Chart, quantity: str, style: Style) -> alt.Chart:
     value, se, band = f"datum.{quantity}", f"{quantity}_se", f"{quantity}_band"
-    with_error = base.transform_filter(f"isValid(simultaneous ? datum.{band} : datum.{se})")
+    with_error = base.transform_filter(f"bars && isValid(simultaneous ? datum.{band} : datum.{se})")
     width = half_width(se, band)
     ends = with_error.transform_calculate(bar_low=f"{value} - {width}", bar_high=f"{value} + {width}")
     return cast(alt.Chart, ends.mark_rule(strokeOpacity=0.25 if style.is_crowded else 0.55))
 
 
-def _end_labels(start: alt.Chart, end: alt.Chart) -> list[alt.Chart]:
+def _end_labels(base: alt.Chart) -> list[alt.Chart]:
+    """Name the first and the last point, each on the side that its row names, as `label_sides` has chosen it."""
+    ends = base.transform_filter("datum.step == datum.first || datum.step == datum.last").transform_calculate(
+        label="datum.step == datum.first ? 'start' : 'step ' + format(datum.step, ',')",
+        at="isValid(datum.side) ? datum.side : datum.step == datum.first ? 'below' : 'above'",
+    )
+    marks: dict[str, dict[str, Any]] = {
+        "above": {"align": "center", "baseline": "bottom", "dy": -10},
+        "below": {"align": "center", "baseline": "top", "dy": 11},
+        "right": {"align": "left", "baseline": "middle", "dx": 11},
+        "left": {"align": "right", "baseline": "middle", "dx": -11},
+    }
     return [
-        start.mark_text(align="left", dx=11, dy=13, fontSize=12, fontWeight="bold", color=INK, text="start"),
-        end.transform_filter("datum.last > datum.first")
-        .transform_calculate(label="'step ' + format(datum.step, ',')")
-        .mark_text(dy=-18, fontSize=12, fontWeight="bold", color=INK)  # runs end on their way up, so above is free
-        .encode(text="label:N"),
+        ends.transform_filter(f"datum.at == '{side}'")
+        .mark_text(fontSize=12, fontWeight="bold", color=INK, **mark)
+        .encode(text="label:N")
+        for side, mark in marks.items()
     ]
 
 
@@ -130,7 +158,9 @@ def diagonal(unit: str) -> list[alt.Chart]:
     text = "I(X;Z) = I(Y;Z), not a bound"
     line = _along_diagonal(0.0, 1.0).mark_line(strokeDash=[6, 4], color=INK, strokeWidth=1.2)
     place = _along_diagonal(0.72)  # past the middle: paths begin near the lower end
-    label = place.mark_text(angle=315, dy=-9, fontSize=12, color=INK, text=text)
+    label = place.transform_filter("high - low == right - left && right - left == top - bottom").mark_text(
+        angle=315, dy=-9, fontSize=12, color=INK, text=text
+    )
     return [layer.encode(x=alt.X("at:Q", title=x_title), y=alt.Y("at:Q", title=y_title)) for layer in (line, label)]
 
 
@@ -156,21 +186,25 @@ def bottleneck(runs: Sequence[Trajectory]) -> list[alt.Chart]:
     if not curves or any(curve != curves[0] for curve in curves):
         return []
     points = _subdivided(sorted(zip(curves[0]["complexity"], curves[0]["expressivity"], strict=True)))
-    values = cast(Any, [{"at": i, "bound_x": x, "bound_y": y} for i, (x, y) in enumerate(points)])
+    slopes = [(y1 - y0) / (x1 - x0) if x1 > x0 else 1.0 for (x0, y0), (x1, y1) in pairwise(points)]
+    rows = zip(points, [*slopes[:1], *slopes], strict=False)
+    values = cast(
+        Any, [{"at": i, "bound_x": x, "bound_y": y, "slope": slope} for i, ((x, y), slope) in enumerate(rows)]
+    )
     visible = (
         alt.Chart(alt.InlineData(values=values))
-        .transform_filter("bottleneck && datum.bound_x <= high && datum.bound_y <= high")
+        .transform_filter(
+            "bottleneck && inrange(datum.bound_x, [left, right]) && inrange(datum.bound_y, [bottom, top])"
+        )
         .encode(x=alt.X("bound_x:Q", title=x_title), y=alt.Y("bound_y:Q", title=y_title))
     )
-    labelled = (  # one point, 60 % of the way along, below which neither a path ends nor the diagonal passes
-        visible.transform_joinaggregate(end="max(bound_x)")
-        .transform_filter("datum.bound_x <= 0.6 * datum.end")
-        .transform_joinaggregate(at_label="max(at)")
-        .transform_filter("datum.at == datum.at_label")
-    )
+    labelled = visible.transform_joinaggregate(end="max(at)").transform_filter("datum.at == datum.end")
     return [
         visible.mark_line(color=RED, strokeWidth=1.6).encode(order="at:Q"),
-        labelled.mark_text(color=RED, align="left", dy=14, dx=4, fontSize=12, text="bottleneck curve"),
+        # along the curve, over its end
+        labelled.transform_calculate(angle="-atan2(datum.slope * (right - left), top - bottom) * 180 / PI")
+        .mark_text(color=RED, align="right", baseline="bottom", dx=-4, dy=-5, fontSize=12, text="bottleneck curve")
+        .encode(angle=alt.Angle("angle:Q", scale=None)),
     ]
 
 

@@ -34,6 +34,9 @@ MOST_NUMBERS = 2_400_000
 # report_size.py opens the page.
 MOST_DRAWN = 10_000
 FEWEST_POINTS = 40  # of a run with its layers; with fewer a curve loses its shape, and the layers are left out instead
+# Phases take .3 to .5 ms a point, so these, over all layers, label sets and runs, take some 10 s. On a page with more,
+# phases, ranking and effects are those of the mean over the layers alone.
+MOST_CLAIMED = 30_000
 MOST_BANDED = len(PALETTE) * len(SHAPES)  # runs that look different; of more nobody can tell the bands apart
 # what the script works out, kept and told; entropy less complexity; what the plug-in reads; what no chart draws
 MORE_BESIDE = (
@@ -76,6 +79,7 @@ class Sheet:
         notes: Place of a drawn point to the names of numbers, and why these are missing or in doubt.
         has_layers: Whether the table holds its layers, or only the mean over them.
         data: The run as the script gets it, without what depends on other runs.
+        whole: The run with its layers, where a page of so many runs has claims on each of them; else None.
     """
 
     run: Trajectory
@@ -88,6 +92,7 @@ class Sheet:
     notes: Mapping[int, Mapping[str, str]]
     has_layers: bool
     data: dict[str, Any]
+    whole: Trajectory | None = None
 
 
 def sheet(run: Trajectory, num_runs: int = 1) -> Sheet:
@@ -127,6 +132,7 @@ def sheet(run: Trajectory, num_runs: int = 1) -> Sheet:
             "bands": packed([_bands(run, names)]),
             "careful": [value if math.isfinite(value) else None for value in _careful(run)],
         },
+        whole=run if drawn.data["layers"] and _has_time_for_layers(run, len(orders), num_runs) else None,
     )
 
 
@@ -163,6 +169,10 @@ def has_room_for_layers(run: Trajectory, num_runs: int) -> bool:
     num_sites = len(sites_of(run)) + 1
     num_keys = sum(map(_is_of_mean, _keys(run))) * num_sites
     return num_sites == 1 or _most_points(num_keys, num_sites, num_runs) >= min(FEWEST_POINTS, len(run.points))
+
+
+def _has_time_for_layers(run: Trajectory, num_orders: int, num_runs: int) -> bool:
+    return len(run.points) * len(sites_of(run)) * num_orders * num_runs <= MOST_CLAIMED
 
 
 def packed(table: Sequence[Sequence[float]]) -> str:
@@ -269,6 +279,7 @@ def _columns(run: Trajectory, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "steps": run.steps,
         "tokens": [tokens_of(point) for point in run.points],
+        "checkpoints": {i: point.checkpoint for i, point in enumerate(run.points) if point.checkpoint},
         "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in losses],
         "values": packed([[point.values.get(key, math.nan) for point in run.points] for key in keys]),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ibtrack._checks import check_option, needs
 from ibtrack.record.quantities import TELLING_Z, Z95
@@ -26,6 +26,9 @@ RAMP = ("#6a4fc9", "#3f76d6", "#1f95c2", "#1aa68d", "#55b04e", "#a9b12a", "#e0a9
 INK = "#7d838c"  # text and axes: a contrast of 3.8 to white and of 5.5 to black
 RED = "#d0342c"  # what is missing, and what bounds: a contrast of 5.0 to white and of 4.2 to black
 
+# Letters of a run's name for which there is room beside a chart, and in a line of a legend below it.
+_LONGEST_BESIDE, _LEGEND_LETTERS = 26, 84
+_MOST_LARGE = 24  # runs whose legend has its usual size
 # 4k for 4000: as a plain `format` Vega gives all ticks the unit of the largest one, and writes 1 as 0k
 SHORT_NUMBER = "format(datum.value, '.3~s')"
 
@@ -49,6 +52,7 @@ class Style:
         self.labels = run_labels(runs)
         self.is_crowded = len(self.labels) > len(PALETTE)  # then marks are smaller, so that paths can be told apart
         self.has_stages = any(map(later_stages, runs))
+        self.has_checkpoints = has_checkpoints(runs)
         self.last_step = max((step for run in runs for step in run.steps), default=0)
 
     def colour_of_run(self) -> alt.Color:
@@ -86,7 +90,22 @@ class Style:
     def _legend(self) -> alt.Legend | None:
         if len(self.labels) == 1:
             return None
-        return alt.Legend(title=None, symbolOpacity=1, symbolSize=80, symbolStrokeWidth=0, labelLimit=220)
+        longest = max(map(len, self.labels), default=0)
+        below = (
+            {"orient": "bottom", "columns": max(1, _LEGEND_LETTERS // (longest + 4))}
+            if longest > _LONGEST_BESIDE
+            else {}
+        )
+        size = 80 if len(self.labels) <= _MOST_LARGE else 50
+        return alt.Legend(
+            title=None,
+            symbolOpacity=1,
+            symbolSize=size,
+            symbolStrokeWidth=0,
+            symbolLimit=0,  # else Vega lists 30 runs and leaves the others out
+            labelLimit=_LEGEND_LETTERS * 8,
+            **cast(Any, below if below or len(self.labels) <= _MOST_LARGE else {"columns": -(-len(self.labels) // 40)}),
+        )
 
 
 def ticks(last: float, first: float = 1) -> list[float]:
@@ -144,11 +163,25 @@ def value_text(value: str, se: str, band: str, anchor_sd: str, low: str, high: s
     return f"format(datum.{value}, '.4f') + {shown} + {bracket} + {noise}"
 
 
-def tooltip_of_point() -> list[alt.Tooltip]:
-    """Make the lines with which the tooltip of any point begins: its run, step, tokens and training loss."""
+def has_checkpoints(runs: Sequence[Trajectory]) -> bool:
+    """Say whether any point was measured on a saved checkpoint, whose name it then carries.
+
+    Args:
+        runs: Runs of the chart.
+    """
+    return any(point.checkpoint for run in runs for point in run.points)
+
+
+def tooltip_of_point(*, with_checkpoint: bool = False) -> list[alt.Tooltip]:
+    """Make the lines with which the tooltip of any point begins: its run, step, tokens and training loss.
+
+    Args:
+        with_checkpoint: Whether points name the checkpoint that they were measured on.
+    """
     return [
         alt.Tooltip("run:N"),
         alt.Tooltip("step:Q", format=","),
+        *([alt.Tooltip("checkpoint:N")] if with_checkpoint else []),
         alt.Tooltip("tokens:Q", format=",", title="tokens seen"),
         alt.Tooltip("loss:Q", format=".3f", title="training loss"),
     ]

@@ -313,7 +313,8 @@ def _labelled_points(trajectories: Sequence[Trajectory]) -> Iterator[tuple[str, 
 
 
 def _common_columns(label: str, point: Point) -> dict[str, Any]:
-    return {"run": label, "step": point.step, "tokens": tokens_of(point), "loss": _finite(point.loss)}
+    columns = {"run": label, "step": point.step, "tokens": tokens_of(point), "loss": _finite(point.loss)}
+    return columns | ({} if point.checkpoint is None else {"checkpoint": point.checkpoint})
 
 
 def _begins(run: Trajectory) -> list[str | None]:

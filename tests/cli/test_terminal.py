@@ -113,22 +113,26 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     ],
 )
 def test_a_run_of_the_list_says_how_far_it_is_behind(place: Place | None, text: str) -> None:
-    cells = dict(zip(LIST_HEAD, list_row("a", trajectories.make(), "token", "share", Phases(), place), strict=True))
+    cells = dict(
+        zip(LIST_HEAD, list_row("a", "in/a", trajectories.make(), "token", "share", Phases(), place), strict=True)
+    )
     assert cells["behind"] == text
     assert (cells["points"], cells["last step"]) == ("14", "4000")
 
 
 def test_a_run_that_cannot_be_read_or_is_young_has_its_row() -> None:
-    assert list_row("a", "it is not text", "token", "share", None, None)[-1] == "not readable: it is not text"
-    assert list_row("a", Trajectory({}, {}, []), "token", "share", Phases(), None)[-1] == "no points yet"
+    unread = list_row("a", "in/a", "it is not text", "token", "share", None, None)
+    young = list_row("a", "in/a", Trajectory({}, {}, []), "token", "share", Phases(), None)
+    assert unread[-2:] == ("not readable: it is not text", "in/a")
+    assert young[-2:] == ("no points yet", "in/a")
 
 
 def test_failed_points_of_a_run_are_counted() -> None:
     run = trajectories.make(num_points=3)
     run = replace(run, points=[*run.points, Point(9000, failure="out of memory")])
-    cells = list_row("a", run, "token", "share", find_phases(run), None)
+    cells = list_row("a", "in/a", run, "token", "share", find_phases(run), None)
     assert cells[1:5] == ("4 (1 failed)", "9000", "", "no value: out of memory")
-    assert cells[-1] == find_phases(run).short()
+    assert cells[-2:] == (find_phases(run).short(), "in/a")
 
 
 def test_the_table_of_a_run_has_a_line_per_point() -> None:

@@ -54,9 +54,10 @@ def test_the_plane_joins_points_in_step_order_and_shares_one_square_domain() -> 
     assert line["encoding"]["order"] == {"field": "step", "type": "quantitative", "sort": "ascending"}
     assert spec["width"] == spec["height"]
     scales = [line["encoding"][axis]["scale"]["domain"] for axis in "xy"]
-    assert scales[0] == scales[1] == [{"expr": "low"}, {"expr": "high"}]
+    assert scales == [[{"expr": "left"}, {"expr": "right"}], [{"expr": "bottom"}, {"expr": "top"}]]
     values = {parameter["name"]: parameter["value"] for parameter in spec["params"]}
-    assert values == {"until": 4000, "low": 0.0, "high": 0.9, "bottleneck": True, "simultaneous": False}
+    square = {"low": 0.0, "left": 0.0, "bottom": 0.0, "high": 0.9, "right": 0.9, "top": 0.9}
+    assert values == {"until": 4000, **square, "bottleneck": True, "simultaneous": False, "bars": True}
 
 
 def test_the_plane_reads_plain_columns_from_one_named_dataset() -> None:

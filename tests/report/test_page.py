@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -14,13 +16,19 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+from scipy.special import stdtrit
 
 from ibtrack.analysis.bands import careful_value
-from ibtrack.analysis.phases import find_phases
+from ibtrack.analysis.effects import effects
+from ibtrack.analysis.phases import find_phases, phases_of_runs
 from ibtrack.record.notes import note_names
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import sheet
 from ibtrack.report.details import write_details
+from ibtrack.report.html import write_report
+from ibtrack.report.opening import opening
+from ibtrack.report.run_labels import run_labels
+from ibtrack.report.shared_paths import mark_shared
 from ibtrack.report.tables import curve_rows, plane_domain, plane_rows
 from tests import trajectories
 from tests.record.test_notes import CASES
@@ -44,7 +52,14 @@ def with_values(run: Trajectory, change: Callable[[Mapping[str, float]], Mapping
     return replace(run, points=[replace(point, values=change(point.values)) for point in run.points])
 
 
+def run_by_run(page: Any) -> Any:
+    """The table of single runs, which of groups is folded."""
+    page.locator("#single").evaluate("part => { part.open = true; }")
+    return page.locator("#summary")
+
+
 def names(page: Any) -> list[str]:
+    run_by_run(page)
     return list(page.locator("#summary tbody .run button").all_inner_texts())
 
 
@@ -52,6 +67,9 @@ def test_the_answer_is_on_top(show: Show) -> None:
     page = show(trajectories.sweep())
     best = names(page)[0]
     assert page.locator("#verdict").inner_text().startswith("width=64 compresses more than width=32 at step 4000: ")
+    assert [row.split("\t")[0].strip() for row in page.locator("#group-summary tbody tr").all_inner_texts()] == [
+        *("width=32", "width=64", "width=64 less width=32"),
+    ]
     rest = page.locator("#verdict-rest").inner_text()
     assert rest.startswith(f"Of single runs, {best} compresses most: I(X;Z) falls by 0.2")
     assert [name[:3] for name in names(page)] == ["w64", "w64", "w32", "w32"]
@@ -133,7 +151,7 @@ def test_hovering_shows_run_step_loss_and_values_with_errors(show: Show) -> None
 
 def test_the_table_sorts_both_ways_by_mouse_and_keyboard(show: Show) -> None:
     page = show(trajectories.sweep())
-    button = page.locator("#summary [data-column=loss]")
+    button = run_by_run(page).locator("[data-column=loss]")
     page.locator("#summary [data-column=run]").click()
     assert names(page) == ["w32-s0", "w32-s1", "w64-s0", "w64-s1"]
     assert page.locator("#summary th[aria-sort]").get_attribute("aria-sort") == "ascending"
@@ -146,6 +164,7 @@ def test_the_table_sorts_both_ways_by_mouse_and_keyboard(show: Show) -> None:
 def test_runs_can_be_hidden_and_highlighted(show: Show) -> None:
     page = show(trajectories.sweep())
     page.select_option("#view", "runs")
+    assert page.locator("#single").get_attribute("open") is not None
     everything = marks(page)
     page.locator("#summary input").first.uncheck()
     assert page.locator("#readout tbody tr").count() == 3
@@ -175,8 +194,8 @@ def test_runs_of_one_recipe_are_drawn_as_their_mean_and_spread(show: Show) -> No
     page = show(runs)
     assert page.locator("#view").input_value() == "groups"
     assert page.locator("#plane [opacity='0.18']").count() > 10
-    page.locator("#references").uncheck()
-    lines = "#curves .mark-line path"
+    assert not page.locator("#references").is_checked()
+    lines = "#curves .mark-line path[stroke-width='2']"
     assert page.locator(f"{lines}[opacity='1']").count() == 2
     page.locator("#curves .mark-symbol path[opacity='1']").last.hover()
     tip = page.locator("#vg-tooltip-element")
@@ -186,10 +205,12 @@ def test_runs_of_one_recipe_are_drawn_as_their_mean_and_spread(show: Show) -> No
     assert f"{fmean(last):.3f}" in tip.inner_text()
     assert f" ± {stdev(last):.3f}" in tip.inner_text()
     short = runs[0].steps[-1]
-    assert f"By model.width, at step {short}" in page.locator("#groups").inner_text()
+    assert f"Means over the runs of each group at step {short}, " in page.locator("#group-note").inner_text()
+    assert page.locator("#groups").inner_text().split("\n")[0] == "Colour: width"
     assert f"w32-s0 has come to step {short} so far" in page.locator("#verdict").inner_text()
     page.select_option("#view", "runs")
     assert page.locator(f"{lines}[opacity='1']").count() >= 6
+    page.locator("#references").check()
     assert page.locator("#curves [opacity='0.18']").count() == 0
 
 
@@ -212,14 +233,191 @@ def test_one_run_has_nothing_beside_it(show: Show) -> None:
     assert show([trajectories.make()]).locator("#multiples").is_hidden()
 
 
-def test_sentences_say_of_what_they_are_when_another_layer_is_shown(show: Show) -> None:
+def test_sentences_say_of_what_they_are_when_another_reading_is_shown(show: Show) -> None:
     page = show(trajectories.sweep())
     assert page.locator("#verdict-of").inner_text() == ""
-    page.select_option("#site", "L01")
-    assert page.locator("#verdict-of").inner_text().endswith("ibtrack show RUN --site L01")
-    page.select_option("#site", "mean")
     page.select_option("#reading", "plugin")
-    assert "are of the mean over the layers, debiased reading" in page.locator("#verdict-of").inner_text()
+    of = "Sentences and tables are of the debiased reading; the charts show the plug-in."
+    assert page.locator("#verdict-of").inner_text() == of
+
+
+def test_every_claim_is_of_the_layer_and_the_labels_that_are_chosen(show: Show) -> None:
+    runs = trajectories.sweep()
+    page = show(runs)
+    named = dict(zip(run_labels(runs), runs, strict=True))
+    for site, order in (("L02", "token"), ("mean", "trigram"), ("L03", "bigram"), ("mean", "token")):
+        page.select_option("#site", site)
+        page.select_option("#order", order)
+        found = phases_of_runs(named, order, site=site)
+        said = opening(named, found, order, unit="share", site=site)
+        assert page.locator("#verdict").inner_text() == said.headline
+        of = {"mean": f"Of the mean over the layers, {order} labels.", "L02": f"Of layer L02, {order} labels."}
+        of |= {"L03": f"Of layer L03, {order} labels."}
+        assert page.locator("#verdict-of").inner_text() == ("" if (site, order) == ("mean", "token") else of[site])
+        sentences = dict(zip(names_of(page, "dt"), names_of(page, "dd"), strict=True))
+        assert sentences == {name: each.sentence() for name, each in found.items()}
+        falls = {
+            row.split("\t")[0].strip(): row.split("\t")[1].strip()
+            for row in run_by_run(page).locator("tbody tr").all_inner_texts()
+        }
+        assert falls == {name: f"{-each.compression.change:.3f}" for name, each in found.items() if each.compression}
+        difference = effects(named, order=order, site=site)["fall"]
+        assert (
+            difference.text(difference.contrasts[0].difference)
+            in page.locator("#group-summary .difference").inner_text()
+        )
+        assert difference.sentence() in page.locator("#settings-sentences").inner_text()
+        value = f"{runs[0].points[-1].values[f'ib/{site}/{order}/kept']:.3f} ±"
+        assert value in run_by_run(page).locator("tbody tr").filter(has_text="w32-s0").inner_text()
+
+
+def names_of(page: Any, tag: str) -> list[str]:
+    """The texts of the sentences run by run, without spaces at their ends."""
+    return [text.strip() for text in page.locator(f"#sentences {tag}").all_text_contents()]
+
+
+def test_what_was_not_worked_out_for_a_layer_is_not_said_in_the_words_of_the_mean(
+    show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheet, "MOST_CLAIMED", 10)
+    page = show(trajectories.sweep())
+    mean = page.locator("#verdict").inner_text()
+    page.select_option("#site", "L01")
+    sentence = "Phases, ranking and effects of layer L01 are not worked out on this page."
+    assert page.locator("#verdict").inner_text() == sentence
+    assert page.locator("#verdict-rest").text_content().endswith("ibtrack show RUN --site L01 --order token")
+    assert page.locator("#settings-groups").inner_text().endswith("ibtrack compare FOLDER --site L01 --order token")
+    assert run_by_run(page).locator("[data-column=fall]").count() == 0
+    for part in ("#group-part", "#phases", "#contrasts", "#summary-note"):
+        assert not page.locator(part).is_visible() or page.locator(part).inner_text() == ""
+    page.select_option("#site", "mean")
+    assert page.locator("#verdict").inner_text() == mean
+
+
+def test_bars_and_bands_of_groups_are_those_that_are_chosen(show: Show) -> None:
+    runs = trajectories.sweep(3)
+    page = show(runs)
+    assert page.locator("#band option").all_inner_texts() == [
+        *("spread of runs (± 1 sd)", "mean of runs (95 %)", "none"),
+    ]
+    values = [[run.points[-1].values["ib/mean/token/kept"] for run in own] for own in (runs[:3], runs[3:])]
+    pooled = math.sqrt(sum(stdev(own) ** 2 for own in values) / 2)
+    half = float(stdtrit(4, 0.975)) * pooled / math.sqrt(3)
+    for choice, width, words in (
+        ("sd", stdev(values[1]), "band ± 1 standard deviation between its runs"),
+        ("mean", half, "band its 95 % interval at each point, from the spread of runs within all groups"),
+    ):
+        page.select_option("#band", choice)
+        settle(page, "#curves")
+        assert words in page.locator("#curves-note").inner_text()
+        page.mouse.move(0, 0)
+        page.locator("#curves .mark-symbol path[opacity='1']").last.hover()
+        page.wait_for_function(
+            "text => document.querySelector('#vg-tooltip-element.visible')?.innerText.includes(text)",
+            arg=f"{fmean(values[1]):.4f} ± {width:.4f}"[:-1],
+        )
+    assert page.locator("#curves .mark-area path").count() >= 2
+    page.select_option("#band", "none")
+    settle(page, "#curves")
+    assert page.locator("#curves .mark-area path").count() == 0
+    assert page.locator("#plane .mark-rule.role-mark line").count() == 0
+    page.select_option("#view", "runs")
+    assert page.locator("#band").input_value() == "pointwise"
+    assert page.locator("#curves .mark-area path").count() >= 6
+
+
+def test_lines_that_lie_on_one_another_are_all_seen(show: Show) -> None:
+    runs = [trajectories.make(name, num_points=6) for name in "ab"]
+    shared = [*runs[0].points[:4], *runs[1].points[4:]]  # as of one seed along a warm-up
+    page = show([runs[0], replace(runs[1], points=shared)])
+    words = "Where lines lie on one another, the lower ones are drawn wider."
+    wide = """lines => lines.filter(line => Number(line.getAttribute('stroke-width')) >= 6)
+        .map(line => line.getAttribute('stroke'))"""
+    for chart in ("plane", "curves"):
+        assert words in page.locator(f"#{chart}-note").inner_text()
+        assert page.locator(f"#{chart} .mark-line path").evaluate_all(wide) == ["#0072b2"]
+    page.locator("#summary input").last.uncheck()
+    settle(page, "#curves")
+    assert page.locator("#curves .mark-line path").evaluate_all(wide) == []
+    assert words not in page.locator("#curves-note").inner_text()
+
+
+def test_the_page_counts_lines_over_points_as_python_does(chromium: Any) -> None:
+    page_files = files("ibtrack.report") / "page"
+    script = (page_files / "groups.js").read_text(encoding="utf-8")
+    extent = re.search(r"function extent.*?\n}", (page_files / "rows.js").read_text(encoding="utf-8"), re.DOTALL)
+    draw = random.Random(0)
+    rows = [
+        {"run": run, "step": step, "x": draw.choice([0.0, 0.001, 1.0]), "y": draw.choice([0.0, 0.0, 0.0, 1.0, None])}
+        for run in "abcd"
+        for step in range(12)
+    ]
+    page = chromium.new_page()
+    found = page.evaluate(f"rows => {{ {extent[0]}; {script}; return markShared(rows, ['x', 'y']); }}", rows)
+    page.close()
+    assert found == mark_shared(rows, ["x", "y"])
+    assert {row["shared"] for row in found} >= {0, 1, 2}
+
+
+def test_the_axes_of_the_plane_can_be_fitted_to_the_path(show: Show) -> None:
+    page = show([trajectories.make()])
+    box = "() => document.querySelector('#plane .mark-line.role-mark path').getBBox()"
+    size = "() => { const { width, height } = (" + box + ")(); return width * height; }"
+    equal = page.evaluate(size.replace(".mark-line.role-mark path", ".mark-symbol.role-mark"))
+    assert "not a bound" in marks(page)
+    page.locator("#fitted").check()
+    settle(page, "#plane")
+    assert page.evaluate(size.replace(".mark-line.role-mark path", ".mark-symbol.role-mark")) > 2 * equal
+    assert "not a bound" not in marks(page)
+    page.locator("#fitted").uncheck()
+    settle(page, "#plane")
+    assert page.evaluate(size.replace(".mark-line.role-mark path", ".mark-symbol.role-mark")) == pytest.approx(equal)
+
+
+def test_a_point_of_a_replay_names_its_checkpoint(show: Show) -> None:
+    run = trajectories.make(num_points=4)
+    assert "checkpoint" not in tip_at_the_end(show([run]), "#plane")
+    replayed = [replace(point, checkpoint=f"step{point.step}@0123abcd") for point in run.points]
+    page = show([replace(run, points=replayed)])
+    for chart in ("#plane", "#curves"):
+        assert "step4000@0123abcd" in tip_at_the_end(page, chart)
+    page.mouse.move(0, 0)
+    page.locator("#heatmap .mark-rect.role-mark path").nth(5).hover()
+    page.wait_for_function("document.querySelector('#vg-tooltip-element.visible')?.innerText.includes('@0123abcd')")
+
+
+def test_a_new_payload_keeps_what_was_chosen(show: Show, tmp_path: Path) -> None:
+    runs = trajectories.sweep()
+    short = [replace(run, points=run.points[:9]) for run in runs[1:]]
+    page = show(short)
+    for control, value in (
+        ("order", "bigram"),
+        ("site", "L02"),
+        ("view", "runs"),
+        ("focus", "1"),
+        ("quantity", "optimality"),
+    ):
+        page.select_option(f"#{control}", value)
+    page.locator("#summary input").nth(1).uncheck()
+    hidden = names(page)[1]
+    page.locator("#step").fill("3")
+    later = page_data(write_report(runs, tmp_path / "later.html"))
+    before = names(page)
+    page.evaluate("async (payload) => { await window.ibtrackRender(payload); }", later)
+    assert {*names(page)} == {*before, "w32-s0"}
+    chosen = {control: page.locator(f"#{control}").input_value() for control in ("order", "site", "view", "quantity")}
+    assert chosen == {"order": "bigram", "site": "L02", "view": "runs", "quantity": "optimality"}
+    assert page.locator("#focus option:checked").inner_text() == "w64-s0"
+    off = page.locator("#summary tr.off .run button").all_inner_texts()
+    assert off == [hidden]
+    assert page.locator("#step-text").inner_text().startswith("step 11 of 4,000")
+    page.locator("#step").fill(page.locator("#step").get_attribute("max"))
+    assert page.locator("#curves .mark-symbol path").count() > 0
+
+
+def page_data(path: Path) -> Any:
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL)
+    return json.loads(text)
 
 
 def test_runs_without_seeds_are_drawn_by_themselves(show: Show) -> None:
@@ -338,25 +536,30 @@ def test_the_geometry_stands_below_the_information_where_it_was_measured(show: S
     assert page.locator("#curves .mark-symbol path").count() == 14
 
 
-def test_without_geometry_nothing_stands_below(show: Show) -> None:
+def test_without_geometry_what_is_told_stands_below(show: Show) -> None:
     page = show([trajectories.make()])
-    assert not page.locator("#second").is_visible()
-    assert page.locator("#below").input_value() == ""
+    assert page.locator("#quantity").input_value() == "kept"
+    assert page.locator("#below").input_value() == "told"
+    assert page.locator("#second-axis").inner_text() == "told I(Y;Z) / I(Z;J), share of the ceiling"
     assert page.locator("#quantity option[value=rankme]").count() == 0
     page.select_option("#below", "expressivity")
     page.wait_for_function("document.querySelector('#second-axis').innerText.startsWith('expressivity')")
     assert page.locator("#second .mark-symbol path").count() == 14
+    page.select_option("#below", "")
+    page.wait_for_function("document.querySelector('#second').closest('figure').hidden")
 
 
 def test_everything_can_be_done_from_the_keyboard(show: Show) -> None:
     page = show(trajectories.sweep())
+    run_by_run(page)
     reached = []
-    for _ in range(60):
+    for _ in range(70):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.column || ''"))
     assert {
         "theme",
         "fall",
+        "fitted",
         "order",
         "site",
         "reading",
@@ -515,7 +718,9 @@ BAND_AREA = """() => { const box = document.querySelector('#curves .mark-area pa
 def test_errors_of_all_points_together_are_wider_in_plane_and_curves(show: Show) -> None:
     run = trajectories.make("a")
     page = show([run])
-    assert page.locator("#band option").all_inner_texts() == ["each point (95 %)", "all points together (95 %)"]
+    assert page.locator("#band option").all_inner_texts() == [
+        *("each point (95 %)", "all points together (95 %)", "none"),
+    ]
     assert "Bars: ± 1.96 standard errors, 95 % at each point by itself." in page.locator("#plane-note").inner_text()
     assert "band: ± 1.96 standard errors, 95 % at each point by itself" in page.locator("#curves-note").inner_text()
     narrow, low = page.evaluate(BAR_LENGTH), page.evaluate(BAND_AREA)
@@ -682,7 +887,7 @@ def test_a_run_with_a_collapse_alone_is_not_said_to_move_within_noise(show: Show
 
 def test_the_unit_changes_the_plane_and_its_table_and_leaves_the_ranking(show: Show) -> None:
     page = show(trajectories.sweep())
-    summary = page.locator("#summary").inner_text()
+    summary = run_by_run(page).inner_text()
     assert "kept I(X;Z) / I(Z;J), share of the ceiling" in marks(page)
     assert "shares of the ceiling" in page.locator("#summary-note").inner_text()
     before = page.locator("#readout").inner_text()
@@ -740,6 +945,7 @@ def test_the_choices_of_layer_and_reading_are_read_whole_on_a_phone(show: Show) 
 
 def test_a_table_that_is_cut_off_says_that_it_scrolls(show: Show) -> None:
     page = show(trajectories.sweep(), width=400)
+    run_by_run(page)
     hint = page.locator(".wide:has(#summary) + .scrolls")
     assert hint.inner_text() == "The table goes on to the right: scroll it sideways."
     assert hint.is_visible()

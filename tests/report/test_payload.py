@@ -14,10 +14,13 @@ import pytest
 
 from ibtrack.analysis.bands import careful_value, critical_value
 from ibtrack.analysis.curves import curve
-from ibtrack.analysis.effects import effects
+from ibtrack.analysis.phases import phases_of_runs
 from ibtrack.record.trajectory import Point, Trajectory
 from ibtrack.report import charts
-from ibtrack.report.payload import MOST_GROUPS, NOT_RANKED, payload
+from ibtrack.report import payload as payload_module
+from ibtrack.report import sheet as module
+from ibtrack.report.claims import NOT_RANKED, claims
+from ibtrack.report.payload import payload
 from ibtrack.report.run_labels import run_labels
 from ibtrack.report.sheet import LEFT_OUT, sheet
 from ibtrack.report.style import PALETTE
@@ -65,10 +68,10 @@ def test_runs_share_a_list_of_keys_where_theirs_are_equal() -> None:
 def test_it_holds_phases_verdict_and_what_differs() -> None:
     data = data_of(trajectories.sweep())
     assert data["differing"] == ["model.width", "seed"]
-    headline, rest = data["verdicts"]["token"]
+    headline, rest = data["claims"]["mean"]["token"]["verdict"]
     assert headline.startswith("width=64 compresses more than width=32 at step 4000: ")
     assert rest.startswith("Of single runs, w64-s")
-    assert data["runs"][0]["phases"]["bigram"]["compression"]["start"] == 278
+    assert data["claims"]["mean"]["bigram"]["phases"][0]["compression"]["start"] == 278
     assert data["sites"] == ["mean", "embed", "L00", "L01", "L02", "L03"]
 
 
@@ -81,9 +84,29 @@ def test_settings_that_say_nothing_of_a_run_are_left_out() -> None:
 
 
 def test_runs_that_are_not_comparable_have_no_verdict_and_no_distance_to_the_first() -> None:
-    data = data_of(trajectories.sweep(), comparable=False)
-    assert data["verdicts"]["token"] == [NOT_RANKED, ""]
-    assert {place["behind"] for place in data["rankings"]["token"]} == {None}
+    for site in data_of(trajectories.sweep(), comparable=False)["claims"].values():
+        assert site["token"]["verdict"] == [NOT_RANKED, ""]
+        assert {place["behind"] for place in site["token"]["ranking"]} == {None}
+
+
+def test_each_layer_and_label_set_has_claims_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = trajectories.sweep()
+    data = data_of(runs)
+    assert [*data["claims"]] == data["sites"]
+    assert all([*each] == data["orders"] for each in data["claims"].values())
+    named = dict(zip(run_labels(runs), runs, strict=True))
+    phases = phases_of_runs(named, "bigram", site="L02")
+    of_layer = data["claims"]["L02"]["bigram"]
+    assert of_layer == json.loads(json.dumps(claims(named, phases, order="bigram", site="L02")))
+    assert of_layer["phases"] != data["claims"]["mean"]["bigram"]["phases"]
+    num_points = sum(len(run.points) for run in runs) * 5 * 4
+    monkeypatch.setattr(module, "MOST_CLAIMED", num_points - 1)
+    assert [*data_of(runs)["claims"]] == ["mean"]
+    monkeypatch.setattr(module, "MOST_CLAIMED", num_points)
+    assert [*data_of(runs)["claims"]] == data["sites"]
+    size = len(json.dumps(list(data["claims"].values())[1:]))
+    monkeypatch.setattr(payload_module, "MOST_LETTERS", size // 2)
+    assert [*data_of(runs)["claims"]] == ["mean"]
 
 
 @pytest.mark.parametrize(("num_seeds", "colour"), [(1, "run"), (3, "run"), (4, "model.width")])
@@ -176,41 +199,17 @@ def test_runs_without_errors_or_points_have_no_number_of_errors() -> None:
     assert page["runs"][1]["careful"] == [None, None]
 
 
-def test_a_phase_says_between_which_steps_it_begins() -> None:
-    (run,) = data_of([trajectories.make()])["runs"]
-    compression = run["phases"]["token"]["compression"]
-    low, high = compression["begins"]
-    assert low < compression["start"] < high
-
-
-def test_effects_of_settings_are_worked_out_for_every_order_and_match() -> None:
-    runs = trajectories.sweep(2)
-    found = data_of(runs)["effects"]
-    assert list(found) == ["token", "bigram", "trigram", "quadgram"]
-    assert [[*each] for each in found.values()] == [["step", "tokens", "loss"]] * 4
-    at_step = found["bigram"]["step"]
-    expected = effects(dict(zip(run_labels(runs), runs, strict=True)), order="bigram")
-    assert at_step["sentences"] == expected.sentences()
-    assert at_step["titles"] == [each.title for each in expected.effects]
-    assert len(at_step["contrasts"]) == len(at_step["groups"][0]["cells"]) == 5
-
-
-def test_where_there_are_no_effects_the_reason_is_told() -> None:
-    one, *seeds = trajectories.sweep(3)[:3]
-    assert data_of([one])["effects"]["token"] == {}
-    reason = "the runs differ in no setting but seeds, names and paths; an effect needs two groups or more"
-    assert data_of([one, *seeds])["effects"]["token"]["loss"] == {"why": reason}
-    many = [trajectories.make(f"r{i}", num_points=2, config={"lr": i}) for i in range(MOST_GROUPS + 1)]
-    assert data_of(many)["effects"]["token"]["step"]["why"].startswith("these are 9 groups; ")
-    mixed = [one, trajectories.make("b", num_anchors=50, config={"width": 1})]
-    assert "different protocols" in data_of(mixed, comparable=False)["effects"]["token"]["step"]["why"]
-
-
 def test_runs_that_differ_in_their_seeds_alone_are_grouped() -> None:
     groups = {
         "by": "model.width",
-        "members": [{"name": "width=32", "runs": [0, 1]}, {"name": "width=64", "runs": [2, 3]}],
+        "members": [
+            {"name": "width=32", "runs": [0, 1], "seeds": "seed 0, 1"},
+            {"name": "width=64", "runs": [2, 3], "seeds": "seed 0, 1"},
+        ],
     }
     assert data_of(trajectories.sweep())["groups"] == groups
+    assert {each["seeds"] for each in data_of(trajectories.sweep(5))["groups"]["members"]} == {
+        ""
+    }  # too many for a cell
     assert data_of(trajectories.sweep(1))["groups"] is None
     assert data_of(trajectories.sweep()[:2])["groups"] is None

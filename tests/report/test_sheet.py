@@ -137,9 +137,19 @@ def test_a_report_holds_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
         return run
 
     monkeypatch.setattr(Trajectory, "load", counted)
+    monkeypatch.setattr(
+        module, "MOST_CLAIMED", 5 * 3 * 5 * 4 - 1
+    )  # one point less than these runs, layers and orders have
     html.write_report(folders, tmp_path / "report.html")
     assert len(alive) >= 5
     assert most <= 2  # with and without its layers
+
+
+def test_runs_are_held_whole_where_their_layers_have_claims_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trajectories.make(num_points=3)
+    monkeypatch.setattr(module, "MOST_CLAIMED", 5 * 3 * 5 * 4)
+    assert sheet(run, 5).whole is run
+    assert sheet(run, 6).whole is None
 
 
 def test_what_a_sheet_keeps_does_not_grow_with_the_layers() -> None:

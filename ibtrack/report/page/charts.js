@@ -1,14 +1,14 @@
 // The charts: drawn once, then given other rows and parameters.
 
 const INK = { labelColor: "currentColor", titleColor: "currentColor" };
-const CONFIG = {
+const config = () => ({
   background: null, aria: false, font: "system-ui, Liberation Sans, sans-serif",
   axis: {
     ...INK, labelFontSize: 12, labelSeparation: 8, titleFontSize: 13, titleFontWeight: "normal", titlePadding: 8,
     gridColor: DATA.ink, gridOpacity: 0.22, domainColor: DATA.ink, tickColor: DATA.ink,
   },
   legend: { ...INK, labelFontSize: 12 }, view: { stroke: null },
-};
+});
 
 // So many rows, of several marks each, are thousands of elements, which a browser takes seconds for: they are painted.
 const MOST_ELEMENTS = 2000;
@@ -17,7 +17,7 @@ const MOST_ELEMENTS = 2000;
 async function draw(name, element, numRows, spec) {
   const tooltip = { theme: "custom", disableDefaultStyle: false };
   const renderer = numRows > MOST_ELEMENTS ? "canvas" : "svg";
-  const options = { actions: false, logLevel: 1 /* errors; an empty column is no warning */, renderer, tooltip, config: CONFIG };
+  const options = { actions: false, logLevel: 1 /* errors; an empty column is no warning */, renderer, tooltip, config: config() };
   const box = cell("div"); // the chart before stays until this one is drawn
   const { view } = await vegaEmbed(box, spec, options);
   if (views[name]) views[name].finalize();
@@ -64,7 +64,7 @@ function repaint() {
 
 function fit() {
   const room = $("plane").clientWidth;
-  const side = Math.max(200, Math.min(room - 64, 640));
+  const side = Math.max(200, Math.min(room - 76, 760));
   views.plane.width(side).height(side).run();
   for (const name of ["curves", "second"]) if (views[name]) views[name].width($(name).clientWidth).run();
   views.heatmap.width($("heatmap").clientWidth).run();
@@ -78,16 +78,20 @@ function updatePlane() {
   const rows = planeRows();
   const drawn = inGroups(rows, ["complexity", "expressivity"]);
   const [low, high] = domain(drawn);
-  views.plane.signal("low", low).signal("high", high).signal("until", STEPS[state.at] ?? 0)
-    .signal("bottleneck", Boolean(hasBottleneck())).signal("simultaneous", state.band === "simultaneous").data("points", drawn).run();
+  const ends = (column) => (state.fitted ? fittedDomain(drawn, column) : [low, high]);
+  const [[left, right], [bottom, top]] = [ends("complexity"), ends("expressivity")];
+  views.plane.signal("low", Math.max(left, bottom)).signal("high", Math.max(Math.max(left, bottom), Math.min(right, top)))
+    .signal("left", left).signal("right", right).signal("bottom", bottom).signal("top", top).signal("until", STEPS[state.at] ?? 0)
+    .signal("bottleneck", Boolean(hasBottleneck())).signal("simultaneous", isTogether()).signal("bars", hasErrors()).data("points", drawn).run();
   const words = [`${where()} · ${state.order} labels · ${state.reading} reading · ${unitWords[state.unit]}. Ring: start; points grow with the step.`];
+  words.push(sharedWords(drawn));
   if (isGrouped()) words.push(groupWords("bars"));
-  else if (rows.some((row) => row.complexity_se !== null || row.expressivity_se !== null)) words.push(`Bars: ${bandWords("plane")}.`);
+  else if (hasErrors() && rows.some((row) => row.complexity_se !== null || row.expressivity_se !== null)) words.push(`Bars: ${bandWords("plane")}.`);
   if (hasBottleneck()) words.push(DATA.bottleneck[0].toUpperCase() + DATA.bottleneck.slice(1) + ".");
   else if (mayHaveBottleneck()) words.push("The bottleneck curve is drawn in fractions of log K alone.");
   const without = RUNS.filter((run) => !isShown(run) && !state.hidden.has(run.number)).length;
   if (without) words.push(`Of ${without} ${without === 1 ? "run" : "runs"} this page holds no layers.`);
-  $("plane-note").textContent = [...words, ...missing(rows), ...doubted(rows)].join(" ");
+  $("plane-note").textContent = [...words, ...missing(rows), ...doubted(rows)].filter(Boolean).join(" ");
   $("plane").setAttribute("aria-label", `Complexity against expressivity of ${shown().length} runs. The table beside it has the values at the chosen step.`);
 }
 
@@ -98,7 +102,8 @@ function updateCurves() {
 
 function updateCurve(name, quantity) {
   const rows = curveRows(quantity);
-  views[name].signal("bracket", state.bracket).signal("simultaneous", state.band === "simultaneous").data("points", inGroups(rows, ["value"])).run();
+  const marked = inGroups(rows, ["value"]);
+  views[name].signal("bracket", state.bracket).signal("simultaneous", isTogether()).signal("bars", hasErrors()).data("points", marked).run();
   const scope = DATA.quantities[quantity].scope;
   const details = { order: `${where()} · ${state.order} labels · ${state.reading} reading`, site: where(), run: "the whole run" }[scope];
   const drawn = ["null", "ceiling", "half"].filter((column) => rows.some((row) => row[column] !== null));
@@ -108,9 +113,9 @@ function updateCurve(name, quantity) {
   };
   const words = [details, ...drawn.map((column) => lines[column])];
   if (isGrouped()) words.push(groupWords("band"));
-  else if (rows.some((row) => row.se !== null)) words.push(`band: ${bandWords("curve")}`);
+  else if (hasErrors() && rows.some((row) => row.se !== null)) words.push(`band: ${bandWords("curve")}`);
   if (state.bracket) words.push(bracketWords(rows, quantity));
-  $(name + "-note").textContent = [words.join(" · ").replace(/\.?$/, "."), ...missing(rows), ...doubted(rows)].join(" ");
+  $(name + "-note").textContent = [words.join(" · ").replace(/\.?$/, "."), sharedWords(marked), ...missing(rows), ...doubted(rows)].filter(Boolean).join(" ");
   $(name + "-axis").textContent = titleOf(quantity);
   $(name).setAttribute("aria-label", `${titleOf(quantity)} of ${shown().length} runs along ${state.x === "step" ? "steps" : "tokens seen"}.`);
 }

@@ -47,7 +47,5 @@ function measureSteps() {
 
 /** List the layers that the page holds of any run. */
 function siteChoices() {
-  const sites = [...new Set(["mean", ...DATA.sites, ...RUNS.flatMap((run) => run.sites)])];
-  $("site").replaceChildren(...sites.map((site) => new Option(site === "mean" ? "mean of layers" : site, site)));
-  $("site").value = state.site;
+  offer("site", sites().map((site) => [site, site === "mean" ? "mean of layers" : site]));
 }

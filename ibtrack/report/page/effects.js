@@ -3,11 +3,17 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 function updateEffects() {
-  const found = DATA.effects[state.order][state.matched];
-  $("settings").hidden = !found; // of a single run
-  if (!found) return;
+  $("settings").hidden = RUNS.length === 1;
+  if (RUNS.length === 1) return;
+  if (!claims()) {
+    $("settings-found").hidden = true;
+    $("settings-groups").textContent = `${notClaimed()} For its effects: ibtrack compare FOLDER --site ${state.site} --order ${state.order}`;
+    return;
+  }
+  const every = claims().effects;
+  const found = every[state.matched] ?? every.step;
   const isFound = !found.why;
-  const elsewhere = Object.values(DATA.effects[state.order]).some((other) => !other.why);
+  const elsewhere = Object.values(every).some((other) => !other.why);
   $("settings-found").hidden = !elsewhere;
   for (const name of ["settings-sentences", "contrasts", "means"]) $(name).hidden = !isFound;
   const [groups, ...sentences] = found.sentences ?? [`No effects of settings ${elsewhere ? "here" : "are worked out"}: ${found.why}.`];

@@ -77,54 +77,6 @@ function followingBox() {
 
 // ---- new numbers ---------------------------------------------------------------------------------------------------
 
-/** What is chosen where the reader has chosen nothing. */
-const defaults = () => ({
-  order: DATA.orders[0], view: DATA.groups ? "groups" : "runs", colour: DATA.groups ? "group" : DATA.colour,
-  references: RUNS.length <= 6, unit: isMeasured("kept") ? "share" : "log_k",
-});
-
-/** Put new numbers into the place of those before; runs that have not changed are kept with the details that were loaded. */
-function takeNumbers(data) {
-  const before = new Map(RUNS.map((run) => [run.path, run]));
-  const [focused, hidden] = [RUNS[state.focus === "" ? -1 : Number(state.focus)]?.path, [...state.hidden].map((number) => RUNS[number].path)];
-  const [chosen, step, isLast] = [defaults(), STEPS[state.at], state.at === STEPS.length - 1];
-  const { following } = DATA;
-  for (const key of Object.keys(DATA)) delete DATA[key];
-  Object.assign(DATA, data, { following });
-  INDEX.splice(0, INDEX.length, ...DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i]))));
-  const loaded = new Set([...asked].map((number) => RUNS[number]));
-  RUNS.splice(0, RUNS.length, ...DATA.runs.map((run, number) => (
-    run.kept ? Object.assign(before.get(run.kept), { number }) : withDetails(unpack(run, number), before.get(run.path), loaded)
-  )));
-  asked.clear();
-  for (const run of RUNS) if (loaded.has(run)) asked.add(run.number);
-  groups.clear();
-  STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
-  state.at = isLast ? STEPS.length - 1 : Math.max(0, STEPS.findLastIndex((other) => other <= step));
-  for (const [name, value] of Object.entries(defaults())) if (state[name] === chosen[name]) state[name] = value;
-  const number = (path) => RUNS.findIndex((run) => run.path === path);
-  state.focus = number(focused) < 0 ? "" : String(number(focused));
-  state.hidden = new Set(hidden.map(number).filter((found) => found >= 0));
-  keepToWhatThereIs();
-}
-
-/** A run that has grown keeps the details that were loaded of it until the new ones are there. */
-function withDetails(run, before, loaded) {
-  if (!loaded.has(before) || run.points <= before.points) return run;
-  const { steps, tokens, losses, sites, layers, table, index, notes, failures } = before;
-  return Object.assign(run, { last: run.steps.at(-1), steps, tokens, losses, sites, layers, table, index, notes, failures });
-}
-
-/** Leave a choice that the runs do not have any more. */
-function keepToWhatThereIs() {
-  const first = defaults();
-  if (!DATA.orders.includes(state.order)) state.order = first.order;
-  if (!DATA.groups && state.view === "groups") state.view = "runs";
-  const colours = ["run", "step", ...(DATA.groups ? ["group"] : []), ...DATA.differing];
-  if (!colours.includes(state.colour)) state.colour = first.colour;
-  if (state.site !== "mean" && !RUNS.some((run) => run.sites.includes(state.site)) && !DATA.sites.includes(state.site)) state.site = "mean";
-}
-
 /** Put new texts into the place of those that the server wrote into the page; it has made them harmless. */
 function takeTexts({ title, probe, banners, protocol }) {
   const heading = document.querySelector("h1");
@@ -169,7 +121,7 @@ async function take(news) {
   if (news.page) {
     await inPlace(async () => {
       const { drawn } = DATA;
-      takeNumbers(news.page.data);
+      hold({ ...news.page.data, following: DATA.following });
       takeTexts(news.page.parts);
       offerAll();
       loadDetails();

@@ -1,20 +1,72 @@
 // What the page holds, and the rows that its charts draw, for the choices in `state`. The charts are the specs that
 // ibtrack.report.charts made. Text that users wrote reaches the page through textContent only.
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const INDEX = DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i])));
-const RUNS = DATA.runs.map(unpack);
-let STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
-const numPoints = () => RUNS.reduce((sum, run) => sum + run.steps.length, 0);
-const state = {
-  order: DATA.orders[0], site: "mean", reading: "debiased", unit: "share", view: DATA.groups ? "groups" : "runs",
-  colour: DATA.groups ? "group" : DATA.colour, focus: "",
-  quantity: "", below: "", x: "step", band: "pointwise", references: RUNS.length <= 6, bracket: false, matched: "step",
-  at: STEPS.length - 1,
-  hidden: new Set(), sort: { column: "fall", down: true },
-};
+let DATA, INDEX, RUNS = [], STEPS = [];
 const views = {};
 const $ = (id) => document.getElementById(id);
+const numPoints = () => RUNS.reduce((sum, run) => sum + run.steps.length, 0);
+const idOf = (run) => run.path || run.label;
+
+/** What the reader has chosen, all of it; `render` keeps what still exists. Runs are named by their number. */
+const state = {
+  order: "", site: "mean", reading: "debiased", unit: "share", view: "", colour: "", focus: "",
+  quantity: "", below: "", x: "step", band: "pointwise", spread: "sd", references: null, bracket: false, fitted: false, matched: "step",
+  at: -1, hidden: new Set(), sort: { column: "fall", down: true },
+};
+
+/** Hold a payload, see ibtrack.report.payload, in place of the one before; runs may have gone on, or come. A run that is
+ * `kept` has not changed since then. */
+function hold(payload) {
+  const before = new Map(RUNS.map((run) => [run.path, run]));
+  const [ids, isLast, step] = [RUNS.map(idOf), state.at === STEPS.length - 1, STEPS[state.at]];
+  const loaded = new Set([...asked].map((number) => RUNS[number]));
+  const numberOf = (number) => RUNS.findIndex((run) => idOf(run) === ids[number]);
+  DATA = payload;
+  INDEX = DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i])));
+  RUNS = DATA.runs.map((run, number) => (
+    run.kept ? Object.assign(before.get(run.kept), { number }) : withDetails(unpack(run, number), before.get(run.path), loaded)
+  ));
+  STEPS = [...new Set(RUNS.flatMap((run) => run.steps))].sort((a, b) => a - b);
+  groups.clear();
+  asked.clear();
+  for (const run of RUNS) if (loaded.has(run)) asked.add(run.number);
+  state.at = isLast || step === undefined ? STEPS.length - 1 : Math.max(0, STEPS.findLastIndex((other) => other <= step));
+  state.hidden = new Set([...state.hidden].map(numberOf).filter((number) => number >= 0));
+  const focused = state.focus === "" ? -1 : numberOf(Number(state.focus));
+  state.focus = focused < 0 ? "" : String(focused);
+  settleChoices();
+}
+
+/** A run that has grown keeps the details that were loaded of it until the new ones are there. */
+function withDetails(run, before, loaded) {
+  if (!loaded.has(before) || run.points <= before.points) return run;
+  const { steps, tokens, losses, sites, layers, table, index, notes, failures } = before;
+  return Object.assign(run, { last: run.steps.at(-1), steps, tokens, losses, sites, layers, table, index, notes, failures });
+}
+
+/** Keep the choices that there are, and make the others. */
+function settleChoices() {
+  const among = (name, values, otherwise) => {
+    if (!values.includes(state[name])) state[name] = otherwise;
+  };
+  among("order", DATA.orders, DATA.orders[0]);
+  among("site", sites(), "mean");
+  among("view", DATA.groups ? ["groups", "runs"] : ["runs"], DATA.groups ? "groups" : "runs");
+  among("colour", [...(DATA.groups ? ["group"] : []), "run", "step", ...DATA.differing], isGrouped() ? "group" : DATA.colour);
+  if (!isMeasured("kept")) state.unit = "log_k";
+  if (state.quantity === "") {
+    state.quantity = withoutPlane() ? "preference_information" : axes()[0];
+    state.below = isMeasured("rankme") ? "rankme" : withoutPlane() ? "" : axes()[1];
+  }
+  state.references ??= RUNS.length <= 6 && !isGrouped();
+}
+
+/** The sites that the page holds of any run. */
+const sites = () => [...new Set(["mean", ...DATA.sites, ...RUNS.flatMap((run) => run.sites)])];
+
+/** What is said of the runs at the site and for the labels that are chosen; undefined where it was not worked out. */
+const claims = () => DATA.claims[state.site]?.[state.order];
+const phasesOf = (run) => claims().phases[run.number];
 
 // ---- numbers -------------------------------------------------------------------------------------------------------
 
@@ -71,7 +123,11 @@ function halfWidth(run, key, i, number) {
 }
 
 /** Half of the interval that is drawn around a value with a standard error. */
-const drawnWidth = (se, band) => (state.band === "simultaneous" ? band : DATA.z95 * se);
+const drawnWidth = (se, band) => (!hasErrors() ? 0 : isTogether() ? band : DATA.z95 * se);
+
+/** Whether errors are drawn, and whether these hold at all points of a run together; those of groups do not. */
+const hasErrors = () => (isGrouped() ? state.spread : state.band) !== "none";
+const isTogether = () => !isGrouped() && state.band === "simultaneous";
 
 const ceilingKey = (key) => `ib/${key.split("/")[1]}/ceiling`;
 
@@ -218,7 +274,7 @@ function planeRows() {
       const [complexity, expressivity] = [read(run, x, i), read(run, y, i)];
       const missingKey = complexity === null ? x : expressivity === null ? y : null;
       return {
-        run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
+        run: run.label, step, checkpoint: run.checkpoints[i] ?? null, tokens: run.tokens[i], loss: run.losses[i], line, shape, opacity, colour: at(step),
         complexity, expressivity, complexity_se: read(run, x + "_se", i), expressivity_se: read(run, y + "_se", i),
         complexity_band: halfWidth(run, x, i, number), expressivity_band: halfWidth(run, y, i, number),
         complexity_anchor_sd: read(run, x + "_anchor_sd", i), expressivity_anchor_sd: read(run, y + "_anchor_sd", i),
@@ -243,7 +299,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
     return run.steps.map((step, i) => {
       const value = quantity === "loss" ? run.losses[i] : read(run, key, i);
       return {
-        run: run.label, step, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
+        run: run.label, step, checkpoint: run.checkpoints[i] ?? null, tokens: run.tokens[i], loss: run.losses[i], line: colour, shape, opacity, colour, value,
         se: read(run, key + "_se", i), band: halfWidth(run, key, i, number), anchor_sd: read(run, key + "_anchor_sd", i),
         z: noiseOf(run, key, i), low: lowEnd(run, key, i), high: hasNull ? highEnd(run, quantity, i, site) : null, doubt: doubt(run, key, i),
         null: withReferences && hasNull && state.reading !== "null" ? read(run, keyOf(quantity, site, "null"), i) : null,
@@ -256,7 +312,7 @@ function curveRows(quantity = state.quantity, runs = shown(), site = state.site)
 }
 
 function heatmapRun() {
-  return RUNS[state.focus === "" ? DATA.rankings[state.order][0].run : Number(state.focus)];
+  return RUNS[state.focus === "" ? DATA.claims.mean[state.order].ranking[0].run : Number(state.focus)];
 }
 
 function heatmapQuantity() {
@@ -295,6 +351,18 @@ function perRun(rows, column, words, short, without) {
   });
   const rest = sentences.length - MOST_SENTENCES;
   return rest > 0 ? [...sentences.slice(0, MOST_SENTENCES), `${rest} more runs have points ${short}.`] : sentences;
+}
+
+/** The ends of each axis of the plane if they are fitted to the path: what is drawn, with a twentieth of it to spare. */
+function fittedDomain(rows, name) {
+  const ends = rows.flatMap((row) => {
+    const width = row.opacity < 1 ? 0 : drawnWidth(row[name + "_se"], row[name + "_band"]) || 0;
+    return row[name] === null ? [] : [row[name] - width, row[name] + width];
+  });
+  if (!ends.length) return [0, 1];
+  const [low, high] = extent(ends);
+  const room = (high - low || 0.1) / 20;
+  return [low - room, high + room];
 }
 
 /** One domain for both axes of the plane, as ibtrack.report.tables.plane_domain chooses it. */

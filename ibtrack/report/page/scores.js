@@ -9,8 +9,8 @@ async function drawScores() {
   const columns = Math.min(SCORES.concat.length, 3, Math.max(1, Math.floor((room + 20) / panel)));
   if (columns === scoreColumns) return;
   scoreColumns = columns;
-  const legend = { ...CONFIG.legend, orient: "bottom", columns: Math.max(1, Math.floor(room / 140)) };
-  const options = { mode: "vega-lite", actions: false, logLevel: 1, renderer: "svg", tooltip: { theme: "custom", disableDefaultStyle: false }, config: { ...CONFIG, legend } };
+  const legend = { ...config().legend, orient: "bottom", columns: Math.max(1, Math.floor(room / 140)) };
+  const options = { mode: "vega-lite", actions: false, logLevel: 1, renderer: "svg", tooltip: { theme: "custom", disableDefaultStyle: false }, config: { ...config(), legend } };
   if (views.scores) views.scores.finalize();
   views.scores = (await vegaEmbed($("scores"), { ...SCORES, columns }, options)).view;
 }
