@@ -55,7 +55,7 @@ def main(folder: str, fault: str, *steps: str) -> None:
 
 
 def _train(run: Any, path: str, server: WandbServer, fault: str, during: range) -> dict[str, Any]:
-    tracker = InformationPlaneTracker(probe(), path=path, schedule=schedules.every(1), loggers=[run])
+    tracker = InformationPlaneTracker(probe(), path=path, schedule=schedules.every(1), loggers=[run], verbose=False)
     model = Model()
     tracker.start(model)
     tracker._began = time.monotonic() - LONG_AGO

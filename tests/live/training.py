@@ -17,7 +17,7 @@ def train(folder: Path) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     tracker = InformationPlaneTracker(
-        probe(8), path=folder / "trajectory.jsonl", schedule=schedules.every(2), report=None, name=folder.name
+        probe(8), path=folder / "trajectory.jsonl", schedule=schedules.every(2), verbose=False, name=folder.name
     )
     model = Model()
     tracker.start(model)
