@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": BELOW | {"record", "information", "probe"},
     "analysis": BELOW | {"record"},
     "report": BELOW | {"record", "analysis"},
+    "live": BELOW | {"record", "analysis", "report"},
     "tracking": BELOW
     | {"distributed", "schedules", "record", "information", "probe", "capture", "metrics", "analysis"},
     "replay": BELOW | {"distributed", "schedules", "record", "information", "probe", "capture", "tracking", "analysis"},
@@ -27,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"schedules", "record", "information", "probe", "capture", "tracking", "analysis", "report"},
     "cli": BELOW
     | {"record", "analysis", "report", "integrations", "schedules", "probe", "information", "capture", "tracking"}
-    | {"replay"},
+    | {"replay", "live"},
     "__main__": {"cli"},
     "__init__": {"schedules", "record", "information", "distributed", "probe", "tracking", "integrations"},
 }

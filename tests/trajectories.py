@@ -203,6 +203,7 @@ def write(trajectory: Trajectory, folder: Path) -> Path:
     writer = TrajectoryWriter.create(folder / "trajectory.jsonl", trajectory.protocol, trajectory.run)
     for point in trajectory.points:
         writer.append(point)
+    writer.close()
     return folder
 
 

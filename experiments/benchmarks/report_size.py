@@ -178,6 +178,7 @@ def write_runs(folder: Path, num_runs: int, template: Trajectory, num_points: in
             noise = 1 + 0.003 * draw.standard_normal(len(keys))
             values = base * np.where(moves, level * noise, 1.0)
             writer.append(replace(point, values=dict(zip(keys, values.tolist(), strict=True))))
+        writer.close()
 
 
 def cost_of(*arguments: str, cache: Path | None = None) -> Cost:

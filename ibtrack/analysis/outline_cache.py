@@ -11,11 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
@@ -29,6 +33,7 @@ from ibtrack.analysis.phases import find_phases
 from ibtrack.record.trajectory import Point, Trajectory
 
 LARGEST_CACHE = 500_000_000  # bytes of all outlines together: those of some hundred to some thousand large runs
+LEAST_PREPARED = 500_000_000  # bytes of files; of less it costs more to start processes than it saves
 _PACKAGES = ("ibtrack.record", "ibtrack.analysis")  # whose code makes what is kept
 
 
@@ -42,6 +47,18 @@ class Outlined(NamedTuple):
 
     run: Trajectory
     phases: Phases
+
+
+class _Stamped(msgspec.Struct):
+    """What tells whether a file of the folder still counts; the rest of it is passed over.
+
+    Attributes:
+        stamp: The trajectory file as it was read.
+        code: Digest of the code that read it.
+    """
+
+    stamp: tuple[int, int, int]
+    code: str
 
 
 class _Kept(msgspec.Struct):
@@ -93,6 +110,52 @@ def outlined(path: str | os.PathLike[str], order: str = "token", *, unit: str | 
     return Outlined(Trajectory(protocol, header, kept.points, path), kept.phases)
 
 
+def prepare(paths: Sequence[Path], order: str = "token", *, unit: str | None = None) -> Iterator[int]:
+    """Make the outlines of files that have changed, in as many processes as there are processors.
+
+    What is kept is what `outlined` would keep, so this only saves time. Nothing is done where there is little to read,
+    or a single processor. A file that cannot be read is left to `outlined`, which says why.
+
+    Args:
+        paths: Trajectory files.
+        order: Label set, such as ``token``.
+        unit: Unit of the phases.
+
+    Yields:
+        Number of files that are still to be read.
+    """
+    changed = [path for path in paths if path.is_file() and not _is_kept(path, order, unit)]
+    number = min(_num_processors(), len(changed))
+    if number < 2 or sum(path.stat().st_size for path in changed) < LEAST_PREPARED:
+        return
+    pool = ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=_leave_the_key_to_who_started)
+    try:
+        waiting = [pool.submit(_keep, path, order, unit) for path in changed]
+        for left, each in zip(range(len(waiting) - 1, -1, -1), as_completed(waiting), strict=True):
+            each.result()
+            yield left
+    except BrokenExecutor:  # a process was ended, for want of memory perhaps; what it has not kept is read one by one
+        return
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _keep(path: Path, order: str, unit: str | None) -> None:
+    """Make an outline for who asks for it later."""
+    with warnings.catch_warnings(), suppress(OSError, ValueError, KeyError):
+        warnings.simplefilter("ignore")
+        outlined(path, order, unit=unit)
+
+
+def _leave_the_key_to_who_started() -> None:
+    """Let Ctrl-C end the process that reads, which ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _num_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _made(path: Path, stamp: tuple[int, int, int], order: str, unit: str | None) -> _Kept:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -132,6 +195,14 @@ def _folder() -> Path:
 def _name(path: Path, order: str, unit: str | None) -> str:
     asked = json.dumps([str(path.resolve()), order, unit])
     return f"{hashlib.sha256(asked.encode()).hexdigest()}.msgpack"
+
+
+def _is_kept(path: Path, order: str, unit: str | None) -> bool:
+    try:
+        kept = msgspec.msgpack.decode((_folder() / _name(path, order, unit)).read_bytes(), type=_Stamped)
+    except (OSError, ValueError):
+        return False
+    return (kept.stamp, kept.code) == (_stamp(path), _code())
 
 
 def _read(place: Path) -> _Kept | None:

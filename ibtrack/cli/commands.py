@@ -16,11 +16,12 @@ from ibtrack._checks import check_option
 from ibtrack.analysis.comparison import refusal, why_not_comparable
 from ibtrack.analysis.effects import effects
 from ibtrack.analysis.mislabelled import mislabelled
-from ibtrack.analysis.outline_cache import outlined
+from ibtrack.analysis.outline_cache import outlined, prepare
 from ibtrack.analysis.phase_words import Phases
 from ibtrack.analysis.phases import find_phases, in_one_unit
 from ibtrack.analysis.ranking import ranking
 from ibtrack.analysis.scores import DEFAULT_QUANTITIES, Relations, join_scores, read_scores, relate
+from ibtrack.cli.progress import counted
 from ibtrack.cli.replay import replay
 from ibtrack.cli.terminal import (
     LIST_HEAD,
@@ -147,7 +148,11 @@ def list_runs(
     check_option("unit", unit, tuple(UNIT_WORDS))
     runs: dict[str, Trajectory | str] = {}
     found: dict[str, Phases] = {}
-    read = {_name_below(folder, path): _in_outline(path, order, _asked(unit)) for path in _files_below(folder)}
+    paths = _files_below(folder)
+    with counted("runs are still to be read") as count:
+        for left in prepare(paths, order, unit=_asked(unit)):
+            count(left)
+    read = {_name_below(folder, path): _in_outline(path, order, _asked(unit)) for path in paths}
     names = _names_in_list({place: run for place, (run, _) in read.items()})
     for place, (run, phases_of_run) in read.items():
         runs[names[place]] = run

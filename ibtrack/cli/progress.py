@@ -1,9 +1,9 @@
-"""The progress of a replay on the terminal: a bar with what remains, or a line for each point."""
+"""Progress on the terminal: of a replay a bar with what remains, or a line for each point; of files a number."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +41,25 @@ class Bar:
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Count a point."""
         self._bar.update()
+
+
+@contextmanager
+def counted(words: str) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how much is left, in one line that is gone at the end; nothing in a file.
+
+    Args:
+        words: What stands behind the number.
+
+    Yields:
+        What is given the number.
+    """
+    if not sys.stderr.isatty():
+        yield lambda number: None
+        return
+    try:
+        yield lambda number: print(f"\r{number} {words} ", end="", file=sys.stderr, flush=True)
+    finally:
+        print(f"\r{' ' * (len(words) + 12)}\r", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

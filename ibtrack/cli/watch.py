@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ibtrack.cli.terminal import say
+from ibtrack.record.files import why_not_read
 
 if TYPE_CHECKING:
     from ibtrack.live.page import LivePage
     from ibtrack.live.runs import FollowedRun, FollowedRuns, News
+    from ibtrack.live.server import PageServer
 
 PAUSE = 0.4  # seconds between two looks at the files: new points are to be seen within two
 LEAST_READING = 2.0  # seconds of reading before the page is made anew, so that it is there before 200 runs are read
+LONGEST_STALE = 10.0  # seconds that axes may keep their ticks while runs grow all the time
 PORT = 8765
 
 
@@ -33,17 +36,16 @@ def watch(
     page stays. Ctrl-C ends it.
 
     Raises:
-        ValueError: There is no such folder.
+        ValueError: There is no such folder, or the port is taken.
     """
     from ibtrack.live.page import LivePage
     from ibtrack.live.runs import FollowedRuns
-    from ibtrack.live.server import PageServer
 
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
     runs = FollowedRuns(folder)
     page = LivePage(runs)
-    with PageServer(page, port=port) as server:
+    with _server(page, port) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         say(f"{server.url} follows the runs below {folder}; Ctrl-C ends it")
         if open_page:
@@ -56,6 +58,16 @@ def watch(
             server.shutdown()
 
 
+def _server(page: LivePage, port: int) -> PageServer:
+    from ibtrack.live.server import PageServer
+
+    try:
+        return PageServer(page, port=port)
+    except OSError as error:
+        hint = "choose another one by --port, or one that is free by --port 0"
+        raise ValueError(f"{why_not_read(error)}; {hint}") from error
+
+
 def _follow(runs: FollowedRuns, page: LivePage) -> None:
     """Look at the files again and again, and make the page anew when something has changed."""
     was_waiting = False
@@ -63,8 +75,13 @@ def _follow(runs: FollowedRuns, page: LivePage) -> None:
         began = time.monotonic()
         news = runs.look(max(LEAST_READING, page.took))
         if any(news):
-            page.update(with_numbers=bool(news.read or news.gone), reading=time.monotonic() - began)
+            reading = time.monotonic() - began
+            page.update(
+                with_numbers=bool(news.read or news.gone), with_charts=page.stale > LONGEST_STALE, reading=reading
+            )
             _tell(runs, news)
+        elif page.stale:
+            page.update(with_charts=True)
         elif not runs.by_path and not was_waiting:
             say("no runs yet; it waits for the first trajectory file")
             was_waiting = True
@@ -92,5 +109,6 @@ def _tell(runs: FollowedRuns, news: News) -> None:
 
 def _words(run: FollowedRun) -> str:
     """Say of a run how far it has come, and whether it goes on."""
-    points = "" if run.sheet is None else f", {len(run.sheet.run.points)} points"
-    return f"{run.state.value}{points}"
+    number = 0 if run.sheet is None else len(run.sheet.run.points)
+    state = "it cannot be told from here whether it goes on" if run.state.value == "unknown" else run.state.value
+    return f"{state}, {number} point{'' if number == 1 else 's'}"

@@ -10,7 +10,7 @@ import html
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from ibtrack.live.runs import FollowedRuns
 from ibtrack.report.details import details_text
 from ibtrack.report.html import SCRIPT, Page, in_one, json_of, page_html, page_of
+from ibtrack.report.sheet import Sheet
 
 DETAILS = "details"  # the folder of the details, as the page asks for them
 _LIVE_SCRIPT = (*SCRIPT, "live.js")
@@ -25,6 +26,22 @@ _SCRIPTS = " 'self'; connect-src 'self'"  # what the page loads: details and new
 _COMPLETE = "It is served by ibtrack watch and loads nothing from anywhere else."
 _MORE = "Choose a run under Highlight: all of its points and layers are loaded."
 _TABLES = ("texts", "keys", "bandNames")  # what the numbers of a run refer to by place
+
+
+class _Drawn(NamedTuple):
+    """The charts of a page, before they have rows.
+
+    Attributes:
+        specs: The charts.
+        of: What they depend on: paths, protocols and stages of the runs.
+        ends: First and last places of the runs, from which axes have their ticks.
+        number: Version since which they are these.
+    """
+
+    specs: Mapping[str, Any]
+    of: tuple[Any, ...]
+    ends: tuple[Any, ...]
+    number: int
 
 
 class _Written(NamedTuple):
@@ -61,22 +78,31 @@ class LivePage:
         self._written: _Written | None = None
         self._changed = threading.Condition()
         self._states: dict[str, Any] = {}
+        self._drawn: _Drawn | None = None
+        self._stale_since: float | None = None
         self.took = 0.0
+
+    @property
+    def stale(self) -> float:
+        """Seconds since the axes of the charts have ticks of earlier points; 0 where they have not."""
+        return 0.0 if self._stale_since is None else time.monotonic() - self._stale_since
 
     @property
     def version(self) -> str:
         """Name of the newest version, which no other start of the program has."""
         return f"{self._start}.{self._number}"
 
-    def update(self, *, with_numbers: bool = True, reading: float = 0.0) -> None:
+    def update(self, *, with_numbers: bool = True, with_charts: bool = False, reading: float = 0.0) -> None:
         """Make a new version of the page, and wake up who waits for it.
 
         Args:
             with_numbers: Whether numbers of runs may have changed; else it is only told which runs go on.
+            with_charts: Whether charts are drawn anew where runs have only grown; else these get their new points, and
+                the ticks of their axes stay as they were, see `stale`.
             reading: Seconds that the reading of files has taken, for the reader to know how old the page may be.
         """
         began = time.monotonic()
-        written = self._made(self._number + 1) if with_numbers else self._written
+        written = self._made(self._number + 1, with_charts=with_charts) if with_numbers else self._written
         took = reading + time.monotonic() - began
         with self._changed:
             self._number += 1
@@ -139,15 +165,35 @@ class LivePage:
         run = self._runs.details(number)
         return None if run is None else details_text(run, number)
 
-    def _made(self, number: int) -> _Written | None:
+    def _made(self, number: int, *, with_charts: bool) -> _Written | None:
         """Make a page of the runs that can be read; None where there are none."""
         runs = self._runs.shown
         if not runs:
+            self._drawn = self._stale_since = None
             return None
         sheets = [run.sheet for run in runs if run.sheet is not None]
+        of = tuple(
+            (run.path, each.run.protocol, tuple(each.run.stages)) for run, each in zip(runs, sheets, strict=True)
+        )
+        ends = tuple(_ends(each) for each in sheets)
+        before = self._drawn if self._drawn is not None and self._drawn.of == of else None
+        if before is not None and with_charts and before.ends != ends:
+            before = None
         said = in_one({str(run.path): run.said for run in runs})
-        page = page_of(sheets, said, allow_mixed=True, folder=DETAILS, more=_MORE, claims_of_layers=False)
-        rest = {key: value for key, value in page.data.items() if key != "runs"}
+        page = page_of(
+            sheets,
+            said,
+            allow_mixed=True,
+            folder=DETAILS,
+            more=_MORE,
+            specs=None if before is None else before.specs,
+            claims_of_layers=False,  # they take seconds, and new points are to be seen within two
+        )
+        if before is None:
+            before = _Drawn(page.data["specs"], of, ends, number)
+        self._drawn = before
+        self._stale_since = None if before.ends == ends else self._stale_since or time.monotonic()
+        rest = {key: value for key, value in page.data.items() if key != "runs"} | {"drawn": before.number}
         texts = {str(run.path): json_of(data) for run, data in zip(runs, page.data["runs"], strict=True)}
         return _Written(page, json_of(rest), texts, self._since(texts, page.data, number))
 
@@ -171,6 +217,13 @@ class LivePage:
             "unread": runs.num_unread,
             "took": round(self.took, 3),
         }
+
+
+def _ends(sheet: Sheet) -> tuple[Any, ...]:
+    """Take from a run what axes take their ends and ticks from."""
+    points = sheet.run.points
+    places = [(point.step, point.tokens_seen) for point in points]
+    return (*places[:2], *places[-1:])
 
 
 def _begins(whole: Sequence[Any], beginning: Sequence[Any]) -> bool:

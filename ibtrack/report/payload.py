@@ -34,7 +34,12 @@ MOST_SEEDS = 4  # that are named one by one
 
 
 def payload(
-    sheets: Sequence[Sheet], labels: Sequence[str], *, comparable: bool, claims_of_layers: bool = True
+    sheets: Sequence[Sheet],
+    labels: Sequence[str],
+    *,
+    comparable: bool,
+    claims_of_layers: bool = True,
+    specs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together all that the page's script needs, as JSON has it.
 
@@ -43,6 +48,7 @@ def payload(
         labels: Short name of each run, as `ibtrack.report.run_labels.run_labels` gives them.
         comparable: Whether the runs were measured under one protocol; else they are not ranked.
         claims_of_layers: Whether what is said of the mean is said of each layer as well, which takes some seconds.
+        specs: The charts of an earlier page of these runs, whose axes may have other ticks; they take half a second.
     """
     runs = [each.run for each in sheets]
     orders = list(dict.fromkeys(order for each in sheets for order in each.orders))
@@ -90,7 +96,7 @@ def payload(
         "t95": [round(float(stdtrit(free, 0.975)), 4) for free in range(1, MOST_FREE + 1)],
         "tellingZ": TELLING_Z,
         "bottleneck": BOTTLENECK_WORDS if bottleneck(runs) else "",
-        "specs": _specs(runs, orders[0]),
+        "specs": specs or _specs(runs, orders[0]),
     }
 
 

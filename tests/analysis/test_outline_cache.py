@@ -13,7 +13,7 @@ import pytest
 
 from ibtrack.analysis import outline_cache
 from ibtrack.analysis.outline import outline
-from ibtrack.analysis.outline_cache import outlined
+from ibtrack.analysis.outline_cache import outlined, prepare
 from ibtrack.analysis.phases import find_phases
 from ibtrack.record.trajectory import Point, Trajectory
 from tests import trajectories
@@ -166,3 +166,54 @@ def test_mistakes_are_those_of_the_file(folder: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_kept_is_said() -> None:
     with pytest.raises(NotImplementedError, match="set cannot be kept"):
         outline_cache._plain({1})
+
+
+def test_several_processes_keep_what_one_would(
+    tmp_path: Path, reads: Count, monkeypatch: pytest.MonkeyPatch, kept: Path
+) -> None:
+    for name in "abc":
+        trajectories.write(trajectories.make(name), tmp_path / name)
+    paths = [tmp_path / name / "trajectory.jsonl" for name in "abc"]
+    alone = [outlined(path) for path in paths]
+    of_one = {file.name: file.read_bytes() for file in kept.iterdir()}
+    for file in kept.iterdir():
+        file.unlink()
+    (tmp_path / "text.jsonl").write_text("hello\n")
+    monkeypatch.setattr(outline_cache, "LEAST_PREPARED", 0)
+    monkeypatch.setattr(outline_cache, "_num_processors", lambda: 2)
+    before = reads()
+    assert list(prepare([*paths, tmp_path / "text.jsonl", tmp_path / "none"])) == [3, 2, 1, 0]
+    assert reads() == before, "not in this process"
+    assert {file.name: file.read_bytes() for file in kept.iterdir()} == of_one
+    assert [outlined(path) for path in paths] == alone
+    assert reads() == before
+    monkeypatch.setattr(outline_cache, "ProcessPoolExecutor", None)
+    assert list(prepare(paths)) == [], "nothing has changed"
+
+
+@pytest.mark.parametrize(("least", "processors"), [(1 << 40, 2), (0, 1)])
+def test_processes_are_not_started_for_little(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, least: int, processors: int
+) -> None:
+    trajectories.write(trajectories.make("b"), folder.parent / "b")
+    monkeypatch.setattr(outline_cache, "LEAST_PREPARED", least)
+    monkeypatch.setattr(outline_cache, "_num_processors", lambda: processors)
+    monkeypatch.setattr(outline_cache, "ProcessPoolExecutor", None)
+    assert list(prepare([folder / "trajectory.jsonl", folder.parent / "b" / "trajectory.jsonl"])) == []
+
+
+def ended(path: Path, order: str, unit: str | None) -> None:
+    """End the process, as the system does that has no memory left."""
+    os._exit(1)
+
+
+def test_a_process_that_is_ended_costs_time_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trajectories.write(trajectories.make("b"), folder.parent / "b")
+    monkeypatch.setattr(outline_cache, "LEAST_PREPARED", 0)
+    monkeypatch.setattr(outline_cache, "_num_processors", lambda: 2)
+    monkeypatch.setattr(outline_cache, "_keep", ended)
+    assert list(prepare([folder / "trajectory.jsonl", folder.parent / "b" / "trajectory.jsonl"])) == []
+
+
+def test_there_is_a_processor() -> None:
+    assert outline_cache._num_processors() >= 1

@@ -42,3 +42,18 @@ def test_a_file_gets_a_line_for_each_point(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress.progress(10, 0) as shown:
         assert isinstance(shown, Lines)
+
+
+def test_what_is_left_is_counted_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.counted("runs are left") as count:
+        count(3)
+    assert capsys.readouterr() == ("", "")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with progress.counted("runs are left") as count:
+        count(11)
+        count(9)
+    assert screen.getvalue().startswith("\r11 runs are left \r9 runs are left \r   ")
+    assert screen.getvalue().endswith(" \r")

@@ -175,7 +175,7 @@ def test_whether_a_file_is_being_written_is_seen_from_outside(path: Path) -> Non
 def test_who_looks_is_not_in_the_way_of_who_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     holder = Holder(path)
     holder.kill()
-    asked = []
+    asked: list[int] = []
     monkeypatch.setattr(lock, "_lock", asked.append)
     assert lock_state(path) is LockState.LEFT
     assert asked == []

@@ -18,8 +18,11 @@ async function draw(name, element, numRows, spec) {
   const tooltip = { theme: "custom", disableDefaultStyle: false };
   const renderer = numRows > MOST_ELEMENTS ? "canvas" : "svg";
   const options = { actions: false, logLevel: 1 /* errors; an empty column is no warning */, renderer, tooltip, config: config() };
+  const box = cell("div"); // the chart before stays until this one is drawn
+  const { view } = await vegaEmbed(box, spec, options);
   if (views[name]) views[name].finalize();
-  views[name] = (await vegaEmbed(element, spec, options)).view;
+  views[name] = view;
+  element.replaceChildren(box);
 }
 
 async function drawPlane() {

@@ -20,7 +20,7 @@ function loadDetails() {
 /** Take the details of a run: what its script calls. */
 window.ibtrackDetails = async (number, found) => {
   const run = RUNS[number];
-  if (!run || run.name !== found.name || run.points !== found.points || (run.steps.at(-1) ?? null) !== found.last) {
+  if (!run || run.name !== found.name || run.points !== found.points || (run.last ?? run.steps.at(-1) ?? null) !== found.last) {
     return sayDetails(`The folder ${DATA.folder} is that of another report. Write both again; shown is what the page itself holds.`);
   }
   const { keys, notes, failures, ...columns } = found;

@@ -22,7 +22,7 @@ function stateCell(run) {
   const found = followed(run);
   if (!found) return "";
   const state = Object.assign(cell("span", STATES[found.state] ?? ""), { className: `state ${found.state}` });
-  const age = Object.assign(cell("span"), { className: "age" });
+  const age = Object.assign(cell("span"), { className: "age", title: "since its file has changed" });
   age.dataset.path = run.path;
   return cell("span", state, age);
 }
@@ -38,7 +38,7 @@ function updateAges() {
   for (const age of document.querySelectorAll(".age[data-path]")) {
     const { state, changed } = DATA.following.runs.find(({ path }) => path === age.dataset.path);
     const since = ago(DATA.following.now - changed + (Date.now() - clock) / 1000);
-    age.textContent = { running: ` (last news ${since} ago)`, finished: "", dead: ` (last news ${since} ago)` }[state] ?? `no news for ${since}`;
+    age.textContent = state === "finished" ? "" : state === "unknown" ? `no news for ${since}` : `${since} ago`;
   }
 }
 
@@ -46,7 +46,7 @@ function updateAges() {
 function updateFollowing() {
   const { folder, runs, refused, unread, took } = DATA.following;
   const number = (state) => runs.filter((run) => run.state === state).length;
-  const counts = [...Object.keys(STATES), "unknown"].filter(number).map((state) => `${number(state)} ${STATES[state] ?? "of which it cannot be told from here"}`);
+  const counts = [...Object.keys(STATES), "unknown"].filter(number).map((state) => `${number(state)} ${STATES[state] ?? "whose state is not known here"}`);
   const words = [`Follows ${folder}: ${runs.length} ${runs.length === 1 ? "run" : "runs"}, ${counts.join(", ")}.`];
   if (unread) words.push(`${unread} more are still being read.`);
   if (took > 1) words.push(`New points come with a delay: the last ones took ${took.toFixed(1)}\u00a0s to read and work out.`);
@@ -90,11 +90,15 @@ function takeTexts({ title, probe, banners, protocol }) {
   summary.insertAdjacentHTML("afterend", protocol);
 }
 
-/** Keep the place on the page and in its tables, and the control that has the focus, while all of it is made anew. */
+/** The part of the page that is read: the last one that begins above the middle of the window. */
+const partInSight = () => [...document.querySelectorAll("main > *")].filter((part) => part.offsetHeight && part.getBoundingClientRect().top < innerHeight / 2).at(-1);
+
+/** Keep what is read where it is, tables as far as they were scrolled, and the focus, while all of it is made anew. */
 async function inPlace(change) {
   const boxes = [...document.querySelectorAll(".tall")].map((box) => [box, box.scrollTop]);
   const charts = [...document.querySelectorAll(".chart")];
-  const [left, top] = [scrollX, scrollY];
+  const part = scrollY > 0 ? partInSight() : undefined;
+  const top = part?.getBoundingClientRect().top;
   const active = document.activeElement;
   const row = active?.closest?.("#summary tbody tr");
   const name = row && row.querySelector("button").textContent;
@@ -106,7 +110,7 @@ async function inPlace(change) {
     same?.querySelector(active.tagName.toLowerCase())?.focus({ preventScroll: true });
   }
   for (const [box, scrolled] of boxes) box.scrollTop = scrolled;
-  scrollTo({ left, top, behavior: "instant" });
+  if (part) scrollBy({ top: part.getBoundingClientRect().top - top, behavior: "instant" });
 }
 
 async function take(news) {
@@ -116,11 +120,13 @@ async function take(news) {
   DATA.following = news.following;
   if (news.page) {
     await inPlace(async () => {
+      const { drawn } = DATA;
       hold({ ...news.page.data, following: DATA.following });
       takeTexts(news.page.parts);
       offerAll();
       loadDetails();
-      await drawAll();
+      if (drawn === DATA.drawn) update();
+      else await drawAll();
     });
   } else {
     updateSummary();
