@@ -233,6 +233,8 @@ def plane_preset(unit: str = "share") -> dict[str, Any]:
         "until": "1e15",
         "low": f"min(0, floor(100 * {lowest}) / 100) || 0",  # or so while there is no row yet
         "high": f"max(1, ceil(20 * {highest})) / 20 || 1",
+        **{"left": "low", "bottom": "low", "right": "high", "top": "high"},  # one domain for both axes
+        "bars": "true",
         "bottleneck": "false",
         "simultaneous": "false",  # the table has no such bands
     }

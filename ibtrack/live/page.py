@@ -187,7 +187,7 @@ class LivePage:
             folder=DETAILS,
             more=_MORE,
             specs=None if before is None else before.specs,
-            claims_of_layers=False,
+            claims_of_layers=False,  # they take seconds, and new points are to be seen within two
         )
         if before is None:
             before = _Drawn(page.data["specs"], of, ends, number)

@@ -110,8 +110,8 @@ def page_of(
     folder: str = "",
     more: str = MORE_BESIDE,
     scores: Relations | None = None,
-    specs: Mapping[str, Any] | None = None,
     claims_of_layers: bool = True,
+    specs: Mapping[str, Any] | None = None,
 ) -> Page:
     """Put together the page of several runs.
 
@@ -122,8 +122,8 @@ def page_of(
         folder: Name of the folder that holds their details; empty without one.
         more: Where the details are, with ``{}`` for the folder.
         scores: Readings beside scores, for a section of their own.
-        specs: The charts of an earlier page of these runs, see `ibtrack.report.payload.payload`.
         claims_of_layers: Whether what is said of the mean is said of each layer as well, which takes some seconds.
+        specs: The charts of an earlier page of these runs, see `ibtrack.report.payload.payload`.
 
     Raises:
         ValueError: Protocols differ and ``allow_mixed`` is not set.
@@ -142,7 +142,7 @@ def page_of(
     ]
     return Page(
         data={
-            **payload(sheets, labels, comparable=not differences, specs=specs, claims_of_layers=claims_of_layers),
+            **payload(sheets, labels, comparable=not differences, claims_of_layers=claims_of_layers, specs=specs),
             "folder": folder,
         },
         parts={

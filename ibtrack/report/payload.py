@@ -38,8 +38,8 @@ def payload(
     labels: Sequence[str],
     *,
     comparable: bool,
-    specs: Mapping[str, Any] | None = None,
     claims_of_layers: bool = True,
+    specs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together all that the page's script needs, as JSON has it.
 
@@ -47,8 +47,8 @@ def payload(
         sheets: What the page holds of each run, at least one, as `ibtrack.report.sheet.sheet` takes it.
         labels: Short name of each run, as `ibtrack.report.run_labels.run_labels` gives them.
         comparable: Whether the runs were measured under one protocol; else they are not ranked.
-        specs: The charts of an earlier page of these runs, whose axes may have other ticks; they take half a second.
         claims_of_layers: Whether what is said of the mean is said of each layer as well, which takes some seconds.
+        specs: The charts of an earlier page of these runs, whose axes may have other ticks; they take half a second.
     """
     runs = [each.run for each in sheets]
     orders = list(dict.fromkeys(order for each in sheets for order in each.orders))

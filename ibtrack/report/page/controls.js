@@ -153,7 +153,7 @@ async function render(payload) {
   offerAll();
   if (isFirst) {
     listen();
-    $("single").open = !isGrouped();
+    $("single").open = !isGrouped() || Boolean(DATA.following); // of runs that go on it says which do
     $("phases").open = RUNS.length <= DATA.palette.length;
   }
   loadDetails();

@@ -10,7 +10,7 @@ const idOf = (run) => run.path || run.label;
 /** What the reader has chosen, all of it; `render` keeps what still exists. Runs are named by their number. */
 const state = {
   order: "", site: "mean", reading: "debiased", unit: "share", view: "", colour: "", focus: "",
-  quantity: "", below: "", x: "step", band: "pointwise", spread: "sd", references: null, bracket: false, fitted: false, matched: "step",
+  quantity: "", below: "", x: "step", band: "pointwise", spread: "sd", references: false, bracket: false, fitted: false, matched: "step",
   at: -1, hidden: new Set(), sort: { column: "fall", down: true },
 };
 
@@ -20,6 +20,7 @@ function hold(payload) {
   const before = new Map(RUNS.map((run) => [run.path, run]));
   const [ids, isLast, step] = [RUNS.map(idOf), state.at === STEPS.length - 1, STEPS[state.at]];
   const loaded = new Set([...asked].map((number) => RUNS[number]));
+  const chosen = DATA && defaults();
   const numberOf = (number) => RUNS.findIndex((run) => idOf(run) === ids[number]);
   DATA = payload;
   INDEX = DATA.keys.map((keys) => new Map(keys.map((key, i) => [key, i])));
@@ -34,15 +35,22 @@ function hold(payload) {
   state.hidden = new Set([...state.hidden].map(numberOf).filter((number) => number >= 0));
   const focused = state.focus === "" ? -1 : numberOf(Number(state.focus));
   state.focus = focused < 0 ? "" : String(focused);
+  for (const [name, value] of Object.entries(defaults())) if (!chosen || state[name] === chosen[name]) state[name] = value;
   settleChoices();
 }
 
 /** A run that has grown keeps the details that were loaded of it until the new ones are there. */
 function withDetails(run, before, loaded) {
   if (!loaded.has(before) || run.points <= before.points) return run;
-  const { steps, tokens, losses, sites, layers, table, index, notes, failures } = before;
-  return Object.assign(run, { last: run.steps.at(-1), steps, tokens, losses, sites, layers, table, index, notes, failures });
+  const { steps, checkpoints, tokens, losses, sites, layers, table, index, notes, failures } = before;
+  return Object.assign(run, { last: run.steps.at(-1), steps, checkpoints, tokens, losses, sites, layers, table, index, notes, failures });
 }
+
+/** What is chosen where the reader has chosen nothing. */
+const defaults = () => ({
+  order: DATA.orders[0], view: DATA.groups ? "groups" : "runs", colour: DATA.groups ? "group" : DATA.colour,
+  references: RUNS.length <= 6 && DATA.groups === null, unit: isMeasured("kept") ? "share" : "log_k",
+});
 
 /** Keep the choices that there are, and make the others. */
 function settleChoices() {
@@ -53,12 +61,10 @@ function settleChoices() {
   among("site", sites(), "mean");
   among("view", DATA.groups ? ["groups", "runs"] : ["runs"], DATA.groups ? "groups" : "runs");
   among("colour", [...(DATA.groups ? ["group"] : []), "run", "step", ...DATA.differing], isGrouped() ? "group" : DATA.colour);
-  if (!isMeasured("kept")) state.unit = "log_k";
   if (state.quantity === "") {
     state.quantity = withoutPlane() ? "preference_information" : axes()[0];
     state.below = isMeasured("rankme") ? "rankme" : withoutPlane() ? "" : axes()[1];
   }
-  state.references ??= RUNS.length <= 6 && !isGrouped();
 }
 
 /** The sites that the page holds of any run. */
