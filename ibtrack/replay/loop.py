@@ -417,7 +417,7 @@ def _own(path: Path | None) -> Iterator[Path | None]:
         lock.acquire()
         yield path if path.exists() else None
     finally:
-        lock.release()
+        lock.release(is_over=None if path.exists() else True)  # without a file there is nothing that was cut off
         if not was_there and not any(path.parent.iterdir()):
             path.parent.rmdir()
 

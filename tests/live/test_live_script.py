@@ -116,7 +116,7 @@ def test_what_the_reader_has_chosen_stays(watched: Watched, follow: Follow) -> N
     watched.look()
     page = ready(follow())
     choices = {
-        "order": "bigram", "site": "L01", "reading": "plugin", "unit": "log_k", "band": "simultaneous", "view": "runs",
+        "view": "runs", "order": "bigram", "site": "L01", "reading": "plugin", "unit": "log_k", "band": "simultaneous",
         "colour": "model.width", "quantity": "entropy", "x": "tokens", "below": "loss", "matched": "loss",
     }  # fmt: skip
     for control, value in choices.items():

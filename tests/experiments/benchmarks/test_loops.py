@@ -27,12 +27,12 @@ def test_a_pair_is_run_and_its_record_read_back() -> None:
     "found", [[(0, 0.5)], [(0, 0.5), (2, 0.25), (2, 0.25)], [(0, 0.5), (1, 0.25)], [(0, 0.5), (2, 0.26)]]
 )
 def test_a_record_that_is_not_the_trajectory_is_refused(found: list[tuple[int, float]]) -> None:
-    key = "ib/mean/entropy"
+    key = "ib/mean/token/kept"
     trajectory = Trajectory({}, {}, [Point(0, {key: 0.5}), Point(2, {key: 0.25})])
     failed = [(0, 0.0), (2, 0.0)]
-    _compare(trajectory, {key: [(0, 0.5), (2, 0.25)], "ib/failed": failed}, "a loop")
+    _compare(trajectory, {key: [(0, 0.5), (2, 0.25)], "ib_run/failed": failed}, "a loop")
     with pytest.raises(RuntimeError, match=f"a loop: {key} is .* there, and .* in the trajectory"):
-        _compare(trajectory, {key: found, "ib/failed": failed}, "a loop")
+        _compare(trajectory, {key: found, "ib_run/failed": failed}, "a loop")
 
 
 def test_the_file_has_all_pairs_and_each_has_its_points() -> None:
