@@ -28,7 +28,7 @@ import typer
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig
 from torch import Tensor
 from transformers import get_scheduler
@@ -39,7 +39,7 @@ from experiments.benchmarks.figures import Figure, report
 from experiments.benchmarks.options import JsonFile, Overrides, Threads, use_threads
 from experiments.benchmarks.turns import Turns
 from experiments.blocks import Blocks
-from experiments.data import BlockData
+from experiments.loader import training_loader
 from ibtrack import Probe
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -50,7 +50,7 @@ TRAINERS = {"cpu": "cpu", "cuda": "gpu"}
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
-class RandomBlocks(BlockData):
+class RandomBlocks(LightningDataModule):
     """Blocks of random tokens.
 
     Args:
@@ -61,10 +61,13 @@ class RandomBlocks(BlockData):
 
     def __init__(self, *, vocab_size: int, block_size: int, batch_size: int) -> None:
         super().__init__()
-        self.vocab_size, self.block_size, self.batch_size, self.seed = vocab_size, block_size, batch_size, 0
+        self.block_size, self.batch_size = block_size, batch_size
         row = np.random.default_rng(0).integers(vocab_size, size=NUM_BLOCKS * block_size, dtype=np.int32)
-        self.train_blocks = self.held_out_blocks = Blocks(row, block_size)
-        self.end_id, self.fingerprint = None, "random"
+        self.blocks = Blocks(row, block_size)
+
+    def train_dataloader(self) -> Any:
+        """Return batches as `experiments.data.BlockData` does, whose module would bring much with it."""
+        return training_loader(self.blocks, batch_size=self.batch_size)
 
 
 class Turn(Callback):
