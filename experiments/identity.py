@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import IterableDataset
 from transformers import SchedulerType
@@ -25,7 +25,7 @@ _TRAINER = ("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algor
 _CONSTANT = (SchedulerType.CONSTANT, SchedulerType.CONSTANT_WITH_WARMUP)
 
 
-def identity(config: Mapping[str, Any], data: BlockData, trainer: Trainer) -> dict[str, Any]:
+def identity(config: Mapping[str, Any], data: LightningDataModule, trainer: Trainer) -> dict[str, Any]:
     """List what decides the weights of a run, with dotted keys.
 
     Args:
@@ -41,11 +41,18 @@ def identity(config: Mapping[str, Any], data: BlockData, trainer: Trainer) -> di
     model = flat({"model": config["model"]})
     if model.get("model.schedule") not in _CONSTANT:  # any other rate depends on how long the run is
         settings |= {"max_steps": trainer.max_steps, "max_epochs": trainer.max_epochs}
-    stream = isinstance(data.train_blocks, IterableDataset)  # which is divided among processes and workers
-    shares = {"processes": processes, "workers": data.num_workers} if stream else {}
-    tokens = {"tokenizer": tokenizer_hash(data.tokenizer), "block_size": data.block_size, "corpus": data.fingerprint}
     own = {"seed": config["seed"], "compile": config.get("compile", False)}
-    return {**own, **tokens, "batch": data.batch_size * processes, **shares, **settings, **model}
+    return {**own, **_of_data(config, data, processes), **settings, **model}
+
+
+def _of_data(config: Mapping[str, Any], data: LightningDataModule, processes: int) -> dict[str, Any]:
+    if not isinstance(data, BlockData):
+        return flat({"data": config["data"], "processes": processes})
+    known = {"tokenizer": tokenizer_hash(data.tokenizer), "block_size": data.block_size, "corpus": data.fingerprint}
+    known["batch"] = data.batch_size * processes
+    if isinstance(data.train_blocks, IterableDataset):  # which is divided among processes and workers
+        known |= {"processes": processes, "workers": data.num_workers}
+    return known
 
 
 @dataclass(frozen=True)

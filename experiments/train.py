@@ -250,7 +250,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
         probe = searched(probe, data, cfg.contained)
     monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
     loggers = _loggers(cfg.logger)
-    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     callbacks.sort(key=lambda callback: isinstance(callback, LastState))  # last, as it saves the state of the others
     trainer = _partial(cfg.trainer)(logger=loggers, callbacks=[monitor, *callbacks])
     check_processes(cfg, trainer.world_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,18 @@ def test_what_decides_the_weights_is_in_the_identity_and_nothing_else_is() -> No
     constant = ["model.schedule=constant", "model.schedule_settings=null"]
     longer = known(*constant, "trainer.max_steps=99")
     assert differences(known(*constant), longer) == "", "a constant rate does not depend on the length"
+
+
+def test_data_of_another_kind_are_known_by_their_settings() -> None:
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    with isolated():
+        cfg = config("experiment=tishby")
+        container: Any = OmegaConf.to_container(cfg, resolve=True)
+        found = identity(container, instantiate(cfg.data), instantiate(cfg.trainer, logger=False))
+    assert found["data.batch_size"] == 512
+    assert found["processes"] == 1
 
 
 def test_a_run_that_has_ended_is_shown_again_and_refused_to_another_seed(
