@@ -346,6 +346,7 @@ def test_the_page_counts_lines_over_points_as_python_does(chromium: Any) -> None
     page_files = files("ibtrack.report") / "page"
     script = (page_files / "groups.js").read_text(encoding="utf-8")
     extent = re.search(r"function extent.*?\n}", (page_files / "rows.js").read_text(encoding="utf-8"), re.DOTALL)
+    assert extent is not None
     draw = random.Random(0)
     rows = [
         {"run": run, "step": step, "x": draw.choice([0.0, 0.001, 1.0]), "y": draw.choice([0.0, 0.0, 0.0, 1.0, None])}

@@ -33,7 +33,7 @@ def test_missing_values_and_near_ones() -> None:
 
 
 def test_more_runs_than_look_different_are_not_compared() -> None:
-    runs = {f"r{i}": [0.0, 1.0] for i in range(MOST_MARKED + 1)}
+    runs: dict[str, list[float | None]] = {f"r{i}": [0.0, 1.0] for i in range(MOST_MARKED + 1)}
     assert {row["shared"] for row in mark_shared(rows(**runs), ["y"])} == {0}
     runs.popitem()
     assert mark_shared(rows(**runs), ["y"])[0]["shared"] == MOST_MARKED - 1
