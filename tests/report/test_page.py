@@ -360,6 +360,29 @@ def test_the_page_counts_lines_over_points_as_python_does(chromium: Any) -> None
     assert {row["shared"] for row in found} >= {0, 1, 2}
 
 
+@pytest.mark.parametrize("width", [2400, 1400, 400])
+def test_long_names_stand_beside_numbers_and_not_on_them(show: Show, width: int) -> None:
+    runs = trajectories.sweep(num_points=5)
+    recipes = {32: "constant_with_warmup_and_hard_restarts", 64: "cosine_with_hard_restarts"}
+    for i, run in enumerate(runs):
+        config = {"recipe": recipes[run.run["config"]["model"]["width"]], "seed": i % 2}
+        name = f"sweep recipe={config['recipe']} seed={i % 2}"
+        runs[i] = replace(run, run={"name": name, "config": config})
+    page = show(runs, width=width)
+    run_by_run(page)
+    over = """cells => cells.filter(cell => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return range.getBoundingClientRect().right > cell.getBoundingClientRect().right + 1;
+    }).map(cell => cell.textContent)"""
+    for table in ("group-summary", "summary", "readout", "means"):
+        cells = page.locator(f"#{table} td, #{table} th")
+        assert cells.count() > 8
+        assert cells.evaluate_all(over) == []
+    fall = page.locator("#group-summary tbody td").first.bounding_box()
+    assert fall["x"] + fall["width"] < width  # the answer is seen without scrolling
+
+
 def test_the_axes_of_the_plane_can_be_fitted_to_the_path(show: Show) -> None:
     page = show([trajectories.make()])
     box = "() => document.querySelector('#plane .mark-line.role-mark path').getBBox()"

@@ -199,7 +199,7 @@ function updateGroupSummary() {
   if (!isGrouped()) $("single").open = true;
   if (!isShownHere) return;
   const at = found.titles.map((title, i) => i).sort((a, b) => rank(found.titles[a]) - rank(found.titles[b]));
-  const heads = [byName(), "runs", found.titles[at[0]], "compression in", "since step", ...at.slice(1).map((i) => found.titles[i])];
+  const heads = [byName(), found.titles[at[0]], "runs", "compression in", "since step", ...at.slice(1).map((i) => found.titles[i])];
   const largest = extent(found.groups.map(({ means }) => means[at[0]] ?? 0))[1];
   const rows = found.groups.map((group) => groupSummaryRow(group, at, largest));
   $("group-summary").tHead.replaceChildren(headRow(heads));
@@ -235,7 +235,7 @@ function groupSummaryRow({ group, runs, cells, means }, at, largest) {
   const fall = inCell(cells[at[0]]);
   fall.firstChild.after(bar(largest > 0 ? (means[at[0]] ?? 0) / largest : 0));
   const [head, ...rest] = [
-    cell("th", name), twoLines(String(runs), own.seeds), fall,
+    cell("th", name), fall, twoLines(String(runs), own.seeds),
     cell("td", `${falls.length} of ${own.runs.length} runs`), cell("td", steps), ...at.slice(1).map((i) => inCell(cells[i])),
   ];
   head.scope = "row";
@@ -255,5 +255,5 @@ function differenceRow({ contrasts, titles }, at) {
   const fall = text(of(at[0]));
   if (of(at[0])) fall.append(picture(of(at[0]), [of(at[0])]));
   const head = Object.assign(cell("th", contrasts[0]?.pair ?? "difference"), { scope: "row" });
-  return Object.assign(cell("tr", head, cell("td"), fall, cell("td"), cell("td"), ...at.slice(1).map((i) => text(of(i)))), { className: "difference" });
+  return Object.assign(cell("tr", head, fall, cell("td"), cell("td"), cell("td"), ...at.slice(1).map((i) => text(of(i)))), { className: "difference" });
 }
