@@ -71,7 +71,7 @@ def test_list_shows_the_sound_runs_and_a_line_for_each_damaged_one(tmp_path: Pat
     result = CliRunner().invoke(app, ["list", str(tmp_path)])
     assert result.exit_code == 0, result.output
     rows = result.stdout.split("\n\n")[0].splitlines()[1:]
-    assert [row.split()[-1] for row in rows] == [*sorted(content), good.name]  # files may give themselves any name
+    assert [row.split()[-1] for row in rows] == [*sorted(content), good.name]  # the folders
     assert alone.split()[1:6] == rows[-1].split()[1:6]
     damaged = [row for row in rows if "not readable" in row]
     assert len(damaged) > 25

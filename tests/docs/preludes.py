@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -225,7 +226,7 @@ def write_saved_run(folder: Path) -> None:
 
 
 SWEEP = tuple(f"outputs/tiny_sweep/recipe={recipe},seed={seed}" for recipe in ("constant", "cosine") for seed in (0, 1))
-RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/recipe=one", "FOLDER/recipe=two", "runs/bytes", *SWEEP)
+RUNS = ("RUN", "RUN2", "RUN3", "FOLDER/recipe=one", "FOLDER/recipe=two", "runs/bytes", "runs/c4", *SWEEP)
 
 
 def write_checkpoints(folder: Path) -> None:
@@ -252,6 +253,17 @@ def write_models(folder: Path) -> None:
     saved_models.write_list(folder)
 
 
+def write_scores(folder: Path) -> None:
+    """Put runs beside a table of their scores, and others that have theirs in a folder of their own."""
+    trajectories.write_scored(folder)
+    runs, table = trajectories.scored()
+    for run, row in zip(runs, table, strict=True):
+        scores = trajectories.write(run, folder / "runs" / run.name) / "scores"
+        scores.mkdir()
+        results = {task: {"acc,none": score} for task, score in row.items() if task != "run"}
+        (scores / "step-1000.json").write_text(json.dumps({"model_name": run.name, "results": results}))
+
+
 def write_model(folder: Path) -> None:
     """Write a module that makes a model."""
     (folder / "my_models.py").write_text("from tests.docs.preludes import Model as make_model\n", encoding="utf-8")
@@ -261,7 +273,7 @@ FILES: dict[str, Callable[[Path], None]] = {
     "howto/models.md": write_models,
     "howto/replay.md": write_checkpoints,
     "howto/replay_own.md": write_saved_run,
-    "howto/scores.md": trajectories.write_scored,
+    "howto/scores.md": write_scores,
     "howto/layers.md": write_model,
 }
 """Page to what writes further files that it speaks of into a folder."""

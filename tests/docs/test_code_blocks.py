@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import re
 import shlex
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 import wandb
 from typer.testing import CliRunner
 
@@ -67,7 +69,7 @@ def test_blocks_that_are_not_run_are_counted_and_say_why() -> None:
 
 def _commands(page: Path) -> list[str]:
     lines = "".join(block.code for block in blocks(page, "bash")).splitlines()
-    return [line.split("  #")[0].strip() for line in lines if line.strip()]
+    return [re.split(r"\s#", line)[0].strip() for line in lines if line.strip()]
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
@@ -91,6 +93,8 @@ def _take_commands(page: Path, at_hand: Path) -> None:
             assert result.exit_code == 0, (command, result.output)
         elif command.startswith("python experiments/train.py"):
             _check_overrides(arguments[1:])
+        elif command.startswith("python experiments/benchmarks/"):
+            _check_options(Path(arguments[0]), arguments[1:])
         else:
             assert program in ("pip", "wandb"), command
 
@@ -98,8 +102,16 @@ def _take_commands(page: Path, at_hand: Path) -> None:
 def _check_overrides(arguments: list[str]) -> None:
     """A configuration can be composed of them; what an option of Hydra's own does is Hydra's matter."""
     overrides = [argument for argument in arguments if "=" in argument]
-    assert set(arguments) - set(overrides) <= {"-m", "--help"}
+    assert set(arguments) - set(overrides) <= {"-m", "--help", "--dry-run"}
     config(*overrides)
+
+
+def _check_options(program: Path, arguments: list[str]) -> None:
+    """A program takes the arguments; what it does with them is its own tests' matter."""
+    module = importlib.import_module(".".join(program.with_suffix("").parts))
+    whole = typer.Typer()
+    whole.command()(module.main)
+    typer.main.get_command(whole).make_context(program.name, arguments)
 
 
 def test_the_extras_that_pages_install_exist() -> None:
