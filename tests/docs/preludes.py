@@ -258,7 +258,7 @@ def write_scores(folder: Path) -> None:
     trajectories.write_scored(folder)
     runs, table = trajectories.scored()
     for run, row in zip(runs, table, strict=True):
-        scores = trajectories.write(run, folder / "runs" / run.name) / "scores"
+        scores = trajectories.write(run, folder / "scored" / run.name) / "scores"
         scores.mkdir()
         results = {task: {"acc,none": score} for task, score in row.items() if task != "run"}
         (scores / "step-1000.json").write_text(json.dumps({"model_name": run.name, "results": results}))
