@@ -80,7 +80,9 @@ def use_the_tracker(path: Path) -> None:
     model = nn.Sequential(nn.Embedding(11, 16), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 11))
     tokens = torch.randint(0, 11, (12, 16))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    tracker = InformationPlaneTracker(Probe(tokens), layers=["1", "2"], schedule=schedules.every(2), path=path, verbose=False)
+    tracker = InformationPlaneTracker(
+        Probe(tokens), layers=["1", "2"], schedule=schedules.every(2), path=path, verbose=False
+    )
     tracker.step(model, 0)
     for step in range(1, 5):
         loss = nn.functional.cross_entropy(model(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
