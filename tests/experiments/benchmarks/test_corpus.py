@@ -33,6 +33,7 @@ def in_this_process(place: Path, vocab_size: int) -> dict[str, Any]:
 @pytest.mark.usefixtures("texts")
 def test_a_corpus_is_made_prepared_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes of its own are this one, where everything is imported already."""
+    monkeypatch.setenv("IBTRACK_CACHE", str(tmp_path))  # which the program sets for each part, and which is undone
     monkeypatch.setattr(corpus, "PART_BYTES", 300_000)
     monkeypatch.setattr(corpus, "STEPS", 2)
     monkeypatch.setattr(corpus, "in_own_process", in_this_process)
