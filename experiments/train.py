@@ -96,7 +96,7 @@ def train(cfg: DictConfig) -> float:
         ValueError: There is no such objective.
     """
     with isolated():
-        # the blocks are tensors in memory: worker processes would only slow their loader down
+        # blocks are read from memory or a file in microseconds: by default there are no worker processes
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning 2.6 on torch 2.13
         check_folder(cfg)

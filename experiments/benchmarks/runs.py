@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.budget import count_processes, settled
 from experiments.data import TextData
 from experiments.isolation import isolated
 from ibtrack import InformationPlaneMonitor, Trajectory
@@ -65,6 +66,7 @@ def fit(config: DictConfig, *, watched: bool, callbacks: Sequence[Callback] = ()
         watched: Whether the monitor takes part.
         callbacks: Callbacks that take part besides.
     """
+    config = settled(config, count_processes(config.trainer))
     with isolated():
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
