@@ -73,7 +73,8 @@ def _same(first: nn.Module, second: nn.Module) -> bool:
 def test_wandb_and_tensorboard_of_the_trainer_get_every_point_once_beside_its_own_rows(
     tmp_path: Path, clean_wandb: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where the trainer's wandb run goes
+    wandb.teardown()  # what it has read of the environment before
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))  # where the trainer's run goes
     watch = _watch(tmp_path)
     watched = _trainer(tmp_path, [watch], report_to=["wandb", "tensorboard"])
     watched.train()
