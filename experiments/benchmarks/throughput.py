@@ -198,8 +198,9 @@ class LoopState:
         seed_everything(cfg.seed, verbose=False)
         device = "cuda" if cfg.trainer.accelerator == "gpu" else "cpu"
         self.model = instantiate(cfg.model, vocab_size=vocab, block_size=cfg.data.block_size).to(device).train()
-        self.parameters = list(self.model.parameters())
         self.optimizer = self.model.optimizer(self.model._parameter_groups())
+        # in the order in which the trainer adds up their norms
+        self.parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
         arguments = (self.model.schedule, self.optimizer, self.model.warmup_steps, num_steps)
         self.schedule = get_scheduler(*arguments, self.model.schedule_settings)
         self.max_norm = cfg.trainer.gradient_clip_val
