@@ -231,10 +231,11 @@ def designs_of(label_sets: Mapping[str, Tensor], documents: DocumentDesign) -> d
         label_sets: Name to (N,) dense labels.
         documents: Documents of the rows.
     """
-    one_by_one = len(documents.index) < ROWS_OF_THREADS
-    with ThreadPoolExecutor(1 if one_by_one else len(label_sets)) as threads:
-        made = threads.map(partial(LabelDesign.from_labels, documents=documents), label_sets.values())
-        return dict(zip(label_sets, made, strict=True))
+    describe = partial(LabelDesign.from_labels, documents=documents)
+    if len(documents.index) < ROWS_OF_THREADS:
+        return {name: describe(labels) for name, labels in label_sets.items()}
+    with ThreadPoolExecutor(len(label_sets)) as threads:
+        return dict(zip(label_sets, threads.map(describe, label_sets.values()), strict=True))
 
 
 def cells_of(labels: Tensor, documents: DocumentDesign) -> Pairs:
