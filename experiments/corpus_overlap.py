@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from typing import Any
 
 from experiments.corpus import Corpus
+from experiments.whole_file import write_whole
 from ibtrack import Probe
 from ibtrack.probe.overlap import LENGTH, SHARE, Overlap
 
@@ -33,7 +32,5 @@ def corpus_overlap(probe: Probe, corpus: Corpus, num_tokens: int, tokenizer: Any
         probe.overlap = Overlap(**kept | {name: tuple(kept[name]) for name in ("passages", "found")})
         return probe.overlap
     found = probe.find_in(corpus.train.head(num_tokens), tokenizer=tokenizer, length=LENGTH, share=SHARE)
-    with tempfile.NamedTemporaryFile("w", dir=corpus.folder, suffix=".draft", delete=False) as draft:
-        json.dump(asdict(found), draft)
-    os.replace(draft.name, path)
+    write_whole(path, json.dumps(asdict(found)))
     return found

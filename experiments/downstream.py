@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from experiments.documents import local
 from experiments.tokenizer import END
+from experiments.whole_file import write_whole
 from ibtrack import InformationPlaneMonitor
 from ibtrack.analysis.score_files import read_scores
 from ibtrack.capture.isolation import undisturbed
@@ -183,10 +184,8 @@ class Downstream(Callback):
             warnings.warn(f"step {step} has no {', '.join(missing)}: no finite number came out", stacklevel=2)
         about = {"limit": self.limit, "num_fewshot": self.num_fewshot, "seconds": seconds}
         content = {"model_name": self.name, "results": kept, "config": about, "versions": results["versions"]}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        begun, whole = self.folder / f".step-{step}", self.folder / f"step-{step}.json"
-        begun.write_text(json.dumps(content, indent=1, default=str) + "\n")
-        begun.replace(whole)
+        whole = self.folder / f"step-{step}.json"
+        write_whole(whole, json.dumps(content, indent=1, default=str) + "\n")
         return read_scores(whole)[0].scores
 
 

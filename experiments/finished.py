@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.last_state import STATES, newest_state
+from experiments.whole_file import write_whole
 from ibtrack.record.protocol import as_text, differing_keys, flat
 
 MARK = "finished.json"
@@ -93,9 +94,7 @@ def set_aside(folder: Path) -> None:
 
 @rank_zero_only
 def _mark(folder: Path, cfg: DictConfig, value: float) -> None:
-    draft = folder / f"{MARK}.tmp"
-    draft.write_text(json.dumps({"value": value, "config": _configuration(cfg)}, indent=1))
-    draft.replace(folder / MARK)  # this is atomic: a mark is whole or not there
+    write_whole(folder / MARK, json.dumps({"value": value, "config": _configuration(cfg)}, indent=1))
 
 
 def _configuration(cfg: DictConfig) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from transformers import SchedulerType
 from experiments.data import BlockData
 from experiments.finished import set_aside
 from experiments.last_state import STATES, newest_state
+from experiments.whole_file import write_whole
 from ibtrack.probe.tokenizer import tokenizer_hash
 from ibtrack.record.protocol import as_text, differing_keys, flat
 
@@ -134,7 +135,4 @@ def _short(key: str, known: Mapping[str, Any]) -> str:
 
 @rank_zero_only
 def _write(states: Path, entries: Mapping[str, Any]) -> None:
-    states.mkdir(parents=True, exist_ok=True)
-    draft = states / f"{RUN}.tmp"
-    draft.write_text(json.dumps(entries, indent=1, default=str))
-    draft.replace(states / RUN)
+    write_whole(states / RUN, json.dumps(entries, indent=1, default=str))

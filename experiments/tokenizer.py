@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from experiments.documents import bounded
+from experiments.whole_file import write_whole
 
 END = "<|endoftext|>"
 NUM_BYTES = 256
@@ -51,7 +51,7 @@ def tokenizer_for(texts: Sequence[str], vocab_size: int) -> Tokenizer:
     sample = list(bounded(texts, max_bytes=sample_bytes(vocab_size)))
     path = cache_folder() / f"tokenizer-{_fingerprint(sample, vocab_size)}.json"
     if not path.exists():
-        _write(path, train_tokenizer(sample, vocab_size))
+        write_whole(path, train_tokenizer(sample, vocab_size).to_str())  # two processes may train it at once
     return plain(_read(path))
 
 
@@ -218,10 +218,3 @@ def _fingerprint(texts: Sequence[str], vocab_size: int) -> str:
     for text in texts:
         digest.update(hashlib.sha256(text.encode()).digest())
     return digest.hexdigest()[:32]
-
-
-def _write(path: Path, tokenizer: Tokenizer) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as draft:
-        draft.write(tokenizer.to_str())
-    os.replace(draft.name, path)  # atomic, so two processes may train it at once
