@@ -15,7 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, Node, OmegaConf, open_dict, read_write
+
+from ibtrack.tracking.line_printer import print_line
 
 SCRIPT = Path(__file__).parent / "train.py"
 LONGEST_NAME = 150  # characters; file systems take 255 bytes
@@ -95,8 +98,7 @@ def as_job(cfg: DictConfig) -> Iterator[None]:
         Nothing; the job runs in the body of the ``with`` statement.
     """
     job, script = HydraConfig.get(), sys.modules["__main__"]
-    shared = job.job.config.override_dirname.exclude_keys
-    cfg.name = job_name(cfg.name, [text for text in job.overrides.task if _key(text) not in shared])
+    cfg.name = job_name(cfg.name, _own_overrides())
     cfg.group = cfg.group or Path(job.sweep.dir).name
     own = [f"name={quoted(cfg.name)}", f"group={quoted(cfg.group)}", "hydra.mode=RUN"]
     before = sys.argv, script.__spec__
@@ -107,6 +109,21 @@ def as_job(cfg: DictConfig) -> Iterator[None]:
         yield
     finally:
         sys.argv, script.__spec__ = before
+
+
+def print_of_job(line: str) -> None:
+    """Print a line of a run; in a sweep with what is special to its job, for several jobs may share a terminal.
+
+    Args:
+        line: The line.
+
+    Example:
+        >>> print_of_job("ibtrack step 8: not measured: L00 did not fire")  # of a single run
+        ibtrack step 8: not measured: L00 did not fire
+    """
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    own = job_name("", _own_overrides()).strip() if in_sweep else ""
+    print_line(f"[{own}] {line}" if own else line)
 
 
 def job_name(name: str, overrides: Sequence[str]) -> str:
@@ -123,6 +140,13 @@ def job_name(name: str, overrides: Sequence[str]) -> str:
     values = [override.partition("=")[2] for override in overrides]
     keys = [_key(override).split(".")[-1] for override in overrides]
     return " ".join([name, *(f"{key}={value}" for key, value in zip(keys, values, strict=True))])
+
+
+def _own_overrides() -> list[str]:
+    """List the overrides that this job does not share with the others."""
+    job = HydraConfig.get()
+    shared = job.job.config.override_dirname.exclude_keys
+    return [text for text in job.overrides.task if _key(text) not in shared]
 
 
 def quoted(text: str) -> str:

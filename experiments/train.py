@@ -42,7 +42,7 @@ from experiments.launch import check_folder, with_own_folder
 from experiments.model import LanguageModel
 from experiments.suggestions import suggesting
 from experiments.summary import places, table
-from experiments.sweep import as_job
+from experiments.sweep import as_job, print_of_job
 from ibtrack import InformationPlaneMonitor, Probe, Trajectory
 from ibtrack.report import charts
 from ibtrack.report.html import write_report
@@ -248,7 +248,7 @@ def _fit(cfg: DictConfig) -> tuple[Trainer, InformationPlaneMonitor]:
     probe = _partial(cfg.probe)(*data.probe_source)
     if probe.is_text:
         probe = searched(probe, data, cfg.contained)
-    monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config)
+    monitor = _partial(cfg.monitor)(probe, name=cfg.name, config=config, say=print_of_job)
     loggers = _loggers(cfg.logger)
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     callbacks.sort(key=lambda callback: isinstance(callback, LastState))  # last, as it saves the state of the others

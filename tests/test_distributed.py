@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import Strategy
@@ -29,7 +28,7 @@ from ibtrack import (
     schedules,
 )
 from tests import models
-from tests.processes import join, spawn_bounded
+from tests.processes import join, leave, spawn_bounded
 
 CPU = torch.device("cpu")
 
@@ -60,7 +59,7 @@ def _call_every_function(rank: int, world: int, port: int, folder: Path) -> None
     )
     distributed.meet("this", pytest.fail)
     distributed.meet("this", pytest.fail)  # and again
-    dist.destroy_process_group()
+    leave()
 
 
 def _fail_together(error: Exception | None) -> None:
@@ -112,7 +111,7 @@ def _measure(rank: int, world: int, port: int, folder: Path) -> None:
     for batch_size in (4, 1):
         follow = _tracker(path=folder / f"{batch_size}.jsonl", batch_size=batch_size)
         follow.step(_model(), 0)
-    dist.destroy_process_group()
+    leave()
 
 
 @pytest.mark.parametrize("world", [2, 3])  # 25 blocks: uneven shares, of uneven numbers of batches
@@ -153,7 +152,7 @@ def _fail_on_one(rank: int, world: int, port: int, folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         follow.step(model, 3)
-    dist.destroy_process_group()
+    leave()
 
 
 def test_a_fault_on_one_process_is_a_failed_point_on_all(tmp_path: Path) -> None:
@@ -183,7 +182,7 @@ def _run_short_of_memory(rank: int, world: int, port: int, folder: Path) -> None
         follow.step(_model(), 0)
     assert follow.batch_size == 2
     assert tried[-1] <= 2
-    dist.destroy_process_group()
+    leave()
 
 
 def test_memory_that_runs_out_on_one_process_means_smaller_batches_on_all(tmp_path: Path) -> None:
@@ -207,7 +206,7 @@ def _count_differently(rank: int, world: int, port: int, folder: Path) -> None:
     for step in range(20):  # one that counts for all, and one that does not count
         silent.step(model, step, tokens_seen=120 * step if rank == 0 else None)
     assert silent.trajectory.steps == [0, 9, 17]
-    dist.destroy_process_group()
+    leave()
 
 
 def test_what_is_due_by_tokens_is_due_on_all_however_they_count(tmp_path: Path) -> None:
@@ -248,7 +247,7 @@ def _take_a_share_of_the_probe(rank: int, world: int, port: int, folder: Path) -
         _tracker(probe=Probe(blocks, orders=(1, 2)), path=folder / "t.jsonl").start(_model())
     with pytest.raises(ValueError, match=r"differ in schedule: .*; batch_size: 4 in 'process 0', 5 in 'process 1'"):
         _tracker(schedule=schedules.every(2 + rank), batch_size=4 + rank, path=folder / "t.jsonl").start(_model())
-    dist.destroy_process_group()
+    leave()
 
 
 def test_processes_of_different_probes_or_options_are_refused(tmp_path: Path) -> None:
@@ -268,7 +267,7 @@ def _call_on_the_first_alone(rank: int, world: int, port: int, folder: Path) -> 
         (folder / "refused").touch()
     while not (folder / "refused").exists():  # what trains on until it waits for the first
         time.sleep(0.1)
-    dist.destroy_process_group()
+    leave()
 
 
 def test_a_tracker_of_one_process_alone_is_refused(tmp_path: Path) -> None:
@@ -296,15 +295,14 @@ def _compare_wrapped(rank: int, world: int, port: int, folder: Path) -> None:
     join(rank, world, port)
     plain, measured = (_train_wrapped(rank, measured) for measured in (False, True))
     assert all(torch.equal(a, b) for a, b in zip(plain, measured, strict=True))
-    dist.destroy_process_group()
+    leave()
 
 
 def test_buffers_of_a_wrapped_model_are_synchronised_as_without_measurements(tmp_path: Path) -> None:
     spawn_bounded(_compare_wrapped, 2, tmp_path)
 
 
-def _fail_before_a_wrapped_model(rank: int, world: int, port: int, folder: Path) -> None:
-    join(rank, world, port)
+def _measure_with_a_failure(rank: int) -> None:
     model = nn.parallel.DistributedDataParallel(_model())
     fail = False
 
@@ -327,7 +325,12 @@ def _fail_before_a_wrapped_model(rank: int, world: int, port: int, folder: Path)
     point = follow.step(model, 2)
     assert point is not None
     assert point.failure is None
-    dist.destroy_process_group()
+
+
+def _fail_before_a_wrapped_model(rank: int, world: int, port: int, folder: Path) -> None:
+    join(rank, world, port)
+    _measure_with_a_failure(rank)
+    leave()
 
 
 def test_a_process_that_fails_before_a_wrapped_model_leaves_none_waiting(tmp_path: Path) -> None:
@@ -409,7 +412,7 @@ def _measure_sharded(rank: int, world: int, port: int, folder: Path) -> None:
     follow.step(model, 0)
     model(models.tokens(4, seed=0)).square().mean().backward()  # training still works afterwards
     follow.finish(model, 1)
-    dist.destroy_process_group()
+    leave()
 
 
 def test_fully_sharded_models_read_what_whole_ones_do(tmp_path: Path) -> None:
@@ -498,7 +501,7 @@ def _fail_in_sharded(rank: int, world: int, port: int, folder: Path, place: str)
     errors = {1: ValueError("a bad row"), 3: torch.OutOfMemoryError("CUDA out of memory")}
     plain, measured = (_train_sharded(rank, world, which, place) for which in ({}, errors))
     assert all(torch.equal(a, b) for a, b in zip(plain, measured, strict=True))
-    dist.destroy_process_group()
+    leave()
 
 
 @pytest.mark.parametrize("place", ["before", "blocks.0", "blocks.1", "after"])
@@ -523,7 +526,7 @@ def _fail_in_older_sharded(rank: int, world: int, port: int, folder: Path) -> No
         point = follow.step(model, 1)
     assert point is not None
     assert point.failure == "ValueError: a bad row"
-    dist.destroy_process_group()
+    leave()
 
 
 def test_where_others_may_wait_for_a_process_that_failed_its_reason_is_said_at_once(tmp_path: Path) -> None:
@@ -543,7 +546,7 @@ def _fail_at_the_start(rank: int, world: int, port: int, folder: Path, kind: str
     trouble.runs = 0
     point = _tracker().measure(measured)
     assert point.failure is None
-    dist.destroy_process_group()
+    leave()
 
 
 @pytest.mark.parametrize("kind", ["whole", "sharded"])
@@ -555,7 +558,7 @@ def _start_in_anothers_folder(rank: int, world: int, port: int, folder: Path) ->
     join(rank, world, port)
     with pytest.raises(FileExistsError if rank == 0 else MeasurementError):
         _tracker(path=folder / "t.jsonl").start(_model())
-    dist.destroy_process_group()
+    leave()
 
 
 def test_all_processes_stop_if_the_file_cannot_be_opened(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ class InformationPlaneMonitor(Callback):
         report: HTML page that is written anew at points, as long as that takes less than a hundredth of the wall time,
             and at the end; True for ``report.html`` beside the trajectory file. It needs the extra ``report``.
         verbose: Whether to print where the points go, a line for each measurement, and at the end where they are.
+        say: Called with each of these lines, in the place of printing it. A line that cannot be shown is a warning.
 
     Raises:
         ValueError: An argument is out of its range or of another type; when training starts, if layers, probe, model,
@@ -110,6 +111,7 @@ class InformationPlaneMonitor(Callback):
         config: Mapping[str, Any] | None = None,
         report: str | os.PathLike[str] | bool | None = None,
         verbose: bool = True,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.path = self._given_path = None if path is None else Path(path)
         self.prefix, self.name, self.config = prefix, name, config
@@ -140,6 +142,7 @@ class InformationPlaneMonitor(Callback):
             prefix=prefix,
             report=report,
             verbose=verbose,
+            say=say,
         )
 
     @property

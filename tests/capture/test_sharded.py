@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
 from ibtrack import InformationPlaneTracker
 from ibtrack.capture.sharded import SharedPasses, can_follow, check_data_parallel, sharded_modules, waits_for_failed
 from tests.models import probe, tokens
-from tests.processes import join, spawn_bounded
+from tests.processes import join, leave, spawn_bounded
 
 
 class _Model(nn.Module):
@@ -75,7 +74,7 @@ def _fail_in_some(rank: int, world: int, port: int, folder: Path, prefetch: str)
                     assert all(torch.equal(result, expected) for result in passes.run(model, calls))
                 assert all(hasattr(weight, "full_tensor") for weight in model.parameters())  # sharded as before
                 assert torch.equal(passes.run(model, [lambda: model(ids)])[0], expected)
-    dist.destroy_process_group()
+    leave()
 
 
 def _fail(model: Any, ids: Tensor) -> Tensor:
@@ -92,11 +91,10 @@ def test_a_process_that_fails_takes_part_in_the_rest(tmp_path: Path, prefetch: s
     spawn_bounded(_fail_in_some, 2, tmp_path, prefetch)
 
 
-def _hold_parts(rank: int, world: int, port: int, folder: Path) -> None:
+def _check_models_in_parts(world: int) -> None:
     from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
     from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 
-    join(rank, world, port)
     mesh = init_device_mesh("cpu", (world // 2, 2), mesh_dim_names=("data", "tensor"))
     split: Any = parallelize_module(_Model(), mesh["tensor"], {"head": ColwiseParallel()})
     with pytest.raises(ValueError, match=r"'head\.weight' is split over processes that share their inputs"):
@@ -111,7 +109,12 @@ def _hold_parts(rank: int, world: int, port: int, folder: Path) -> None:
     assert [waits_for_failed(model) for model in (flat, wrapped, replicated)] == [True, False, False]
     for model in (flat, wrapped, replicated):
         check_data_parallel(model)
-    dist.destroy_process_group()
+
+
+def _hold_parts(rank: int, world: int, port: int, folder: Path) -> None:
+    join(rank, world, port)
+    _check_models_in_parts(world)
+    leave()
 
 
 def test_models_in_parts_by_other_means_are_known(tmp_path: Path) -> None:

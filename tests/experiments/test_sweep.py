@@ -22,12 +22,17 @@ pytestmark = TRAINING
 SWEEPS = {"corpora": 3, "recipes": 5, "seeds": 5, "sizes": 3, "tiny_sweep": 6}  # jobs
 
 
-def test_a_sweep_is_one_group_of_runs_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_sweep_is_one_group_of_runs_and_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = process_state()
     launch("-m", "experiment=tiny_sweep", "tags=[a,b]", "seed=0,1", *SMALL, f"hydra.sweep.dir={tmp_path}/sweep")
     assert process_state() == before
     assert wandb.run is None
     jobs = [(recipe, seed) for recipe in ("constant", "cosine") for seed in (0, 1)]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "ibtrack step 0:" in line]
+    heads = [f"[recipe={recipe} seed={seed}] ibtrack" for recipe, seed in jobs]
+    assert [line.partition(" step")[0] for line in lines] == heads
     folders = [tmp_path / "sweep" / f"recipe={recipe},seed={seed}" for recipe, seed in jobs]
     names = [f"tiny_sweep recipe={recipe} seed={seed}" for recipe, seed in jobs]
     runs = [Trajectory.load(folder).run for folder in folders]

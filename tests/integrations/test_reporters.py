@@ -34,7 +34,7 @@ from ibtrack.record.logged import logged_metrics
 from tests.integrations.test_loops import SCHEDULE, _rows, _seeded, _WithLoss
 from tests.integrations.test_wandb import clean_wandb, read_back
 from tests.models import probe
-from tests.processes import spawn_bounded
+from tests.processes import leave, spawn_bounded
 
 __all__ = ["clean_wandb"]
 
@@ -273,7 +273,7 @@ def _train_in_two(rank: int, world: int, port: int, folder: Path) -> None:
     assert torch.distributed.get_world_size() == world
     (folder / f"lines{rank}").write_text("\n".join(lines))
     (folder / f"steps{rank}").write_text(str([step for row, step in client.calls if KEY in row]))
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 def test_of_two_processes_the_first_alone_reports(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -16,7 +15,7 @@ from torch.distributed.fsdp import fully_shard
 from ibtrack.replay import load_model
 from ibtrack.replay.distributed_files import METADATA, read_into, stored_weights
 from ibtrack.replay.errors import LoadingError
-from tests.processes import join, spawn_bounded
+from tests.processes import join, leave, spawn_bounded
 from tests.replay.saved import Network, distributed_checkpoint, save_distributed
 
 
@@ -67,7 +66,7 @@ def _save_sharded(rank: int, world: int, port: int, folder: Path) -> None:
     model = Network(6)
     fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
     save({"state_dict": model.state_dict()}, checkpoint_id=folder / "step-3")
-    dist.destroy_process_group()
+    leave()
 
 
 def test_parts_that_two_processes_have_saved_are_put_together(tmp_path: Path) -> None:
