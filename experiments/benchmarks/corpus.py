@@ -171,7 +171,7 @@ def prepare_and_train(place: Path, vocab_size: int, began: float) -> dict[str, A
     data.overlap(probe)
     batches = iter(data.train_dataloader())
     batch = next(batches)
-    first, first_processor = time.time(), time.process_time()
+    first, first_processor, searched_peak = time.time(), time.process_time(), _peak()
     for _ in range(3):
         train_on(batch.clone())  # a batch in memory shows what the model takes by itself
     model_peak = _peak()
@@ -180,7 +180,7 @@ def prepare_and_train(place: Path, vocab_size: int, began: float) -> dict[str, A
     return {
         "memory_before": before,
         "memory_prepared": prepared_peak - before,
-        "memory": max(prepared_peak - before, _peak() - model_peak),
+        "memory": max(searched_peak - before, _peak() - model_peak),
         "tokens": len(data.train_blocks) * data.block_size,
         "seconds_to_import": ready - began,
         "seconds_to_prepare": prepared - ready,

@@ -104,7 +104,12 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("report.html"),
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Also runs of different protocols.")] = False,
     scores_table: Annotated[
-        Path | None, typer.Option("--scores", help="A table of scores, as ibtrack scores takes, for a section of them.")
+        Path | None,
+        typer.Option(
+            "--scores",
+            help="A table of scores, as ibtrack scores takes, for a section of them. Without one, the scores that the "
+            "runs have beside their trajectories.",
+        ),
     ] = None,
     by: Annotated[
         str | None, typer.Option(help="Of the scores: column or setting that is the family of a run.")
@@ -120,18 +125,24 @@ def report(
     chosen.
 
     Raises:
-        ValueError: An option of the scores is given without their table.
+        ValueError: An option of the scores is given, and there are none.
     """
     from ibtrack.report import write_report
 
-    for name, given in (("by", by), ("size", size), ("quantity", quantity), ("score", score)):
-        if given and scores_table is None:
-            raise ValueError(f"--{name} is about scores; name their table by --scores")
+    asked = {"by": by, "size": size, "quantity": quantity, "score": score}
+    given = [name for name, value in asked.items() if value]
     paths = [_existing(run) for run in runs]
     found = None
-    if scores_table is not None:
+    if scores_table is not None or any(map(_has_scores, paths)):
         options = {"by": by, "size": size, "quantities": quantity or DEFAULT_QUANTITIES, "only": score}
-        found = _relations([*map(_with_mean, paths)], scores_table, allow_mixed=allow_mixed, **options)
+        try:
+            found = _relations([*map(_with_mean, paths)], scores_table, allow_mixed=allow_mixed, **options)
+        except ValueError as error:
+            if scores_table is not None or given:
+                raise
+            say(f"the scores beside the runs are left out: {error}", err=True)
+    elif given:
+        raise ValueError(f"--{given[0]} is about scores; name their table by --scores")
     say(f"wrote {write_report(paths, out, allow_mixed=allow_mixed, scores=found, single_file=single_file)}")
 
 
@@ -360,6 +371,11 @@ def _with_mean(path: Path) -> Trajectory:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the file lacks is said on the page, whose sheets read it too
         return Trajectory.load(path, sites=("mean",))
+
+
+def _has_scores(path: Path) -> bool:
+    """Whether a run has scores beside its trajectory."""
+    return ((path if path.is_dir() else path.parent) / SCORES_FOLDER).is_dir()
 
 
 def _relations(runs: Sequence[Trajectory], table: Path | None, **options: Any) -> Relations:

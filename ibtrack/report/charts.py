@@ -18,6 +18,7 @@ from ibtrack.record.trajectory import Trajectory
 from ibtrack.report import draw
 from ibtrack.report.label_places import label_sides
 from ibtrack.report.plane_layers import BOTTLENECK_WORDS, bottleneck, diagonal, path, shared_lines
+from ibtrack.report.score_chart import score_curves as score_curves
 from ibtrack.report.score_chart import scores as scores
 from ibtrack.report.shared_paths import mark_shared
 from ibtrack.report.stage_marks import stage_lines, stage_rows

@@ -9,17 +9,22 @@ from typing import Any
 
 from ibtrack.analysis.scores import Relations
 from ibtrack.report.relation_rows import relation_table
-from ibtrack.report.score_chart import scores
+from ibtrack.report.score_chart import score_curves, scores
 
 _DRAWN = "Each score over the reading that goes with it most, with a dot for each run and step."
 _OVER_PANELS = (
     "Over each panel: Spearman’s ρ with the 95 % interval that holds for all readings and scores. A correlation over "
     "models that others have made is no effect."
 )
+_ALONG = "The same scores along training, with a line for each run that has several steps."
+_CURVES = f"""<figure>
+    <div id="score-curves" class="chart" role="img" aria-label="{_ALONG}"></div>
+    <figcaption class="small">{_ALONG}</figcaption>
+  </figure>"""
 
 
 def score_section(relations: Relations | None) -> str:
-    """Write the section as HTML, with the chart as a spec that ``page/scores.js`` draws.
+    """Write the section as HTML, with the charts as specs that ``page/scores.js`` draws.
 
     Args:
         relations: Readings and scores, as from `ibtrack.analysis.scores.relate`; None for a page without them.
@@ -31,7 +36,10 @@ def score_section(relations: Relations | None) -> str:
         return ""
     head, rows, notes = relation_table(relations)
     sentences = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in relations.sentences())
-    spec = json.dumps(_for_page(scores(relations).to_dict()), allow_nan=False, separators=(",", ":"))
+    curves = score_curves(relations)
+    charts = {"scores": scores(relations)} | ({} if curves is None else {"score-curves": curves})
+    specs = {name: _for_page(chart.to_dict()) for name, chart in charts.items()}
+    data = json.dumps(specs, allow_nan=False, separators=(",", ":"))
     return f"""<section class="card" id="scores-section" aria-labelledby="scores-title">
   <h2 id="scores-title">Readings and scores</h2>
   <ul id="score-sentences">{sentences}</ul>
@@ -48,7 +56,8 @@ def score_section(relations: Relations | None) -> str:
     <div id="scores" class="chart" role="img" aria-label="{_DRAWN} The table has the numbers."></div>
     <figcaption class="small">{_DRAWN} {_OVER_PANELS}</figcaption>
   </figure>
-  <script type="application/json" id="scores-data">{spec.replace("<", chr(92) + "u003c")}</script>
+  {"" if curves is None else _CURVES}
+  <script type="application/json" id="scores-data">{data.replace("<", chr(92) + "u003c")}</script>
 </section>
 """
 

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import weakref
@@ -575,7 +576,9 @@ def test_scores_are_those_that_are_asked_for(run: Run, tmp_path: Path) -> None:
     assert "\n\n10 runs with scores.\nEach run counts as a family of its own;" in lines
 
 
-def test_scores_are_found_beside_the_runs(run: Run, tmp_path: Path) -> None:
+@pytest.fixture
+def scored_runs(tmp_path: Path) -> list[Path]:
+    """Write runs with a score beside each; the table of them is ``scores.csv`` in the same folder."""
     trajectories.write_scored(tmp_path, num_families=5)
     with (tmp_path / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -585,11 +588,36 @@ def test_scores_are_found_beside_the_runs(run: Run, tmp_path: Path) -> None:
         results = {"coin": {"acc,none": float(row["coin"])}}
         step = max(Trajectory.load(beside.parent).steps)
         (beside / f"step-{step}.json").write_text(json.dumps({"model_name": "any", "results": results}))
+    return [tmp_path / "models" / row["run"] for row in rows]
+
+
+@pytest.mark.usefixtures("scored_runs")
+def test_scores_are_found_beside_the_runs(run: Run, tmp_path: Path) -> None:
     told = ("--quantity", "told", "--order", "token")
     found = run("scores", tmp_path / "models", *told).stdout
     table = run("scores", tmp_path / "models", *told, "--table", tmp_path / "scores.csv", "--score", "coin").stdout
     first, other = (text.splitlines()[1].split()[1:8] for text in (found, table))
     assert first == other, "the same numbers as from a table"
+
+
+def test_the_page_shows_scores_that_the_runs_have_beside_them(
+    run: Run, tmp_path: Path, scored_runs: list[Path]
+) -> None:
+    page = tmp_path / "page.html"
+    run("report", *scored_runs, "-o", page, "--quantity", "told")
+    assert "ρ given loss" in page.read_text()
+    assert "ρ given size" in page.read_text()
+    run("report", scored_runs[0] / "trajectory.jsonl", "-o", page)
+    assert "ρ given loss" in page.read_text(), "also of a run that is named by its file"
+    (scored_runs[0] / "scores" / "step-7.json").write_text("{")
+    said = run("report", *scored_runs, "-o", page)
+    assert "the scores beside the runs are left out: " in said.stderr
+    assert "ρ given loss" not in page.read_text(), "the rest of the page is there all the same"
+    assert "step-7.json" in only_line(run("report", *scored_runs, "-o", page, "--quantity", "told", code=2))
+    for each in scored_runs:
+        shutil.rmtree(each / "scores")
+    refused = only_line(run("report", *scored_runs, "-o", page, "--by", "family", code=2))
+    assert refused == "error: --by is about scores; name their table by --scores"
 
 
 def test_mistakes_about_scores_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:

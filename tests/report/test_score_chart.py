@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def test_each_score_has_a_panel_with_the_reading_that_goes_with_it_most() -> Non
     assert len(spec["concat"]) == 4
     for panel in spec["concat"][:3]:
         name = panel["layer"][0]["encoding"]["y"]["title"]
-        rows = panel["data"]["values"] if "values" in panel["data"] else spec["datasets"][panel["data"]["name"]]
+        rows = _rows(spec, panel)
         expected = [row.readings[best[name].reading] for row in found.joined.rows]
         assert [row["reading"] for row in rows] == expected
         assert panel["title"]["text"].startswith(f"ρ {best[name].alone.value:.2f} (")
@@ -41,6 +42,46 @@ def test_each_score_has_a_panel_with_the_reading_that_goes_with_it_most() -> Non
     assert len(charts.scores(found, num_panels=2).to_dict()["concat"]) == 2
     with pytest.raises(ValueError, match="num_panels must be an integer of at least 1, got 0"):
         charts.scores(found, num_panels=0)
+
+
+def _rows(spec: dict[str, Any], layer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a layer, which Altair leaves where they are or puts beside the panels."""
+    data = layer["data"]
+    rows: list[dict[str, Any]] = data["values"] if "values" in data else spec["datasets"][data["name"]]
+    return rows
+
+
+def along_training(found: Relations, *, runs: Collection[str]) -> Relations:
+    """Give some runs a second row, at step 0 and with scores of 0."""
+    first = [
+        replace(row, step=0, scores=dict.fromkeys(row.scores, 0.0)) for row in found.joined.rows if row.run in runs
+    ]
+    return replace(found, joined=replace(found.joined, rows=(*first, *found.joined.rows)))
+
+
+def test_scores_along_training_have_a_line_for_each_run_with_several_steps() -> None:
+    found = along_training(relations(), runs=("f0-small", "f3-large"))
+    chart, scatter = charts.score_curves(found), charts.scores(found)
+    assert chart is not None
+    spec = chart.to_dict()
+    names = [
+        [panel["layer"][0]["encoding"]["y"]["title"] for panel in each["concat"]] for each in (spec, scatter.to_dict())
+    ]
+    assert names[0] == names[1], "the same scores in the same order"
+    panel = spec["concat"][0]
+    last = {row.run: row for row in found.joined.rows}
+    shown = [(row["run"], row["step"], row["score"]) for row in _rows(spec, panel)]
+    assert shown == [
+        *((run, 0, 0.0) for run in ("f0-small", "f3-large")),
+        *((run, last[run].step, last[run].scores[names[0][0]]) for run in ("f0-small", "f3-large")),
+    ]
+    assert panel["layer"][0]["encoding"]["color"]["legend"]["title"] == "family"
+    with pytest.raises(ValueError, match="num_panels must be an integer of at least 1, got 0"):
+        charts.score_curves(found, num_panels=0)
+
+
+def test_of_single_steps_there_are_no_curves() -> None:
+    assert charts.score_curves(relations()) is None
 
 
 def test_more_runs_than_names_that_can_be_read_have_none() -> None:

@@ -16,6 +16,7 @@ from ibtrack.report.html import write_report
 from ibtrack.report.score_section import score_section
 from tests import trajectories
 from tests.report.conftest import Show
+from tests.report.test_score_chart import along_training
 
 
 def related(num_families: int = 6, *, name: str = "f0-small") -> tuple[list[Trajectory], Relations]:
@@ -35,8 +36,9 @@ def test_the_section_has_sentences_table_and_chart() -> None:
     assert text.count("<tr>") == 1 + len(found.relations)
     assert found.sentences()[0] in text
     spec = json.loads(re.search(r'id="scores-data">(.*?)</script>', text, flags=re.DOTALL)[1])  # type: ignore[index]
-    assert len(spec["concat"]) == 3
-    assert not spec.keys() & {"title", "config", "columns"}
+    assert list(spec) == ["scores"]
+    assert len(spec["scores"]["concat"]) == 3
+    assert not spec["scores"].keys() & {"title", "config", "columns"}
     assert score_section(None) == ""
 
 
@@ -67,6 +69,13 @@ def test_the_page_draws_as_many_panels_beside_each_other_as_there_is_room_for(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     chart = page.locator("#scores svg").first.bounding_box()
     assert chart["x"] + chart["width"] <= width
+
+
+def test_scores_at_several_steps_are_drawn_along_training(show: Show) -> None:
+    runs, found = related()
+    page = show(runs, scores=along_training(found, runs=[runs[0].name]))
+    page.wait_for_selector("#score-curves svg")
+    assert page.locator("#score-curves .mark-line path").count() == 3, "a line in each panel"
 
 
 def _panels(page: Any) -> list[Any]:
