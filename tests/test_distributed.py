@@ -6,10 +6,12 @@ import time
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import Strategy
@@ -335,6 +337,24 @@ def _fail_before_a_wrapped_model(rank: int, world: int, port: int, folder: Path)
 
 def test_a_process_that_fails_before_a_wrapped_model_leaves_none_waiting(tmp_path: Path) -> None:
     spawn_bounded(_fail_before_a_wrapped_model, 2, tmp_path)
+
+
+def _end_with_a_wrapped_model(rank: int, world: int, port: int, folder: Path) -> None:
+    join(rank, world, port)
+    model = nn.parallel.DistributedDataParallel(_model())
+    waits: list[float] = []
+    follow = _tracker()
+    follow.step(model, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "time", SimpleNamespace(sleep=waits.append))
+        follow.finish(model, 1)
+    assert waits == [distributed.SETTLING]
+    time.sleep(distributed.SETTLING)
+    dist.destroy_process_group()  # with the model there, as a script does
+
+
+def test_threads_of_the_group_have_let_go_when_a_run_ends(tmp_path: Path) -> None:
+    spawn_bounded(_end_with_a_wrapped_model, 2, tmp_path)
 
 
 class _Sharded(models.Module):

@@ -26,6 +26,7 @@ from ibtrack.distributed import (
     meet,
     of_every_process,
     rank,
+    settle,
     sum_over_processes,
     together,
     world_size,
@@ -569,6 +570,7 @@ class InformationPlaneTracker:
         with self.costs.spend("end"):
             self._recorder.close()
         self._recorder.say_where_points_are(self.costs.sentence(self.seconds))
+        settle()
 
     def measure(self, model: nn.Module, *, step: int = 0) -> Point:
         """Measure now; the point is returned, not recorded.
