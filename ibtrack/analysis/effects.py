@@ -126,8 +126,8 @@ class Effect:
             >>> values = {"constant": {"a": 0.42, "b": 0.4}, "cosine": {"c": 0.39, "d": 0.37}}
             >>> print(Effect(quantity="complexity", unit="of the ceiling", values=values, contrasts=(contrast,),
             ...              left_out={}, where="at step 600").sentence())
-            cosine keeps less than constant at step 600: I(X;Z) -0.030 of the ceiling, 95 % interval -0.050 to -0.010 \
-over 2 runs each.
+            cosine keeps less than constant at step 600: I(X;Z) 0.380 against 0.410 of the ceiling, a difference of \
+-0.030, 95 % interval -0.050 to -0.010 over 2 runs each.
         """
         if not self.contrasts:
             return f"{self._capital()} {self.where}: fewer than two groups have a number."
@@ -180,7 +180,9 @@ over 2 runs each.
         return f"{each.second} {lower if each.difference < 0 else higher} {each.first}"
 
     def _size(self, each: Contrast) -> str:
-        return " ".join(filter(None, (self.title, self.text(each.difference), self.unit)))
+        second, first = (self.text(self.means[name], sign=False) for name in (each.second, each.first))
+        numbers = " ".join(filter(None, (f"{self.title} {second} against {first}", self.unit)))
+        return f"{numbers}, a difference of {self.text(each.difference)}"
 
     def _sizes(self, each: Contrast) -> str:
         first, second = len(self.values[each.first]), len(self.values[each.second])
@@ -291,8 +293,8 @@ def effects(
         ...     for lr in (0.1, 0.2) for seed in (0, 1, 2)
         ... }
         >>> print(effects(runs)["complexity"].sentence())
-        lr=0.2 keeps less than lr=0.1 at step 8: I(X;Z) -0.100 of the ceiling, 95 % interval -0.123 to -0.077 over 3 \
-runs each.
+        lr=0.2 keeps less than lr=0.1 at step 8: I(X;Z) 0.310 against 0.410 of the ceiling, a difference of -0.100, \
+95 % interval -0.123 to -0.077 over 3 runs each.
     """
     check_option("unit", unit, tuple(PLANE_UNITS))
     groups = group_runs(runs, by, ignore=ignore)

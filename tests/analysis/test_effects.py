@@ -127,17 +127,19 @@ def test_one_point_that_does_not_say_what_documents_add_makes_all_independent() 
 def test_sentences_say_what_is_lower_and_how_sure_that_is() -> None:
     told = effects(made({"constant": [0.42, 0.43, 0.44], "cosine": [0.37, 0.38, 0.39]}))
     assert told["complexity"].sentence() == (
-        "cosine keeps less than constant at step 8: I(X;Z) -0.050 of the ceiling, 95 % interval -0.073 to -0.027 over "
-        "3 runs each."
+        "cosine keeps less than constant at step 8: I(X;Z) 0.380 against 0.430 of the ceiling, a difference "
+        "of -0.050, 95 % interval -0.073 to -0.027 over 3 runs each."
     )
     open_ = effects(made({"constant": [0.42, 0.46], "cosine": [0.40, 0.43, 0.45]}))
     assert open_["optimality"].sentence() == (
-        "cosine cannot be told from constant at step 8: optimality -0.001, 95 % interval -0.009 to +0.006 over 3 and 2 "
-        "runs."
+        "cosine cannot be told from constant at step 8: optimality 0.543 against 0.544, a difference of "
+        "-0.001, 95 % interval -0.009 to +0.006 over 3 and 2 runs."
     )
     single = effects(made({"constant": [0.42], "cosine": [0.44]}))
-    sentence = f"cosine keeps more than constant at step 8: I(X;Z) +0.020 of the ceiling. {ONE_EACH}"
-    assert single["complexity"].sentence() == sentence
+    assert single["complexity"].sentence() == (
+        "cosine keeps more than constant at step 8: I(X;Z) 0.440 against 0.420 of the ceiling, a difference of +0.020. "
+        f"{ONE_EACH}"
+    )
     assert single["complexity"].contrasts[0].interval is None
     assert ONE_EACH == "One seed each: differences may be chance."
 
@@ -169,8 +171,8 @@ def test_runs_that_do_not_differ_have_no_interval() -> None:
     assert intervals({"a": [0.0, 0.0], "b": [0.0, 0.0]}) == {}
     found = effects(made({"a": [0.40, 0.42], "b": [0.5, 0.51]}, fall=-0.1))["fall"]
     assert found.sentence() == (
-        "b does not differ from a at step 8: fall of I(X;Z) +0.000 of the ceiling. Runs of one group do not "
-        "differ, so there is no interval."
+        "b does not differ from a at step 8: fall of I(X;Z) 0.000 against 0.000 of the ceiling, a difference of "
+        "+0.000. Runs of one group do not differ, so there is no interval."
     )
 
 
@@ -285,7 +287,9 @@ def test_at_matched_tokens_and_losses_other_places_are_read() -> None:
     assert (
         at_loss["steps"]
         .sentence()
-        .startswith("fast does not differ from slow to a loss on the probe of 5.000: steps +0.")
+        .startswith(
+            "fast does not differ from slow to a loss on the probe of 5.000: steps 4 against 4, a difference of +0."
+        )
     )
 
 
@@ -301,7 +305,9 @@ def test_the_training_loss_stands_in_for_that_on_the_probe() -> None:
         for i, (name, run) in enumerate(made({"a": [0.4], "b": [0.5]}).items())
     }
     assert (
-        effects(runs)["loss"].sentence().startswith("b has a higher training loss than a at step 8: training loss +1")
+        effects(runs)["loss"]
+        .sentence()
+        .startswith("b has a higher training loss than a at step 8: training loss 4.000 against 3.000 nats")
     )
 
 
@@ -365,9 +371,9 @@ def test_units_and_orders() -> None:
 
 def test_which_setting_compresses_more() -> None:
     runs = {run.name: run for run in trajectories.sweep(3)}
-    assert which_compresses(runs).startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) +0.0")
+    assert which_compresses(runs).startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) 0.2")
     in_log_k = which_compresses(runs, unit="log_k")
-    assert in_log_k.startswith("width=64 falls more than width=32 at step 4000: fall of I(X;Z) +0.")
+    assert in_log_k.startswith("width=64 falls more than width=32 at step 4000: fall of I(X;Z) 0.")
     assert "compress" not in in_log_k  # as clouds that narrow fall too
     one_each = {run.name: run for run in trajectories.sweep(1)}
     assert which_compresses(one_each).endswith(ONE_EACH)

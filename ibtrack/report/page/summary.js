@@ -206,7 +206,7 @@ function updateGroupSummary() {
   $("group-summary").tBodies[0].replaceChildren(...rows, ...(found.groups.length === 2 ? [differenceRow(found, at)] : []));
   $("group-note").textContent = `Means over the runs of each group ${found.where}, with the standard deviation between them (sd): ${where()}, ${state.order} labels, ${unitWords[phaseUnit()]}. ` +
     "Compression is a fall of I(X;Z), how much of the tokens just read is kept, counted from the top of its largest rise; I(Y;Z) is how much is told of the tokens to come. " +
-    (found.groups.length === 2 ? "In square brackets: the 95 % interval of the difference, from the spread between runs; where 0 lies inside, chance in training could have made it." : "Differences between the groups with their intervals: What settings do, below.");
+    (found.groups.length === 2 ? "In square brackets, and drawn as a line: the 95 % interval of the difference, from the spread between runs; where 0, the dashed line, lies inside, chance in training could have made it. The grey box is the error of the probe alone." : "Differences between the groups with their intervals: What settings do, below.");
 }
 
 /** The settings that make the groups, by their short names. */
