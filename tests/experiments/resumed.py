@@ -150,4 +150,5 @@ class Kill(Callback):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored here, as it is in the background
     fit(Path(sys.argv[1]), *sys.argv[2:])
