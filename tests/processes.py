@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
+from ibtrack.distributed import settle
 from tests.models import free_port
 
 STUCK = 1200.0  # seconds after which processes are taken to be stuck: more than a machine of four times the load needs
@@ -52,5 +52,5 @@ def leave() -> None:
     waits for ever for a thread of the group that has yet to drop a tensor. Locals of the caller live longer than this
     call, so such models belong into a function that has returned.
     """
-    gc.collect()  # those in cycles as well
+    settle()
     dist.destroy_process_group()

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import Strategy
@@ -349,8 +348,7 @@ def _end_with_a_wrapped_model(rank: int, world: int, port: int, folder: Path) ->
         patch.setattr(distributed, "time", SimpleNamespace(sleep=waits.append))
         follow.finish(model, 1)
     assert waits == [distributed.SETTLING]
-    time.sleep(distributed.SETTLING)
-    dist.destroy_process_group()  # with the model there, as a script does
+    leave()  # with the model there, as a script does
 
 
 def test_threads_of_the_group_have_let_go_when_a_run_ends(tmp_path: Path) -> None:
