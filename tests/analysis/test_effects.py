@@ -307,7 +307,9 @@ def test_the_training_loss_stands_in_for_that_on_the_probe() -> None:
     assert (
         effects(runs)["loss"]
         .sentence()
-        .startswith("b has a higher training loss than a at step 8: training loss 4.000 against 3.000 nats")
+        .startswith(
+            "b has a higher training loss than a at step 8: training loss 4.000 against 3.000 nats, a difference of +1"
+        )
     )
 
 
@@ -371,9 +373,12 @@ def test_units_and_orders() -> None:
 
 def test_which_setting_compresses_more() -> None:
     runs = {run.name: run for run in trajectories.sweep(3)}
-    assert which_compresses(runs).startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) 0.2")
+    in_shares = which_compresses(runs)
+    assert in_shares.startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) 0.2")
+    assert " of the ceiling, a difference of +0.0" in in_shares
     in_log_k = which_compresses(runs, unit="log_k")
     assert in_log_k.startswith("width=64 falls more than width=32 at step 4000: fall of I(X;Z) 0.")
+    assert ", a difference of +0." in in_log_k
     assert "compress" not in in_log_k  # as clouds that narrow fall too
     one_each = {run.name: run for run in trajectories.sweep(1)}
     assert which_compresses(one_each).endswith(ONE_EACH)

@@ -476,6 +476,7 @@ def test_compare_says_what_a_setting_does(run: Run, swept: Path, tmp_path: Path)
     assert re.fullmatch(r"-0\.\d{3} to -0\.\d{3}", rows[1][3])
     assert re.fullmatch(r"± 0\.\d{3}", rows[1][4])
     assert sentences.startswith("width=64 keeps less than width=32 at step 4000: I(X;Z) 0.")
+    assert ", a difference of -0." in sentences.partition("95 %")[0]
     assert wrote == f"wrote {tmp_path / 'new' / 'e.png'}\n"
     assert (tmp_path / "new" / "e.png").read_bytes().startswith(b"\x89PNG")
     files = sorted(swept.glob("*/trajectory.jsonl"))
@@ -546,6 +547,7 @@ def test_list_says_what_settings_do_over_seeds(run: Run, swept: Path) -> None:
     (swept / "w32-s0" / "attempt_1" / "trajectory.jsonl").unlink()
     head, rest, *_ = run("list", swept).stdout.split("\n\n")[-1].splitlines()
     assert head.startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) 0.")
+    assert " of the ceiling, a difference of +0." in head
     assert rest.startswith("Of single runs, w64-s")
     for path in swept.glob("*-s[12]/trajectory.jsonl"):
         path.unlink()

@@ -19,6 +19,7 @@ def of(runs: list[Trajectory]) -> Opening:
 def test_over_seeds_the_effect_comes_first_and_single_runs_after_it() -> None:
     found = of(trajectories.sweep(3))
     assert found.headline.startswith("width=64 compresses more than width=32 at step 4000: fall of I(X;Z) 0.")
+    assert " of the ceiling, a difference of +" in found.headline
     assert "95 % interval" in found.headline
     assert found.rest.startswith("Of single runs, w64-s")
     assert found.text == f"{found.headline}\n{found.rest}"
